@@ -1,0 +1,1 @@
+"""Where are the faces: image in, boxes and landmarks out."""

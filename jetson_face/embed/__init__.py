@@ -1,0 +1,1 @@
+"""Which face is it: aligned crops in, unit vectors out."""
