@@ -1,0 +1,1 @@
+"""Measuring: verification, open-set identification, video, sensitivity, and their reports."""
