@@ -1,0 +1,53 @@
+"""What goes into the gallery and what comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jetson_face.types import F32, ImageU8, Person
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NewTemplate:
+    """One face to enrol.
+
+    vector: (dim,) float32, unit length. quality: [0, 1]. photo: hex SHA-256 of the photo's bytes;
+    face: which face of it, from 0. portrait: (S, S, 3) uint8 BGR with its five landmarks (5, 2) in
+    the portrait's pixels: enough to embed again. source: the photo's name, for people.
+    """
+
+    vector: F32
+    quality: float
+    photo: str
+    portrait: ImageU8
+    landmarks: F32
+    source: str
+    face: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateInfo:
+    """What people may read of a template. created: UTC seconds."""
+
+    id: str
+    source: str
+    photo: str
+    quality: float
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class PersonInfo:
+    """A person and what is stored of them. created: UTC seconds."""
+
+    person: Person
+    created: float
+    templates: tuple[TemplateInfo, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What `remove` erased: the material of a receipt."""
+
+    person: Person
+    templates: tuple[TemplateInfo, ...]
