@@ -1,0 +1,91 @@
+"""The wheel holds what a stranger needs, the tests use it, and its layers point one way."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import jetson_face
+from jetson_face.cli import COMMANDS, build_parser
+
+REPO = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheel() -> Path:
+    """The wheel that tools/test.sh built."""
+    found = sorted((REPO / "build" / "wheel").glob("*.whl"))
+    if not found:
+        pytest.skip("no wheel in build/wheel: run tools/test.sh")
+    return found[-1]
+
+
+def test_the_installed_wheel_is_what_is_tested() -> None:
+    installed = os.environ.get("JETSON_FACE_INSTALLED")
+    if installed is None:
+        pytest.skip("not started by tools/test.sh")
+    assert Path(jetson_face.__file__).is_relative_to(installed)
+
+
+def test_the_wheel_holds_code_cards_configs_and_units_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    tops = {name.split("/")[0] for name in names}
+    assert tops == {"jetson_face"}
+    sources = {
+        str(path.relative_to(REPO)) for path in (REPO / "jetson_face").rglob("*.py")
+    }
+    assert sources <= names
+    for folder, inside, ending in (
+        ("engines", "_engines", ".yaml"),
+        ("engines", "_engines", ".onnx"),
+        ("configs", "_configs", ".yaml"),
+        ("systemd", "_systemd", ".service"),
+    ):
+        there = {path.name for path in (REPO / folder).glob(f"*{ending}")}
+        carried = {
+            name.rsplit("/", 1)[-1]
+            for name in names
+            if name.startswith(f"jetson_face/{inside}/") and name.endswith(ending)
+        }
+        assert there == carried, folder
+    extra = {n for n in names if Path(n).suffix in {".db", ".plan", ".pyc", ".jpg", ".mp4"}}
+    assert not extra
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_shows_its_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        build_parser(command).parse_args([command, "--help"])
+    assert stop.value.code == 0
+    assert command in capsys.readouterr().out
+
+
+def test_help_imports_no_network_runtime() -> None:
+    code = (
+        "import sys; from jetson_face.cli import build_parser; build_parser(None); "
+        "print([m for m in ('cv2', 'onnxruntime', 'dlib', 'torch') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_layers_hold() -> None:
+    """A planted import against the arrows is refused too: the contract can fail."""
+    pytest.importorskip("importlinter", reason="import-linter comes with the dev extra")
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        cwd=REPO,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
