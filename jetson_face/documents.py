@@ -93,7 +93,7 @@ def _override(content: dict[str, Any], text: str, error: type[JetsonFaceError]) 
     except (yaml.YAMLError, ValueError, RecursionError):
         parsed = value
     node: Any = content
-    keys: list[Key] = []
+    keys: list[Any] = []
     for i, name in enumerate(names):
         if isinstance(node, list):
             if not (name.isdecimal() and int(name) < len(node)):
@@ -104,8 +104,8 @@ def _override(content: dict[str, Any], text: str, error: type[JetsonFaceError]) 
         if i == len(names) - 1:
             node[keys[-1]] = parsed
         else:
-            held = node[keys[-1]] if isinstance(node, list) else node.get(name)
-            node[keys[-1]] = held if isinstance(held, dict | list) else {}
+            below = node[int(name)] if isinstance(node, list) else node.get(name)
+            node[keys[-1]] = below if isinstance(below, dict | list) else {}
             node = node[keys[-1]]
     return tuple(keys)
 
