@@ -17,6 +17,8 @@ from jetson_face.types import ImageU8
 
 PIXELS_MAX = 64_000_000
 """More is refused before decoding: 64 million pixels are 192 MB of BGR."""
+BYTES_MAX = 256 << 20
+"""A larger file is refused before reading it."""
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm"})
 """What a folder is searched for, in lower case."""
 
@@ -46,7 +48,7 @@ def read_picture(
     Raises InputMissingError where there is no file, InputBrokenError for anything that is not a
     picture, is damaged, or has more than `pixels_max` pixels.
     """
-    return decode_picture(_read_bytes(path), str(path), pixels_max=pixels_max, side_max=side_max)
+    return decode_picture(read_bytes(path), str(path), pixels_max=pixels_max, side_max=side_max)
 
 
 def decode_picture(
@@ -121,12 +123,17 @@ def write_picture(path: Path, image: ImageU8) -> None:
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
-def _read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a picture's file. Raises InputMissingError, InputBrokenError."""
     try:
         if not path.exists():
             raise InputMissingError(f"{path}: no such file")
         if not path.is_file():
             raise InputBrokenError(f"{path}: not a file but a folder or device: name a picture")
+        if path.stat().st_size > BYTES_MAX:
+            raise InputBrokenError(
+                f"{path}: the file is too large for a picture: more than {BYTES_MAX >> 20} MiB"
+            )
         return path.read_bytes()
     except (InputMissingError, InputBrokenError):
         raise

@@ -1,0 +1,268 @@
+"""From photos to templates: one face a photo, good enough, once; the rest refused with a reason."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from jetson_face.detect.base import Detector
+from jetson_face.embed.base import Embedder
+from jetson_face.errors import (
+    EnrollmentError,
+    InputBrokenError,
+    InputMissingError,
+    NameInvalidError,
+)
+from jetson_face.gallery.names import valid_name
+from jetson_face.gallery.records import NewTemplate
+from jetson_face.gallery.store import GalleryStore
+from jetson_face.gallery.suspect import suspects
+from jetson_face.pictures import SUFFIXES, decode_picture, read_bytes
+from jetson_face.types import F32, Detections, ImageU8, Person
+
+SIDE_MAX = 2000
+"""Pixels of the longer side that a photo is shrunk to: a face of an enrolment photo is large."""
+OTHER_FACE_MIN = 0.4
+"""A second face counts when its side is at least this share of the largest one's."""
+
+Progress = Callable[[int, int, Path], None]
+"""Called after each photo: how many are done, of how many, which one."""
+
+
+class Crops(Protocol):
+    """Aligned faces: (H, W, 3) image and (N, 5, 2) landmarks to (N, S, S, 3) crops."""
+
+    def crop(self, image: ImageU8, landmarks: F32) -> ImageU8: ...
+
+
+class Portrait(Protocol):
+    """What is kept of a photo: (S, S, 3) uint8 BGR and its landmarks (5, 2) in its pixels."""
+
+    @property
+    def image(self) -> ImageU8: ...
+    @property
+    def landmarks(self) -> F32: ...
+
+
+class Verdict(Protocol):
+    """Quality of one face in [0, 1]; reasons: what is wrong with it, in words, worst first."""
+
+    @property
+    def score(self) -> float: ...
+    @property
+    def reasons(self) -> Sequence[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A photo (or folder) that was not enrolled, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(slots=True)
+class EnrollResult:
+    """What became of the photos of one person. warnings: enrolled, but look at them."""
+
+    name: str
+    person: Person | None = None
+    added: list[Path] = field(default_factory=list)
+    already: list[Path] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+class _RefusedError(Exception):
+    """This photo cannot be enrolled; the text is the reason."""
+
+
+class Enroller:
+    """Enrols photos into a gallery.
+
+    portraits: (image, (N, 5, 2) landmarks) to N portraits. assess: (aligned crops (1, S, S, 3), the
+    face) to its quality. min_face_px: shorter side of the box. quality_min: [0, 1].
+    """
+
+    def __init__(
+        self,
+        store: GalleryStore,
+        *,
+        detector: Detector,
+        aligner: Crops,
+        embedder: Embedder,
+        portraits: Callable[[ImageU8, F32], Sequence[Portrait]],
+        assess: Callable[[ImageU8, Detections], Verdict],
+        min_face_px: float = 48.0,
+        quality_min: float = 0.25,
+    ) -> None:
+        self._store = store
+        self._detector = detector
+        self._aligner = aligner
+        self._embedder = embedder
+        self._portraits = portraits
+        self._assess = assess
+        self._min_face_px = min_face_px
+        self._quality_min = quality_min
+
+    def enroll_photos(
+        self, name: str, photos: Iterable[Path], *, progress: Progress | None = None
+    ) -> EnrollResult:
+        """Enrol photos of one person, each on its own: a bad one does not stop the others.
+
+        Each photo is in the gallery for good before the next is looked at.
+        Raises NameInvalidError, GalleryError.
+        """
+        every = list(photos)
+        result = self._enroll(valid_name(name), every, _counting(progress, len(every)))
+        self._warn_of_strangers([result])
+        return result
+
+    def enroll_folder(self, root: Path, *, progress: Progress | None = None) -> list[EnrollResult]:
+        """Enrol a folder per person, `root/NAME/*.jpg`, in the order of their names.
+
+        Raises InputMissingError, EnrollmentError when there are no such folders, GalleryError.
+        """
+        folders = photos_by_folder(root)
+        count = _counting(progress, sum(len(photos) for photos in folders.values()))
+        results = []
+        for folder, photos in folders.items():
+            try:
+                name = valid_name(folder.name)
+            except NameInvalidError as error:
+                results.append(EnrollResult(folder.name, refused=[Refusal(folder, str(error))]))
+                continue
+            results.append(self._enroll(name, photos, count))
+            if not photos:
+                results[-1].refused.append(Refusal(folder, "no photo in this folder"))
+        self._warn_of_strangers(results)
+        return results
+
+    def _enroll(
+        self, name: str, photos: Sequence[Path], progress: Callable[[Path], None]
+    ) -> EnrollResult:
+        result = EnrollResult(name, self._store.find(name))
+        for path in photos:
+            try:
+                added = self._enroll_one(result, path)
+            except _RefusedError as error:
+                result.refused.append(Refusal(path, str(error)))
+            except (InputMissingError, InputBrokenError) as error:
+                result.refused.append(Refusal(path, _without(path, str(error))))
+            else:
+                (result.added if added else result.already).append(path)
+            progress(path)
+        return result
+
+    def _enroll_one(self, result: EnrollResult, path: Path) -> bool:
+        data = read_bytes(path)
+        photo = hashlib.sha256(data).hexdigest()
+        if result.person is not None and self._store.has_photo(result.person, photo):
+            return False
+        image = decode_picture(data, str(path), side_max=SIDE_MAX)
+        face = self._only_face(self._detector.detect(image))
+        crops = self._aligner.crop(image, face.landmarks)
+        verdict = self._assess(crops, face)
+        if verdict.score < self._quality_min:
+            why = ", ".join(verdict.reasons) or "too blurred, dark or turned"
+            raise _RefusedError(
+                f"{why} (quality {verdict.score:.2f}, needs {self._quality_min:.2f})"
+            )
+        vector = self._embedder.embed(crops).vectors[0].copy()
+        portrait = self._portraits(image, face.landmarks)[0]
+        new = NewTemplate(
+            vector, verdict.score, photo, portrait.image, portrait.landmarks, path.name
+        )
+        with self._store.transaction():
+            person = self._store.find(result.name) or self._store.add_person(result.name)
+            added = self._store.add_template(person, new)
+        result.person = person
+        return added
+
+    def _only_face(self, found: Detections) -> Detections:
+        """The one face of a photo that is meant. Raises _RefusedError."""
+        if not len(found):
+            raise _RefusedError("no face found")
+        sides = (found.boxes[:, 2:] - found.boxes[:, :2]).min(axis=1)
+        largest = int(sides.argmax())
+        several = int((sides >= OTHER_FACE_MIN * sides[largest]).sum())
+        if several > 1:
+            raise _RefusedError(f"{several} faces found: cut the photo to the one that is meant")
+        if sides[largest] < self._min_face_px:
+            raise _RefusedError(
+                f"the face is too small: {sides[largest]:.0f} pixels, needs {self._min_face_px:.0f}"
+            )
+        face = found[np.array([largest])]
+        if not np.isfinite(face.landmarks).all():
+            raise _RefusedError("the face has no landmarks to align it by")
+        return face
+
+    def _warn_of_strangers(self, results: Sequence[EnrollResult]) -> None:
+        """Name new photos that are nearer to another person than to their own: a wrong photo."""
+        fresh = {result.person.id: result for result in results if result.person and result.added}
+        if not fresh:
+            return
+        with self._store.transaction():  # both reads are of the same moment
+            snapshot = self._store.snapshot()
+            templates = {info.person.id: info.templates for info in self._store.people()}
+        for index, person in enumerate(snapshot.people):
+            result = fresh.get(person.id)
+            if result is None:
+                continue
+            added = {path.name for path in result.added}
+            for suspect in suspects(snapshot, index, self._embedder.similarity_min):
+                source = templates[person.id][suspect.row].source
+                if source in added:
+                    result.warnings.append(f"{source}: {suspect}: check whose photo it is")
+
+
+def photos_by_folder(root: Path) -> dict[Path, list[Path]]:
+    """The folders in `root`, sorted by name, each with its pictures; hidden ones are left out.
+
+    Raises InputMissingError, EnrollmentError when `root` is not a folder of folders.
+    """
+    if not root.exists():
+        raise InputMissingError(f"{root}: no such folder")
+    if not root.is_dir():
+        raise EnrollmentError(f"{root}: not a folder: name one person with --name NAME {root.name}")
+    folders = sorted(entry for entry in root.iterdir() if _shown(entry) and entry.is_dir())
+    if not folders:
+        raise EnrollmentError(
+            f"{root}: no folders in it: expected a folder per person with photos, or --name NAME"
+        )
+    return {folder: photos_in(folder) for folder in folders}
+
+
+def photos_in(folder: Path) -> list[Path]:
+    """The pictures of a folder, sorted by name; hidden ones and other files are left out."""
+    return sorted(
+        entry
+        for entry in folder.iterdir()
+        if _shown(entry) and entry.suffix.lower() in SUFFIXES and not entry.is_dir()
+    )
+
+
+def _shown(path: Path) -> bool:
+    return not path.name.startswith(".")
+
+
+def _counting(progress: Progress | None, total: int) -> Callable[[Path], None]:
+    done = 0
+
+    def count(path: Path) -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, total, path)
+
+    return count
+
+
+def _without(path: Path, message: str) -> str:
+    """The message without the file's name, which the refusal carries."""
+    return message.removeprefix(f"{path}: ")
