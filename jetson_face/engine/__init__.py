@@ -1,0 +1,1 @@
+"""ONNX to TensorRT plan: build, cache, and trust only after the parity gate."""
