@@ -1,0 +1,1 @@
+"""Where decisions go: console, files, pictures, the durable outbox and the network."""
