@@ -1,0 +1,103 @@
+"""Any network with a model card: one input of images, one output of vectors."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jetson_face.align import TEMPLATES
+from jetson_face.backends.base import Backend
+from jetson_face.embed.vectors import check_crops, unit_vectors
+from jetson_face.errors import ModelError
+from jetson_face.models import InputSpec, ModelCard, embedding_space
+from jetson_face.types import F32, Embeddings, EmbeddingSpace, ImageU8
+
+
+class OnnxEmbedder:
+    """Embeds crops with whatever back end runs the card's network; preprocessing is the card's.
+
+    max_batch: crops for one run; more are split. The embedder closes the back end.
+    Raises ModelError where card, template and network do not fit together.
+    """
+
+    def __init__(self, card: ModelCard, backend: Backend, *, max_batch: int = 16) -> None:
+        if card.input is None or card.output is None or card.alignment is None:
+            raise ModelError(f"model {card.name!r} is a {card.kind}, not an embedder")
+        if card.alignment not in TEMPLATES:
+            raise ModelError(
+                f"model {card.name!r} wants alignment {card.alignment!r}; there are "
+                f"{', '.join(TEMPLATES)}"
+            )
+        self._size = TEMPLATES[card.alignment].size
+        if card.input.size != (self._size, self._size):
+            raise ModelError(
+                f"model {card.name!r} takes {card.input.size} but its alignment "
+                f"{card.alignment!r} gives {self._size}x{self._size} crops"
+            )
+        _check_network(card, card.input, backend, self._size)
+        self._card, self._input, self._backend = card, card.input, backend
+        self._output, self._dim = card.output.name, card.output.dim
+        self._dtype = backend.inputs[card.input.name].dtype
+        self._max_batch = max_batch
+        self._space = embedding_space(card)
+
+    @property
+    def space(self) -> EmbeddingSpace:
+        """Where its vectors live."""
+        return self._space
+
+    @property
+    def alignment(self) -> str:
+        """Name of the template that its crops must follow."""
+        return str(self._card.alignment)
+
+    @property
+    def similarity_min(self) -> float:
+        """Cosine at or above which two single faces are the same person."""
+        return float(self._card.similarity_min or 0.0)
+
+    def embed(self, crops: ImageU8) -> Embeddings:
+        """Unit vectors (N, dim) of crops (N, S, S, 3) uint8 BGR. Raises ModelError."""
+        check_crops(crops, self._size)
+        out = np.empty((len(crops), self._dim), np.float32)
+        for first in range(0, len(crops), self._max_batch):
+            part = slice(first, first + self._max_batch)
+            feed = preprocess(crops[part], self._input).astype(self._dtype, copy=False)
+            out[part] = self._backend.run({self._input.name: feed})[self._output]
+        return Embeddings(unit_vectors(out, self._card.name), self._space)
+
+    def close(self) -> None:
+        """Close the back end."""
+        self._backend.close()
+
+
+def preprocess(crops: ImageU8, spec: InputSpec) -> F32:
+    """Crops (N, S, S, 3) uint8 BGR as the card's input: (x - mean) / std of pixels 0 to 255."""
+    out = np.empty((len(crops), 3, *crops.shape[1:3]), np.float32)
+    for channel in range(3):
+        source = 2 - channel if spec.colour == "RGB" else channel
+        plane = out[:, channel]
+        plane[...] = crops[..., source]
+        plane -= np.float32(spec.mean[channel])
+        plane *= np.float32(1 / spec.std[channel])
+    return out if spec.layout == "NCHW" else np.ascontiguousarray(out.transpose(0, 2, 3, 1))
+
+
+def _check_network(card: ModelCard, spec: InputSpec, backend: Backend, size: int) -> None:
+    if card.output is None or set(backend.inputs) != {spec.name}:
+        raise ModelError(
+            f"model {card.name!r}: the card names input {spec.name!r}, the network has "
+            f"{sorted(backend.inputs)}"
+        )
+    if card.output.name not in backend.outputs:
+        raise ModelError(
+            f"model {card.name!r}: the card names output {card.output.name!r}, the network has "
+            f"{sorted(backend.outputs)}"
+        )
+    image = (3, size, size) if spec.layout == "NCHW" else (size, size, 3)
+    wants = backend.inputs[spec.name].shape
+    gives = backend.outputs[card.output.name].shape
+    if wants != (None, *image) or gives[-1] not in (None, card.output.dim) or len(gives) != 2:
+        raise ModelError(
+            f"model {card.name!r}: the card says (N, {', '.join(map(str, image))}) -> "
+            f"(N, {card.output.dim}), the network has {wants} -> {gives}"
+        )
