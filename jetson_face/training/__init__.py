@@ -1,0 +1,1 @@
+"""Training of the face embedding (extra ``train``); nothing outside this package imports torch."""

@@ -1,0 +1,242 @@
+"""From a trained run to what ships: ONNX in three precisions, golden tensors and the model card."""
+
+from __future__ import annotations
+
+import copy
+import io
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+import yaml
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+from jetson_face.backends.onnx import OnnxBackend
+from jetson_face.training.files import write_atomic
+from jetson_face.training.loop import build_net
+from jetson_face.training.net import INPUT_SIZE, ConvNorm, Head, SqueezeNetFace
+from jetson_face.training.settings import CardSettings, NetSettings
+
+F32 = npt.NDArray[np.float32]
+OPSET = 17
+INPUT, OUTPUT = "input", "embedding"
+
+
+def load_run(run: Path, which: str = "ema") -> SqueezeNetFace:
+    """The network of a run folder's checkpoint, in evaluation mode.
+
+    ``which`` is ``ema`` or ``net``.
+    """
+    state = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)
+    how = NetSettings.model_validate(state["shape"])
+    net = build_net(how)
+    net.load_state_dict(state[which])
+    net.eval()
+    return net
+
+
+def fold(net: SqueezeNetFace) -> SqueezeNetFace:
+    """A copy with every batch-norm folded into the layer before it; same outputs to rounding."""
+    out: SqueezeNetFace = copy.deepcopy(net).eval()
+    for module in out.modules():
+        if isinstance(module, ConvNorm):
+            module[0], module[1] = fuse_conv_bn_eval(module[0], module[1]), nn.Identity()
+        elif isinstance(module, Head):
+            module.place = fuse_conv_bn_eval(module.place, module.place_norm)
+            module.linear = fuse_linear_bn_eval(module.linear, module.norm)
+            module.place_norm, module.norm = nn.Identity(), nn.Identity()
+    return out
+
+
+def to_onnx(net: SqueezeNetFace) -> onnx.ModelProto:
+    """FP32 graph: ``input`` (N, 3, 112, 112) to unit ``embedding`` (N, dim), any N."""
+    folded = fold(net).to(memory_format=torch.contiguous_format)
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter that needs no further package is "legacy"
+        torch.onnx.export(
+            folded,
+            (torch.zeros(2, 3, INPUT_SIZE, INPUT_SIZE),),
+            buffer,
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_axes={INPUT: {0: "N"}, OUTPUT: {0: "N"}},
+        )
+    model = onnx.load_model_from_string(buffer.getvalue())
+    for value in model.graph.output:
+        value.type.tensor_type.shape.dim[1].dim_value = net.dim
+    model.producer_name, model.producer_version = "jetson_face", ""
+    onnx.checker.check_model(model)
+    return model
+
+
+def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Half-precision weights and activations, float32 at both ends and in the final normalisation.
+
+    Strongly typed: a Cast stands wherever the type changes, so TensorRT and ONNX Runtime compute
+    alike.
+    """
+    out = onnx.ModelProto()
+    out.CopyFrom(model)
+    graph = out.graph
+    gemm = max(i for i, n in enumerate(graph.node) if n.op_type in ("Gemm", "MatMul"))
+    half = [n for i, n in enumerate(graph.node) if i <= gemm]
+    used = {name for n in half for name in n.input}
+    for tensor in graph.initializer:
+        if tensor.name in used and tensor.data_type == TensorProto.FLOAT:
+            values = numpy_helper.to_array(tensor).astype(np.float16)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    raw = graph.node[gemm].output[0]
+    for node in half:
+        node.input[:] = [f"{INPUT}_half" if n == INPUT else n for n in node.input]
+        node.output[:] = [f"{raw}_half" if n == raw else n for n in node.output]
+    rest = list(graph.node)[gemm + 1 :]
+    enter = helper.make_node("Cast", [INPUT], [f"{INPUT}_half"], to=TensorProto.FLOAT16)
+    leave = helper.make_node("Cast", [f"{raw}_half"], [raw], to=TensorProto.FLOAT)
+    del graph.node[:]
+    graph.node.extend([enter, *half, leave, *rest])
+    del graph.value_info[:]
+    onnx.checker.check_model(out, full_check=True)
+    return out
+
+
+def to_int8(model: onnx.ModelProto, faces: Iterable[F32], scratch: Path) -> onnx.ModelProto:
+    """Q/DQ graph: symmetric int8, weights by channel.
+
+    Calibrated on ``faces`` (batches of network input).
+
+    Convolutions are quantised; the linear head and the normalisation stay float32. Zero points are
+    0, as TensorRT asks.
+    """
+    from onnxruntime import quantization as q
+
+    class Feed(q.CalibrationDataReader):
+        def __init__(self) -> None:
+            self._faces = iter(faces)
+
+        def get_next(self) -> dict[str, F32] | None:
+            batch = next(self._faces, None)
+            return None if batch is None else {INPUT: batch}
+
+    scratch.mkdir(parents=True, exist_ok=True)
+    source, target = scratch / "fp32.onnx", scratch / "int8.onnx"
+    onnx.save(model, str(source))
+    q.quantize_static(
+        str(source),
+        str(target),
+        Feed(),
+        quant_format=q.QuantFormat.QDQ,
+        op_types_to_quantize=["Conv"],
+        per_channel=True,
+        activation_type=q.QuantType.QInt8,
+        weight_type=q.QuantType.QInt8,
+        calibrate_method=q.CalibrationMethod.MinMax,
+        extra_options={"ActivationSymmetric": True, "WeightSymmetric": True},
+    )
+    return onnx.load(str(target))
+
+
+def golden_input(count: int = 4) -> F32:
+    """Made-up "faces" (count, 3, 112, 112) in [-1, 1]: smooth blobs, nobody's picture.
+
+    Always the same.
+    """
+    rows, columns = np.mgrid[0:INPUT_SIZE, 0:INPUT_SIZE].astype(np.float64) / (INPUT_SIZE - 1)
+    out = np.empty((count, 3, INPUT_SIZE, INPUT_SIZE), np.float32)
+    for n in range(count):
+        for c in range(3):
+            wave = np.sin((3 + n) * rows + c) * np.cos((2 + c) * columns - n)
+            eyes = sum(
+                np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (0.004 + 0.001 * n))
+                for x, y in ((0.34, 0.46), (0.66, 0.46), (0.5, 0.64), (0.37, 0.82), (0.63, 0.82))
+            )
+            out[n, c] = np.clip(0.6 * wave - 0.5 * eyes, -1, 1)
+    return out
+
+
+def run_onnx(model: bytes, faces: F32, batch: int = 64) -> F32:
+    """Embeddings (N, dim) of network input (N, 3, 112, 112) through ONNX Runtime on the CPU."""
+    backend = OnnxBackend(model)
+    parts = [
+        backend.run({INPUT: faces[i : i + batch]})[OUTPUT].copy()
+        for i in range(0, len(faces), batch)
+    ]
+    backend.close()
+    return np.concatenate(parts).astype(np.float32, copy=False)
+
+
+def spread(total: int, count: int, seed: int) -> npt.NDArray[np.int64]:
+    """``count`` different numbers below ``total`` (all of them if fewer), rising, by ``seed``."""
+    rng = np.random.default_rng((seed, 3))
+    return np.sort(rng.permutation(total)[:count]).astype(np.int64)
+
+
+def export_run(
+    net: SqueezeNetFace,
+    folder: Path,
+    name: str,
+    calibration: F32 | None,
+    card: CardSettings,
+) -> Path:
+    """Write ``NAME.onnx``, ``_fp16``, ``_int8`` (with calibration faces).
+
+    Golden tensors and the card.
+
+    Returns the card's path.
+    """
+    fp32 = to_onnx(net)
+    models = {"fp32": fp32, "fp16": to_fp16(fp32)}
+    if calibration is not None:
+        batches = [calibration[i : i + 50] for i in range(0, len(calibration), 50)]
+        models["int8"] = to_int8(fp32, batches, folder / ".int8_scratch")
+        for leftover in (folder / ".int8_scratch").iterdir():
+            leftover.unlink()
+        (folder / ".int8_scratch").rmdir()
+    files: dict[str, dict[str, str]] = {}
+    for precision, model in models.items():
+        file = f"{name}.onnx" if precision == "fp32" else f"{name}_{precision}.onnx"
+        digest = write_atomic(folder / file, model.SerializeToString())
+        files[precision] = {"path": file, "sha256": digest}
+    given = golden_input()
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, input=given, output=run_onnx(fp32.SerializeToString(), given))
+    write_atomic(folder / f"{name}.golden.npz", buffer.getvalue())
+    text = yaml.safe_dump(
+        _card(name, net.dim, files, card), sort_keys=False, allow_unicode=True, width=100
+    )
+    write_atomic(folder / f"{name}.yaml", text.encode())
+    return folder / f"{name}.yaml"
+
+
+def _card(
+    name: str, dim: int, files: dict[str, dict[str, str]], told: CardSettings
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "kind": "embedder",
+        "files": files,
+        "licence": told.licence,
+        "source": "trained by this project: configs/train_squeezenet.yaml",
+        "input": {
+            "name": INPUT,
+            "size": [INPUT_SIZE, INPUT_SIZE],
+            "colour": "RGB",
+            "layout": "NCHW",
+            "mean": [127.5] * 3,
+            "std": [127.5] * 3,
+        },
+        "output": {"name": OUTPUT, "dim": dim},
+        "alignment": "arcface112",
+        "similarity_min": told.similarity_min,
+        "golden": f"{name}.golden.npz",
+        "notes": told.notes,
+    }
