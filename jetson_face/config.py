@@ -103,6 +103,7 @@ class GalleryConfig(Section):
     """Enrolled people."""
 
     path: Path | None = Field(None, description="null: STATE_DIR/gallery.db")
+    encrypt: bool = Field(True, description="seal vectors and portraits; key in STATE_DIR")
     lock_timeout_s: float = Field(5, ge=0, le=600)
     refresh_s: float = Field(1, ge=0, description="how often a running program looks for changes")
 

@@ -24,11 +24,12 @@ from jetson_face.types import F32, I64, NO_MATCH, Detections, Frame, Match, Repo
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How much is embedded. known_every: frames between two embeddings of a face that is surely
-    known; per_frame: faces on one frame."""
+    """What is worth embedding. known_every: frames between two embeddings of a face that is surely
+    known. per_frame: faces on one frame. quality_min: [0, 1], of the aligned crop."""
 
     known_every: int = 5
     per_frame: int = 8
+    quality_min: float = 0.05
 
 
 @dataclass(slots=True)
@@ -136,21 +137,23 @@ class FaceRecognizer:
         with watch("detect"):
             faces = self.detector.detect(frame.image)
         with watch("track"):
-            return self.tracker.update(faces, frame.captured_ns), faces
+            tracks = self.tracker.update(faces, frame.captured_ns, size=self._size)
+        numbered = tracks >= 0  # more faces than tracks are kept: the rest goes unnamed
+        return tracks[numbered], faces[numbered]
 
     def _follow(self, frame: Frame, watch: Stopwatch) -> tuple[I64, Detections]:
         """Between searches: move each track's box to where its face is now."""
         with watch("track"):
-            tracks, boxes = self.tracker.predict(frame.captured_ns)
+            tracks, boxes = self.tracker.predict(frame.captured_ns, size=self._size)
         if self.refiner is None or not len(tracks):
             return tracks, _only_boxes(boxes)
         with watch("refine"):
             faces = self.refiner.refine(frame.image, boxes)
         with watch("track"):
-            self.tracker.advance(tracks, faces, frame.captured_ns)
-        seen = faces.scores > 0
-        if not seen.all():
+            lost = self.tracker.advance(tracks, faces, frame.captured_ns)
+        if len(lost):
             self.sampler.lose()
+        seen = faces.scores > 0
         return tracks[seen], faces[seen]
 
     def _remember(self, tracks: I64, frame: Frame) -> None:
@@ -172,7 +175,7 @@ class FaceRecognizer:
             np.array([r.decision.state in ("known", "unknown") for r in records], np.bool_),
             np.array([r.frames for r in records], np.int64),
             np.array([r.waited for r in records], np.int64),
-            usable=np.isfinite(faces.landmarks).all(axis=(1, 2)),
+            usable=np.asarray(np.isfinite(faces.landmarks).all(axis=(1, 2)), np.bool_),
             every_known=self.budget.known_every,
             cap=self.budget.per_frame,
         )
@@ -181,7 +184,7 @@ class FaceRecognizer:
         with watch("align"):
             crops = self.aligner.crop(frame.image, faces.landmarks[rows])
             quality = self.quality.scores(crops, faces[rows])
-            good = quality >= self.quality.embed_min
+            good = quality >= self.budget.quality_min
             rows, crops, quality = rows[good], crops[good], quality[good]
         if not len(rows):
             return rows

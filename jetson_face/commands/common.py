@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from jetson_face.config import Config, load_config
@@ -29,3 +32,19 @@ def config_of(args: argparse.Namespace, *extra: str) -> Config:
     Raises ConfigError.
     """
     return load_config(args.config, [*args.overrides, *extra])
+
+
+@contextmanager
+def show_progress(what: str) -> Iterator[Callable[[int, int, object], None]]:
+    """A line on the terminal that counts; silent where standard error is not a terminal."""
+    shown = sys.stderr.isatty()
+
+    def progress(done: int, total: int, item: object) -> None:
+        if shown:
+            print(
+                f"\r{what}: {done}/{total} {item!s:.60}\033[K", end="", file=sys.stderr, flush=True
+            )
+
+    yield progress
+    if shown:
+        print("\r\033[K", end="", file=sys.stderr, flush=True)

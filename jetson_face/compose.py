@@ -1,0 +1,197 @@
+"""The composition root: turns a configuration into working parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from jetson_face.align import Aligner, cut_portraits
+from jetson_face.backends.base import Backend
+from jetson_face.config import Config, OnnxRuntimeConfig
+from jetson_face.decide import Decider
+from jetson_face.detect.base import Detector, Refiner
+from jetson_face.detect.mtcnn import Mtcnn
+from jetson_face.embed.base import Embedder
+from jetson_face.fuse import Fuser
+from jetson_face.gallery.enroll import Enroller
+from jetson_face.gallery.match import GallerySnapshot, Matcher
+from jetson_face.gallery.store import GalleryStore
+from jetson_face.models import load_card, resolve
+from jetson_face.pipeline import Budget, FaceRecognizer
+from jetson_face.protect import open_cipher
+from jetson_face.quality import QualityGate
+from jetson_face.sample import Sampler
+from jetson_face.track import Tracker
+from jetson_face.types import EmbeddingSpace
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The networks and what stands around them; shared by all sources of a process."""
+
+    detector: Detector
+    refiner: Refiner | None
+    aligner: Aligner
+    quality: QualityGate
+    embedder: Embedder
+
+    def close(self) -> None:
+        """Close the networks."""
+        self.detector.close()
+        self.embedder.close()
+
+
+def build_backend(config: Config, onnx: Path) -> Backend:
+    """What runs one network. Raises ModelError, EngineError, MissingDependencyError."""
+    if isinstance(config.backend, OnnxRuntimeConfig):
+        from jetson_face.backends.onnx import OnnxBackend
+
+        return OnnxBackend(onnx, providers=config.backend.providers, threads=config.backend.threads)
+    from jetson_face.engine import open_engine
+
+    return open_engine(
+        onnx,
+        cache=config.engine_cache,
+        precision=config.backend.precision,
+        workspace_mib=config.backend.workspace_mib,
+        autobuild=config.engines.autobuild,
+    )
+
+
+def build_detector(config: Config, *, relaxed: bool = False) -> Mtcnn:
+    """The detector; relaxed: with lower thresholds, for pictures that surely show a face."""
+    from jetson_face.detect.mtcnn_graph import ensure_mtcnn
+
+    wanted = config.detector
+    graphs = ensure_mtcnn(load_card("mtcnn"), config.engine_cache)
+    thresholds = wanted.thresholds
+    if relaxed:
+        thresholds = (thresholds[0] * 0.7, thresholds[1] * 0.6, thresholds[2] * 0.4)
+    return Mtcnn(
+        build_backend(config, graphs["pnet"]),
+        build_backend(config, graphs["rnet"]),
+        build_backend(config, graphs["onet"]),
+        min_face_px=wanted.min_face_px,
+        pyramid_factor=wanted.pyramid_factor,
+        thresholds=thresholds,
+        max_faces=wanted.max_faces,
+        max_side_px=wanted.max_side_px,
+    )
+
+
+def build_embedder(config: Config) -> Embedder:
+    """The embedder that the configuration names. Raises ModelError, MissingDependencyError."""
+    card = load_card(config.embedder.model)
+    if card.name == "dlib_resnet":
+        from jetson_face.embed.dlib_resnet import DlibResnet128
+
+        return DlibResnet128(card)
+    from jetson_face.embed.onnx import OnnxEmbedder
+
+    backend = build_backend(config, resolve(card, config.embedder.precision))
+    return OnnxEmbedder(card, backend, max_batch=config.embedder.max_batch)
+
+
+def build_parts(config: Config) -> Parts:
+    """Detector, alignment, quality and embedder."""
+    embedder = build_embedder(config)
+    detector = build_detector(config)
+    return Parts(
+        detector=detector,
+        refiner=detector if config.sampling.refine else None,
+        aligner=Aligner(embedder.alignment),
+        quality=QualityGate(),
+        embedder=embedder,
+    )
+
+
+def open_gallery(
+    config: Config, space: EmbeddingSpace | None = None, *, create: bool = False
+) -> GalleryStore:
+    """The gallery; `space` is what it must be bound to, None where that does not matter.
+
+    Raises InputMissingError where there is none and `create` is False, and the gallery's errors.
+    """
+    path = config.gallery_path
+    if create:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    cipher = open_cipher(config.state_dir) if config.gallery.encrypt else None
+    return GalleryStore.open(
+        path, space, create=create, timeout_s=config.gallery.lock_timeout_s, cipher=cipher
+    )
+
+
+def build_enroller(config: Config, parts: Parts, gallery: GalleryStore) -> Enroller:
+    """What turns photos into templates."""
+    return Enroller(
+        gallery,
+        detector=parts.detector,
+        aligner=parts.aligner,
+        embedder=parts.embedder,
+        portraits=cut_portraits,
+        assess=parts.quality.verdict,
+        min_face_px=config.quality.min_face_px,
+        quality_min=config.quality.enroll_min,
+    )
+
+
+def build_matcher(config: Config, snapshot: GallerySnapshot) -> Matcher:
+    """Compares faces with everybody in the gallery as it is now."""
+    return Matcher(snapshot, top_k=config.matching.top_k)
+
+
+def build_decider(config: Config, embedder: Embedder, *, single: bool = False) -> Decider:
+    """When a face gets a name; single: one picture decides, there are no frames to wait for."""
+    wanted = config.matching
+    least = embedder.similarity_min if wanted.similarity_min is None else wanted.similarity_min
+    return Decider(
+        least,
+        similarity_leave=least - wanted.hysteresis,
+        margin_min=wanted.margin_min,
+        frames_min=1 if single else wanted.frames_min,
+        unknown_after=1 if single else wanted.unknown_after,
+    )
+
+
+class LivePeople:
+    """The gallery of a running program: looks for changes every so often, by the frame's time."""
+
+    def __init__(self, config: Config, gallery: GalleryStore) -> None:
+        self._config = config
+        self._gallery = gallery
+        self._every_ns = int(config.gallery.refresh_s * 1e9)
+        self._looked_ns: int | None = None
+        self._matcher = build_matcher(config, gallery.snapshot())
+
+    def __call__(self, now_ns: int) -> Matcher:
+        """The matcher to use for a frame captured at `now_ns`."""
+        if self._looked_ns is None or abs(now_ns - self._looked_ns) >= self._every_ns:
+            self._looked_ns = now_ns
+            snapshot = self._gallery.snapshot()
+            if snapshot is not self._matcher.snapshot:
+                self._matcher = build_matcher(self._config, snapshot)
+        return self._matcher
+
+
+def build_recognizer(
+    config: Config, parts: Parts, people: Callable[[int], Matcher]
+) -> FaceRecognizer:
+    """The recogniser of one source; networks and gallery may be shared between several."""
+    return FaceRecognizer(
+        detector=parts.detector,
+        refiner=parts.refiner,
+        sampler=Sampler(config.sampling.every, cooldown=1 if config.sampling.on_loss else None),
+        tracker=Tracker(config.tracking.iou_min, max_gap_ns=config.tracking.max_gap_ms * 1_000_000),
+        aligner=parts.aligner,
+        quality=parts.quality,
+        embedder=parts.embedder,
+        fuser=Fuser(parts.embedder.space, strategy=config.fusion.strategy),
+        decider=build_decider(config, parts.embedder),
+        people=people,
+        budget=Budget(
+            known_every=config.fusion.embed_known_every,
+            per_frame=config.fusion.max_per_frame,
+            quality_min=config.quality.embed_min,
+        ),
+    )
