@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import tempfile
 import warnings
 from pathlib import Path
@@ -23,7 +24,7 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff",
 """What a folder is searched for, in lower case."""
 
 # Few decoders: each one more is a parser that a hostile file can reach.
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 _ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -57,20 +58,26 @@ def decode_picture(
     """As `read_picture`, from bytes; `where` names them in errors."""
     if not data:
         raise InputBrokenError(f"{where}: the picture is empty (0 bytes): replace or remove it")
+    with warnings.catch_warnings():
+        # Pillow warns of large pictures and odd metadata; what matters we say in our own words.
+        warnings.simplefilter("ignore")
+        return _decoded(data, where, pixels_max, side_max)
+
+
+def _decoded(data: bytes, where: str, pixels_max: int, side_max: int | None) -> ImageU8:
     try:
-        with warnings.catch_warnings():
-            # Pillow warns about large pictures before we can refuse them in our own words.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=_FORMATS)
-    except Image.DecompressionBombError:
-        raise InputBrokenError(_too_large(where, "", pixels_max)) from None
+        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    except Image.DecompressionBombError as error:
+        pixels = re.search(r"\d{7,}", str(error))
+        has = f"{int(pixels[0]) / 1e6:.0f} million pixels, " if pixels else ""
+        raise InputBrokenError(_too_large(where, has, pixels_max)) from None
     except Exception:  # a decoder fed with hostile bytes raises anything
         raise InputBrokenError(
             f"{where}: not a picture that can be read (JPEG, PNG, WebP, BMP, TIFF, GIF)"
         ) from None
-    width, height = image.size
-    if width * height > pixels_max:
-        raise InputBrokenError(_too_large(where, f"{width}x{height} = ", pixels_max, image.size))
+    if image.width * image.height > pixels_max:
+        million = f"{image.width * image.height / 1e6:.0f} million pixels, "
+        raise InputBrokenError(_too_large(where, million, pixels_max))
     try:
         turn = _orientation(image)
         if side_max is not None:
@@ -176,10 +183,9 @@ def _pil(image: ImageU8) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(image[:, :, ::-1]))
 
 
-def _too_large(where: str, size: str, pixels_max: int, shape: tuple[int, int] | None = None) -> str:
-    million = "" if shape is None else f"{size}{shape[0] * shape[1] / 1e6:.0f} million pixels, "
+def _too_large(where: str, has: str, pixels_max: int) -> str:
     return (
-        f"{where}: the picture is too large: {million}the limit is {pixels_max / 1e6:.0f} million: "
+        f"{where}: the picture is too large: {has}the limit is {pixels_max / 1e6:.0f} million: "
         "shrink it"
     )
 

@@ -1,0 +1,233 @@
+"""Enrol, list, rename, remove, identify: what a person at a terminal does first."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+Command = Callable[..., Any]
+
+
+def test_who_is_enrolled_is_named_in_a_picture(
+    cli: Command, people: Path, hopper: Path, tmp_path: Path
+) -> None:
+    enrolled = cli("enroll", people)
+    assert (enrolled.code, enrolled.out) == (0, "Eileen Collins: 1 added\nGrace Hopper: 1 added\n")
+    drawn = tmp_path / "drawn.png"
+    seen = cli("identify", hopper, "--json", "--draw", drawn)
+    (face,) = json.loads(seen.out)[0]["faces"]
+    assert (face["state"], face["name"]) == ("known", "Grace Hopper")
+    assert face["similarity"] > 0.99
+    left, top, right, bottom = face["box"]
+    assert 160 < left < 220
+    assert 320 < right < 380
+    assert top < 200 < bottom
+    assert cv2.imread(str(drawn)).shape == cv2.imread(str(hopper)).shape
+
+
+def test_a_stranger_is_unknown_and_an_empty_gallery_knows_nobody(
+    cli: Command, collins: Path, hopper: Path
+) -> None:
+    assert "unknown" in cli("identify", hopper).out
+    cli("enroll", "--name", "Eileen Collins", collins)
+    assert "unknown" in cli("identify", hopper).out
+
+
+def test_the_same_photo_twice_adds_nothing(cli: Command, people: Path) -> None:
+    cli("enroll", people)
+    again = cli("enroll", people)
+    assert again.code == 0
+    assert "Grace Hopper: 0 added, 1 were there already" in again.out
+    assert json.loads(cli("people", "list", "--json").out)[1]["photos"][0]["source"]
+    assert len(json.loads(cli("people", "show", "Grace Hopper", "--json").out)["photos"]) == 1
+
+
+def test_rename_and_remove(cli: Command, people: Path) -> None:
+    cli("enroll", people)
+    assert cli("people", "rename", "Grace Hopper", "Rear Admiral Hopper").code == 0
+    assert "Rear Admiral Hopper: 1 photo" in cli("people", "list").out
+    assert cli("people", "remove", "rear admiral hopper").code == 0
+    assert "Hopper" not in cli("people", "list").out
+    nobody = cli("people", "remove", "Grace Hopper")
+    assert nobody.code == 2
+    assert "Grace Hopper" in nobody.err
+
+
+def test_bad_photos_are_refused_one_by_one_and_the_rest_is_enrolled(
+    cli: Command, tmp_path: Path, collins: Path, hopper: Path
+) -> None:
+    folder = tmp_path / "mixed" / "Grace Hopper"
+    folder.mkdir(parents=True)
+    shutil.copy(hopper, folder / "good.jpg")
+    cv2.imwrite(str(folder / "nobody.png"), np.full((300, 300, 3), 128, np.uint8))
+    two = np.hstack([cv2.imread(str(collins))[:500, :500], cv2.imread(str(hopper))[:500, :500]])
+    cv2.imwrite(str(folder / "two.png"), two)
+    small = cv2.resize(cv2.imread(str(hopper)), None, fx=0.25, fy=0.25)
+    cv2.imwrite(str(folder / "small.png"), small)
+    (folder / "empty.jpg").write_bytes(b"")
+    done = cli("enroll", folder.parent)
+    assert done.code == 0
+    assert "Grace Hopper: 1 added" in done.out
+    for name, reason in (
+        ("nobody.png", "no face"),
+        ("two.png", "2 faces"),
+        ("small.png", ""),
+        ("empty.jpg", "empty"),
+    ):
+        lines = [line for line in done.err.splitlines() if name in line]
+        assert len(lines) == 1, done.err
+        assert reason in lines[0]
+
+
+@pytest.mark.parametrize(
+    "name", ["../../x", "", "   ", "x" * 10_000, "a\x00b", "a/b", "\u202eevil"]
+)
+def test_hostile_names_are_refused(cli: Command, hopper: Path, tmp_path: Path, name: str) -> None:
+    done = cli("enroll", "--name", name, hopper)
+    assert done.code == 13
+    assert len(done.err.strip().splitlines()) == 1
+    assert len(done.err) < 400
+    assert "nobody is enrolled" in cli("people", "list").out or done.code == 13
+
+
+@pytest.mark.parametrize("name", ["Zoë Ångström", "李小龙", "محمد", "O'Brien-Smith", "🙂"])
+def test_unicode_names_are_fine(cli: Command, hopper: Path, name: str) -> None:
+    assert cli("enroll", "--name", name, hopper).code == 0
+    assert cli("people", "list").out.startswith(name)
+    assert name in cli("identify", hopper).out
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds next to nothing."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = zlib.compress(b"\x00" * 100)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code", "says"),
+    [
+        ("none.jpg", None, 4, "no such file"),
+        ("empty.jpg", b"", 5, "empty"),
+        ("text.jpg", b"hello, I am not a picture\n", 5, ""),
+        ("huge.png", png_header(20_000, 20_000), 5, "400 million pixels, the limit is 64"),
+    ],
+)
+def test_a_picture_that_cannot_be_used(
+    cli: Command, tmp_path: Path, name: str, content: bytes | None, code: int, says: str
+) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    done = cli("identify", path)
+    assert done.code == code
+    assert len(done.err.strip().splitlines()) == 1
+    assert name in done.err
+    assert says in done.err
+
+
+@pytest.mark.parametrize("kind", ["grey", "16 bit", "cmyk", "alpha", "palette"])
+def test_pictures_of_other_kinds_are_read(
+    cli: Command, tmp_path: Path, hopper: Path, kind: str
+) -> None:
+    from PIL import Image
+
+    picture = Image.open(hopper)
+    path = tmp_path / "other.png"
+    if kind == "grey":
+        picture.convert("L").save(path)
+    elif kind == "16 bit":
+        cv2.imwrite(str(path), cv2.imread(str(hopper)).astype(np.uint16) * 257)
+    elif kind == "cmyk":
+        path = tmp_path / "other.jpg"
+        picture.convert("CMYK").save(path, quality=95)
+    elif kind == "alpha":
+        picture.convert("RGBA").save(path)
+    else:
+        picture.convert("P").save(path)
+    cli("enroll", "--name", "Grace Hopper", hopper)
+    assert "Grace Hopper" in cli("identify", path).out
+
+
+@pytest.mark.parametrize(
+    "damage", [b"this is not a database, it is a text that goes on for a while " * 40, b"", None]
+)
+def test_a_damaged_gallery_is_said_to_be_damaged(
+    cli: Command, people: Path, tmp_path: Path, damage: bytes | None
+) -> None:
+    cli("enroll", people)
+    path = tmp_path / "state" / "gallery.db"
+    if damage is None:
+        data = bytearray(path.read_bytes())
+        data[4096:12288] = b"\xa5" * 8192
+        damage = bytes(data)
+    for extra in path.parent.glob("gallery.db-*"):
+        extra.unlink()
+    path.write_bytes(damage)
+    done = cli("people", "list")
+    assert done.code == 7
+    assert len(done.err.strip().splitlines()) == 1
+    assert "gallery.db" in done.err
+
+
+def test_a_gallery_held_by_another_process_is_said_to_be_locked(
+    cli: Command, people: Path, tmp_path: Path, hopper: Path
+) -> None:
+    cli("enroll", people)
+    path = tmp_path / "state" / "gallery.db"
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); "
+            "db.execute('PRAGMA locking_mode=EXCLUSIVE'); db.execute('BEGIN EXCLUSIVE'); "
+            "print('held', flush=True); sys.stdin.read()",
+            str(path),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    try:
+        done = cli("people", "rename", "Grace Hopper", "X", "--set", "gallery.lock_timeout_s=0.2")
+        assert done.code == 8
+        assert len(done.err.strip().splitlines()) == 1
+    finally:
+        holder.communicate()
+    assert cli("people", "list").code == 0
+
+
+def test_a_gallery_of_another_embedding_is_refused_with_the_command_that_mends_it(
+    cli: Command, people: Path, tmp_path: Path, hopper: Path
+) -> None:
+    cli("enroll", people)
+    with sqlite3.connect(tmp_path / "state" / "gallery.db") as db:
+        db.execute("UPDATE meta SET value = ? WHERE key = 'digest'", ("f" * 64,))
+    db.close()
+    done = cli("identify", hopper)
+    assert done.code == 9
+    assert "jetson-face gallery reembed" in done.err
+    assert cli("gallery", "reembed").code == 0
+    assert "Grace Hopper" in cli("identify", hopper).out
