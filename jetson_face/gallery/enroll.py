@@ -169,7 +169,7 @@ class Enroller:
         crops = self._aligner.crop(image, face.landmarks)
         verdict = self._assess(crops, face)
         if verdict.score < self._quality_min:
-            why = ", ".join(verdict.reasons) or "too blurred, dark or turned"
+            why = ", ".join(verdict.reasons).replace("_", " ") or "too blurred, dark or turned"
             raise _RefusedError(
                 f"{why} (quality {verdict.score:.2f}, needs {self._quality_min:.2f})"
             )

@@ -22,30 +22,35 @@ APPLICATION_ID = 0x6A664741
 """`jfGA`: marks an SQLite file as ours."""
 VERSION = 1
 
+RAISED = (sqlite3.Error, UnicodeDecodeError)
+"""What Python's sqlite3 raises; the second when a damaged text gets into SQLite's own message."""
+
 _HEADER = b"SQLite format 3\0"
+# quick_check, at every opening, holds each row against these checks: a damaged row of another type
+# never reaches the program.
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE people (
-    id TEXT PRIMARY KEY,
-    name TEXT NOT NULL,
-    name_key TEXT NOT NULL UNIQUE,
-    created REAL NOT NULL
+    id TEXT PRIMARY KEY CHECK (typeof(id) = 'text'),
+    name TEXT NOT NULL CHECK (typeof(name) = 'text'),
+    name_key TEXT NOT NULL UNIQUE CHECK (typeof(name_key) = 'text'),
+    created REAL NOT NULL CHECK (typeof(created) = 'real')
 ) WITHOUT ROWID;
 CREATE TABLE templates (
-    id TEXT PRIMARY KEY,
+    id TEXT PRIMARY KEY CHECK (typeof(id) = 'text'),
     person TEXT NOT NULL REFERENCES people(id) ON DELETE CASCADE,
-    photo TEXT NOT NULL,
-    face INTEGER NOT NULL,
-    vector BLOB NOT NULL,
-    quality REAL NOT NULL,
-    source TEXT NOT NULL,
-    created REAL NOT NULL,
+    photo TEXT NOT NULL CHECK (typeof(photo) = 'text'),
+    face INTEGER NOT NULL CHECK (typeof(face) = 'integer'),
+    vector BLOB NOT NULL CHECK (typeof(vector) = 'blob'),
+    quality REAL NOT NULL CHECK (typeof(quality) = 'real'),
+    source TEXT NOT NULL CHECK (typeof(source) = 'text'),
+    created REAL NOT NULL CHECK (typeof(created) = 'real'),
     UNIQUE (person, photo, face)
 );
 CREATE TABLE portraits (
     template TEXT PRIMARY KEY REFERENCES templates(id) ON DELETE CASCADE,
-    image BLOB NOT NULL,
-    landmarks BLOB NOT NULL
+    image BLOB NOT NULL CHECK (typeof(image) = 'blob'),
+    landmarks BLOB NOT NULL CHECK (typeof(landmarks) = 'blob')
 );
 """
 # From version v to v + 1. Each runs in the transaction that also raises user_version.
@@ -78,7 +83,7 @@ def create(path: Path, meta: Mapping[str, str | int | bytes]) -> None:
         raise OutputError(
             f"{path}: the gallery cannot be created: {error.strerror or error}"
         ) from error
-    except sqlite3.Error as error:
+    except RAISED as error:
         raise translated(error, path) from error
     finally:
         if temporary is not None:
@@ -103,16 +108,18 @@ def connect(path: Path, timeout_s: float) -> sqlite3.Connection:
         )
         _prepare(connection, path)
         return connection
-    except (sqlite3.Error, GalleryError) as error:
+    except BaseException as error:
         if connection is not None:
             connection.close()
-        if isinstance(error, GalleryError):
-            raise
-        raise translated(error, path) from error
+        if isinstance(error, RAISED):
+            raise translated(error, path) from error
+        raise
 
 
-def translated(error: sqlite3.Error, path: Path) -> Exception:
-    """SQLite's error in our words; SQLite's result code is not visible on Python 3.10."""
+def translated(error: Exception, path: Path) -> Exception:
+    """An error of `RAISED` in our words; SQLite's result code is not visible on Python 3.10."""
+    if isinstance(error, UnicodeDecodeError):
+        return corrupt(path, "text that is not UTF-8")
     text = str(error)
     if isinstance(error, sqlite3.IntegrityError):
         return GalleryError(f"{path}: the gallery refuses this change: {text}")
@@ -131,8 +138,9 @@ def translated(error: sqlite3.Error, path: Path) -> Exception:
 
 def corrupt(path: Path, why: str) -> GalleryCorruptError:
     """The gallery is damaged, and what to do."""
+    short = "".join(c if c.isprintable() else " " for c in why)[:100].strip()
     return GalleryCorruptError(
-        f"{path}: the gallery is damaged ({why}): restore it from a backup, or move it away and "
+        f"{path}: the gallery is damaged ({short}): restore it from a backup, or move it away and "
         "enrol again"
     )
 
@@ -208,7 +216,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         raise
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
-        raise corrupt(path, str(verdict).splitlines()[-1][:100])
+        raise corrupt(path, str(verdict).splitlines()[-1])
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:

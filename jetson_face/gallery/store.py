@@ -89,6 +89,7 @@ class GalleryStore:
             with store._errors():
                 store._sealer.check(store._meta("cipher_check"))
                 store._check_space(store.space, space)
+                store._stored_revision()
         except BaseException:
             connection.close()
             raise
@@ -132,7 +133,7 @@ class GalleryStore:
         with self._lock, self._errors():
             (data_version,) = self._db.execute("PRAGMA data_version").fetchone()
             if self._seen is None or self._seen[0] != data_version:
-                self._seen = (data_version, int(self._meta("revision")))
+                self._seen = (data_version, self._stored_revision())
             return self._seen[1]
 
     def snapshot(self) -> GallerySnapshot:
@@ -284,7 +285,7 @@ class GalleryStore:
             progress(len(vectors), len(ids))
         with self.transaction():
             # The slow part ran with the file free; it counts only if nobody wrote meanwhile.
-            if int(self._meta("revision")) != before:
+            if self._stored_revision() != before:
                 raise GalleryError(
                     f"{self.path}: somebody changed the gallery meanwhile: try again"
                 )
@@ -319,7 +320,7 @@ class GalleryStore:
             self._db.execute("BEGIN")
         try:
             self._check_space(self._stored_space(), self.space)
-            revision = int(self._meta("revision"))
+            revision = self._stored_revision()
             rows = self._db.execute(
                 "SELECT p.id, p.name, t.id, t.vector FROM people p JOIN templates t "
                 "ON t.person = p.id ORDER BY p.name_key, t.rowid"
@@ -387,6 +388,12 @@ class GalleryStore:
         value: str | int | bytes = row[0]
         return value
 
+    def _stored_revision(self) -> int:
+        revision = self._meta("revision")
+        if not isinstance(revision, int):
+            raise schema.corrupt(self.path, f"revision {revision!r}")
+        return revision
+
     def _stored_space(self) -> EmbeddingSpace:
         dim = self._meta("dim")
         if not isinstance(dim, int) or not 1 <= dim <= 65536:
@@ -404,7 +411,7 @@ class GalleryStore:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except schema.RAISED as error:
             raise schema.translated(error, self.path) from error
 
 
