@@ -1,0 +1,111 @@
+"""A method: everything between a picture and an answer, under one name."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from jetson_face import __version__
+from jetson_face.compose import build_detector, build_matcher, build_parts
+from jetson_face.config import Config
+from jetson_face.evaluate.extract import FaceExtractor
+from jetson_face.evaluate.verification import PairScorer, cosine_scores
+from jetson_face.fuse import Scorer
+from jetson_face.gallery.match import GallerySnapshot
+from jetson_face.types import EmbeddingSpace, Person
+
+Enrolled: TypeAlias = Callable[[GallerySnapshot], Scorer]
+"""From enrolled templates to something that scores probes against people."""
+
+# a face of 20 pixels is found where the product's own limit would leave the picture out
+_RELAXED_FACE_PX = 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Method:
+    """What is measured. pair_scorer: likeness of two faces; enrol: how a gallery is matched.
+
+    similarity_min: the method's own threshold for single faces. facts: for every report.
+    """
+
+    name: str
+    extractor: FaceExtractor
+    facts: Mapping[str, object]
+    similarity_min: float
+    enrol: Enrolled
+    pair_scorer: PairScorer = cosine_scores
+
+    @property
+    def space(self) -> EmbeddingSpace:
+        """Where its vectors live."""
+        return self.extractor.embedder.space
+
+
+def build_method(config: Config, *, relaxed: bool = True) -> Method:
+    """The method that a configuration describes; relaxed: search again where nothing was found.
+
+    Raises ModelError, EngineError, MissingDependencyError.
+    """
+    parts = build_parts(config)
+    again = None
+    if relaxed:
+        smaller = min(config.detector.min_face_px, _RELAXED_FACE_PX)
+        detector = config.detector.model_copy(update={"min_face_px": smaller})
+        again = build_detector(config.model_copy(update={"detector": detector}), relaxed=True)
+    extractor = FaceExtractor(
+        parts.detector, parts.aligner, parts.embedder, relaxed=again, grader=parts.quality
+    )
+    name = f"{config.detector.type}_{parts.embedder.space.model}"
+    least = config.matching.similarity_min
+    return Method(
+        name=name,
+        extractor=extractor,
+        facts={
+            "method": name,
+            "detector": parts.detector.name,
+            "min_face_px": config.detector.min_face_px,
+            "relaxed_search": relaxed,
+            "alignment": parts.embedder.alignment,
+            "model": parts.embedder.space.model,
+            "space": str(parts.embedder.space),
+            "precision": config.embedder.precision,
+            "backend": config.backend.type,
+            "jetson_face": __version__,
+            "machine": platform.machine(),
+        },
+        similarity_min=parts.embedder.similarity_min if least is None else least,
+        enrol=lambda snapshot: build_matcher(config, snapshot),
+    )
+
+
+def snapshot_of(
+    space: EmbeddingSpace,
+    templates: Mapping[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]],
+) -> GallerySnapshot:
+    """A gallery in memory from (K, dim) templates by person; people without one are left out."""
+    there = {name: vectors for name, vectors in templates.items() if len(vectors)}
+    if not there:
+        return GallerySnapshot.empty(space)
+    counts = [len(vectors) for vectors in there.values()]
+    return GallerySnapshot(
+        space,
+        np.concatenate(list(there.values())),
+        np.repeat(np.arange(len(there)), counts),
+        tuple(Person(name, name) for name in there),
+    )
+
+
+def log_progress(what: str, every: int = 500) -> Callable[[int, int], None]:
+    """A progress callback that logs one line in `every` pictures."""
+    log = logging.getLogger(__name__)
+
+    def progress(done: int, total: int) -> None:
+        if done % every == 0 or done == total:
+            log.info("%s: %d of %d pictures", what, done, total)
+
+    return progress
