@@ -31,6 +31,10 @@ class Closed(Exception):  # noqa: N818 - an end, not an error
     """Raised by `get` and `put` after `close`: the normal end of a stage."""
 
 
+class StillBusyError(TimeoutError):
+    """A courier's call is not over yet; not to be confused with a TimeoutError of the call."""
+
+
 class StageStuckError(JetsonFaceError, TimeoutError):
     """A stage did not end in the time it was given after everything was closed."""
 
@@ -324,8 +328,8 @@ class Courier(Generic[T]):
     def fetch(self, call: Callable[[], T], *, timeout_s: float) -> T:
         """The call's result; starts the call unless the one before is still under way.
 
-        Raises what the call raised, TimeoutError if it is not over in `timeout_s` (a later `fetch`
-        then waits for the same call), Closed after `close`.
+        Raises what the call raised, StillBusyError if it is not over in `timeout_s` (a later
+        `fetch` then waits for the same call), Closed after `close`.
         """
         with self._cond:
             if self._closed:
@@ -334,7 +338,7 @@ class Courier(Generic[T]):
                 self._busy, self._call = True, call
                 self._cond.notify_all()
             if not self._cond.wait_for(self._over, timeout_s):
-                raise TimeoutError(f"{self._thread.name}: no answer in {timeout_s:g} s")
+                raise StillBusyError(f"{self._thread.name}: no answer in {timeout_s:g} s")
             if self._closed:
                 raise Closed(self._thread.name)
             result, error = self._result, self._error

@@ -1,0 +1,3 @@
+"""Where frames come from: one URI per source."""
+
+from __future__ import annotations

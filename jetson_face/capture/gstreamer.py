@@ -1,0 +1,286 @@
+"""Cameras and streams through GStreamer: CSI cameras, RTSP, V4L2 and pipelines written by users.
+
+PyGObject is imported inside functions: it belongs to the system (python3-gi), not to pip.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from jetson_face.capture.base import (
+    EndOfSource,
+    FrameBroken,
+    OpenOptions,
+    SourceHealth,
+    SourceInfo,
+    SourceState,
+)
+from jetson_face.capture.uri import SourceUri
+from jetson_face.errors import MissingDependencyError, SourceError, UsageError
+from jetson_face.types import Frame, ImageU8
+
+log = logging.getLogger(__name__)
+_SLICE_S = 0.1
+"""How often a wait for a frame looks for errors."""
+
+SINK = "appsink name=jetson_face max-buffers=1 drop=true sync=false"
+"""Newest frame only, as soon as it is decoded."""
+
+
+def load_gst() -> Any:
+    """The `Gst` module, initialised. Raises MissingDependencyError naming the packages."""
+    try:
+        import gi
+
+        gi.require_version("Gst", "1.0")
+        gi.require_version("GstApp", "1.0")
+        from gi.repository import Gst, GstApp  # noqa: F401 - GstApp adds appsink's methods
+    except (ImportError, ValueError) as exc:
+        raise MissingDependencyError(
+            f"GStreamer for Python is not installed ({exc}): apt-get install python3-gi "
+            "gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good "
+            "gstreamer1.0-plugins-bad gstreamer1.0-libav, and make the venv with "
+            "--system-site-packages"
+        ) from exc
+    Gst.init(None)
+    return Gst
+
+
+def has_gstreamer(*elements: str) -> bool:
+    """GStreamer can be used from Python and has these elements."""
+    try:
+        gst = load_gst()
+    except MissingDependencyError:
+        return False
+    return all(gst.ElementFactory.find(name) is not None for name in elements)
+
+
+def converter(has_nvidia: bool) -> str:
+    """The tail that turns whatever a decoder gives into BGR in ordinary memory.
+
+    On a Jetson decoders leave frames in NVMM memory, which only nvvidconv reads; it has no BGR.
+    """
+    nvidia = "nvvidconv ! video/x-raw,format=BGRx ! " if has_nvidia else ""
+    return f"{nvidia}videoconvert ! video/x-raw,format=BGR ! {SINK}"
+
+
+def csi_pipeline(sensor: int, options: OpenOptions) -> str:
+    """A Jetson's CSI camera: frames stay in NVMM memory until nvvidconv."""
+    width, height = options.width or 1280, options.height or 720
+    fps = round(options.fps or 30)
+    return (
+        f"nvarguscamerasrc sensor-id={sensor} ! video/x-raw(memory:NVMM),width={width},"
+        f"height={height},framerate={fps}/1,format=NV12 ! {converter(True)}"
+    )
+
+
+def rtsp_pipeline(has_nvidia: bool) -> str:
+    """An RTSP stream over TCP; the address is set on the element, where nothing needs quoting."""
+    # Without the caps filter decodebin may be linked to the camera's sound.
+    return (
+        f"rtspsrc name=source ! application/x-rtp,media=video ! decodebin ! {converter(has_nvidia)}"
+    )
+
+
+def v4l2_pipeline(options: OpenOptions, has_nvidia: bool) -> str:
+    """A USB camera, raw or MJPEG; the device is set on the element."""
+    wanted = [f"width={options.width}"] if options.width else []
+    wanted += [f"height={options.height}"] if options.height else []
+    caps = ""
+    if wanted:
+        size = ",".join(wanted)
+        caps = f'capsfilter caps="video/x-raw,{size};image/jpeg,{size}" ! '
+    return f"v4l2src name=source ! {caps}decodebin ! {converter(has_nvidia)}"
+
+
+def user_pipeline(text: str) -> str:
+    """A user's pipeline, with our sink added where it has none. Raises UsageError when empty."""
+    text = text.strip().rstrip("!").strip()
+    if not text:
+        raise UsageError("gst: needs a pipeline, for example gst:videotestsrc is-live=true")
+    if "appsink" in text:
+        raise UsageError(
+            "gst: leave the appsink out: the pipeline ends where frames come out, and BGR "
+            "conversion and sink are added"
+        )
+    return f"{text} ! videoconvert ! video/x-raw,format=BGR ! {SINK}"
+
+
+def open_csi(uri: SourceUri, name: str, options: OpenOptions) -> GstSource:
+    """csi://0. Raises SourceError, UsageError, MissingDependencyError."""
+    sensor = uri.target or "0"
+    if not sensor.isdecimal():
+        raise UsageError(f"{uri.shown}: csi:// takes the number of the sensor, as in csi://0")
+    return GstSource(csi_pipeline(int(sensor), options), uri, name, options)
+
+
+def open_rtsp(uri: SourceUri, name: str, options: OpenOptions) -> GstSource:
+    """rtsp:// over TCP. Raises SourceError, MissingDependencyError."""
+    timeout_us = int(options.open_timeout_s * 1e6)
+    settings = {
+        "location": uri.raw,
+        "protocols": "tcp",
+        "latency": options.latency_ms,
+        "tcp-timeout": timeout_us,
+        "drop-on-latency": True,
+    }
+    text = rtsp_pipeline(has_gstreamer("nvvidconv"))
+    return GstSource(text, uri, name, options, settings)
+
+
+def open_v4l2(uri: SourceUri, name: str, options: OpenOptions) -> GstSource:
+    """v4l2:///dev/video0 or a number. Raises SourceError, MissingDependencyError."""
+    device = f"/dev/video{uri.target}" if uri.target.isdecimal() else uri.target
+    text = v4l2_pipeline(options, has_gstreamer("nvvidconv"))
+    return GstSource(text, uri, name, options, {"device": device})
+
+
+def open_pipeline(uri: SourceUri, name: str, options: OpenOptions) -> GstSource:
+    """gst:PIPELINE. Raises SourceError, UsageError, MissingDependencyError."""
+    return GstSource(user_pipeline(uri.target), uri, name, options)
+
+
+class GstSource:
+    """A running pipeline that ends in our appsink.
+
+    settings: properties of the element called `source`. Every message of GStreamer's is cleaned
+    of credentials before anybody sees it.
+    """
+
+    def __init__(
+        self,
+        pipeline: str,
+        uri: SourceUri,
+        name: str,
+        options: OpenOptions,
+        settings: Mapping[str, object] | None = None,
+        *,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._gst = load_gst()
+        self._uri, self._clock_ns, self._wall = uri, clock_ns, wall
+        self._closed = threading.Event()
+        self._seq = 0
+        self._state: SourceState = "running"
+        self._pipeline = self._parse(pipeline, settings or {})
+        self._sink = self._pipeline.get_by_name("jetson_face")
+        self._bus = self._pipeline.get_bus()
+        try:
+            self._first = self._start(options.open_timeout_s)
+            width, height, fps = _describe(self._first.get_caps())
+        except BaseException:
+            self.close()
+            raise
+        self._waiting: Any = self._first
+        self._info = SourceInfo(name, uri.shown, True, width, height, fps)
+
+    @property
+    def info(self) -> SourceInfo:
+        """See Source."""
+        return self._info
+
+    @property
+    def health(self) -> SourceHealth:
+        """See Source."""
+        return SourceHealth(self._state, {})
+
+    def read(self, timeout_s: float) -> Frame:
+        """See Source."""
+        sample, self._waiting = self._waiting, None
+        if sample is None:
+            sample = self._pull(timeout_s)
+        captured_ns, wall = self._clock_ns(), self._wall()
+        frame = Frame(_image(sample), self._seq, captured_ns, wall, self._info.name)
+        self._seq += 1
+        return frame
+
+    def close(self) -> None:
+        """See Source."""
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        self._state = "ended"
+        self._pipeline.set_state(self._gst.State.NULL)
+
+    def _parse(self, text: str, settings: Mapping[str, object]) -> Any:
+        try:
+            pipeline = self._gst.parse_launch(text)
+        except Exception as exc:  # GLib.Error, which cannot be imported here
+            why = self._uri.clean(str(getattr(exc, "message", exc)))
+            raise SourceError(
+                f"{self._uri.shown}: GStreamer cannot build this pipeline: {why}; "
+                "`gst-inspect-1.0 NAME` says whether an element is installed"
+            ) from None
+        source = pipeline.get_by_name("source")
+        for key, value in settings.items():
+            if key == "protocols":
+                self._gst.util_set_object_arg(source, key, str(value))
+            else:
+                source.set_property(key, value)
+        return pipeline
+
+    def _start(self, timeout_s: float) -> Any:
+        self._pipeline.set_state(self._gst.State.PLAYING)
+        try:
+            return self._pull(timeout_s)
+        except TimeoutError:
+            raise SourceError(
+                f"{self._uri.shown}: no frame within {timeout_s:g} s: check that the camera is on "
+                "and reachable"
+            ) from None
+
+    def _pull(self, timeout_s: float) -> Any:
+        """The next sample; looks at the bus for errors meanwhile."""
+        deadline = time.monotonic() + timeout_s
+        while not self._closed.is_set():
+            left = deadline - time.monotonic()
+            wait_ns = int(max(0.0, min(left, _SLICE_S)) * 1e9)
+            sample = self._sink.try_pull_sample(wait_ns)
+            if sample is not None:
+                return sample
+            self._check_bus()
+            if left <= 0:
+                raise TimeoutError(f"{self._uri.shown}: no frame in {timeout_s:g} s")
+        raise EndOfSource
+
+    def _check_bus(self) -> None:
+        kinds = self._gst.MessageType.ERROR | self._gst.MessageType.EOS
+        message = self._bus.pop_filtered(kinds)
+        if message is None:
+            return
+        if message.type == self._gst.MessageType.EOS:
+            raise SourceError(f"{self._uri.shown}: the stream ended")
+        error, detail = message.parse_error()
+        log.debug("gstreamer source=%s detail=%s", self._uri.shown, self._uri.clean(str(detail)))
+        raise SourceError(
+            f"{self._uri.shown}: {self._uri.clean(error.message)} Check the address, user and "
+            "password, and that the camera is on"
+        )
+
+
+def _describe(caps: Any) -> tuple[int, int, float | None]:
+    """Width, height and frame rate of the caps."""
+    structure = caps.get_structure(0)
+    good, numerator, denominator = structure.get_fraction("framerate")
+    fps = numerator / denominator if good and numerator > 0 and denominator > 0 else None
+    return structure.get_value("width"), structure.get_value("height"), fps
+
+
+def _image(sample: Any) -> ImageU8:
+    """The sample's picture, (H, W, 3) BGR. Raises FrameBroken when the buffer is too short."""
+    width, height, _ = _describe(sample.get_caps())
+    buffer = sample.get_buffer()
+    # Rows of BGR are padded to four bytes. extract_dup is the one copy: the buffer goes back.
+    stride = (width * 3 + 3) & ~3
+    data = buffer.extract_dup(0, stride * height)
+    if len(data) < stride * height:
+        raise FrameBroken(f"{len(data)} bytes for {width} x {height}")
+    rows = np.frombuffer(data, np.uint8).reshape(height, stride)
+    return np.ascontiguousarray(rows[:, : width * 3]).reshape(height, width, 3)

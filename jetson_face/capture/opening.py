@@ -1,0 +1,155 @@
+"""`open_source`: from a URI to a running source, by a table on the scheme."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+from jetson_face.capture.base import OpenOptions, Source, SourceInfo
+from jetson_face.capture.folder import PictureFolder
+from jetson_face.capture.reconnect import ReconnectingSource, ReconnectPolicy
+from jetson_face.capture.uri import SourceUri, parse_uri
+from jetson_face.errors import (
+    InputBrokenError,
+    InputMissingError,
+    MissingDependencyError,
+    UsageError,
+)
+from jetson_face.pictures import SUFFIXES
+
+Opener: TypeAlias = Callable[[SourceUri, str, OpenOptions], Source]
+
+
+def open_source(
+    text: str,
+    name: str = "camera",
+    *,
+    options: OpenOptions | None = None,
+    policy: ReconnectPolicy | None = None,
+    must_open: bool = True,
+) -> Source:
+    """The source that a URI, a path or a camera's number names; live ones reconnect by themselves.
+
+    must_open False: a camera that is not there now is waited for, instead of an error.
+    Raises UsageError for a URI that means nothing, InputMissingError, InputBrokenError for files,
+    SourceError for cameras, MissingDependencyError.
+    """
+    uri = parse_uri(text)
+    options = options or OpenOptions()
+    if uri.scheme in ("path", "file"):
+        return _open_path(uri, name, options)
+    live = True
+    if uri.scheme == "test":
+        opener, live = _synthetic(uri)
+    else:
+        opener = _OPENERS[uri.scheme]
+    if not live:
+        return opener(uri, name, options)
+    source = ReconnectingSource(
+        lambda: opener(uri, name, options),
+        SourceInfo(name, uri.shown, True, options.width or 0, options.height or 0, options.fps),
+        policy=policy or _policy(options),
+    )
+    if must_open:
+        source.connect()
+    return source
+
+
+def _policy(options: OpenOptions) -> ReconnectPolicy:
+    # The library's own time-out comes first: it knows better why.
+    return ReconnectPolicy(stall_s=options.read_timeout_s, open_s=options.open_timeout_s + 2.0)
+
+
+def _open_path(uri: SourceUri, name: str, options: OpenOptions) -> Source:
+    path = Path(uri.target).expanduser()
+    if options.backend == "gstreamer":
+        raise UsageError(f"{path}: files are read with OpenCV: set backend to auto or opencv")
+    if not path.exists():
+        raise InputMissingError(f"{path}: no such file or folder")
+    if path.is_dir() or path.suffix.lower() in SUFFIXES:
+        return PictureFolder(path, name)
+    if not path.is_file():
+        if str(path).startswith("/dev/"):
+            return open_source(f"v4l2://{path}", name, options=options)
+        raise InputBrokenError(f"{path}: neither a file nor a folder")
+    return _video_file(path, name)
+
+
+def _video_file(path: Path, name: str) -> Source:
+    _need_opencv()
+    from jetson_face.capture.opencv import VideoFile
+
+    return VideoFile(path, name)
+
+
+def _v4l2(uri: SourceUri, name: str, options: OpenOptions) -> Source:
+    if options.backend == "gstreamer":
+        from jetson_face.capture.gstreamer import open_v4l2 as open_gst
+
+        return open_gst(uri, name, options)
+    _need_opencv()
+    from jetson_face.capture.opencv import open_v4l2
+
+    return open_v4l2(uri, name, options)
+
+
+def _network(uri: SourceUri, name: str, options: OpenOptions) -> Source:
+    from jetson_face.capture.gstreamer import has_gstreamer, open_rtsp
+
+    streams = uri.scheme in ("rtsp", "rtsps")
+    if options.backend == "gstreamer" or (
+        streams and options.backend == "auto" and has_gstreamer("rtspsrc")
+    ):
+        return open_rtsp(uri, name, options)
+    _need_opencv()
+    from jetson_face.capture.opencv import open_network
+
+    return open_network(uri, name, options)
+
+
+def _csi(uri: SourceUri, name: str, options: OpenOptions) -> Source:
+    from jetson_face.capture.gstreamer import open_csi
+
+    return open_csi(uri, name, options)
+
+
+def _gst(uri: SourceUri, name: str, options: OpenOptions) -> Source:
+    from jetson_face.capture.gstreamer import open_pipeline
+
+    return open_pipeline(uri, name, options)
+
+
+def _synthetic(uri: SourceUri) -> tuple[Opener, bool]:
+    """The opener of a camera that outlives its connections, and whether it is live."""
+    _need_opencv()
+    from jetson_face.capture.synthetic import SyntheticCamera, load_faces, parse_script
+
+    script = parse_script(uri)
+    camera = SyntheticCamera(script, scene=load_faces(script.faces))
+
+    def open_camera(uri: SourceUri, name: str, options: OpenOptions) -> Source:
+        return camera.open(name, uri.shown)
+
+    return open_camera, script.live
+
+
+def _need_opencv() -> None:
+    try:
+        import cv2  # noqa: F401
+    except ImportError as exc:
+        raise MissingDependencyError(
+            "OpenCV is not installed: pip install 'jetson-face[pc]' on a PC; on a Jetson take "
+            "JetPack's: apt-get install python3-opencv, in a venv with --system-site-packages"
+        ) from exc
+
+
+_OPENERS: dict[str, Opener] = {
+    "v4l2": _v4l2,
+    "rtsp": _network,
+    "rtsps": _network,
+    "http": _network,
+    "https": _network,
+    "csi": _csi,
+    "gst": _gst,
+}
