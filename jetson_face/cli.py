@@ -20,6 +20,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gallery": ("gallery", "check or re-embed the gallery"),
     "eval": ("evaluate", "measure accuracy on labelled pictures"),
     "bench": ("bench", "measure frames per second and milliseconds per stage"),
+    "tune": ("tune", "find the sampling rate and image size that meet a goal on this machine"),
+    "clips": ("clips", "make labelled clips to measure speed and accuracy on"),
     "train": ("train", "train an embedding network"),
     "engines": ("engines", "build, list, check or clean TensorRT plans"),
     "doctor": ("doctor", "say what works on this machine, and how to mend what does not"),

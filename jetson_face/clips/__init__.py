@@ -1,0 +1,1 @@
+"""Labelled clips: made scenes of real faces, with the truth of every frame."""
