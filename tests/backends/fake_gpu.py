@@ -255,17 +255,122 @@ class _LoggerBase:
     Severity = SimpleNamespace(ERROR=1, INTERNAL_ERROR=0, WARNING=2, INFO=3)
 
 
+class _Monitor:
+    pass
+
+
+class _Network:
+    def __init__(self) -> None:
+        self.onnx = b""
+        self.inputs: list[SimpleNamespace] = []
+
+    @property
+    def num_inputs(self) -> int:
+        return len(self.inputs)
+
+    def get_input(self, index: int) -> SimpleNamespace:
+        return self.inputs[index]
+
+
+class _Parser:
+    num_errors = 0
+
+    def __init__(self, network: _Network, logger: Any) -> None:
+        self._network = network
+
+    def parse(self, onnx: bytes) -> bool:
+        self._network.onnx = onnx
+        for name, spec in OnnxBackend(onnx, threads=1).inputs.items():
+            shape = tuple(-1 if d is None else d for d in spec.shape)
+            self._network.inputs.append(SimpleNamespace(name=name, shape=shape))
+        return True
+
+
+class _TimingCache:
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def serialize(self) -> bytes:
+        return self.content
+
+
+class _Config:
+    progress_monitor: Any = None
+
+    def __init__(self) -> None:
+        self.profiles: list[dict[str, list[Shape]]] = []
+        self.timing: _TimingCache | None = None
+
+    def set_memory_pool_limit(self, pool: str, size: int) -> None:
+        self.workspace = size
+
+    def add_optimization_profile(self, profile: Any) -> int:
+        self.profiles.append(profile.shapes)
+        return 0
+
+    def create_timing_cache(self, content: bytes) -> _TimingCache | None:
+        return None if content.startswith(b"damaged") else _TimingCache(content)
+
+    def set_timing_cache(self, cache: _TimingCache, ignore_mismatch: bool) -> bool:
+        if cache.content.startswith(b"other gpu"):
+            return False
+        self.timing = cache
+        return True
+
+
+class _Builder:
+    """A plan is the graph itself; `worsen`, where set, may change it first."""
+
+    def __init__(self, module: FakeModule) -> None:
+        self._module = module
+
+    def create_network(self, flags: int) -> _Network:
+        if flags != 1 << 1:
+            raise AssertionError("the network must be strongly typed")
+        return _Network()
+
+    def create_builder_config(self) -> _Config:
+        return _Config()
+
+    def create_optimization_profile(self) -> Any:
+        shapes: dict[str, list[Shape]] = {}
+        return SimpleNamespace(
+            shapes=shapes, set_shape=lambda name, *ranges: shapes.__setitem__(name, list(ranges))
+        )
+
+    def build_serialized_network(self, network: _Network, config: _Config) -> bytes | None:
+        self._module.builds += 1
+        monitor = config.progress_monitor
+        if monitor is not None:
+            monitor.phase_start("Building", None, 2)
+            if not all(monitor.step_complete("Building", i) for i in range(2)):
+                return None
+        assert config.timing is not None
+        config.timing.content += b"+"
+        onnx = network.onnx if self._module.worsen is None else self._module.worsen(network.onnx)
+        return make_plan(onnx, config.profiles[0] if config.profiles else {})
+
+
 class FakeModule:
-    """The parts of `tensorrt` that the run time uses. failing: names of calls that shall fail."""
+    """The parts of `tensorrt` that are used. failing: names of calls that shall fail."""
 
     __version__ = "10.3.0"
     ILogger = _LoggerBase
     TensorIOMode = SimpleNamespace(INPUT="INPUT", OUTPUT="OUTPUT")
+    NetworkDefinitionCreationFlag = SimpleNamespace(STRONGLY_TYPED=1)
+    MemoryPoolType = SimpleNamespace(WORKSPACE="WORKSPACE")
+    IProgressMonitor = _Monitor
+    OnnxParser = _Parser
 
     def __init__(self, cuda: FakeCuda) -> None:
         self.cuda = cuda
         self.failing: set[str] = set()
+        self.builds = 0
+        self.worsen: Callable[[bytes], bytes] | None = None
         self._logger: Any = None
+
+    def Builder(self, logger: Any) -> _Builder:  # noqa: N802
+        return _Builder(self)
 
     def Runtime(self, logger: Any) -> _Runtime:  # noqa: N802
         self._logger = logger

@@ -1,0 +1,164 @@
+"""The parity gate at work: golden faces through a plan and through ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from jetson_face.align import Aligner
+from jetson_face.backends.base import Array, Backend, BackendInfo, TensorSpec
+from jetson_face.backends.onnx import OnnxBackend
+from jetson_face.detect.base import Detector
+from jetson_face.embed.base import Embedder
+from jetson_face.engine.key import NetworkSpec
+from jetson_face.engine.parity import (
+    ParityReport,
+    detection_parity,
+    embedding_parity,
+    tensor_parity,
+)
+from jetson_face.errors import EngineError
+from jetson_face.models import card_dir
+from jetson_face.pictures import decode_picture
+from jetson_face.types import ImageU8
+
+DETECTOR_NETS = ("pnet", "rnet", "onet")
+EMBEDDER = "embed"
+_FEEDS_MAX = 8
+
+OpenPlan = Callable[[NetworkSpec, bytes], Backend]
+MakeDetector = Callable[[Mapping[str, Backend]], Detector]
+MakeEmbedder = Callable[[Backend], Embedder]
+
+
+def golden_pictures(file: Path | None = None) -> list[ImageU8]:
+    """Pictures that are known to show a face: each as it is, mirrored, darker and smaller.
+
+    file: an .npz of JPEG bytes; None: the one that ships. Raises EngineError.
+    """
+    path = file or card_dir() / "golden_faces.npz"
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            data = {name: stored[name].tobytes() for name in sorted(stored.files)}
+    except (OSError, ValueError, BadZipFile) as exc:
+        raise EngineError(f"{path}: cannot be read ({exc}): install jetson-face again") from exc
+    pictures: list[ImageU8] = []
+    for name, jpeg in data.items():
+        image = decode_picture(jpeg, f"{path.name}/{name}")
+        mirrored = np.ascontiguousarray(image[:, ::-1])
+        darker = (image * np.float32(0.6)).astype(np.uint8)
+        smaller = np.ascontiguousarray(image[::2, ::2])
+        pictures += [image, mirrored, darker, smaller]
+    return pictures
+
+
+class ParityGate:
+    """Judges plans on golden pictures, each against the fp32 graph in ONNX Runtime.
+
+    references: the fp32 ONNX of each network. make_detector, make_embedder: as the program itself
+    puts them together. One network is exchanged at a time, so that a failure names the culprit.
+    """
+
+    def __init__(
+        self,
+        references: Mapping[str, bytes],
+        pictures: Sequence[ImageU8],
+        *,
+        open_plan: OpenPlan,
+        make_detector: MakeDetector,
+        make_embedder: MakeEmbedder | None,
+    ) -> None:
+        self._references, self._pictures = references, pictures
+        self._open_plan = open_plan
+        self._make_detector, self._make_embedder = make_detector, make_embedder
+
+    def __call__(self, spec: NetworkSpec, plan: bytes) -> ParityReport:
+        """Raw outputs, and what the program makes of them. Raises EngineError."""
+        with ExitStack() as stack:
+            candidate = stack.enter_context(closing(self._open_plan(spec, plan)))
+            recorded = _Recorder(OnnxBackend(self._references[spec.name], precision="fp32"))
+            reference = stack.enter_context(closing(recorded))
+            if spec.name in DETECTOR_NETS:
+                report = self._judge_detector(spec, reference, candidate, stack)
+            else:
+                report = self._judge_embedder(spec, reference, candidate, stack)
+            raw = tensor_parity(
+                spec.name, spec.precision, reference, candidate, recorded.feeds[:_FEEDS_MAX]
+            )
+        return raw + report
+
+    def _judge_detector(
+        self, spec: NetworkSpec, reference: Backend, candidate: Backend, stack: ExitStack
+    ) -> ParityReport:
+        nets = self._reference_nets(stack)
+        wanted = self._make_detector({**nets, spec.name: reference})
+        got = self._make_detector({**nets, spec.name: candidate})
+        return detection_parity(wanted.detect, got.detect, self._pictures, network=spec.name)
+
+    def _judge_embedder(
+        self, spec: NetworkSpec, reference: Backend, candidate: Backend, stack: ExitStack
+    ) -> ParityReport:
+        if self._make_embedder is None:
+            raise EngineError(f"{spec.name}: the configured embedder runs no network")
+        wanted, got = self._make_embedder(reference), self._make_embedder(candidate)
+        detector = self._make_detector(self._reference_nets(stack))
+        crops = golden_crops(detector, self._pictures, wanted.alignment)
+        return embedding_parity(
+            lambda c: wanted.embed(c).vectors,
+            lambda c: got.embed(c).vectors,
+            crops,
+            similarity_min=wanted.similarity_min,
+            precision=spec.precision,
+            network=spec.name,
+        )
+
+    def _reference_nets(self, stack: ExitStack) -> dict[str, Backend]:
+        return {
+            net: stack.enter_context(closing(OnnxBackend(self._references[net])))
+            for net in DETECTOR_NETS
+        }
+
+
+def golden_crops(detector: Detector, pictures: Sequence[ImageU8], alignment: str) -> ImageU8:
+    """The best face of each picture that has one, aligned: (N, S, S, 3). Raises EngineError."""
+    aligner = Aligner(alignment)
+    crops = []
+    for image in pictures:
+        found = detector.detect(image)
+        if len(found):
+            crops.append(aligner.crop(image, found.landmarks[:1])[0])
+    if len(crops) < 3:
+        raise EngineError(f"the golden pictures show {len(crops)} faces: 3 are needed")
+    return np.stack(crops)
+
+
+class _Recorder:
+    """A back end that remembers what it was asked."""
+
+    def __init__(self, inner: Backend) -> None:
+        self._inner = inner
+        self.feeds: list[dict[str, Array]] = []
+
+    @property
+    def inputs(self) -> Mapping[str, TensorSpec]:
+        return self._inner.inputs
+
+    @property
+    def outputs(self) -> Mapping[str, TensorSpec]:
+        return self._inner.outputs
+
+    @property
+    def info(self) -> BackendInfo:
+        return self._inner.info
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        if all(len(value) for value in feeds.values()):
+            self.feeds.append({name: value.copy() for name, value in feeds.items()})
+        return self._inner.run(feeds)
+
+    def close(self) -> None:
+        self._inner.close()

@@ -1,0 +1,269 @@
+"""The TensorRT plans that a configuration needs: which, for what shapes, built and opened how."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache, partial
+from pathlib import Path
+from time import monotonic
+
+from jetson_face.backends.base import Backend
+from jetson_face.backends.cuda import CudaRuntime, PycudaRuntime
+from jetson_face.backends.tensorrt import TensorRTBackend
+from jetson_face.backends.trt_build import BuildOptions, Progress
+from jetson_face.backends.trt_module import TensorRT, load_tensorrt
+from jetson_face.config import Config, TensorRTConfig
+from jetson_face.detect.mtcnn import Mtcnn
+from jetson_face.detect.mtcnn_graph import ensure_mtcnn
+from jetson_face.embed.onnx import OnnxEmbedder
+from jetson_face.engine.build import BuildResult, Clock, EngineBuilder
+from jetson_face.engine.cache import EngineCache
+from jetson_face.engine.key import Machine, NetworkSpec, key_of
+from jetson_face.engine.parity import ParityReport
+from jetson_face.engine.shapes import embedding_range, mtcnn_ranges
+from jetson_face.errors import EngineError, JetsonFaceError, UsageError
+from jetson_face.gate import EMBEDDER, ParityGate, golden_pictures
+from jetson_face.models import ModelCard, load_card, resolve
+
+log = logging.getLogger(__name__)
+
+USUAL_FRAME = (1280, 720)
+SIDE_MAX = 2560
+"""Longest side of a picture that P-Net's plan takes, where detector.max_side_px sets none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """A TensorRT and the GPU it runs on."""
+
+    trt: TensorRT
+    cuda: CudaRuntime
+
+    @property
+    def machine(self) -> Machine:
+        """What plans must be built for."""
+        cuda = self.cuda
+        return Machine(self.trt.flavour, self.trt.version, cuda.compute_capability, cuda.device)
+
+
+@lru_cache(maxsize=1)
+def this_gpu() -> Gpu:
+    """The GPU of this machine; one CUDA context for the process.
+
+    Raises MissingDependencyError without TensorRT or pycuda, EngineError without a GPU.
+    """
+    return Gpu(load_tensorrt(), PycudaRuntime())
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """spec: what is built. reference: the fp32 ONNX that its answers are judged by."""
+
+    spec: NetworkSpec
+    reference: bytes
+
+
+def tensorrt_config(config: Config) -> TensorRTConfig:
+    """The configuration's TensorRT part, or its defaults where another back end is chosen."""
+    return config.backend if isinstance(config.backend, TensorRTConfig) else TensorRTConfig()
+
+
+def networks_of(config: Config) -> dict[str, Network]:
+    """Every network that the configuration runs, by name: pnet, rnet, onet, embed.
+
+    Int8 is for the embedding alone: a detector whose boxes must stay within a pixel keeps fp16.
+    Raises ModelError, InputMissingError, MissingDependencyError.
+    """
+    precision = tensorrt_config(config).precision
+    ranges = mtcnn_ranges(
+        USUAL_FRAME,
+        min_face_px=config.detector.min_face_px,
+        side_max=config.detector.max_side_px or SIDE_MAX,
+    )
+    found: dict[str, Network] = {}
+    for net, path in ensure_mtcnn(load_card("mtcnn"), config.engine_cache).items():
+        onnx = path.read_bytes()
+        each = "fp16" if precision == "int8" else precision
+        found[net] = Network(NetworkSpec(net, onnx, each, {"image": ranges[net]}), onnx)
+    card = embedder_card(config)
+    if card is not None:
+        found[EMBEDDER] = _embedder(config, card, precision)
+    return found
+
+
+def embedder_card(config: Config) -> ModelCard | None:
+    """The configured embedder's card; None where it is no ONNX network, as dlib's is not."""
+    card = load_card(config.embedder.model)
+    return card if card.input is not None and resolve(card).suffix == ".onnx" else None
+
+
+def calibrated_path(config: Config, card: ModelCard) -> Path:
+    """Where `engines calibrate` puts the embedder's int8 graph."""
+    return config.engine_cache / f"{card.name}-int8.onnx"
+
+
+def _embedder(config: Config, card: ModelCard, precision: str) -> Network:
+    if card.input is None:
+        raise EngineError(f"model {card.name!r} has no input in its card")
+    reference = resolve(card).read_bytes()
+    onnx = reference
+    if precision == "int8":
+        calibrated = calibrated_path(config, card)
+        # The user's own faces before those that the model was shipped with.
+        if calibrated.is_file():
+            onnx = calibrated.read_bytes()
+        elif "int8" in card.parts:
+            onnx = resolve(card, "int8").read_bytes()
+    shape = embedding_range(
+        card.input.size, max_batch=config.embedder.max_batch, nchw=card.input.layout == "NCHW"
+    )
+    spec = NetworkSpec(EMBEDDER, onnx, precision, {card.input.name: shape})
+    return Network(spec, reference)
+
+
+def open_plan(gpu: Gpu, spec: NetworkSpec, plan: bytes) -> Backend:
+    """A plan's bytes, running. Raises EngineError."""
+    return TensorRTBackend(
+        plan, trt=gpu.trt, cuda=gpu.cuda, what=spec.name, precision=spec.precision
+    )
+
+
+def assemble_mtcnn(config: Config, nets: Mapping[str, Backend], *, relaxed: bool = False) -> Mtcnn:
+    """The detector over three back ends; relaxed: for pictures that surely show a face."""
+    wanted = config.detector
+    thresholds = wanted.thresholds
+    if relaxed:
+        thresholds = (thresholds[0] * 0.7, thresholds[1] * 0.6, thresholds[2] * 0.4)
+    return Mtcnn(
+        nets["pnet"],
+        nets["rnet"],
+        nets["onet"],
+        min_face_px=wanted.min_face_px,
+        pyramid_factor=wanted.pyramid_factor,
+        thresholds=thresholds,
+        max_faces=wanted.max_faces,
+        max_side_px=wanted.max_side_px,
+    )
+
+
+class Plans:
+    """Builds, checks and opens the plans of one configuration.
+
+    gpu: None where plans are only built, for `compute_capability`, and cannot be judged.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        trt: TensorRT,
+        gpu: Gpu | None,
+        *,
+        compute_capability: str | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        if gpu is None and compute_capability is None:
+            raise UsageError("without a GPU say which one to build for, as 8.7")
+        self.config = config
+        self.cache = EngineCache(config.engine_cache)
+        self._gpu = gpu if compute_capability is None else None
+        self.networks = networks_of(config)
+        if self._gpu is not None:
+            self.machine = self._gpu.machine
+        else:
+            self.machine = Machine(trt.flavour, trt.version, str(compute_capability))
+        self._builder = EngineBuilder(
+            trt,
+            self.machine,
+            self.cache,
+            BuildOptions(tensorrt_config(config).workspace_mib, compute_capability),
+            clock or Clock(monotonic),
+            gate=None if self._gpu is None else lambda spec, plan: self._gate(spec, plan),
+        )
+
+    def specs(self, names: Sequence[str] = ()) -> list[NetworkSpec]:
+        """Those named, or all. Raises UsageError on a name that there is not."""
+        unknown = sorted(set(names) - self.networks.keys())
+        if unknown:
+            raise UsageError(f"no network {unknown}; there are {', '.join(self.networks)}")
+        return [n.spec for name, n in self.networks.items() if not names or name in names]
+
+    def build(
+        self, spec: NetworkSpec, *, force: bool = False, progress: Progress | None = None
+    ) -> BuildResult:
+        """As `EngineBuilder.build`; the caller holds `cache.lock()`."""
+        return self._builder.build(spec, force=force, progress=progress)
+
+    def check(self, spec: NetworkSpec) -> ParityReport:
+        """As `EngineBuilder.check`; the caller holds `cache.lock()`."""
+        return self._builder.check(spec)
+
+    def fitting(self) -> list[Path]:
+        """Plans of the cache that this configuration and machine would load."""
+        found = []
+        for spec in self.specs():
+            try:
+                side_car = self.cache.find(key_of(spec, self.machine))
+            except EngineError:
+                continue
+            found.append(self.cache.path_of(side_car.key))
+        return found
+
+    def open(self, name: str, *, autobuild: bool, progress: Progress | None = None) -> Backend:
+        """The network's plan, running; built first where it is missing and `autobuild` is set.
+
+        Raises EngineError, saying why and what to run.
+        """
+        if self._gpu is None:
+            raise EngineError("no GPU here to run a plan on")
+        spec = self.specs([name])[0]
+        key = key_of(spec, self.machine)
+        try:
+            plan = self.cache.load(key)
+        except EngineError as exc:
+            if not autobuild:
+                raise
+            log.info("engine_build network=%s reason=%s (minutes, once)", name, exc)
+            with self.cache.lock():
+                self.build(spec, progress=progress)
+            plan = self.cache.load(key)
+        return open_plan(self._gpu, spec, plan)
+
+    @cached_property
+    def _gate(self) -> ParityGate:
+        gpu, card = self._gpu, embedder_card(self.config)
+        if gpu is None:
+            raise EngineError("no GPU here to judge a plan on")
+        batch = self.config.embedder.max_batch
+        return ParityGate(
+            {name: network.reference for name, network in self.networks.items()},
+            golden_pictures(),
+            open_plan=partial(open_plan, gpu),
+            make_detector=lambda nets: assemble_mtcnn(self.config, nets),
+            make_embedder=None
+            if card is None
+            else lambda backend: OnnxEmbedder(card, backend, max_batch=batch),
+        )
+
+
+def plans_here(config: Config) -> Plans:
+    """The plans of this configuration on this machine's GPU. Raises as `this_gpu`."""
+    gpu = this_gpu()
+    return Plans(config, gpu.trt, gpu)
+
+
+def open_network(config: Config, name: str) -> Backend:
+    """What runs one network of a configuration whose back end is TensorRT.
+
+    Raises EngineError, MissingDependencyError.
+    """
+    return plans_here(config).open(name, autobuild=config.engines.autobuild)
+
+
+def find_gpu() -> tuple[Gpu | None, str]:
+    """The GPU, or None and why there is none."""
+    try:
+        return this_gpu(), ""
+    except JetsonFaceError as exc:
+        return None, str(exc)
