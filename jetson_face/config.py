@@ -17,6 +17,7 @@ from jetson_face.documents import load_document, parse_document
 
 Cosine = Annotated[float, Field(ge=-1, le=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+NAME = r"^[\w.-]{1,40}$"
 
 
 class Section(BaseModel):
@@ -30,9 +31,9 @@ class SourceConfig(Section):
 
     uri: str = Field(
         description="v4l2:///dev/video0, csi://0, rtsp://host/path, file path, folder, test://, "
-        "gst:PIPELINE, or a camera's number"
+        "gst:PIPELINE, or a camera's number; {credential:NAME} stands for a systemd credential"
     )
-    name: str = Field("camera", pattern=r"^[\w.-]{1,40}$", description="what reports call it")
+    name: str = Field("camera", pattern=NAME, description="what reports call it")
     backend: Literal["auto", "opencv", "gstreamer"] = "auto"
     open_timeout_s: float = Field(10, gt=0, le=300)
     read_timeout_s: float = Field(5, gt=0, le=300)
@@ -161,6 +162,78 @@ class ReportConfig(Section):
     still: Path | None = Field(None, description="annotated picture of the fullest frame")
 
 
+class WebhookConfig(Section):
+    """POSTs events as JSON."""
+
+    type: Literal["webhook"]
+    name: str = Field("webhook", pattern=NAME)
+    url: str = Field(pattern=r"^https?://")
+    token_credential: str | None = Field(
+        None, pattern=NAME, description="systemd credential that holds the bearer token"
+    )
+    timeout_s: float = Field(5, gt=0, le=60)
+
+
+class MqttConfig(Section):
+    """Publishes events to an MQTT broker, QoS 1."""
+
+    type: Literal["mqtt"]
+    name: str = Field("mqtt", pattern=NAME)
+    host: str
+    port: int = Field(1883, ge=1, le=65535)
+    topic: str = Field("jetson-face/events", min_length=1, max_length=200)
+    tls: bool = False
+    username: str | None = None
+    password_credential: str | None = Field(
+        None, pattern=NAME, description="systemd credential that holds the password"
+    )
+    timeout_s: float = Field(5, gt=0, le=60)
+
+
+class JsonlConfig(Section):
+    """Appends events to files in LOGS_DIR (STATE_DIR where systemd gives none), a new file when
+    one is full."""
+
+    type: Literal["jsonl"]
+    name: str = Field("jsonl", pattern=NAME)
+    file_mib: int = Field(16, ge=1, le=1024, description="size of one file")
+    files: int = Field(8, ge=2, le=1000, description="how many are kept")
+
+
+SinkConfig = Annotated[WebhookConfig | MqttConfig | JsonlConfig, Field(discriminator="type")]
+
+
+class RetentionConfig(Section):
+    """How long and how much is kept. Days are days of service: a clock step expires nothing."""
+
+    events_days: float = Field(30, gt=0, le=3650)
+    events_mib: int = Field(256, ge=1, le=65536)
+    events_in_memory: int = Field(10_000, ge=10, description="while the disk takes none")
+    crops_days: float = Field(14, gt=0, le=3650)
+    crops_mib: int = Field(512, ge=1, le=65536)
+
+
+class ServiceConfig(Section):
+    """`jetson-face service run`: what the service says of itself, and where events go."""
+
+    status_socket: Path | None = Field(None, description="null: $RUNTIME_DIRECTORY, or STATE_DIR")
+    status_port: int | None = Field(
+        None, ge=0, le=65535, description="also on 127.0.0.1; names are shown: null is off"
+    )
+    stall_s: float = Field(15, gt=0, le=3600, description="no decided frame: the watchdog acts")
+    start_s: float = Field(600, gt=0, le=7200, description="the same before the first frame")
+    crops: bool = Field(False, description="keep an encrypted picture of each event")
+    sinks: tuple[SinkConfig, ...] = ()
+    retention: RetentionConfig = RetentionConfig()
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> ServiceConfig:
+        names = [sink.name for sink in self.sinks]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two sinks share a name: {names}; give each its own `name`")
+        return self
+
+
 def _is_jetson() -> bool:
     return Path("/etc/nv_tegra_release").exists()
 
@@ -210,6 +283,7 @@ class Config(Section):
     fusion: FusionConfig = FusionConfig()
     tracking: TrackingConfig = TrackingConfig()
     report: ReportConfig = ReportConfig()
+    service: ServiceConfig = ServiceConfig()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @model_validator(mode="after")
@@ -223,6 +297,13 @@ class Config(Section):
     def gallery_path(self) -> Path:
         """Where the gallery is."""
         return self.gallery.path or self.state_dir / "gallery.db"
+
+    @property
+    def status_socket(self) -> Path:
+        """Where a running service answers."""
+        folder = os.environ.get("RUNTIME_DIRECTORY")
+        base = Path(folder.split(":")[0]) if folder else self.state_dir
+        return self.service.status_socket or base / "status.sock"
 
     @property
     def engine_cache(self) -> Path:

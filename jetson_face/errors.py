@@ -101,3 +101,9 @@ class OutputError(JetsonFaceError, OSError):
     """A result cannot be written: disk full, read-only, no such folder."""
 
     exit_code = 15
+
+
+class SecretMissingError(JetsonFaceError, LookupError):
+    """A password or token that the configuration names was not handed over."""
+
+    exit_code = 16

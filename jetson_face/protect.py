@@ -9,12 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import stat
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote
 
-from jetson_face.errors import GalleryCorruptError, GalleryError, MissingDependencyError
+from jetson_face.errors import (
+    GalleryCorruptError,
+    GalleryError,
+    MissingDependencyError,
+    SecretMissingError,
+)
 
 KEY_BYTES = 32
 KEY_NAME = "gallery.key"
@@ -23,6 +30,7 @@ _KEY_ID_BYTES = 4
 _NONCE_BYTES = 12
 _HEADER_BYTES = len(_MAGIC) + _KEY_ID_BYTES
 _TAG_BYTES = 16
+_PLACE = re.compile(r"\{credential:([\w.-]{1,40})\}")
 
 
 class AesGcm:
@@ -101,6 +109,28 @@ def open_cipher(state_dir: Path, environ: Mapping[str, str] = os.environ) -> Aes
     if not path.exists():
         create_key(path)
     return AesGcm(_read_private_key(path), origin=str(path))
+
+
+def credential(name: str, environ: Mapping[str, str] = os.environ) -> str:
+    """A secret that systemd handed over (`LoadCredential=NAME:PATH`), without its line end.
+
+    Raises SecretMissingError where there is none.
+    """
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    try:
+        if folder and not name.startswith("."):
+            return (Path(folder) / name).read_text("utf-8").rstrip("\r\n")
+    except (OSError, ValueError):
+        pass
+    raise SecretMissingError(
+        f"there is no credential {name!r}: add `LoadCredential={name}:/etc/jetson-face/{name}` "
+        f"with `systemctl edit jetson-face`, or write the secret into the configuration"
+    )
+
+
+def fill_credentials(text: str, environ: Mapping[str, str] = os.environ) -> str:
+    """`text` with each `{credential:NAME}` replaced by that secret, escaped for a URI."""
+    return _PLACE.sub(lambda match: quote(credential(match[1], environ), safe=""), text)
 
 
 def create_key(path: Path) -> None:

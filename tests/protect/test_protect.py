@@ -9,8 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jetson_face.errors import GalleryCorruptError, GalleryError
-from jetson_face.protect import KEY_BYTES, AesGcm, create_key, is_sealed, open_cipher
+from jetson_face.errors import GalleryCorruptError, GalleryError, SecretMissingError
+from jetson_face.protect import (
+    KEY_BYTES,
+    AesGcm,
+    create_key,
+    credential,
+    fill_credentials,
+    is_sealed,
+    open_cipher,
+)
 
 KEY = bytes(range(KEY_BYTES))
 CIPHER = AesGcm(KEY)
@@ -130,3 +138,18 @@ def test_a_key_of_another_user_is_refused(tmp_path: Path) -> None:
     os.chown(path, 12345, 12345)
     with pytest.raises(GalleryError, match="belongs to user 12345"):
         open_cipher(tmp_path, {})
+
+
+def test_credentials_fill_their_places_escaped(tmp_path: Path) -> None:
+    (tmp_path / "camera.password").write_text("p@ss/wörd\n")
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    uri = "rtsp://admin:{credential:camera.password}@10.0.0.5/{x}"
+    assert fill_credentials(uri, environ) == "rtsp://admin:p%40ss%2Fw%C3%B6rd@10.0.0.5/{x}"
+    assert credential("camera.password", environ) == "p@ss/wörd"
+
+
+@pytest.mark.parametrize("name", ["missing", "..", ".hidden"])
+def test_a_credential_that_is_missing_says_how_to_add_it(tmp_path: Path, name: str) -> None:
+    for environ in ({}, {"CREDENTIALS_DIRECTORY": str(tmp_path)}):
+        with pytest.raises(SecretMissingError, match=f"LoadCredential={name}:"):
+            credential(name, environ)
