@@ -170,7 +170,7 @@ class Fuser:
             # The closer the votes, the smaller the margin; the loser's score never passes.
             share = float(votes[order[1]] / votes[order[0]])
             second = max(float(mean[order[1]]), share * float(mean[order[0]]))
-            ranked[order[1]] = min(second, float(mean[order[0]]))
+            ranked[order[1]] = min(second, np.nextafter(mean[order[0]], np.float32(-2)))
         return matcher.pick(ranked[None, :])[0]
 
 

@@ -54,10 +54,12 @@ class Tracker:
 
     Times are `Frame.captured_ns` and must be told in order. Faces are assigned to tracks so that
     the total cost (1 - IoU + centre distance in face sizes) is least; a pair needs an IoU of
-    `iou_min` with the predicted box, or a centre within `reach` face sizes of it and a size within
-    a factor of 2. A track ends when `misses_max` searches in a row did not find it, or when one
-    did not and it was last found more than `max_gap_ns` ago. All tracks end when time goes back,
-    when it jumps by more than `jump_max_ns`, or when the frame's size changes.
+    `iou_min` with the predicted box, or a centre within `reach` face sizes of it (and
+    `reach_per_s` more for each second since the track was seen: somebody walks off between two
+    searches) and a size within a factor of 2. A track ends when `misses_max` searches in a row did
+    not find it, or when one did not and it was last found more than `max_gap_ns` ago. All tracks
+    end when time goes back, when it jumps by more than `jump_max_ns`, or when the frame's size
+    changes.
     Beyond `tracks_max` tracks those unseen for longest end first; a face just found always has one.
     """
 
@@ -68,6 +70,7 @@ class Tracker:
         max_gap_ns: int = 1_000_000_000,
         misses_max: int = 10,
         reach: float = 0.6,
+        reach_per_s: float = 1.5,
         jump_max_ns: int = 2_000_000_000,
         extrapolate_max_ns: int = 500_000_000,
         tracks_max: int = 256,
@@ -76,6 +79,7 @@ class Tracker:
         self._max_gap_ns = max_gap_ns
         self._misses_max = misses_max
         self._reach = reach
+        self._reach_per_s = reach_per_s
         self._jump_max_ns = jump_max_ns
         self._extrapolate_max_ns = extrapolate_max_ns
         self._tracks_max = tracks_max
@@ -106,7 +110,7 @@ class Tracker:
         self._begin(captured_ns, size)
         tracks = self._all
         boxes = found.boxes.astype(np.float64)
-        cost, allowed = self._pairs(self._extrapolated(captured_ns), boxes)
+        cost, allowed = self._pairs(boxes, captured_ns)
         chosen = assign(cost, allowed)
         hit = chosen >= 0
         self._move(np.flatnonzero(hit), boxes[chosen[hit]], captured_ns)
@@ -160,20 +164,26 @@ class Tracker:
 
     def _extrapolated(self, captured_ns: int) -> NDArray[np.float64]:
         """Boxes (T, 4) moved on at constant velocity, for a bounded time, of constant size."""
-        passed = np.minimum(captured_ns - self._all.seen_ns, self._extrapolate_max_ns) / 1e9
-        step = self._all.velocity * passed[:, None]
+        step = self._all.velocity * self._unseen_s(captured_ns)[:, None]
         return np.asarray(self._all.boxes + np.concatenate([step, step], axis=1))
 
+    def _unseen_s(self, captured_ns: int) -> NDArray[np.float64]:
+        """Seconds since each track was found, bounded: nobody can be guessed for long."""
+        passed = captured_ns - self._all.seen_ns
+        return np.asarray(np.minimum(passed, self._extrapolate_max_ns) / 1e9)
+
     def _pairs(
-        self, predicted: NDArray[np.float64], boxes: NDArray[np.float64]
+        self, boxes: NDArray[np.float64], captured_ns: int
     ) -> tuple[NDArray[np.float64], BoolArray]:
         """Cost (T, N) of giving each face to each track, and the pairs that are possible."""
+        predicted = self._extrapolated(captured_ns)
         iou = iou_matrix(predicted.astype(np.float32), boxes.astype(np.float32))
         side_a, side_b = _sides(predicted)[:, None], _sides(boxes)[None, :]
         apart = _centres(predicted)[:, None, :] - _centres(boxes)[None, :, :]
         distance = np.hypot(apart[..., 0], apart[..., 1]) / np.sqrt(side_a * side_b)
         alike = (side_a <= 2 * side_b) & (side_b <= 2 * side_a)
-        allowed = (iou >= self._iou_min) | ((distance <= self._reach) & alike)
+        reach = self._reach + self._reach_per_s * self._unseen_s(captured_ns)[:, None]
+        allowed = (iou >= self._iou_min) | ((distance <= reach) & alike)
         return 1.0 - iou + distance, allowed
 
     def _move(self, rows: I64, boxes: NDArray[np.float64], captured_ns: int) -> None:
