@@ -17,11 +17,17 @@ lint-imports --no-cache
 echo "== wheel"
 rm -rf build/wheel && mkdir -p build/wheel
 python -m build --wheel --outdir build/wheel . >build/wheel/log 2>&1 || { cat build/wheel/log; exit 1; }
-# The tests use the wheel, not the source folder: a file that packaging forgot is a failure here.
-target=build/site
-rm -rf "$target"
-python -m pip install --quiet --disable-pip-version-check --no-deps --target "$target" build/wheel/*.whl
+python tools/check_aarch64.py build/wheel/*.whl
+# The tests run beside the wheel, where the source folder is not: a file that packaging forgot, or
+# an import that only works in a checkout, is a failure here.
+rm -rf build/site build/run && mkdir -p build/run
+python -m pip install --quiet --disable-pip-version-check --no-deps --target build/site \
+    build/wheel/*.whl
+for name in tests tools configs engines docs pyproject.toml .importlinter README.md; do
+    ln -s "../../$name" "build/run/$name"
+done
 echo "== tests"
 export JETSON_FACE_TEST_CACHE="${JETSON_FACE_TEST_CACHE:-$PWD/build/test-cache}"
-export JETSON_FACE_INSTALLED="$PWD/$target"
-PYTHONPATH="$PWD/$target" pytest -p no:cacheprovider --import-mode=importlib "$@"
+export JETSON_FACE_INSTALLED="$PWD/build/site"
+cd build/run
+PYTHONPATH="$JETSON_FACE_INSTALLED" pytest -p no:cacheprovider --import-mode=importlib "$@"
