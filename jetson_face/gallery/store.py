@@ -18,7 +18,7 @@ from jetson_face.errors import (
     NameInvalidError,
     UsageError,
 )
-from jetson_face.gallery import schema
+from jetson_face.gallery import meta, schema
 from jetson_face.gallery.match import REEMBED, GallerySnapshot
 from jetson_face.gallery.names import name_key, valid_name
 from jetson_face.gallery.records import NewTemplate, PersonInfo, Removed, TemplateInfo
@@ -26,8 +26,9 @@ from jetson_face.gallery.sealed import Cipher, Sealer
 from jetson_face.pictures import decode_picture, encode_jpeg
 from jetson_face.types import F32, Embeddings, EmbeddingSpace, ImageU8, Person
 
-Meta = dict[str, str | int | bytes]
 _CHUNK = 64
+_LENGTH_ERROR = 1e-3
+"""How far a unit vector's squared length may be from 1."""
 
 
 class GalleryStore:
@@ -53,7 +54,7 @@ class GalleryStore:
         self._seen: tuple[int, int] | None = None
         self._snapshot: GallerySnapshot | None = None
         with self._errors():
-            self.space = self._stored_space()
+            self.space = meta.space(self._db, self.path)
 
     @classmethod
     def open(
@@ -76,20 +77,15 @@ class GalleryStore:
         if create and not path.exists():
             if space is None:
                 raise ValueError("a new gallery needs an embedding space")
-            about: Meta = {
-                "model": space.model,
-                "digest": space.digest,
-                "dim": space.dim,
-                "revision": 1,
-            }
-            schema.create(path, {**about, **Sealer(path, cipher).meta()})
+            about = meta.first(space) | Sealer(path, cipher).meta()
+            schema.create(path, about)
         connection = schema.connect(path, timeout_s)
         try:
             store = cls(path, connection, cipher=cipher, clock=clock)
             with store._errors():
-                store._sealer.check(store._meta("cipher_check"))
+                store._sealer.check(meta.value(connection, path, "cipher_check"))
                 store._check_space(store.space, space)
-                store._stored_revision()
+                meta.revision(connection, path)
         except BaseException:
             connection.close()
             raise
@@ -133,7 +129,7 @@ class GalleryStore:
         with self._lock, self._errors():
             (data_version,) = self._db.execute("PRAGMA data_version").fetchone()
             if self._seen is None or self._seen[0] != data_version:
-                self._seen = (data_version, self._stored_revision())
+                self._seen = (data_version, meta.revision(self._db, self.path))
             return self._seen[1]
 
     def snapshot(self) -> GallerySnapshot:
@@ -191,7 +187,7 @@ class GalleryStore:
                 "INSERT INTO people VALUES (?, ?, ?, ?)",
                 (person.id, valid, name_key(valid), self._clock()),
             )
-            self._touch()
+            meta.raise_revision(self._db)
         return person
 
     def rename(self, who: str, name: str) -> Person:
@@ -206,7 +202,7 @@ class GalleryStore:
                 "UPDATE people SET name = ?, name_key = ? WHERE id = ?",
                 (valid, name_key(valid), person.id),
             )
-            self._touch()
+            meta.raise_revision(self._db)
         return Person(person.id, valid)
 
     def remove(self, who: str) -> Removed:
@@ -217,7 +213,7 @@ class GalleryStore:
         with self.transaction():
             info = self.show(who)
             self._db.execute("DELETE FROM people WHERE id = ?", (info.person.id,))
-            self._touch()
+            meta.raise_revision(self._db)
         with self._lock, self._errors():
             # The write-ahead log still holds the old pages; a reader may keep it busy, then the
             # next checkpoint overwrites them.
@@ -261,7 +257,7 @@ class GalleryStore:
                     self._sealer.seal(landmarks, key, "landmarks"),
                 ),
             )
-            self._touch()
+            meta.raise_revision(self._db)
         return True
 
     def reembed(
@@ -285,7 +281,7 @@ class GalleryStore:
             progress(len(vectors), len(ids))
         with self.transaction():
             # The slow part ran with the file free; it counts only if nobody wrote meanwhile.
-            if self._stored_revision() != before:
+            if meta.revision(self._db, self.path) != before:
                 raise GalleryError(
                     f"{self.path}: somebody changed the gallery meanwhile: try again"
                 )
@@ -294,9 +290,8 @@ class GalleryStore:
                     "UPDATE templates SET vector = ? WHERE id = ?",
                     (self._sealer.seal(vector.tobytes(), key, "vector"), key),
                 )
-            for item in (("model", space.model), ("digest", space.digest), ("dim", space.dim)):
-                self._db.execute("UPDATE meta SET value = ?2 WHERE key = ?1", item)
-            self._touch()
+            meta.set_space(self._db, space)
+            meta.raise_revision(self._db)
         self.space = space
         return len(ids)
 
@@ -319,8 +314,8 @@ class GalleryStore:
         if own:
             self._db.execute("BEGIN")
         try:
-            self._check_space(self._stored_space(), self.space)
-            revision = self._stored_revision()
+            self._check_space(meta.space(self._db, self.path), self.space)
+            revision = meta.revision(self._db, self.path)
             rows = self._db.execute(
                 "SELECT p.id, p.name, t.id, t.vector FROM people p JOIN templates t "
                 "ON t.person = p.id ORDER BY p.name_key, t.rowid"
@@ -330,20 +325,23 @@ class GalleryStore:
                 self._db.execute("COMMIT")
         people: list[Person] = []
         index = np.zeros(len(rows), np.int64)
-        vectors = np.zeros((len(rows), self.space.dim), np.float32)
+        plain: list[bytes] = []
         for row, (person, name, key, sealed) in enumerate(rows):
             if not people or people[-1].id != person:
                 people.append(Person(person, name))
             index[row] = len(people) - 1
-            vectors[row] = self._vector(sealed, key)
+            plain.append(self._sealer.open(sealed, key, "vector"))
+        vectors = self._vectors(plain)
         return GallerySnapshot(self.space, vectors, index, tuple(people), revision)
 
-    def _vector(self, sealed: bytes, key: str) -> F32:
-        plain = self._sealer.open(sealed, key, "vector")
-        try:
-            return _checked(np.frombuffer(plain, "<f4"), self.space)
-        except ValueError as error:
-            raise schema.corrupt(self.path, f"template {key}: {error}") from None
+    def _vectors(self, plain: Sequence[bytes]) -> F32:
+        """Stored vectors as (M, dim), all at once: a live program reads them between two frames."""
+        if any(len(one) != 4 * self.space.dim for one in plain):
+            raise schema.corrupt(self.path, f"a vector without {self.space.dim} numbers")
+        vectors: F32 = np.frombuffer(b"".join(plain), "<f4").reshape(-1, self.space.dim).copy()
+        if not (np.abs(np.einsum("ij,ij->i", vectors, vectors) - 1) <= _LENGTH_ERROR).all():
+            raise schema.corrupt(self.path, "a vector that is not of length 1")
+        return vectors
 
     def _portrait(self, key: str) -> tuple[ImageU8, F32]:
         row = self._db.execute(
@@ -378,28 +376,6 @@ class GalleryStore:
             raise NameInvalidError(f"the name {row[1]!r} is taken: choose another one")
         return valid
 
-    def _touch(self) -> None:
-        self._db.execute("UPDATE meta SET value = value + 1 WHERE key = 'revision'")
-
-    def _meta(self, key: str) -> str | int | bytes:
-        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        if row is None:
-            raise schema.corrupt(self.path, f"meta {key!r} is missing")
-        value: str | int | bytes = row[0]
-        return value
-
-    def _stored_revision(self) -> int:
-        revision = self._meta("revision")
-        if not isinstance(revision, int):
-            raise schema.corrupt(self.path, f"revision {revision!r}")
-        return revision
-
-    def _stored_space(self) -> EmbeddingSpace:
-        dim = self._meta("dim")
-        if not isinstance(dim, int) or not 1 <= dim <= 65536:
-            raise schema.corrupt(self.path, f"dimension {dim!r}")
-        return EmbeddingSpace(str(self._meta("model")), str(self._meta("digest")), dim)
-
     def _check_space(self, stored: EmbeddingSpace, mine: EmbeddingSpace | None) -> None:
         if mine is not None and stored != mine:
             raise EmbeddingSpaceError(
@@ -419,6 +395,6 @@ def _checked(vector: F32, space: EmbeddingSpace) -> F32:
     vector = np.asarray(vector, "<f4")
     if vector.shape != (space.dim,):
         raise ValueError(f"a vector of {space} has {space.dim} numbers, got {vector.shape}")
-    if not np.isfinite(vector).all() or abs(float(vector @ vector) - 1) > 1e-3:
+    if not np.isfinite(vector).all() or abs(float(vector @ vector) - 1) > _LENGTH_ERROR:
         raise ValueError("a vector must be finite and of length 1")
     return vector
