@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class Closable(Protocol):
-    """Whatever ends by being closed: a channel, a fan-in."""
+    """A channel or a fan-in."""
 
     def close(self) -> None: ...
 
@@ -105,11 +105,6 @@ class Channel(Generic[T]):
             self._cond.notify_all()
 
     @property
-    def closed(self) -> bool:
-        """`close` was called; items may still wait."""
-        return self._closed
-
-    @property
     def counts(self) -> ChannelCounts:
         """A consistent snapshot."""
         with self._cond:
@@ -133,7 +128,7 @@ class Channel(Generic[T]):
 
 
 class LatestSlot(Channel[T]):
-    """One-element channel: `put` never waits and replaces an unread item, `get` waits for one."""
+    """One-element channel: `put` never waits, it replaces an unread item."""
 
     def __init__(self, name: str = "slot", *, cond: threading.Condition | None = None) -> None:
         super().__init__(name, 1, drop_oldest=True, cond=cond)
@@ -219,6 +214,7 @@ class StageGroup:
         self._stuck_s = stuck_s
         self._channels: list[Closable] = []
         self._threads: list[threading.Thread] = []
+        self._background: set[threading.Thread] = set()
         self._error: BaseException | None = None
         self._lock = threading.Lock()
 
@@ -229,8 +225,12 @@ class StageGroup:
         *,
         reads: Sequence[Closable] = (),
         writes: Sequence[Closable] = (),
+        background: bool = False,
     ) -> None:
-        """Add a stage: `loop(stop)` runs in a thread called `name` once `run` is called."""
+        """Add a stage: `loop(stop)` runs in a thread called `name` once `run` is called.
+
+        background: the group does not wait for this stage, it is stopped when the others ended.
+        """
         ends = (*writes, *reads)
         self._channels.extend(ends)
 
@@ -245,7 +245,10 @@ class StageGroup:
                 for channel in ends:
                     channel.close()
 
-        self._threads.append(threading.Thread(target=body, name=name, daemon=True))
+        thread = threading.Thread(target=body, name=name, daemon=True)
+        self._threads.append(thread)
+        if background:
+            self._background.add(thread)
 
     def cancel(self) -> None:
         """End every stage soon; from any thread, harmless when repeated."""
@@ -266,7 +269,9 @@ class StageGroup:
         except BaseException:
             # Also KeyboardInterrupt: the stages close their files before it goes on.
             self.cancel()
-            self._wait_quietly()
+            deadline = time.monotonic() + self._stuck_s
+            for thread in self._threads:
+                thread.join(max(0.0, deadline - time.monotonic()))
             raise
         if self._error is not None:
             raise self._error
@@ -287,10 +292,12 @@ class StageGroup:
         deadline: float | None = None
         while alive := self._alive():
             # Short joins keep the main thread open to signals.
-            alive[0].join(tick_s)
+            (set(alive) - self._background or set(alive)).pop().join(tick_s)
             if on_tick is not None:
                 on_tick()
             if not self.stop.is_set():
+                if self._background.issuperset(self._alive()):
+                    self.cancel()
                 continue
             now = time.monotonic()
             deadline = now + self._stuck_s if deadline is None else deadline
@@ -300,11 +307,6 @@ class StageGroup:
                     log.error("these stages do not end and are left behind: %s", names)
                     return
                 raise StageStuckError(f"these stages did not end in {self._stuck_s:g} s: {names}")
-
-    def _wait_quietly(self) -> None:
-        deadline = time.monotonic() + self._stuck_s
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 class Courier(Generic[T]):
