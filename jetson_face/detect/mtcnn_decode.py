@@ -7,7 +7,6 @@ parameters the faces agree.
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from jetson_face.geometry import Overlap, iou_matrix
@@ -16,10 +15,7 @@ from jetson_face.types import F32, I64, ImageU8
 CELL = 12
 """P-Net's window, pixels of its input."""
 STRIDE = 2
-_ROWS_MAX = 32_000
-"""cv2.remap takes fewer than 32768 rows."""
-_OUTSIDE = (128, 128, 128)
-"""What lies outside the image: the networks' zero, (x - 127.5) / 128."""
+_OUTSIDE = np.float32(127.5)
 
 
 def pyramid_scales(width: int, height: int, min_face_px: float, factor: float) -> list[float]:
@@ -41,7 +37,7 @@ def proposals(
     """
     found = np.flatnonzero(scores > score_min)
     picked = scores.reshape(-1)[found]
-    order = np.argsort(-picked, kind="stable")[:count_max]
+    order = best_first(picked)[:count_max]
     found, picked = found[order], picked[order]
     row, column = np.divmod(found, scores.shape[1])
     corner = np.stack([column, row], axis=1).astype(np.float32) * STRIDE
@@ -50,16 +46,28 @@ def proposals(
     return boxes / np.float32(scale), picked
 
 
-def suppress(boxes: F32, scores: F32, overlap_max: float, *, over: Overlap = "union") -> I64:
+def suppress(
+    boxes: F32, scores: F32, overlap_max: float, *, over: Overlap = "union", ordered: bool = False
+) -> I64:
     """Indices that stay, best first: a box goes if any better one overlaps it by more.
 
     One pass without a loop: a box that itself goes still suppresses. Greedy suppression
-    (`geometry.nms`) would keep a few boxes more.
+    (`geometry.nms`) would keep a few boxes more. ordered: they are best first already, and ties
+    stay as they are.
     """
-    order = np.argsort(-scores, kind="stable")
+    order = np.arange(len(scores)) if ordered else best_first(scores)
     above = iou_matrix(boxes[order], over=over) > overlap_max
     stays = ~np.triu(above, k=1).any(axis=0)
     return np.asarray(order[stays], np.int64)
+
+
+def best_first(scores: F32) -> I64:
+    """Indices by falling score; of equal scores the last comes first.
+
+    Scores of clear faces saturate at 1.0 in float32, so that ties are common, and which of them
+    survives moves the final box by several pixels: this is the package's order.
+    """
+    return np.asarray(np.argsort(scores, kind="stable")[::-1], np.int64)
 
 
 def regress(boxes: F32, offsets: F32) -> F32:
@@ -78,28 +86,40 @@ def place_points(boxes: F32, points: F32) -> F32:
 def cut_patches(image: ImageU8, boxes: F32, side: int) -> F32:
     """Each box (N, 4) of a BGR image, stretched to side x side: (N, 3, side, side), 0 to 255.
 
-    Bilinear samples from corner to corner of the box; grey outside the image. All boxes go through
-    one `cv2.remap` as a column of patches: a call for each costs more than its pixels.
+    Bilinear samples from corner to corner of the box; grey, the networks' zero, outside the image.
+    Interpolated in float: cv2.remap rounds positions to 1/32 pixel and values to whole numbers,
+    which is enough to change which of several good proposals survives.
     """
     height, width = image.shape[:2]
-    out = np.empty((len(boxes), 3, side, side), np.float32)
     steps = np.linspace(0, 1, side, dtype=np.float32)
-    most = _ROWS_MAX // side
-    for first in range(0, len(boxes), most):
-        part = boxes[first : first + most]
-        spans = part[:, 2:] - part[:, :2]
-        x = (part[:, 0:1] + spans[:, 0:1] * steps) * ((width - 1) / width)
-        y = (part[:, 1:2] + spans[:, 1:2] * steps) * ((height - 1) / height)
-        shape = (len(part), side, side)
-        map_x = np.broadcast_to(x[:, None, :], shape).reshape(-1, side)
-        map_y = np.broadcast_to(y[:, :, None], shape).reshape(-1, side)
-        patches = cv2.remap(
-            image,
-            map_x.astype(np.float32),
-            map_y.astype(np.float32),
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=_OUTSIDE,
-        )
-        out[first : first + most] = patches.reshape(*shape, 3).transpose(0, 3, 1, 2)
-    return out
+    spans = boxes[:, 2:] - boxes[:, :2]
+    x = (boxes[:, 0:1] + spans[:, 0:1] * steps) * np.float32((width - 1) / width)
+    y = (boxes[:, 1:2] + spans[:, 1:2] * steps) * np.float32((height - 1) / height)
+    left, right, across = _neighbours(x, width)
+    top, bottom, down = _neighbours(y, height)
+    pixels = np.ascontiguousarray(image).reshape(-1, 3)
+    upper = _blend(pixels, top * width, left, right, across)
+    lower = _blend(pixels, bottom * width, left, right, across)
+    lower -= upper
+    lower *= down[:, :, None, None]
+    upper += lower
+    outside = ((y < 0) | (y > height - 1))[:, :, None] | ((x < 0) | (x > width - 1))[:, None, :]
+    upper[outside] = _OUTSIDE
+    return np.ascontiguousarray(upper.transpose(0, 3, 1, 2))
+
+
+def _neighbours(position: F32, count: int) -> tuple[I64, I64, F32]:
+    """The pixels on both sides of each position along one axis, and the share of the second."""
+    first = np.clip(np.floor(position), 0, count - 1).astype(np.int64)
+    share = np.clip(position - first, 0, 1).astype(np.float32)
+    return first, np.minimum(first + 1, count - 1), share
+
+
+def _blend(pixels: ImageU8, rows: I64, left: I64, right: I64, share: F32) -> F32:
+    """Pixels of each row between two columns: (N, side, side, 3) float32."""
+    first = pixels.take(rows[:, :, None] + left[:, None, :], axis=0).astype(np.float32)
+    second = pixels.take(rows[:, :, None] + right[:, None, :], axis=0).astype(np.float32)
+    second -= first
+    second *= share[:, None, :, None]
+    first += second
+    return first
