@@ -107,3 +107,9 @@ class SecretMissingError(JetsonFaceError, LookupError):
     """A password or token that the configuration names was not handed over."""
 
     exit_code = 16
+
+
+class StateLockedError(JetsonFaceError, TimeoutError):
+    """Another process uses the state folder."""
+
+    exit_code = 17

@@ -126,6 +126,12 @@ class FaceRecognizer:
             embedded=len(embedded),
         )
 
+    def take_over(self, older: FaceRecognizer) -> None:
+        """Go on with the tracks of another recogniser of the same source and embedding space, so
+        that faces in view keep their names when settings change."""
+        self.tracker, self.fuser = older.tracker, older.fuser
+        self._tracks, self._size = older._tracks, older._size
+
     def _start_anew_on_another_size(self, frame: Frame) -> None:
         height, width = frame.image.shape[:2]
         if self._size not in (None, (width, height)):

@@ -128,13 +128,13 @@ class Deliverer:
         try:
             while not stop.is_set():
                 try:
-                    delay = courier.fetch(self.step, timeout_s=0.5)
+                    delay = courier.fetch(self.step, timeout_s=0.2)
                 except TimeoutError:
                     continue
                 if delay:
                     stop.wait(delay)
                 else:
-                    self.outbox.wait(self.name, 0.5)
+                    self.outbox.wait(self.name, 0.2)
             with contextlib.suppress(TimeoutError):
                 courier.fetch(self._drain, timeout_s=0.5)
         finally:

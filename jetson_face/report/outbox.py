@@ -181,6 +181,11 @@ class Outbox:
         """Service time now, seconds."""
         return self._age0 + self._clock() - self._clock0
 
+    @property
+    def degraded(self) -> bool:
+        """The disk takes nothing now."""
+        return self._error is not None
+
     def state(self) -> OutboxState:
         """A consistent snapshot."""
         with self._cond:

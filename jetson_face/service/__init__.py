@@ -1,0 +1,5 @@
+"""The recogniser as a service that runs for a year: lock, signals, watchdog, outbox, reload."""
+
+from jetson_face.service.daemon import serve
+
+__all__ = ["serve"]

@@ -1,0 +1,292 @@
+"""`serve`: the service from its start to its end."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from jetson_face import __version__
+from jetson_face.capture.base import Source
+from jetson_face.config import Config
+from jetson_face.errors import OutputError
+from jetson_face.files import write_file
+from jetson_face.flow import BoundedQueue
+from jetson_face.live import LivePipeline, LivePolicy
+from jetson_face.metrics import to_prometheus
+from jetson_face.notify import Health, Notifier, Progress, Verdict, watchdog_interval_s
+from jetson_face.report.deliver import Deliverer
+from jetson_face.report.summary import RunReport
+from jetson_face.service import pages, plumbing
+from jetson_face.service.events import EventTap, EventWriter, Occurrence
+from jetson_face.service.lock import StateLock
+from jetson_face.service.recent import RecentErrors
+from jetson_face.service.reload import Reloader, check_reloadable, needs_new_loop
+from jetson_face.service.signals import Signals
+from jetson_face.service.swap import HotSwap, build_deck
+from jetson_face.web.status import StatusServer
+
+logger = logging.getLogger(__name__)
+
+_EVENT_QUEUE = 10_000
+_PRUNE_EVERY_S = 300.0
+_LOOK_EVERY_S = 0.5
+
+
+def serve(load: Callable[[], Config]) -> int:
+    """Recognise until SIGTERM or SIGINT; SIGHUP reloads. load: reads the configuration.
+
+    Raises ConfigError, StateLockedError, and what building the parts raises.
+    """
+    config = load()
+    logging.getLogger("jetson_face").setLevel(config.log_level)
+    with StateLock(config.state_dir), _recorded() as recent, Signals() as signals:
+        daemon = Daemon(config, load, recent, signals)
+        try:
+            daemon.run()
+        finally:
+            daemon.close()
+    return 0
+
+
+@contextmanager
+def _recorded() -> Iterator[RecentErrors]:
+    recent = RecentErrors()
+    root = logging.getLogger("jetson_face")
+    root.addHandler(recent)
+    try:
+        yield recent
+    finally:
+        root.removeHandler(recent)
+
+
+class Daemon:
+    """One service. Built complete, run once, closed."""
+
+    def __init__(
+        self,
+        config: Config,
+        load: Callable[[], Config],
+        recent: RecentErrors,
+        signals: Signals,
+    ) -> None:
+        self.config = config
+        self._recent, self._signals = recent, signals
+        self._started = time.monotonic()
+        self._notifier = Notifier.from_environ()
+        interval = watchdog_interval_s()
+        self._feed_every_s = interval / 4 if interval else 5.0
+        self._told_ready = self._told_stuck = self._reloading = False
+        self._looked = self._fed = 0.0
+        self._verdict = Verdict(False, True, "starting")
+        self._health = self._new_health()
+        self._reloader = Reloader(load, self._apply)
+        self._next_sources: list[Source] | None = None
+        self._pipeline: LivePipeline | None = None
+        self._deliverers: list[Deliverer] = []
+        # First: a start that fails later then says so to whoever asks.
+        self._server = StatusServer(
+            pages.routes(self.document, lambda: self._verdict, self._metrics_text, self._reload),
+            unix=config.status_socket,
+            port=config.service.status_port,
+        )
+        self._swap = HotSwap(build_deck(config))
+        self._outbox, self._snapshots = plumbing.open_outbox(config)
+        self._queue: BoundedQueue[Occurrence] = BoundedQueue(_EVENT_QUEUE, "events")
+        self._writer = EventWriter(self._queue, self._outbox, self._snapshots)
+
+    def run(self) -> None:
+        """Run loop after loop until told to stop, or until every source ended."""
+        self._signals.started = True
+        while True:
+            sources = self._next_sources or plumbing.open_sources(self.config)
+            self._next_sources = None
+            self._run_loop(sources)
+            if self._signals.end or self._next_sources is None:
+                return
+            logger.info("loop_restarted reason=reload")
+
+    def close(self) -> None:
+        """Everything that waits goes to the disk; harmless when repeated."""
+        self._notifier.stopping()
+        self._writer.drain()
+        self._outbox.close()
+        plumbing.close_all(self._next_sources or ())
+        self._server.close()
+        self._swap.close()
+
+    def _run_loop(self, sources: list[Source]) -> None:
+        config = self.config
+        self._deliverers = plumbing.build_deliverers(config, self._outbox)
+        self._health = self._new_health()
+        pipeline = LivePipeline(
+            sources,
+            lambda info: EventTap(
+                self._swap.recognizer(info), self._queue, crops=config.service.crops
+            ),
+            policy=LivePolicy(
+                max_age_ms=plumbing.max_ages(config), log_every_s=config.report.every_s
+            ),
+            facts=lambda: plumbing.run_facts(self.config),
+            stages={
+                "events": self._writer.run,
+                "status": self._serve_status,
+                "reload": self._reloader.run,
+                "timers": self._timers,
+                **{f"deliver-{d.name}": d.run for d in self._deliverers},
+            },
+        )
+        self._pipeline = pipeline
+        self._swap.clear()
+        try:
+            pipeline.run(self._tick)
+        finally:
+            self._writer.drain()
+            self._save(pipeline.report())
+
+    def _serve_status(self, stop: threading.Event) -> None:
+        # Not `run`, which closes: the server outlives a loop that a reload starts again.
+        while not stop.is_set():
+            self._server.step(0.2)
+
+    def _timers(self, stop: threading.Event) -> None:
+        """Retention, and a failing disk tried again."""
+        pruned = float("-inf")
+        while not stop.wait(1.0):
+            now = time.monotonic()
+            if now - pruned >= _PRUNE_EVERY_S or self._outbox.degraded:
+                pruned = now
+                self._outbox.prune()
+                if self._snapshots is not None:
+                    self._snapshots.prune()
+
+    def _tick(self) -> None:
+        """In the main thread, ten times a second."""
+        assert self._pipeline is not None
+        if self._signals.end:
+            self._pipeline.stop()
+            return
+        if self._signals.reload:
+            self._signals.reload = False
+            self._reload()
+        if self._reloading and not self._reloader.busy:
+            self._reloading = False
+            self._notifier.ready(self._verdict.status)
+        now = time.monotonic()
+        if now - self._looked < _LOOK_EVERY_S:
+            return
+        self._looked = now
+        self._verdict = self._health.observe(now, self._progress(self._pipeline))
+        self._tell(now)
+
+    def _tell(self, now: float) -> None:
+        verdict = self._verdict
+        if verdict.ready and not self._told_ready:
+            self._told_ready = True
+            self._notifier.ready(verdict.status)
+            logger.info("ready after_s=%.1f status=%s", now - self._started, verdict.status)
+        if not verdict.alive and not self._told_stuck:
+            logger.error("stuck status=%s", verdict.status)
+        self._told_stuck = not verdict.alive
+        if verdict.alive and now - self._fed >= self._feed_every_s:
+            self._fed = now
+            self._notifier.alive(verdict.status)
+
+    def _progress(self, pipeline: LivePipeline) -> Progress:
+        by_source = pipeline.progress
+        return Progress(
+            sum(processed for _, _, processed in by_source.values()),
+            {name: captured for name, (_, captured, _) in by_source.items()},
+            {name: state for name, (state, _, _) in by_source.items()},
+        )
+
+    def _new_health(self) -> Health:
+        wanted = self.config.service
+        return Health(wanted.stall_s, wanted.start_s, time.monotonic())
+
+    def _reload(self) -> int:
+        if not self._reloading:
+            self._reloading = True
+            self._notifier.reloading()
+        return self._reloader.request()
+
+    def _apply(self, new: Config) -> str:
+        """In the reload thread. Everything that can fail comes before anything changes."""
+        old = self.config
+        check_reloadable(old, new)
+        deck = build_deck(new, self._swap.deck)
+        sources: list[Source] | None = None
+        try:
+            if needs_new_loop(old, new):
+                for wanted in new.service.sinks:
+                    plumbing.build_sink(wanted, new).close()
+                sources = plumbing.open_sources(new)
+        except BaseException:
+            deck.close(unless=self._swap.deck)
+            raise
+        self._swap.put(deck)
+        self.config = new
+        logging.getLogger("jetson_face").setLevel(new.log_level)
+        if sources is None:
+            return "reloaded" if new != old else "nothing changed; the gallery was read again"
+        self._next_sources = sources
+        assert self._pipeline is not None
+        self._pipeline.stop()
+        return "reloaded; sources or sinks start again"
+
+    def _save(self, report: RunReport) -> None:
+        text = json.dumps(report.to_json(), indent=2) + "\n"
+        for path in {self.config.state_dir / "last_report.json", self.config.report.json_file}:
+            if path is not None:
+                try:
+                    write_file(path, text)
+                except OutputError as error:
+                    logger.error("report_not_written error=%s", error)
+
+    def document(self) -> dict[str, Any]:
+        """The page `/status`."""
+        reload = self._reloader.state
+        document: dict[str, Any] = {
+            "version": __version__,
+            "pid": os.getpid(),
+            "uptime_s": round(time.monotonic() - self._started, 1),
+            "ready": self._verdict.ready,
+            "alive": self._verdict.alive,
+            "status": self._verdict.status,
+            "reload": {
+                "request": reload.request,
+                "error": reload.error,
+                "message": reload.message,
+            },
+            "last_errors": self._recent.list(),
+        }
+        pipeline = self._pipeline
+        if pipeline is None:
+            return document
+        deck, state = self._swap.deck, self._outbox.state()
+        report = pipeline.report()
+        return document | {
+            "cameras": pages.cameras(report),
+            "engines": pages.engines(deck.config, deck.parts),
+            "gallery": {"people": deck.people.count, "error": deck.people.error},
+            "rates": pages.rates(pipeline.metrics.snapshot()),
+            "stages_p95_ms": {s.name: round(s.p95_ms, 2) for s in report.stages},
+            "queues": {"events": self._queue.counts.waiting},
+            "outbox": pages.outbox(state),
+            "sinks": pages.sinks(self._deliverers),
+            "board": pages.board(),
+            "last_decisions": list(self._writer.decisions),
+        }
+
+    def _metrics_text(self) -> str:
+        pipeline = self._pipeline
+        if pipeline is None:
+            return ""
+        return to_prometheus(pipeline.metrics.snapshot()) + pages.service_metrics(
+            self._outbox.state(), self._deliverers, pipeline.report(), self._verdict
+        )

@@ -1,0 +1,143 @@
+"""What the service shows of itself: one document, two yes-or-no pages, and metrics."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jetson_face.compose import Parts
+from jetson_face.config import Config
+from jetson_face.metrics import Metrics, Snapshot, to_prometheus
+from jetson_face.notify import Verdict
+from jetson_face.report.deliver import Deliverer
+from jetson_face.report.outbox import OutboxState
+from jetson_face.report.summary import RunReport
+from jetson_face.web.board import power_w, temperatures_c
+from jetson_face.web.http import Page, Routes
+
+_STATES = ("starting", "running", "away", "ended")
+
+
+def routes(
+    document: Callable[[], dict[str, Any]],
+    verdict: Callable[[], Verdict],
+    metrics: Callable[[], str],
+    reload: Callable[[], int],
+) -> Routes:
+    """The pages by method and path."""
+
+    def yes_or_no(good: bool, status: str) -> Page:
+        return Page(200 if good else 503, f"{status}\n".encode(), "text/plain; charset=utf-8")
+
+    return {
+        ("GET", "/status"): lambda: json_page(document()),
+        ("GET", "/healthz"): lambda: yes_or_no(verdict().alive, verdict().status),
+        ("GET", "/readyz"): lambda: yes_or_no(verdict().ready, verdict().status),
+        ("GET", "/metrics"): lambda: Page(
+            200, metrics().encode(), "text/plain; version=0.0.4; charset=utf-8"
+        ),
+        ("POST", "/reload"): lambda: json_page({"request": reload()}, 202),
+    }
+
+
+def json_page(document: Mapping[str, Any], status: int = 200) -> Page:
+    """A page of JSON."""
+    return Page(status, json.dumps(document, ensure_ascii=False).encode())
+
+
+def cameras(report: RunReport) -> dict[str, Any]:
+    """The state of each camera."""
+    return {
+        source.name: {
+            "uri": source.uri,
+            "state": source.state,
+            "size": [source.width, source.height],
+            "captured": source.captured,
+            "processed": source.processed,
+            "dropped": dict(source.dropped),
+            "faults": dict(source.faults),
+            "last_error": source.last_error,
+            "age_p95_ms": source.age_p95_ms,
+        }
+        for source in report.sources
+    }
+
+
+def rates(snapshot: Snapshot) -> dict[str, float]:
+    """Capture, decision and search rates of the last seconds, by source, never merged."""
+    return {
+        f"{row['labels'].get('source', '')} {row['name'].removeprefix('frames_')}": round(
+            row["recent_per_s"], 2
+        )
+        for row in snapshot["rates"]
+    }
+
+
+def engines(config: Config, parts: Parts) -> dict[str, str]:
+    """What runs the networks, and which."""
+    return {
+        "backend": config.backend.type,
+        "detector": parts.detector.name,
+        "embedder": str(parts.embedder.space),
+    }
+
+
+def board() -> dict[str, Any]:
+    """Temperatures and power, where the kernel shows them."""
+    return {"temperature_c": temperatures_c(), "power_w": power_w()}
+
+
+def outbox(state: OutboxState) -> dict[str, Any]:
+    """The durable queue."""
+    return {
+        "rows": state.rows,
+        "used_bytes": state.used_bytes,
+        "memory": state.memory,
+        "lag": state.lag,
+        "error": state.error,
+        "given_up": state.counts,
+    }
+
+
+def sinks(deliverers: list[Deliverer]) -> dict[str, Any]:
+    """What each sink got."""
+    return {
+        d.name: {
+            "sent": d.sent,
+            "refused": d.refused,
+            "failures": d.failures,
+            "error": d.last_error,
+        }
+        for d in deliverers
+    }
+
+
+def service_metrics(
+    state: OutboxState, deliverers: list[Deliverer], report: RunReport, verdict: Verdict
+) -> str:
+    """What the run's own metrics do not hold, as Prometheus text."""
+    own = Metrics()
+    own.gauge("ready").set(verdict.ready)
+    own.gauge("alive").set(verdict.alive)
+    for source in report.sources:
+        for name in _STATES:
+            own.gauge("camera_state", source=source.name, state=name).set(source.state == name)
+        for fault, count in source.faults.items():
+            own.counter("camera_faults", source=source.name, fault=fault).add(count)
+    own.gauge("outbox_rows").set(state.rows)
+    own.gauge("outbox_bytes").set(state.used_bytes)
+    own.gauge("outbox_memory_events").set(state.memory)
+    own.gauge("outbox_degraded").set(state.error is not None)
+    for reason, count in state.counts.items():
+        own.counter("outbox_given_up", reason=reason).add(count)
+    for deliverer in deliverers:
+        own.gauge("sink_queue", sink=deliverer.name).set(state.lag.get(deliverer.name, 0))
+        own.counter("sink_sent", sink=deliverer.name).add(deliverer.sent)
+        own.counter("sink_refused", sink=deliverer.name).add(deliverer.refused)
+        own.gauge("sink_up", sink=deliverer.name).set(deliverer.failures == 0)
+    for zone, celsius in temperatures_c().items():
+        own.gauge("temperature_celsius", zone=zone).set(celsius)
+    for rail, watts in power_w().items():
+        own.gauge("power_watts", rail=rail).set(watts)
+    return to_prometheus(own.snapshot())

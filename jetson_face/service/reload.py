@@ -1,0 +1,97 @@
+"""A changed configuration comes into force while the service runs, or is refused."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jetson_face.config import Config
+from jetson_face.errors import ConfigError, JetsonFaceError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadState:
+    """request: the number of the last reload that is done. error: why it was refused, None when
+    it was not. message: what it did."""
+
+    request: int = 0
+    error: str | None = None
+    message: str = ""
+
+
+class Reloader:
+    """Does one reload after another in a thread of its own.
+
+    load: reads and checks the configuration. apply: puts it in force, or raises and leaves the old
+    one; returns what to tell people.
+    """
+
+    def __init__(self, load: Callable[[], Config], apply: Callable[[Config], str]) -> None:
+        self._load, self._apply = load, apply
+        self._cond = threading.Condition()
+        self._asked = 0
+        self.state = ReloadState()
+
+    def request(self) -> int:
+        """Ask for a reload; returns its number. Not from a signal handler."""
+        with self._cond:
+            self._asked += 1
+            self._cond.notify_all()
+            return self._asked
+
+    @property
+    def busy(self) -> bool:
+        """A reload was asked for and is not done."""
+        return self._asked > self.state.request
+
+    def run(self, stop: threading.Event) -> None:
+        """The thread's loop."""
+        while not stop.is_set():
+            with self._cond:
+                self._cond.wait_for(lambda: self.busy, 0.2)
+                number = self._asked
+            if self.busy:
+                self.step(number)
+
+    def step(self, number: int) -> None:
+        """Reload once; several requests that came together are one."""
+        try:
+            message = self._apply(self._load())
+        except JetsonFaceError as error:
+            self._refuse(number, str(error))
+        except Exception as error:
+            # A bug in building the new must not end what works.
+            logger.exception("reload_failed")
+            self._refuse(number, f"{type(error).__name__}: {error}")
+        else:
+            logger.info("reloaded %s", message)
+            self.state = ReloadState(number, None, message)
+
+    def _refuse(self, number: int, error: str) -> None:
+        logger.error("reload_refused goes_on_with=old error=%s", error)
+        self.state = ReloadState(number, error)
+
+
+_FIXED = ("status_socket", "status_port", "retention", "crops")
+
+
+def check_reloadable(old: Config, new: Config) -> None:
+    """Raises ConfigError for changes that need a restart of the service."""
+    changed = [
+        f"service.{key}" for key in _FIXED if getattr(old.service, key) != getattr(new.service, key)
+    ]
+    if old.state_dir != new.state_dir:
+        changed.insert(0, "state_dir")
+    if changed:
+        raise ConfigError(
+            f"{', '.join(changed)} cannot change while running: systemctl restart jetson-face"
+        )
+
+
+def needs_new_loop(old: Config, new: Config) -> bool:
+    """Sources, report or sinks changed: the loop ends after the frame in work and starts again."""
+    return (old.sources, old.report, old.service) != (new.sources, new.report, new.service)

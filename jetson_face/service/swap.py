@@ -1,0 +1,171 @@
+"""The recognisers of a running service, exchanged between two frames."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jetson_face.capture.base import SourceInfo
+from jetson_face.compose import (
+    LivePeople,
+    Parts,
+    build_parts,
+    build_recognizer,
+    open_gallery,
+)
+from jetson_face.config import Config
+from jetson_face.errors import GalleryError
+from jetson_face.gallery.match import Matcher
+from jetson_face.gallery.store import GalleryStore
+from jetson_face.pipeline import FaceRecognizer
+from jetson_face.types import Frame, Report
+
+logger = logging.getLogger(__name__)
+
+
+class PatientPeople:
+    """The gallery as last read while it cannot be read: a damaged file stops no recogniser."""
+
+    def __init__(self, inner: Callable[[int], Matcher], first: Matcher) -> None:
+        self._inner, self._last = inner, first
+        self.error: str | None = None
+
+    @property
+    def count(self) -> int:
+        """People enrolled, as last read."""
+        return len(self._last.snapshot.people)
+
+    def __call__(self, now_ns: int) -> Matcher:
+        """See FaceRecognizer."""
+        try:
+            self._last = self._inner(now_ns)
+        except GalleryError as error:
+            if self.error is None:
+                logger.error("gallery_unreadable goes_on_with=last error=%s", error)
+            self.error = str(error)
+        else:
+            if self.error is not None:
+                logger.warning("gallery_back")
+            self.error = None
+        return self._last
+
+
+@dataclass(frozen=True, slots=True)
+class Deck:
+    """Everything that a reload may exchange."""
+
+    config: Config
+    parts: Parts
+    gallery: GalleryStore
+    people: PatientPeople
+
+    def close(self, unless: Deck | None = None) -> None:
+        """Close what `unless` does not use."""
+        if unless is None or unless.parts is not self.parts:
+            self.parts.close()
+        if unless is None or unless.gallery is not self.gallery:
+            self.gallery.close()
+
+
+def build_deck(config: Config, now: Deck | None = None) -> Deck:
+    """What `config` asks for; networks and gallery of `now` are used again where nothing changed.
+
+    Raises what building raises; `now` is as before then.
+    """
+    reuse = now is not None and _same_parts(config, now.config)
+    parts = now.parts if now is not None and reuse else build_parts(config)
+    gallery: GalleryStore | None = None
+    try:
+        same_gallery = (
+            now is not None
+            and reuse
+            and (now.config.gallery, now.config.gallery_path)
+            == (config.gallery, config.gallery_path)
+        )
+        gallery = (
+            now.gallery
+            if now is not None and same_gallery
+            else open_gallery(config, parts.embedder.space, create=True)
+        )
+        people = LivePeople(config, gallery)
+        return Deck(config, parts, gallery, PatientPeople(people, people(0)))
+    except BaseException:
+        if gallery is not None and (now is None or gallery is not now.gallery):
+            gallery.close()
+        if not reuse:
+            parts.close()
+        raise
+
+
+def _same_parts(one: Config, other: Config) -> bool:
+    keys = ("detector", "embedder", "backend", "engines", "quality")
+    return one.sampling.refine == other.sampling.refine and all(
+        getattr(one, key) == getattr(other, key) for key in keys
+    )
+
+
+class HotSwap:
+    """Recognisers by source, of the deck that is in force; `put` exchanges them all at once.
+
+    A lock that is held for one frame at a time: the frame in work is decided by the old deck, the
+    next one by the new. Faces in view keep their names where the embedding stayed the same.
+    """
+
+    def __init__(self, deck: Deck) -> None:
+        self.deck = deck
+        self._lock = threading.Lock()
+        self._slots: list[_Slot] = []
+
+    def recognizer(self, info: SourceInfo) -> _Slot:
+        """The recogniser of one source."""
+        with self._lock:
+            slot = _Slot(self._lock, _build(self.deck))
+            self._slots.append(slot)
+        return slot
+
+    def clear(self) -> None:
+        """Forget the sources; the loop starts again."""
+        with self._lock:
+            self._slots.clear()
+
+    def put(self, deck: Deck) -> None:
+        """Exchange; returns when the new deck is in force and the old one is closed."""
+        fresh = [_build(deck) for _ in self._slots]
+        with self._lock:
+            old, self.deck = self.deck, deck
+            for slot, recognizer in zip(self._slots, fresh, strict=True):
+                if _same_tracks(old, deck):
+                    recognizer.take_over(slot.inner)
+                slot.inner = recognizer
+            old.close(unless=deck)
+
+    def close(self) -> None:
+        """Close the deck."""
+        with self._lock:
+            self.deck.close()
+
+
+class _Slot:
+    """One source's recogniser, whichever it is at the moment."""
+
+    def __init__(self, lock: threading.Lock, inner: FaceRecognizer) -> None:
+        self._lock, self.inner = lock, inner
+
+    def process(self, frame: Frame) -> Report:
+        """See Recognizer."""
+        with self._lock:
+            return self.inner.process(frame)
+
+
+def _build(deck: Deck) -> FaceRecognizer:
+    return build_recognizer(deck.config, deck.parts, deck.people)
+
+
+def _same_tracks(old: Deck, new: Deck) -> bool:
+    return (
+        old.parts.embedder.space == new.parts.embedder.space
+        and old.config.tracking == new.config.tracking
+        and old.config.fusion.strategy == new.config.fusion.strategy
+    )

@@ -1,0 +1,172 @@
+"""Putting the service on a box and taking it off, in a folder that stands for the box."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from jetson_face.commands import service_install as subject
+from jetson_face.commands.service_install import Box, install_steps, uninstall_steps
+from jetson_face.errors import OutputError, UsageError
+
+PROGRAM = Path("/opt/jetson-face/bin/jetson-face")
+REPO = Path(__file__).resolve().parents[2]
+
+
+class Ran:
+    """Notes the programs instead of running them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.commands: list[str] = []
+
+    def __call__(self, command: Sequence[str]) -> None:
+        self.commands.append(" ".join(command))
+        if command[0] == "useradd":
+            (self.root / "etc" / "passwd").write_text("root:x:0:0::/:\njetson-face:x:9:9::/:\n")
+        if "enable" in command:
+            wants = self.root / "etc/systemd/system/multi-user.target.wants"
+            wants.mkdir(parents=True, exist_ok=True)
+            (wants / command[-1]).symlink_to("x")
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(subject, "own_program", lambda: PROGRAM)
+    (tmp_path / "etc").mkdir()
+    return tmp_path
+
+
+def install(root: Path, ran: Ran, *, booted: bool = True, instance: str | None = None) -> list[str]:
+    """Do every step that is needed; returns what was done."""
+    box = Box(root, booted=booted, run=ran)
+    done = []
+    for step in install_steps(box, config=None, instance=instance, start=True):
+        if step.needed:
+            step.act()
+            done.append(step.what)
+    return done
+
+
+def test_a_bare_box_gets_everything(root: Path) -> None:
+    ran = Ran(root)
+    install(root, ran)
+    assert ran.commands[0].startswith(f"useradd --root {root} --system")
+    assert ran.commands[1:] == [
+        "systemctl daemon-reload",
+        "systemctl enable jetson-face.service",
+        "systemctl --no-block restart jetson-face.service",
+    ]
+    etc = root / "etc/jetson-face"
+    modes = {path.name: oct(path.stat().st_mode & 0o777) for path in etc.iterdir()}
+    assert modes == {"config.yaml": "0o640", "gallery.key": "0o600", "camera.password": "0o600"}
+    assert etc.stat().st_mode & 0o777 == 0o750
+    unit = (root / "etc/systemd/system/jetson-face.service").read_text()
+    assert f"ExecStart={PROGRAM} service run -c /etc/jetson-face/config.yaml\n" in unit
+    assert "/usr/local/bin" not in unit
+
+
+def test_a_second_time_changes_nothing_but_starts(root: Path) -> None:
+    install(root, Ran(root))
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    ran = Ran(root)
+    assert install(root, ran) == ["systemctl start jetson-face.service"]
+    assert ran.commands == ["systemctl --no-block start jetson-face.service"]
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_newer_unit_is_put_in_place_and_the_service_restarted(root: Path) -> None:
+    install(root, Ran(root))
+    unit = root / "etc/systemd/system/jetson-face.service"
+    unit.write_text("[Unit]\n")
+    ran = Ran(root)
+    assert install(root, ran)[0] == f"unit {unit}"
+    assert ran.commands[-1] == "systemctl --no-block restart jetson-face.service"
+
+
+def test_an_image_that_does_not_run_is_prepared_for_its_boot(root: Path) -> None:
+    ran = Ran(root)
+    install(root, ran, booted=False)
+    assert ran.commands[1:] == [f"systemctl --root={root} enable jetson-face.service"]
+
+
+def test_an_instance_has_its_own_configuration(root: Path) -> None:
+    install(root, Ran(root), instance="door")
+    assert (root / "etc/jetson-face/door.yaml").exists()
+    assert not (root / "etc/jetson-face/config.yaml").exists()
+    unit = (root / "etc/systemd/system/jetson-face@.service").read_text()
+    assert "-c /etc/jetson-face/%i.yaml\n" in unit
+    assert "StateDirectory=jetson-face/%i\n" in unit
+
+
+@pytest.mark.parametrize("name", ["", "a b", "../x", "-x", "a" * 41, "x;y"])
+def test_names_that_systemd_would_not_take(name: str) -> None:
+    with pytest.raises(UsageError, match="not a name for an instance"):
+        subject.service_name(name)
+
+
+def test_uninstall_keeps_what_people_made_unless_purged(root: Path) -> None:
+    install(root, Ran(root))
+    (root / "var/lib/jetson-face").mkdir(parents=True)
+    ran = Ran(root)
+    for step in uninstall_steps(Box(root, booted=True, run=ran), instance=None, purge=False):
+        if step.needed:
+            step.act()
+    assert ran.commands == [
+        "systemctl disable --now jetson-face.service",
+        "systemctl daemon-reload",
+    ]
+    assert not list((root / "etc/systemd/system").glob("*.service"))
+    assert (root / "etc/jetson-face/gallery.key").exists()
+    for step in uninstall_steps(Box(root, booted=False, run=ran), instance=None, purge=True):
+        if step.needed and step.what.startswith("erase"):
+            step.act()
+    assert not (root / "etc/jetson-face").exists()
+    assert not (root / "var/lib/jetson-face").exists()
+
+
+def test_a_program_that_fails_says_what_it_said() -> None:
+    with pytest.raises(OutputError, match="`sh -c echo no luck >&2; exit 3` failed: no luck"):
+        subject.run_program(["sh", "-c", "echo no luck >&2; exit 3"])
+    with pytest.raises(OutputError, match="cannot be run"):
+        subject.run_program(["/no/such/program"])
+
+
+def test_the_two_units_differ_in_their_names_only() -> None:
+    one, many = ((REPO / "systemd" / name).read_text().splitlines() for name in subject.UNITS)
+    differing = {a.split("=")[0] for a, b in zip(one, many, strict=True) if a != b}
+    assert differing == {
+        "# that this box has. Change it with `systemctl edit jetson-face`, not here.",
+        "Description",
+        "ExecStart",
+        "ExecReload",
+        "StateDirectory",
+        "CacheDirectory",
+        "LogsDirectory",
+        "RuntimeDirectory",
+    }
+
+
+@pytest.mark.parametrize("name", subject.UNITS)
+def test_the_units_exposure_is_at_most_2_5(tmp_path: Path, name: str) -> None:
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("no systemd-analyze here: apt-get install systemd")
+    unit = tmp_path / name.replace("@", "@x")
+    shutil.copy(REPO / "systemd" / name, unit)
+    done = subprocess.run(
+        [program, "security", "--offline=true", "--threshold=25", "--no-pager", str(unit)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-300:] + done.stderr
+    level = float(done.stdout.rsplit("exposure level for ", 1)[1].split(": ")[1].split()[0])
+    assert level <= 2.5
+    text = unit.read_text()
+    for device in ("char-video4linux", "char-nv*", "/dev/nvmap"):
+        assert f"DeviceAllow={device} rw\n" in text
