@@ -17,7 +17,7 @@ from jetson_face.evaluate.extract import FaceExtractor
 from jetson_face.evaluate.verification import PairScorer, cosine_scores
 from jetson_face.fuse import Scorer
 from jetson_face.gallery.match import GallerySnapshot
-from jetson_face.types import EmbeddingSpace, Person
+from jetson_face.types import F32, EmbeddingSpace, Person
 
 Enrolled: TypeAlias = Callable[[GallerySnapshot], Scorer]
 """From enrolled templates to something that scores probes against people."""
@@ -85,7 +85,7 @@ def build_method(config: Config, *, relaxed: bool = True) -> Method:
 
 def snapshot_of(
     space: EmbeddingSpace,
-    templates: Mapping[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]],
+    templates: Mapping[str, F32],
 ) -> GallerySnapshot:
     """A gallery in memory from (K, dim) templates by person; people without one are left out."""
     there = {name: vectors for name, vectors in templates.items() if len(vectors)}
