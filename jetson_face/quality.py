@@ -50,11 +50,13 @@ class Quality:
     """Quality of N faces as parallel arrays (N,) float32.
 
     score: [0, 1], product of all parts. parts: (N, len(REASONS)) in [0, 1], one column a reason.
-    size_px: shorter side of the box. sharpness: standard deviation of the Laplacian over that of
-    the luma, of the crop at 64 px; 0.3 to 0.8 on LFW, 0.1 for the same blurred by 4 px.
-    brightness, contrast: mean and standard deviation of luma, 0 to 255. turn: how far the nose lies from the middle of the
-    face, in distances from eyes to mouth: 0 frontal, 0.5 about 45 degrees. roll: degrees, head
-    tilted to the image's right positive.
+    size_px: shorter side of the box.
+    sharpness: standard deviation of the Laplacian over that of the luma, of the crop at 64 px; 0.3
+        to 0.8 on LFW, 0.1 for the same blurred by 4 px.
+    brightness, contrast: mean and standard deviation of luma, 0 to 255.
+    turn: how far the nose lies from the middle of the face, in distances from eyes to mouth: 0
+        frontal, 0.5 about 45 degrees.
+    roll: degrees, head tilted to the image's right positive.
     """
 
     score: F32

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import cv2
 import numpy as np
 
@@ -19,6 +21,8 @@ from jetson_face.types import F32, Detections, ImageU8
 
 _PNET_OVERLAP_MAX = 0.5
 _OVERLAP_MAX = 0.7
+_MARGIN = 3.0
+_HALVED_FROM_PX = 1200
 
 
 class Mtcnn:
@@ -101,11 +105,8 @@ class Mtcnn:
         """Squares (N, 4) that P-Net takes for faces."""
         height, width = image.shape[:2]
         found: list[tuple[F32, F32]] = []
-        # Averaged in float: levels rounded to whole grey values gave another face in 1 of 8.
-        pixels = image.astype(np.float32)
-        for scale in pyramid_scales(width, height, min_face_px, self._factor):
-            size = (int(width * scale), int(height * scale))
-            level = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+        scales = pyramid_scales(width, height, min_face_px, self._factor)
+        for scale, level in zip(scales, build_pyramid(image, scales), strict=True):
             maps = self._pnet.run({"image": cv2.dnn.blobFromImage(level)})
             boxes, scores = proposals(
                 maps["offsets"][0],
@@ -135,6 +136,27 @@ class Mtcnn:
         result = self._onet.run({"image": cut_patches(image, boxes, 48)})
         points = place_points(boxes, result["points"])
         return regress(boxes, result["offsets"]), result["scores"][:, 0].copy(), points
+
+
+def build_pyramid(image: ImageU8, scales: Sequence[float]) -> Iterator[F32]:
+    """The image at each of the falling scales, (h, w, 3) float32.
+
+    Each level averages areas. In float: levels rounded to whole grey values changed one face in
+    eight by more than 2 px. A large picture is halved first, and halved again, for the levels that
+    stay _MARGIN times smaller than the half: at 1080p resizing took 46 of 90 ms, so it takes 20.
+    Small ones are not: there it would save 2 ms and change one face in twenty.
+    """
+    height, width = image.shape[:2]
+    base, halved = image.astype(np.float32), 1.0
+    for scale in scales:
+        while scale * _MARGIN * 2 <= halved and max(base.shape) >= _HALVED_FROM_PX:
+            if base.shape[0] % 2 or base.shape[1] % 2:
+                break  # half of an odd side would shift what follows
+            size = (base.shape[1] // 2, base.shape[0] // 2)
+            base = np.asarray(cv2.resize(base, size, interpolation=cv2.INTER_AREA), np.float32)
+            halved /= 2
+        size = (int(width * scale), int(height * scale))
+        yield np.asarray(cv2.resize(base, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
 def shrink(image: ImageU8, max_side_px: int | None) -> tuple[ImageU8, float]:
