@@ -12,11 +12,13 @@ from jetson_face.errors import EngineError, MissingDependencyError
 def to_fp16(onnx: bytes, what: str, *, fp32_ops: Sequence[str] = ()) -> bytes:
     """The graph with fp16 weights and arithmetic; its inputs and outputs stay fp32.
 
-    fp32_ops: operator types left in fp32, as in `Softmax`. Raises EngineError,
-    MissingDependencyError.
+    fp32_ops: operator types left in fp32. A graph that already holds fp16 weights is returned as
+    it is. Raises EngineError, MissingDependencyError.
     """
     onnx_module, float16 = _modules()
     model = read_model(onnx, what)
+    if any(weight.data_type == onnx_module.TensorProto.FLOAT16 for weight in _weights(model)):
+        return onnx  # converted by whoever made it, who knew what must stay fp32
     try:
         with warnings.catch_warnings():
             # It warns once for each weight below fp16's smallest number, which becomes that number.
@@ -63,6 +65,11 @@ def prepare(onnx: bytes, what: str, precision: str, *, fp32_ops: Sequence[str] =
     if precision not in ("fp32", "int8"):
         raise EngineError(f"{what}: unknown precision {precision!r}: fp32, fp16 or int8")
     return onnx
+
+
+def _weights(model: Any) -> list[Any]:
+    constants = [a.t for n in model.graph.node if n.op_type == "Constant" for a in n.attribute]
+    return [*model.graph.initializer, *constants]
 
 
 def _modules() -> tuple[Any, Any]:

@@ -140,7 +140,12 @@ def to_int8(model: onnx.ModelProto, faces: Iterable[F32], scratch: Path) -> onnx
         activation_type=q.QuantType.QInt8,
         weight_type=q.QuantType.QInt8,
         calibrate_method=q.CalibrationMethod.MinMax,
-        extra_options={"ActivationSymmetric": True, "WeightSymmetric": True},
+        # TensorRT refuses the int32 DequantizeLinear that a quantised bias would be.
+        extra_options={
+            "ActivationSymmetric": True,
+            "WeightSymmetric": True,
+            "QuantizeBias": False,
+        },
     )
     return onnx.load(str(target))
 

@@ -41,8 +41,8 @@ def tiny_conv(seed: int = 0, *, side: int | None = None) -> bytes:
     )
 
 
-def squeezenet(seed: int = 0, dim: int = 128) -> bytes:
-    """SqueezeNet-shaped: fire modules on 112x112, a global mean, a dense layer; random weights."""
+def squeezenet(seed: int = 0, dim: int = 128, side: int = 112) -> bytes:
+    """SqueezeNet-shaped: fire modules, a global mean, a dense layer; random weights."""
     rng = np.random.default_rng(seed)
     nodes: list[Any] = []
     weights: dict[str, Any] = {}
@@ -90,4 +90,4 @@ def squeezenet(seed: int = 0, dim: int = 128) -> bytes:
     weights["fc.w"] = rng.normal(0, 0.05, (512, dim)).astype(np.float32)
     weights["fc.b"] = np.zeros(dim, np.float32)
     nodes.append(helper.make_node("Gemm", ["flat", "fc.w", "fc.b"], ["embedding"], name="fc"))
-    return model(nodes, {"input": ["n", 3, 112, 112]}, {"embedding": ["n", dim]}, weights)
+    return model(nodes, {"input": ["n", 3, side, side]}, {"embedding": ["n", dim]}, weights)

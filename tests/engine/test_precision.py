@@ -1,0 +1,101 @@
+"""What the conversions do to a graph's answers, and what TensorRT makes of the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from jetson_face.backends.onnx import OnnxBackend
+from jetson_face.backends.trt_build import ShapeRange
+from jetson_face.engine.build import EngineBuilder
+from jetson_face.engine.cache import EngineCache
+from jetson_face.engine.key import NetworkSpec
+from jetson_face.engine.parity import tensor_parity
+from jetson_face.engine.precision import prepare, to_fp16
+from jetson_face.errors import EngineError
+from jetson_face.quantize import calibrate
+from tests.engine.graphs import squeezenet, tiny_conv
+
+SIDE = 48
+NET = squeezenet(side=SIDE)
+RANGE = {"input": ShapeRange.batch((3, SIDE, SIDE), 4)}
+
+
+def faces(batches: int, size: int = 4, seed: int = 0) -> Iterator[dict[str, Any]]:
+    """Something with the spectrum of pictures rather than noise."""
+    rng = np.random.default_rng(seed)
+    for _ in range(batches):
+        coarse = rng.normal(0, 1, (size, 3, 6, 6)).astype(np.float32)
+        yield {"input": np.kron(coarse, np.ones((8, 8), np.float32))}
+
+
+@pytest.fixture(scope="module")
+def small_int8() -> bytes:
+    graph, count = calibrate(tiny_conv(side=SIDE), small_faces(4), "tiny")
+    assert count == 16
+    return graph
+
+
+def small_faces(batches: int) -> Iterator[dict[str, Any]]:
+    for feed in faces(batches):
+        yield {"x": feed["input"]}
+
+
+def worst(onnx_bytes: bytes, precision: str) -> float:
+    """Least cosine of a converted SqueezeNet's answers to the fp32 one's."""
+    a, b = OnnxBackend(NET, threads=1), OnnxBackend(onnx_bytes, threads=1)
+    report = tensor_parity("embed", precision, a, b, list(faces(2, seed=5)))
+    return min(row.measured for row in report.rows)
+
+
+def test_fp16_answers_alike_and_keeps_fp32_ends() -> None:
+    half = to_fp16(NET, "embed")
+    assert 0.999 < worst(half, "fp16") < 1
+    assert len(half) < 0.6 * len(NET)
+    model = onnx.load_model_from_string(half)
+    ends = [*model.graph.input, *model.graph.output]
+    assert {v.type.tensor_type.elem_type for v in ends} == {onnx.TensorProto.FLOAT}
+    assert to_fp16(half, "embed") == half
+
+
+def test_int8_is_what_tensorrt_takes(
+    small_int8: bytes, make_builder: Callable[..., EngineBuilder], cache: EngineCache
+) -> None:
+    a, b = OnnxBackend(tiny_conv(side=SIDE), threads=1), OnnxBackend(small_int8, threads=1)
+    report = tensor_parity("tiny", "int8", a, b, list(small_faces(2)))
+    assert 0.99 < report.rows[0].measured < 1
+    spec = NetworkSpec("tiny", small_int8, "int8", {"x": ShapeRange.batch((3, SIDE, SIDE), 4)})
+    with cache.lock():
+        assert make_builder().build(spec).side_car.key.precision == "int8"
+
+
+@pytest.mark.slow
+def test_a_whole_network_in_int8(
+    make_builder: Callable[..., EngineBuilder], cache: EngineCache
+) -> None:
+    graph, _ = calibrate(NET, faces(8), "embed")
+    assert 0.98 < worst(graph, "int8") < 1
+    with cache.lock():
+        make_builder().build(NetworkSpec("embed", graph, "int8", RANGE))
+
+
+def test_too_few_faces_are_refused() -> None:
+    for batches in (0, 3):
+        with pytest.raises(EngineError, match=rf"{4 * batches} faces are too few .*16 are needed"):
+            calibrate(tiny_conv(side=SIDE), small_faces(batches), "tiny")
+
+
+def test_precision_and_graph_must_agree(small_int8: bytes) -> None:
+    assert prepare(tiny_conv(), "tiny", "fp32") == tiny_conv()
+    assert prepare(small_int8, "tiny", "int8") == small_int8
+    for graph, precision, message in (
+        (tiny_conv(), "int8", "engines calibrate"),
+        (small_int8, "fp32", "the graph is quantised"),
+        (tiny_conv(), "fp8", "unknown precision"),
+    ):
+        with pytest.raises(EngineError, match=message):
+            prepare(graph, "tiny", precision)
