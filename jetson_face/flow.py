@@ -369,7 +369,12 @@ class Courier(Generic[T]):
     def _body(self) -> None:
         while self._step():
             pass
+        with self._cond:
+            late, self._result = self._result, None
         try:
+            # Also what was ready when `close` came and nobody fetched.
+            if late is not None and self._on_late is not None:
+                self._on_late(late[0])
             if self._cleanup is not None:
                 self._cleanup()
         except Exception:
@@ -387,14 +392,7 @@ class Courier(Generic[T]):
             result = (call(),)
         except BaseException as exc:
             error = exc
-        if self._deliver(result, error):
-            return True
-        if result is not None and self._on_late is not None:
-            self._on_late(result[0])
-        return False
-
-    def _deliver(self, result: tuple[T] | None, error: BaseException | None) -> bool:
         with self._cond:
             self._result, self._error = result, error
             self._cond.notify_all()
-            return not self._closed
+            return True

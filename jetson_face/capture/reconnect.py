@@ -178,9 +178,10 @@ class ReconnectingSource:
                 return
             self._opening, self._since = True, now
         try:
-            opened = self._courier.fetch(self._open_inner, timeout_s=left)
+            patience = self._patience(self._policy.open_s, left)
+            opened = self._courier.fetch(self._open_inner, timeout_s=patience)
         except StillBusyError:
-            if self._clock() - self._since > self._policy.open_s:
+            if self._clock() - self._since >= self._policy.open_s:
                 self._abandon()
                 self._lose(f"does not open in {self._policy.open_s:g} s")
         except (SourceError, TimeoutError) as exc:
@@ -205,9 +206,10 @@ class ReconnectingSource:
         if inner is None:
             return None
         try:
-            got = self._courier.fetch(lambda: inner.read(self._policy.stall_s), timeout_s=left)
+            patience = self._patience(self._policy.stall_s, left)
+            got = self._courier.fetch(lambda: inner.read(self._policy.stall_s), timeout_s=patience)
         except StillBusyError:
-            if self._clock() - self._since > self._policy.stall_s:
+            if self._clock() - self._since >= self._policy.stall_s:
                 self._count("stalled")
                 self._abandon(inner)
                 self._lose(f"no frame in {self._policy.stall_s:g} s")
@@ -222,10 +224,14 @@ class ReconnectingSource:
         else:
             assert isinstance(got, Frame)
             return self._accept(got)
-        if self._clock() - self._since > self._policy.stall_s:
+        if self._clock() - self._since >= self._policy.stall_s:
             self._count("stalled")
             self._lose(f"no good frame in {self._policy.stall_s:g} s")
         return None
+
+    def _patience(self, limit_s: float, left: float) -> float:
+        """Seconds to wait for the call under way: until its limit, or the reader's."""
+        return max(0.0, min(left, self._since + limit_s - self._clock()))
 
     def _accept(self, frame: Frame) -> Frame | None:
         """The frame under this source's numbering; None if it shows a frozen camera."""

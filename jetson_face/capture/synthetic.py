@@ -104,7 +104,7 @@ class SyntheticSource:
             name, shown, script.live, script.width, script.height, script.fps, script.frames
         )
         self._closed = threading.Event()
-        self._seq = 0
+        self._seq = self._paced = 0
         self._start_ns = camera.clock_ns()
 
     @property
@@ -144,7 +144,8 @@ class SyntheticSource:
     def _pace(self) -> None:
         if not self._script.live or self._script.fps <= 0:
             return
-        due = self._start_ns + round(self._seq * 1e9 / self._script.fps)
+        due = self._start_ns + round(self._paced * 1e9 / self._script.fps)
+        self._paced += 1
         late_s = (due - self._camera.clock_ns()) / 1e9
         if late_s > 0 and self._camera.wait(self._closed, late_s):
             raise EndOfSource

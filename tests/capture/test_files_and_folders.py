@@ -1,0 +1,190 @@
+"""Video files and folders: whole, in order, repeatable; bad ones end in one clear line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from jetson_face.capture.base import EndOfSource, OpenOptions, Source
+from jetson_face.capture.folder import natural_key
+from jetson_face.capture.opening import open_source
+from jetson_face.capture.scene import Scene
+from jetson_face.errors import InputBrokenError, InputMissingError, SourceError, UsageError
+from jetson_face.pictures import write_picture
+from jetson_face.types import Frame
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """30 frames, 160 x 120, 10 per second."""
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10.0, (160, 120))
+    for n in range(30):
+        writer.write(Scene().draw(n, 160, 120))
+    writer.release()
+    os.utime(path, (1000.0, 1000.0))
+    return path
+
+
+def frames_of(source: Source) -> list[Frame]:
+    frames = []
+    while True:
+        try:
+            frames.append(source.read(1.0))
+        except EndOfSource:
+            return frames
+
+
+def test_a_video_is_read_whole_with_media_times(clip: Path) -> None:
+    source = open_source(str(clip), "film")
+    info = source.info
+    assert (info.name, info.is_live, info.width, info.height) == ("film", False, 160, 120)
+    assert (info.fps, info.frames) == (10.0, 30)
+    frames = frames_of(source)
+    assert [f.seq for f in frames] == list(range(30))
+    assert [f.captured_ns for f in frames] == [n * 100_000_000 for n in range(30)]
+    # The file's date is the end of the recording.
+    assert frames[0].wall == pytest.approx(997.0)
+    assert frames[10].wall == pytest.approx(998.0)
+    assert source.health.counts == {}
+    assert source.health.state == "ended"
+
+
+def test_a_file_uri_and_a_path_are_the_same(clip: Path) -> None:
+    by_uri, by_path = (frames_of(open_source(t)) for t in (f"file://{clip}", str(clip)))
+    assert all(np.array_equal(a.image, b.image) for a, b in zip(by_uri, by_path, strict=True))
+
+
+def test_reading_after_close_is_the_end(clip: Path) -> None:
+    source = open_source(str(clip))
+    source.read(1)
+    source.close()
+    source.close()
+    with pytest.raises(EndOfSource):
+        source.read(1)
+
+
+def cut(clip: Path, to: Path, share: float) -> Path:
+    """The clip's first part, with its index moved to the front so that it still opens."""
+    data = clip.read_bytes()
+    to.write_bytes(data[: int(len(data) * share)])
+    return to
+
+
+def test_an_mp4_without_its_end_has_no_index_and_is_refused(clip: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputBrokenError, match=r"cut\.mp4: .*(cut off|damaged)"):
+        open_source(str(cut(clip, tmp_path / "cut.mp4", 0.6)))
+
+
+class Endless:
+    """A capture that says it has more frames than it gives."""
+
+    def __init__(self, gives: int, says: int) -> None:
+        self.left, self.says = gives, says
+
+    def get(self, prop: int) -> float:
+        values = {cv2.CAP_PROP_FRAME_COUNT: self.says, cv2.CAP_PROP_FPS: 10.0}
+        return float(values.get(prop, 0))
+
+    def read(self) -> tuple[bool, np.ndarray | None]:
+        self.left -= 1
+        return (True, np.zeros((4, 4, 3), np.uint8)) if self.left >= 0 else (False, None)
+
+    def release(self) -> None:
+        self.left = 0
+
+
+@pytest.mark.parametrize(("gives", "faults"), [(30, {}), (28, {}), (20, {"truncated": 1})])
+def test_a_video_that_breaks_off_is_used_up_to_there_and_named(
+    gives: int, faults: dict[str, int], tmp_path: Path
+) -> None:
+    from jetson_face.capture.opencv import VideoFile
+
+    path = tmp_path / "x.mp4"
+    path.write_bytes(b"x")
+    source = VideoFile(path, "film", capture=Endless(gives, 30))
+    frames = frames_of(source)
+    # This capture tells no times: they are made from the frame rate.
+    assert [f.captured_ns for f in frames] == [n * 100_000_000 for n in range(gives)]
+    assert source.health.counts == faults
+    if faults:
+        assert "ends after 20 of 30 frames" in str(source.health.last_error)
+
+
+def test_a_video_without_a_single_frame_is_broken(tmp_path: Path) -> None:
+    from jetson_face.capture.opencv import VideoFile
+
+    path = tmp_path / "x.mp4"
+    path.write_bytes(b"x")
+    with pytest.raises(InputBrokenError, match="no frame can be decoded"):
+        VideoFile(path, "film", capture=Endless(0, 30)).read(1)
+
+
+def test_bad_files_say_what_and_where(tmp_path: Path) -> None:
+    text = tmp_path / "notes.mp4"
+    text.write_text("not a video")
+    empty = tmp_path / "empty.mp4"
+    empty.touch()
+    for path, error, says in [
+        (tmp_path / "nope.mp4", InputMissingError, "no such file"),
+        (text, InputBrokenError, "not a video"),
+        (empty, InputBrokenError, "0 bytes"),
+    ]:
+        with pytest.raises(error, match=says) as caught:
+            open_source(str(path))
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_camera_that_does_not_exist_is_a_source_error() -> None:
+    with pytest.raises(SourceError, match="/dev/video987"):
+        open_source("987")
+    with pytest.raises(SourceError, match="/dev/nosuch"):
+        open_source("v4l2:///dev/nosuch")
+
+
+def test_a_file_through_gstreamer_is_refused_instead_of_ignored(clip: Path) -> None:
+    with pytest.raises(UsageError, match="OpenCV"):
+        open_source(str(clip), options=OpenOptions(backend="gstreamer"))
+
+
+def test_a_folder_is_read_in_natural_order_and_bad_files_are_counted(tmp_path: Path) -> None:
+    for n in (10, 2, 1):
+        write_picture(tmp_path / f"p{n}.png", np.full((8, 8, 3), n, np.uint8))
+    (tmp_path / "p3.jpg").touch()
+    (tmp_path / "notes.txt").write_text("not looked at")
+    source = open_source(str(tmp_path), "pictures")
+    frames = frames_of(source)
+    assert [int(f.image[0, 0, 0]) for f in frames] == [1, 2, 10]
+    assert [f.seq for f in frames] == [0, 1, 2]
+    assert source.health.counts == {"skipped": 1}
+    assert "p3.jpg" in str(source.health.last_error)
+
+
+def test_one_picture_is_a_source_of_one_frame(tmp_path: Path) -> None:
+    write_picture(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8))
+    assert len(frames_of(open_source(str(tmp_path / "a.png")))) == 1
+
+
+def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputBrokenError, match="no pictures"):
+        open_source(str(tmp_path))
+    (tmp_path / "a.jpg").touch()
+    with pytest.raises(InputBrokenError, match="none of its files"):
+        open_source(str(tmp_path)).read(1)
+
+
+def test_natural_order() -> None:
+    names = ["b.png", "a10.png", "a2.png", "A1.png", "10.png", "9.png"]
+    assert sorted(names, key=natural_key) == [
+        "9.png",
+        "10.png",
+        "A1.png",
+        "a2.png",
+        "a10.png",
+        "b.png",
+    ]

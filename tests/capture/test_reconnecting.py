@@ -1,0 +1,281 @@
+"""A lost camera is a state: backoff, freeze, size change, broken frames, a hanging driver."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jetson_face.capture.base import EndOfSource, Source, SourceInfo
+from jetson_face.capture.reconnect import (
+    FreezeDetector,
+    ReconnectingSource,
+    ReconnectPolicy,
+    backoff_s,
+)
+from jetson_face.capture.synthetic import Fault, Script, SyntheticCamera
+from jetson_face.errors import SourceError
+from jetson_face.types import Frame
+
+INFO = SourceInfo("cam", "test://", True, 0, 0)
+
+
+class Time:
+    """A clock that only moves when somebody waits or a frame is taken."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.waits: list[float] = []
+
+    def clock(self) -> float:
+        return self.now
+
+    def wait(self, seconds: float) -> bool:
+        self.waits.append(round(seconds, 3))
+        self.now += seconds
+        return False
+
+    def pace(self, event: threading.Event, seconds: float) -> bool:
+        self.now += seconds
+        return event.is_set()
+
+
+def make(
+    *faults: Fault, frames: int = 30, policy: ReconnectPolicy | None = None, draw: float = 1.0
+) -> tuple[ReconnectingSource, SyntheticCamera, Time]:
+    t = Time()
+    script = Script(64, 48, 10, frames, live=True, faults=faults)
+    device = SyntheticCamera(script, clock_ns=lambda: round(t.now * 1e9), wait=t.pace)
+    source = ReconnectingSource(
+        lambda: device.open("cam"),
+        INFO,
+        policy=policy,
+        clock=t.clock,
+        draw=lambda: draw,
+        wait=t.wait,
+    )
+    return source, device, t
+
+
+def frames_of(source: Source) -> list[Frame]:
+    frames = []
+    while True:
+        try:
+            frames.append(source.read(60.0))
+        except EndOfSource:
+            return frames
+
+
+def test_a_healthy_camera_passes_through() -> None:
+    source, _, t = make(frames=12)
+    assert source.health.state == "starting"
+    assert [f.seq for f in frames_of(source)] == list(range(12))
+    assert source.health.counts == {}
+    assert t.waits == []
+    assert (source.info.width, source.info.height) == (64, 48)
+
+
+def test_a_reconnect_storm_backs_off_and_goes_on_with_its_numbering() -> None:
+    source, device, t = make(Fault("disconnect", 5, "3"))
+    frames = frames_of(source)
+    assert [f.seq for f in frames] == list(range(29))
+    assert t.waits == [0.5, 1.0, 2.0, 4.0]
+    assert source.health.counts == {"lost": 1, "reconnected": 1}
+    assert device.opens == 5
+
+
+def test_backoff_is_reset_by_the_first_good_frame_not_by_opening() -> None:
+    # Opens well, but every first read fails: the waits must go on growing.
+    t = Time()
+    opened: list[int] = []
+
+    class Dead:
+        info = INFO
+
+        def read(self, timeout_s: float) -> Frame:
+            raise SourceError("cam: opened, but no frame")
+
+        def close(self) -> None: ...
+
+    def open_dead() -> Source:
+        opened.append(1)
+        return Dead()  # type: ignore[return-value]
+
+    source = ReconnectingSource(open_dead, INFO, clock=t.clock, draw=lambda: 1.0, wait=t.wait)
+    with pytest.raises(TimeoutError):
+        source.read(20.0)
+    assert t.waits[:4] == [0.5, 1.0, 2.0, 4.0]
+    assert source.health.state == "away"
+    assert source.health.last_error == "cam: opened, but no frame"
+    source.close()
+
+
+def test_two_losses_with_frames_between_both_start_small() -> None:
+    source, _, t = make(Fault("disconnect", 5), Fault("disconnect", 15))
+    assert len(frames_of(source)) == 28
+    assert t.waits == [0.5, 0.5]
+    assert source.health.counts == {"lost": 2, "reconnected": 2}
+
+
+@given(failures=st.integers(1, 10_000), draw=st.floats(0, 1, exclude_max=True))
+def test_backoff_stays_within_its_bounds(failures: int, draw: float) -> None:
+    policy = ReconnectPolicy(first_s=0.5, most_s=30)
+    delay = backoff_s(failures, draw, policy)
+    whole = min(30.0, 0.5 * 2.0 ** min(failures - 1, 20))
+    assert whole / 2 <= delay <= whole
+
+
+def test_a_frozen_camera_is_counted_and_opened_again() -> None:
+    policy = ReconnectPolicy(freeze_s=1.0)
+    source, device, _ = make(Fault("freeze", 5, "11"), policy=policy)
+    frames = frames_of(source)
+    assert source.health.counts == {"frozen": 1, "lost": 1, "reconnected": 1}
+    assert device.opens == 2
+    assert len(frames) == 29
+
+
+def test_freeze_detection_can_be_switched_off_and_forgives_noise() -> None:
+    image = np.zeros((48, 64, 3), np.uint8)
+    noisy = image.copy()
+    noisy[0, 0, 0] = 1
+    never = FreezeDetector(None)
+    assert not any(never.frozen(image, float(t)) for t in range(100))
+    detector = FreezeDetector(2.0)
+    assert [detector.frozen(image, t) for t in (0.0, 1.0, 2.0, 3.0)] == [False, False, True, True]
+    assert not detector.frozen(noisy, 4.0)
+    assert not detector.frozen(np.zeros((20, 30, 3), np.uint8), 4.5)
+
+
+def test_a_size_change_is_counted_and_passed_on() -> None:
+    source, _, _ = make(Fault("size", 10, "32x24"))
+    frames = frames_of(source)
+    assert [f.image.shape[1] for f in frames] == [64] * 10 + [32] * 20
+    assert source.health.counts == {"size_changed": 1}
+    assert (source.info.width, source.info.height) == (32, 24)
+
+
+def test_broken_frames_are_dropped_and_counted() -> None:
+    source, _, _ = make(Fault("broken", 4, "3"))
+    assert len(frames_of(source)) == 27
+    assert source.health.counts == {"broken": 3}
+
+
+def test_only_broken_frames_for_too_long_are_a_loss() -> None:
+    source, device, _ = make(Fault("broken", 4, "20"), policy=ReconnectPolicy(stall_s=1.0))
+    frames_of(source)
+    assert source.health.counts["stalled"] >= 1
+    assert device.opens >= 2
+
+
+def test_a_short_stall_at_a_key_frame_is_waited_out() -> None:
+    source, device, _ = make(Fault("stall", 5, "0.6"))
+    assert len(frames_of(source)) == 30
+    assert source.health.counts == {}
+    assert device.opens == 1
+
+
+def test_a_clock_step_harms_nothing() -> None:
+    source, _, _ = make(Fault("clock", 5, "-86400"))
+    frames = frames_of(source)
+    assert len(frames) == 30
+    assert all(b.captured_ns > a.captured_ns for a, b in itertools.pairwise(frames))
+
+
+class Driver:
+    """A camera whose calls hang until released."""
+
+    info = INFO
+
+    def __init__(self, *, hang_open: bool) -> None:
+        self.release, self.closed = threading.Event(), threading.Event()
+        self._hang_open = hang_open
+        self.opens = 0
+
+    def open(self) -> Source:
+        self.opens += 1
+        if self._hang_open:
+            self.release.wait(30)
+        return self  # type: ignore[return-value]
+
+    def read(self, timeout_s: float) -> Frame:
+        self.release.wait(30)
+        raise SourceError("released")
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+def eventually(check: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 5
+    while not check():
+        if time.monotonic() > deadline:
+            return False
+        threading.Event().wait(0.005)
+    return True
+
+
+@pytest.mark.parametrize("hang_open", [True, False], ids=["open", "read"])
+def test_close_is_prompt_while_the_driver_hangs(hang_open: bool) -> None:
+    driver = Driver(hang_open=hang_open)
+    source = ReconnectingSource(driver.open, INFO)
+    ended = threading.Event()
+
+    def read() -> None:
+        with pytest.raises(EndOfSource):
+            source.read(30)
+        ended.set()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    assert eventually(lambda: driver.opens == 1)
+    start = time.monotonic()
+    source.close()
+    assert ended.wait(2)
+    assert time.monotonic() - start < 2
+    driver.release.set()
+    assert driver.closed.wait(5), "what the driver gave late is closed"
+    reader.join(5)
+
+
+def test_a_driver_that_hangs_in_read_is_abandoned_and_opened_again() -> None:
+    driver = Driver(hang_open=False)
+    policy = ReconnectPolicy(stall_s=0.02, first_s=0.001, most_s=0.002)
+    source = ReconnectingSource(driver.open, INFO, policy=policy)
+    with pytest.raises(TimeoutError):
+        source.read(0.4)
+    counts = source.health.counts
+    assert counts["stalled"] >= 2
+    # Four calls may hang at once; a fifth thread is never spent on a dead driver.
+    assert driver.opens <= 4
+    assert "hang" in str(source.health.last_error) or driver.opens < 4
+    driver.release.set()
+    source.close()
+
+
+def test_connecting_at_the_start_fails_when_asked_to() -> None:
+    def refuse() -> Source:
+        raise SourceError("rtsp://***@cam: nobody there")
+
+    source = ReconnectingSource(refuse, INFO)
+    with pytest.raises(SourceError, match="nobody there"):
+        source.connect()
+    driver = Driver(hang_open=True)
+    slow = ReconnectingSource(driver.open, INFO, policy=ReconnectPolicy(open_s=0.05))
+    with pytest.raises(SourceError, match=r"does not open in 0\.05 s"):
+        slow.connect()
+    driver.release.set()
+
+
+def test_losses_are_logged_once_each_and_come_back(caplog: pytest.LogCaptureFixture) -> None:
+    source, _, _ = make(Fault("disconnect", 5, "1"))
+    with caplog.at_level(logging.INFO):
+        frames_of(source)
+    events = [record.getMessage().split()[0] for record in caplog.records]
+    assert events == ["source_lost", "source_lost", "source_back"]

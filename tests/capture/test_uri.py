@@ -1,0 +1,95 @@
+"""URIs: what they mean, and that no password is ever shown."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jetson_face.capture.uri import is_file_like, parse_uri, redact
+from jetson_face.errors import UsageError
+
+SECRETS = [
+    ("rtsp://admin:s3cret@10.0.0.5:554/ch1", "rtsp://***@10.0.0.5:554/ch1"),
+    ("rtsp://admin:p@ss/w0rd@cam/1", "rtsp://***@cam/1"),
+    ("rtsp://onlyuser@cam/1", "rtsp://***@cam/1"),
+    ("rtsp://cam:554/ch1", "rtsp://cam:554/ch1"),
+    ("http://cam/video?user=me&pwd=s3cret&res=4", "http://cam/video?user=***&pwd=***&res=4"),
+    ("http://cam/video?token=s3cret", "http://cam/video?token=***"),
+    (
+        "gst:rtspsrc location=rtsp://u:p@h/x user-id=me user-pw=s3cret ! decodebin",
+        "gst:rtspsrc location=rtsp://***@h/x user-id=*** user-pw=*** ! decodebin",
+    ),
+    ('gst:rtspsrc user-pw="a b" ! x', "gst:rtspsrc user-pw=*** ! x"),
+    ("rtsp://cam/user=admin_password=s3cret_channel=1", "rtsp://cam/user=***"),
+    ("/videos/door.mp4", "/videos/door.mp4"),
+    ("v4l2:///dev/video0", "v4l2:///dev/video0"),
+]
+
+
+@pytest.mark.parametrize(("text", "shown"), SECRETS, ids=[shown for _, shown in SECRETS])
+def test_credentials_are_hidden(text: str, shown: str) -> None:
+    assert redact(text) == shown
+    assert parse_uri(text).shown == shown
+    assert redact(f"cannot open {text} now") == f"cannot open {shown} now"
+    assert "s3cret" not in repr(parse_uri(text))
+
+
+@given(
+    st.text(
+        st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="<>'\""), min_size=6
+    )
+)
+def test_no_password_survives_redaction(password: str) -> None:
+    uri = parse_uri(f"rtsp://admin:{password}@camera.example/stream")
+    assert uri.shown == "rtsp://***@camera.example/stream"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "401 for user admin with p%40ssw0rd",
+        "401 for user admin with p@ssw0rd",
+        "could not open rtsp://admin:p%40ssw0rd@cam/1",
+    ],
+)
+def test_a_library_message_is_cleaned_in_every_spelling(message: str) -> None:
+    clean = parse_uri("rtsp://admin:p%40ssw0rd@cam/1").clean(message)
+    assert "ssw0rd" not in clean
+
+
+@pytest.mark.parametrize(
+    ("text", "scheme", "target", "file_like"),
+    [
+        ("0", "v4l2", "0", False),
+        ("v4l2:///dev/video2", "v4l2", "/dev/video2", False),
+        ("csi://1", "csi", "1", False),
+        ("RTSP://cam/1", "rtsp", "cam/1", False),
+        ("film.mp4", "path", "film.mp4", True),
+        ("/a folder/with: colon", "path", "/a folder/with: colon", True),
+        ("file:///a%20b/c.mp4", "file", "/a b/c.mp4", True),
+        ("file://localhost/c.mp4", "file", "/c.mp4", True),
+        ("gst:videotestsrc ! x", "gst", "videotestsrc ! x", False),
+        ("test://?frames=3", "test", "", True),
+        ("test://?frames=3&live=1", "test", "", False),
+    ],
+)
+def test_parsing(text: str, scheme: str, target: str, file_like: bool) -> None:
+    uri = parse_uri(text)
+    assert (uri.scheme, uri.target) == (scheme, target)
+    assert is_file_like(uri) is file_like
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("", "got nothing"), ("foo://x", "unknown scheme 'foo'")]
+)
+def test_nonsense_is_refused_in_one_line(text: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says) as caught:
+        parse_uri(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_scheme_does_not_show_its_password() -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_uri("rstp://me:s3cret@cam/1")
+    assert "s3cret" not in str(caught.value)
