@@ -149,7 +149,7 @@ def _axes(title: str, x: str, y: str) -> tuple[Any, Any]:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingDependencyError(
-            "plots need matplotlib: pip install 'jetson-face[pc]', or leave --plots out"
+            "plots need matplotlib: pip install 'jetson-face[eval]', or leave --plots out"
         ) from error
     # a Figure of its own, not pyplot: no global state, no display
     figure = Figure(figsize=(7, 5), dpi=110, layout="constrained")
