@@ -70,17 +70,22 @@ def plan_of(args: argparse.Namespace) -> ClipPlan:
     from jetson_face.clips.make import ClipPlan
     from jetson_face.clips.scene import DIFFICULTIES
 
-    width, x, height = args.size.partition("x")
-    if not (x and width.isdecimal() and height.isdecimal()):
-        raise UsageError(f"--size {args.size}: write it as WIDTHxHEIGHT, as in 1280x720")
     return ClipPlan(
-        size=(int(width), int(height)),
+        size=size_of(args.size, "--size"),
         frames=round(args.seconds * args.fps),
         fps=args.fps,
         at_once=args.faces,
         seed=args.seed,
         difficulty=DIFFICULTIES[args.difficulty],
     )
+
+
+def size_of(text: str, option: str) -> tuple[int, int]:
+    """(width, height) of `1280x720`. Raises UsageError."""
+    width, x, height = text.partition("x")
+    if not (x and width.isdecimal() and height.isdecimal()):
+        raise UsageError(f"{option} {text}: write it as WIDTHxHEIGHT, as in 1280x720")
+    return int(width), int(height)
 
 
 def _clip(args: argparse.Namespace, plan: ClipPlan) -> Clip:
