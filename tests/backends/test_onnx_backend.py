@@ -7,12 +7,10 @@ from pathlib import Path
 
 import pytest
 
-
-from backend_contract import BackendContract, contract_model
-
 from jetson_face.backends.base import Backend
 from jetson_face.backends.onnx import OnnxBackend, check_providers
 from jetson_face.errors import InputMissingError, ModelError
+from tests.backends.backend_contract import BackendContract, contract_model
 
 
 @pytest.fixture(scope="module")
