@@ -84,7 +84,7 @@ def _archive(path: Path) -> zipfile.ZipFile:
 
 
 def make(golden: Path) -> int:
-    from mtcnn import MTCNN
+    from mtcnn import MTCNN  # type: ignore[import-untyped, unused-ignore]
 
     detector = MTCNN()
     faces: dict[str, Any] = {}

@@ -31,6 +31,7 @@ Net = Literal["pnet", "rnet", "onet"]
 NETS: tuple[Net, ...] = ("pnet", "rnet", "onet")
 OPSET = 17
 _BLOCK = 16
+"""Channels of a block in ONNX Runtime's layout (AVX-512; half of it elsewhere)."""
 BUILDER = 2
 """Counts changes of the graphs made here: part of the cache's key."""
 

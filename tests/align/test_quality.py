@@ -21,7 +21,8 @@ POINTS = np.array(
 @pytest.fixture(scope="module")
 def crop() -> Any:
     path = importlib.metadata.distribution("scikit-image").locate_file("skimage/data/astronaut.png")
-    return Aligner("arcface112").crop(cv2.imread(str(path)), POINTS[None])
+    image: Any = cv2.imread(str(path))
+    return Aligner("arcface112").crop(image, POINTS[None])
 
 
 def face(side: float = 90, score: float = 0.999, points: Any = POINTS) -> Detections:
