@@ -8,6 +8,8 @@ from pathlib import Path
 
 from jetson_face.align import Aligner, cut_portraits
 from jetson_face.backends.base import Backend
+from jetson_face.capture.base import OpenOptions, Source
+from jetson_face.capture.opening import open_source
 from jetson_face.config import Config, OnnxRuntimeConfig
 from jetson_face.decide import Decider
 from jetson_face.detect.base import Detector, Refiner
@@ -19,8 +21,9 @@ from jetson_face.gallery.match import GallerySnapshot, Matcher
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.models import load_card, resolve
 from jetson_face.pipeline import Budget, FaceRecognizer
-from jetson_face.protect import open_cipher
+from jetson_face.protect import fill_credentials, open_cipher
 from jetson_face.quality import QualityGate
+from jetson_face.report.summary import RunFacts
 from jetson_face.sample import Sampler
 from jetson_face.track import Tracker
 from jetson_face.types import EmbeddingSpace
@@ -42,21 +45,18 @@ class Parts:
         self.embedder.close()
 
 
-def build_backend(config: Config, onnx: Path) -> Backend:
-    """What runs one network. Raises ModelError, EngineError, MissingDependencyError."""
+def build_backend(config: Config, name: str, onnx: Path) -> Backend:
+    """What runs one network: `pnet`, `rnet`, `onet` or `embed`.
+
+    Raises ModelError, EngineError, MissingDependencyError.
+    """
     if isinstance(config.backend, OnnxRuntimeConfig):
         from jetson_face.backends.onnx import OnnxBackend
 
         return OnnxBackend(onnx, providers=config.backend.providers, threads=config.backend.threads)
-    from jetson_face.engine import open_engine
+    from jetson_face.plans import open_network
 
-    return open_engine(
-        onnx,
-        cache=config.engine_cache,
-        precision=config.backend.precision,
-        workspace_mib=config.backend.workspace_mib,
-        autobuild=config.engines.autobuild,
-    )
+    return open_network(config, name)
 
 
 def build_detector(config: Config, *, relaxed: bool = False) -> Mtcnn:
@@ -69,9 +69,9 @@ def build_detector(config: Config, *, relaxed: bool = False) -> Mtcnn:
     if relaxed:
         thresholds = (thresholds[0] * 0.7, thresholds[1] * 0.6, thresholds[2] * 0.4)
     return Mtcnn(
-        build_backend(config, graphs["pnet"]),
-        build_backend(config, graphs["rnet"]),
-        build_backend(config, graphs["onet"]),
+        build_backend(config, "pnet", graphs["pnet"]),
+        build_backend(config, "rnet", graphs["rnet"]),
+        build_backend(config, "onet", graphs["onet"]),
         min_face_px=wanted.min_face_px,
         pyramid_factor=wanted.pyramid_factor,
         thresholds=thresholds,
@@ -89,7 +89,7 @@ def build_embedder(config: Config) -> Embedder:
         return DlibResnet128(card)
     from jetson_face.embed.onnx import OnnxEmbedder
 
-    backend = build_backend(config, resolve(card, config.embedder.precision))
+    backend = build_backend(config, "embed", resolve(card, config.embedder.precision))
     return OnnxEmbedder(card, backend, max_batch=config.embedder.max_batch)
 
 
@@ -154,6 +154,15 @@ def build_decider(config: Config, embedder: Embedder, *, single: bool = False) -
     )
 
 
+def contradiction_below(similarity_min: float) -> float:
+    """The cosine below which a new vector contradicts its track's mean: another face.
+
+    A third of the way from the threshold towards what two strangers have, taken as symmetric to
+    1 about the threshold: 0.87 for dlib's 0.905, 0.2 for a threshold of 0.4.
+    """
+    return similarity_min - (1 - similarity_min) / 3
+
+
 class LivePeople:
     """The gallery of a running program: looks for changes every so often, by the frame's time."""
 
@@ -178,6 +187,7 @@ def build_recognizer(
     config: Config, parts: Parts, people: Callable[[int], Matcher]
 ) -> FaceRecognizer:
     """The recogniser of one source; networks and gallery may be shared between several."""
+    decider = build_decider(config, parts.embedder)
     return FaceRecognizer(
         detector=parts.detector,
         refiner=parts.refiner,
@@ -186,8 +196,12 @@ def build_recognizer(
         aligner=parts.aligner,
         quality=parts.quality,
         embedder=parts.embedder,
-        fuser=Fuser(parts.embedder.space, strategy=config.fusion.strategy),
-        decider=build_decider(config, parts.embedder),
+        fuser=Fuser(
+            parts.embedder.space,
+            strategy=config.fusion.strategy,
+            contradiction_below=contradiction_below(decider.similarity_min),
+        ),
+        decider=decider,
         people=people,
         budget=Budget(
             known_every=config.fusion.embed_known_every,
@@ -195,3 +209,40 @@ def build_recognizer(
             quality_min=config.quality.embed_min,
         ),
     )
+
+
+def open_sources(config: Config, *, must_open: bool = False) -> list[Source]:
+    """The sources; must_open False: a camera that is not there now is waited for.
+
+    Raises UsageError, InputMissingError, InputBrokenError, SourceError, GalleryError for a
+    credential that is named and missing.
+    """
+    opened: list[Source] = []
+    try:
+        for wanted in config.sources:
+            options = OpenOptions(
+                backend=wanted.backend,
+                open_timeout_s=wanted.open_timeout_s,
+                read_timeout_s=wanted.read_timeout_s,
+            )
+            uri = fill_credentials(wanted.uri)
+            opened.append(open_source(uri, wanted.name, options=options, must_open=must_open))
+    except BaseException:
+        for source in opened:
+            source.close()
+        raise
+    return opened
+
+
+def run_facts(config: Config) -> RunFacts:
+    """What the report says was set."""
+    return RunFacts(
+        sampling=config.sampling.every,
+        search_max_side=config.detector.max_side_px,
+        method=f"{config.detector.type}+{config.embedder.model}",
+    )
+
+
+def max_ages(config: Config) -> dict[str, float]:
+    """By source, the age in milliseconds at which a live frame is too old to decide."""
+    return {source.name: float(source.max_age_ms) for source in config.sources}

@@ -13,6 +13,7 @@ from typing import Any
 
 from jetson_face import __version__
 from jetson_face.capture.base import Source
+from jetson_face.compose import max_ages, open_sources, run_facts
 from jetson_face.config import Config
 from jetson_face.errors import OutputError
 from jetson_face.files import write_file
@@ -104,7 +105,7 @@ class Daemon:
         """Run loop after loop until told to stop, or until every source ended."""
         self._signals.started = True
         while True:
-            sources = self._next_sources or plumbing.open_sources(self.config)
+            sources = self._next_sources or open_sources(self.config)
             self._next_sources = None
             self._run_loop(sources)
             if self._signals.end or self._next_sources is None:
@@ -129,10 +130,8 @@ class Daemon:
             lambda info: EventTap(
                 self._swap.recognizer(info), self._queue, crops=config.service.crops
             ),
-            policy=LivePolicy(
-                max_age_ms=plumbing.max_ages(config), log_every_s=config.report.every_s
-            ),
-            facts=lambda: plumbing.run_facts(self.config),
+            policy=LivePolicy(max_age_ms=max_ages(config), log_every_s=config.report.every_s),
+            facts=lambda: run_facts(self.config),
             stages={
                 "events": self._writer.run,
                 "status": self._serve_status,
@@ -225,7 +224,7 @@ class Daemon:
             if needs_new_loop(old, new):
                 for wanted in new.service.sinks:
                     plumbing.build_sink(wanted, new).close()
-                sources = plumbing.open_sources(new)
+                sources = open_sources(new)
         except BaseException:
             deck.close(unless=self._swap.deck)
             raise

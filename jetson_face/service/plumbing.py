@@ -6,41 +6,17 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from jetson_face.capture.base import OpenOptions, Source
-from jetson_face.capture.opening import open_source
+from jetson_face.capture.base import Source
 from jetson_face.config import Config, JsonlConfig, MqttConfig, SinkConfig, WebhookConfig
-from jetson_face.protect import credential, fill_credentials, open_cipher
+from jetson_face.protect import credential, open_cipher
 from jetson_face.report.deliver import Deliverer, EventSink
 from jetson_face.report.outbox import Outbox, OutboxLimits
 from jetson_face.report.remote import MqttSink, WebhookSink
 from jetson_face.report.rotating import RotatingJsonl
 from jetson_face.report.snapshots import SnapshotStore
-from jetson_face.report.summary import RunFacts
 
 CROPS = "crops"
 _DAY_S = 86400.0
-
-
-def open_sources(config: Config) -> list[Source]:
-    """The sources; a camera that is not there now is waited for.
-
-    Raises UsageError, InputMissingError, InputBrokenError, SecretMissingError.
-    """
-    opened: list[Source] = []
-    try:
-        for wanted in config.sources:
-            options = OpenOptions(
-                backend=wanted.backend,
-                open_timeout_s=wanted.open_timeout_s,
-                read_timeout_s=wanted.read_timeout_s,
-            )
-            uri = fill_credentials(wanted.uri)
-            opened.append(open_source(uri, wanted.name, options=options, must_open=False))
-    except BaseException:
-        for source in opened:
-            source.close()
-        raise
-    return opened
 
 
 def open_outbox(config: Config) -> tuple[Outbox, SnapshotStore | None]:
@@ -121,20 +97,6 @@ def _jsonl(wanted: JsonlConfig, config: Config) -> RotatingJsonl:
 def _events_file(path: Path) -> RotatingJsonl:
     defaults = JsonlConfig(type="jsonl")
     return RotatingJsonl(path, max_bytes=defaults.file_mib << 20, files=defaults.files)
-
-
-def run_facts(config: Config) -> RunFacts:
-    """What the report says was set."""
-    return RunFacts(
-        sampling=config.sampling.every,
-        search_max_side=config.detector.max_side_px,
-        method=f"{config.detector.type}+{config.embedder.model}",
-    )
-
-
-def max_ages(config: Config) -> Mapping[str, float]:
-    """Milliseconds by source."""
-    return {source.name: float(source.max_age_ms) for source in config.sources}
 
 
 def close_all(sources: Sequence[Source]) -> None:
