@@ -105,7 +105,7 @@ def _verification(args: argparse.Namespace) -> int:
 
     pairs, pictures = _pairs(args)
     method = _method(args)
-    faces = method.extractor.extract(pictures, log_progress("verification"))
+    faces = method.extractor.extract(pictures, log_progress("verification, pictures"))
     with _measuring(args.pairs):
         result = verify(
             pairs,
@@ -136,7 +136,7 @@ def _identification(args: argparse.Namespace) -> int:
     division = _division(args)
     method = _method(args)
     pictures = {shot.name: shot.path for shot in division.shots}
-    faces = method.extractor.extract(pictures, log_progress("identification"))
+    faces = method.extractor.extract(pictures, log_progress("identification, pictures"))
     with _measuring(args.images):
         result = identify_open_set(
             division,
@@ -168,7 +168,7 @@ def _video(args: argparse.Namespace) -> int:
     division = _division(args)
     method = _method(args)
     pictures = {shot.name: shot.path for shot in division.shots}
-    faces = method.extractor.extract(pictures, log_progress("video"))
+    faces = method.extractor.extract(pictures, log_progress("video, pictures"))
     with _measuring(args.images):
         rows = average_over_frames(
             division,

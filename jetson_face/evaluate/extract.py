@@ -157,7 +157,7 @@ class FaceExtractor:
                 image = self._read(path)
                 seconds["read"] += self._clock() - start
                 self._kept[path] = None
-                subject = self.subject(image, seconds)
+                subject = self._subject(image, seconds)
                 if subject is not None:
                     waiting.append((path, subject))
             if len(waiting) >= self._batch or (waiting and done == len(pictures)):
@@ -172,13 +172,13 @@ class FaceExtractor:
     def faces_of(self, images: Sequence[ImageU8]) -> Faces:
         """The subjects of pictures in memory, (H, W, 3) uint8 BGR each; nothing is remembered."""
         seconds = {"detect": 0.0, "align": 0.0, "embed": 0.0}
-        subjects = [self.subject(image, seconds) for image in images]
+        subjects = [self._subject(image, seconds) for image in images]
         there = [subject for subject in subjects if subject is not None]
         vectors = iter(self._vectors([subject.crop for subject in there], seconds))
         rows: list[_Kept] = [None if s is None else (s, next(vectors)) for s in subjects]
         return self._table(tuple(map(str, range(len(images)))), rows, seconds)
 
-    def subject(self, image: ImageU8, seconds: dict[str, float]) -> _Subject | None:
+    def _subject(self, image: ImageU8, seconds: dict[str, float]) -> _Subject | None:
         """The aligned subject of one picture; times are added to `seconds`."""
         start = self._clock()
         faces, relaxed = self._search(image)

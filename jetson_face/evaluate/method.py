@@ -101,11 +101,11 @@ def snapshot_of(
 
 
 def log_progress(what: str, every: int = 500) -> Callable[[int, int], None]:
-    """A progress callback that logs one line in `every` pictures."""
+    """A progress callback that logs every `every`-th step and the last."""
     log = logging.getLogger(__name__)
 
     def progress(done: int, total: int) -> None:
         if done % every == 0 or done == total:
-            log.info("%s: %d of %d pictures", what, done, total)
+            log.info("%s: %d of %d", what, done, total)
 
     return progress

@@ -109,10 +109,8 @@ class Verification:
                 "edges": edges,
                 "equal": m.distribution(equal, edges),
                 "different": m.distribution(other, edges),
-                "equal_mean": float(np.nanmean(equal)),
-                "equal_std": float(np.nanstd(equal)),
-                "different_mean": float(np.nanmean(other)),
-                "different_std": float(np.nanstd(other)),
+                **_moments("equal", equal),
+                **_moments("different", other),
             }
         return out
 
@@ -176,6 +174,16 @@ def measure(scores: m.F64, same: BoolArray, folds: I64, fars: Sequence[float] = 
             "tar_at_far": {f"{far:g}": rate(_tar(worst, far)) for far in fars},
         },
     )
+
+
+def _moments(name: str, values: m.F64) -> dict[str, float | None]:
+    """Mean and deviation of the scores that there are; None for none."""
+    there = values[~np.isnan(values)]
+    some = len(there) > 0
+    return {
+        f"{name}_mean": float(there.mean()) if some else None,
+        f"{name}_std": float(there.std()) if some else None,
+    }
 
 
 def _tar(curve: m.Roc, far: float) -> m.OperatingPoint | None:
