@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from jetson_face.align import Aligner, cut_portraits
 from jetson_face.backends.base import Backend
-from jetson_face.capture.base import OpenOptions, Source
+from jetson_face.capture.base import OpenOptions, Source, SourceInfo
 from jetson_face.capture.opening import open_source
-from jetson_face.config import Config, OnnxRuntimeConfig
+from jetson_face.config import Config, DlibConfig, HaarConfig, MtcnnConfig, OnnxRuntimeConfig
 from jetson_face.decide import Decider
 from jetson_face.detect.base import Detector, Refiner
 from jetson_face.detect.mtcnn import Mtcnn
@@ -19,6 +21,8 @@ from jetson_face.fuse import Fuser
 from jetson_face.gallery.enroll import Enroller
 from jetson_face.gallery.match import GallerySnapshot, Matcher
 from jetson_face.gallery.store import GalleryStore
+from jetson_face.governed import GovernedRecognizer, Recognizer
+from jetson_face.governor import Bounds, Goal, Governor
 from jetson_face.models import load_card, resolve
 from jetson_face.pipeline import Budget, FaceRecognizer
 from jetson_face.protect import fill_credentials, open_cipher
@@ -59,11 +63,44 @@ def build_backend(config: Config, name: str, onnx: Path) -> Backend:
     return open_network(config, name)
 
 
-def build_detector(config: Config, *, relaxed: bool = False) -> Mtcnn:
-    """The detector; relaxed: with lower thresholds, for pictures that surely show a face."""
+def build_detector(config: Config, *, relaxed: bool = False) -> Detector:
+    """The detector; relaxed: with lower thresholds, for pictures that surely show a face.
+
+    Raises ModelError, EngineError, InputMissingError, MissingDependencyError.
+    """
+    wanted = config.detector
+    if isinstance(wanted, MtcnnConfig):
+        return build_mtcnn(config, relaxed=relaxed)
+    if isinstance(wanted, HaarConfig):
+        return _build_haar(config, wanted, relaxed=relaxed)
+    if isinstance(wanted, DlibConfig):
+        from jetson_face.detect.dlib_hog import DlibDetector
+
+        return DlibDetector(
+            load_card("dlib_faces"),
+            method=wanted.method,
+            points=wanted.points,
+            min_face_px=wanted.min_face_px,
+            threshold=wanted.threshold - (0.5 if relaxed else 0),
+            max_faces=wanted.max_faces,
+            max_side_px=wanted.max_side_px,
+        )
+    from jetson_face.detect.yunet import YuNet
+
+    return YuNet(
+        load_card(wanted.model),
+        score_min=wanted.score_min * (0.4 if relaxed else 1),
+        min_face_px=wanted.min_face_px,
+        max_faces=wanted.max_faces,
+        max_side_px=wanted.max_side_px,
+    )
+
+
+def build_mtcnn(config: Config, *, relaxed: bool = False) -> Mtcnn:
+    """MTCNN, as a detector or as what finds landmarks for another one."""
     from jetson_face.detect.mtcnn_graph import ensure_mtcnn
 
-    wanted = config.detector
+    wanted = config.mtcnn
     graphs = ensure_mtcnn(load_card("mtcnn"), config.engine_cache)
     thresholds = wanted.thresholds
     if relaxed:
@@ -75,6 +112,28 @@ def build_detector(config: Config, *, relaxed: bool = False) -> Mtcnn:
         min_face_px=wanted.min_face_px,
         pyramid_factor=wanted.pyramid_factor,
         thresholds=thresholds,
+        max_faces=wanted.max_faces,
+        max_side_px=wanted.max_side_px,
+    )
+
+
+def _build_haar(config: Config, wanted: HaarConfig, *, relaxed: bool) -> Detector:
+    from jetson_face.detect import points
+    from jetson_face.detect.haar import Haar, turns
+
+    finder: points.PointFinder
+    if wanted.points == "onet":
+        finder = points.OnetPoints(build_mtcnn(config, relaxed=relaxed))
+    elif wanted.points == "eyes":
+        finder = points.EyePoints(points.open_cascade("haarcascade_eye_tree_eyeglasses.xml"))
+    else:
+        finder = points.DlibPoints(load_card("dlib_faces"), wanted.points)
+    return Haar(
+        finder,
+        angles=turns(wanted.turn_max_deg, wanted.turn_step_deg),
+        min_face_px=wanted.min_face_px,
+        scale_factor=wanted.scale_factor,
+        min_neighbours=wanted.min_neighbours // (2 if relaxed else 1),
         max_faces=wanted.max_faces,
         max_side_px=wanted.max_side_px,
     )
@@ -99,7 +158,7 @@ def build_parts(config: Config) -> Parts:
     detector = build_detector(config)
     return Parts(
         detector=detector,
-        refiner=detector if config.sampling.refine else None,
+        refiner=detector if config.sampling.refine and isinstance(detector, Mtcnn) else None,
         aligner=Aligner(embedder.alignment),
         quality=QualityGate(),
         embedder=embedder,
@@ -211,6 +270,21 @@ def build_recognizer(
     )
 
 
+def govern(config: Config, recognizer: FaceRecognizer, info: SourceInfo) -> Recognizer:
+    """The recogniser of a live source with its sampling rate adapted, where `sampling: auto`."""
+    auto = config.sampling.auto
+    if auto is None or not info.is_live:
+        return recognizer
+    cores = len(os.sched_getaffinity(0))
+    goal = Goal(auto.decision_fps_min, auto.age_ms_max, auto.cpu_max)
+    return GovernedRecognizer(
+        recognizer,
+        recognizer.sampler,
+        Governor(goal, Bounds(auto.every_min, auto.every_max), config.sampling.every),
+        cpu_share=lambda: time.process_time() / cores,
+    )
+
+
 def open_sources(config: Config, *, must_open: bool = False) -> list[Source]:
     """The sources; must_open False: a camera that is not there now is waited for.
 
@@ -234,10 +308,10 @@ def open_sources(config: Config, *, must_open: bool = False) -> list[Source]:
     return opened
 
 
-def run_facts(config: Config) -> RunFacts:
-    """What the report says was set."""
+def run_facts(config: Config, every: int | None = None) -> RunFacts:
+    """What the report says was set; every: the sampling rate now, where it is adapted."""
     return RunFacts(
-        sampling=config.sampling.every,
+        sampling=every or config.sampling.every,
         search_max_side=config.detector.max_side_px,
         method=f"{config.detector.type}+{config.embedder.model}",
     )

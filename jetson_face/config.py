@@ -47,23 +47,89 @@ class SourceConfig(Section):
         return value
 
 
-class MtcnnConfig(Section):
-    """MTCNN: P-, R- and O-Net, five landmarks."""
+class DetectorSettings(Section):
+    """What every detector has."""
 
-    type: Literal["mtcnn"] = "mtcnn"
     min_face_px: int = Field(40, ge=12, le=2000, description="smallest face looked for, pixels")
-    pyramid_factor: float = Field(0.709, gt=0.3, lt=0.95)
-    thresholds: tuple[Fraction, Fraction, Fraction] = (0.6, 0.7, 0.7)
     max_faces: int = Field(32, ge=1, le=1000)
     max_side_px: int | None = Field(
         None, ge=64, description="search on a picture shrunk to this longer side; null: full size"
     )
 
 
+class MtcnnConfig(DetectorSettings):
+    """MTCNN: P-, R- and O-Net, five landmarks."""
+
+    type: Literal["mtcnn"] = "mtcnn"
+    pyramid_factor: float = Field(0.709, gt=0.3, lt=0.95)
+    thresholds: tuple[Fraction, Fraction, Fraction] = (0.6, 0.7, 0.7)
+
+
+class HaarConfig(DetectorSettings):
+    """OpenCV's Haar cascade on the picture turned by steps, results merged."""
+
+    type: Literal["haar"]
+    points: Literal["onet", "dlib68", "dlib5", "eyes"] = Field(
+        "onet", description="what finds the landmarks: MTCNN's O-Net, dlib, or the eye cascade"
+    )
+    turn_max_deg: float = Field(60, ge=0, le=180, description="0: upright faces only")
+    turn_step_deg: float = Field(20, ge=5, le=90)
+    scale_factor: float = Field(1.1, gt=1, le=2)
+    min_neighbours: int = Field(4, ge=0, le=50, description="hits that a face needs")
+
+
+class DlibConfig(DetectorSettings):
+    """dlib: HOG (upright faces), or its detection network (slow without CUDA)."""
+
+    type: Literal["dlib"]
+    min_face_px: int = Field(80, ge=12, le=2000, description="below 72 the picture is doubled")
+    method: Literal["hog", "cnn"] = "hog"
+    points: Literal["dlib68", "dlib5"] = "dlib68"
+    threshold: float = Field(0.0, ge=-2, le=2, description="below 0 HOG finds more")
+
+
+class YunetConfig(DetectorSettings):
+    """YuNet through OpenCV; its file is fetched by the user."""
+
+    type: Literal["yunet"]
+    model: str = Field("yunet", description="a model card's name, or a path to one")
+    score_min: Fraction = 0.7
+
+
+def _mtcnn_is_meant(value: Any) -> Any:
+    return {"type": "mtcnn", **value} if isinstance(value, dict) and "type" not in value else value
+
+
+DetectorConfig = Annotated[
+    MtcnnConfig | HaarConfig | DlibConfig | YunetConfig,
+    Field(discriminator="type"),
+    BeforeValidator(_mtcnn_is_meant),
+]
+
+
+class AutoSamplingConfig(Section):
+    """What the governor keeps true while a live source runs, by searching more or less often."""
+
+    decision_fps_min: float | None = Field(None, gt=0, description="frames decided per second")
+    age_ms_max: float | None = Field(200, gt=0, description="capture to decision, p95")
+    cpu_max: float | None = Field(None, gt=0, le=1, description="share of all cores")
+    every_min: int = Field(1, ge=1, le=1000, description="never searches more often than this")
+    every_max: int = Field(30, ge=1, le=1000, description="never searches more seldom than this")
+
+    @model_validator(mode="after")
+    def _has_a_goal(self) -> AutoSamplingConfig:
+        if self.decision_fps_min is self.age_ms_max is self.cpu_max is None:
+            raise ValueError("one of decision_fps_min, age_ms_max and cpu_max must be given")
+        if self.every_min > self.every_max:
+            raise ValueError(f"every_min {self.every_min} is above every_max {self.every_max}")
+        return self
+
+
 class SamplingConfig(Section):
     """How often a frame is searched for faces."""
 
     every: int = Field(5, ge=1, le=1000, description="one frame in `every` is searched")
+    auto: AutoSamplingConfig | None = Field(None, description="adapt `every`; `sampling: auto`")
     refine: bool = Field(True, description="follow faces with O-Net on the frames between")
     on_loss: bool = Field(True, description="search at once when a face was lost")
 
@@ -262,6 +328,10 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, dict) else value
 
 
+def _auto_sampling(value: Any) -> Any:
+    return {"auto": {}} if value == "auto" else value
+
+
 class Config(Section):
     """Everything a user may set."""
 
@@ -270,8 +340,8 @@ class Config(Section):
         default_factory=lambda: (SourceConfig(uri="csi://0" if _is_jetson() else "0"),),
         min_length=1,
     )
-    detector: MtcnnConfig = MtcnnConfig()
-    sampling: SamplingConfig = SamplingConfig()
+    detector: DetectorConfig = MtcnnConfig()
+    sampling: Annotated[SamplingConfig, BeforeValidator(_auto_sampling)] = SamplingConfig()
     embedder: EmbedderConfig = EmbedderConfig()
     backend: Annotated[OnnxRuntimeConfig | TensorRTConfig, Field(discriminator="type")] = Field(
         default_factory=_default_backend
@@ -292,6 +362,13 @@ class Config(Section):
         if len(set(names)) != len(names):
             raise ValueError(f"two sources share a name: {names}; give each its own `name`")
         return self
+
+    @property
+    def mtcnn(self) -> MtcnnConfig:
+        """MTCNN as the detector wants it; its networks also give landmarks to other detectors."""
+        if isinstance(self.detector, MtcnnConfig):
+            return self.detector
+        return MtcnnConfig(min_face_px=self.detector.min_face_px)
 
     @property
     def gallery_path(self) -> Path:

@@ -16,6 +16,7 @@ from jetson_face.compose import (
     LivePeople,
     build_parts,
     build_recognizer,
+    govern,
     max_ages,
     open_gallery,
     open_sources,
@@ -24,6 +25,7 @@ from jetson_face.compose import (
 from jetson_face.config import Config
 from jetson_face.files import write_file
 from jetson_face.live import LivePipeline, LivePolicy, Recognizer
+from jetson_face.pipeline import FaceRecognizer
 from jetson_face.report.base import Sink
 from jetson_face.report.console import ConsoleSink, VisitSink
 from jetson_face.report.jsonl import JsonlSink
@@ -93,8 +95,11 @@ def recognise(
         gallery = stack.enter_context(open_gallery(config, parts.embedder.space, create=True))
         people = LivePeople(config, gallery)
 
+        built: list[FaceRecognizer] = []
+
         def recognizer(info: SourceInfo) -> Recognizer:
-            return wrap(build_recognizer(config, parts, people))
+            built.append(build_recognizer(config, parts, people))
+            return wrap(govern(config, built[-1], info))
 
         visits = VisitSink()
         pipeline = LivePipeline(
@@ -106,7 +111,7 @@ def recognise(
                 frames=frames,
                 log_every_s=config.report.every_s,
             ),
-            facts=lambda: run_facts(config),
+            facts=lambda: run_facts(config, built[0].sampler.every_n if built else None),
         )
         with _stopped_by_signals(pipeline):
             try:

@@ -131,7 +131,7 @@ class Daemon:
                 self._swap.recognizer(info), self._queue, crops=config.service.crops
             ),
             policy=LivePolicy(max_age_ms=max_ages(config), log_every_s=config.report.every_s),
-            facts=lambda: run_facts(self.config),
+            facts=lambda: run_facts(self.config, self._swap.every),
             stages={
                 "events": self._writer.run,
                 "status": self._serve_status,

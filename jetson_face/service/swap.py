@@ -13,6 +13,7 @@ from jetson_face.compose import (
     Parts,
     build_parts,
     build_recognizer,
+    govern,
     open_gallery,
 )
 from jetson_face.config import Config
@@ -121,9 +122,14 @@ class HotSwap:
     def recognizer(self, info: SourceInfo) -> _Slot:
         """The recogniser of one source."""
         with self._lock:
-            slot = _Slot(self._lock, _build(self.deck))
+            slot = _Slot(self._lock, info, self.deck.config, _build(self.deck))
             self._slots.append(slot)
         return slot
+
+    @property
+    def every(self) -> int | None:
+        """The sampling rate of the first source, which a governor may have changed."""
+        return self._slots[0].inner.sampler.every_n if self._slots else None
 
     def clear(self) -> None:
         """Forget the sources; the loop starts again."""
@@ -138,7 +144,7 @@ class HotSwap:
             for slot, recognizer in zip(self._slots, fresh, strict=True):
                 if _same_tracks(old, deck):
                     recognizer.take_over(slot.inner)
-                slot.inner = recognizer
+                slot.put(deck.config, recognizer)
             old.close(unless=deck)
 
     def close(self) -> None:
@@ -150,13 +156,21 @@ class HotSwap:
 class _Slot:
     """One source's recogniser, whichever it is at the moment."""
 
-    def __init__(self, lock: threading.Lock, inner: FaceRecognizer) -> None:
-        self._lock, self.inner = lock, inner
+    def __init__(
+        self, lock: threading.Lock, info: SourceInfo, config: Config, inner: FaceRecognizer
+    ) -> None:
+        self._lock, self._info = lock, info
+        self.put(config, inner)
+
+    def put(self, config: Config, inner: FaceRecognizer) -> None:
+        """Exchange the recogniser; a governor begins anew with it."""
+        self.inner = inner
+        self._governed = govern(config, inner, self._info)
 
     def process(self, frame: Frame) -> Report:
         """See Recognizer."""
         with self._lock:
-            return self.inner.process(frame)
+            return self._governed.process(frame)
 
 
 def _build(deck: Deck) -> FaceRecognizer:
