@@ -324,7 +324,14 @@ def _default_backend() -> OnnxRuntimeConfig | TensorRTConfig:
     return TensorRTConfig() if _is_jetson() else OnnxRuntimeConfig()
 
 
+def _default_camera() -> str:
+    return "csi://0" if _is_jetson() else "0"
+
+
 def _as_list(value: Any) -> Any:
+    """One source may stand without a list; `--set sources.0.KEY` may change the built-in one."""
+    if isinstance(value, dict) and value.keys() == {"0"} and isinstance(value["0"], dict):
+        return [{"uri": _default_camera(), **value["0"]}]
     return [value] if isinstance(value, dict) else value
 
 
@@ -337,7 +344,7 @@ class Config(Section):
 
     state_dir: Path = Field(default_factory=default_state_dir)
     sources: Annotated[tuple[SourceConfig, ...], BeforeValidator(_as_list)] = Field(
-        default_factory=lambda: (SourceConfig(uri="csi://0" if _is_jetson() else "0"),),
+        default_factory=lambda: (SourceConfig(uri=_default_camera()),),
         min_length=1,
     )
     detector: DetectorConfig = MtcnnConfig()

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from jetson_face.cli import main
+from jetson_face.pictures import read_picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def people(tmp_path: Path, collins: Path, hopper: Path) -> Path:
 def clip(tmp_path: Path, collins: Path) -> Path:
     """Twenty frames, 320 x 240, of Eileen Collins moving to the right."""
     path = tmp_path / "clip.mp4"
-    face = cv2.resize(cv2.imread(str(collins))[0:300, 80:380], (200, 200))
+    face = cv2.resize(read_picture(collins)[0:300, 80:380], (200, 200))
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10, (320, 240))
     for i in range(20):
         frame = np.full((240, 320, 3), 120, np.uint8)

@@ -17,6 +17,8 @@ import cv2
 import numpy as np
 import pytest
 
+from jetson_face.pictures import read_picture
+
 Command = Callable[..., Any]
 
 
@@ -34,7 +36,7 @@ def test_who_is_enrolled_is_named_in_a_picture(
     assert 160 < left < 220
     assert 320 < right < 380
     assert top < 200 < bottom
-    assert cv2.imread(str(drawn)).shape == cv2.imread(str(hopper)).shape
+    assert read_picture(drawn).shape == read_picture(hopper).shape
 
 
 def test_a_stranger_is_unknown_and_an_empty_gallery_knows_nobody(
@@ -72,9 +74,9 @@ def test_bad_photos_are_refused_one_by_one_and_the_rest_is_enrolled(
     folder.mkdir(parents=True)
     shutil.copy(hopper, folder / "good.jpg")
     cv2.imwrite(str(folder / "nobody.png"), np.full((300, 300, 3), 128, np.uint8))
-    two = np.hstack([cv2.imread(str(collins))[:500, :500], cv2.imread(str(hopper))[:500, :500]])
+    two = np.hstack([read_picture(collins)[:500, :500], read_picture(hopper)[:500, :500]])
     cv2.imwrite(str(folder / "two.png"), two)
-    small = cv2.resize(cv2.imread(str(hopper)), None, fx=0.25, fy=0.25)
+    small = cv2.resize(read_picture(hopper), None, fx=0.25, fy=0.25)
     cv2.imwrite(str(folder / "small.png"), small)
     (folder / "empty.jpg").write_bytes(b"")
     done = cli("enroll", folder.parent)
@@ -157,7 +159,7 @@ def test_pictures_of_other_kinds_are_read(
     if kind == "grey":
         picture.convert("L").save(path)
     elif kind == "16 bit":
-        cv2.imwrite(str(path), cv2.imread(str(hopper)).astype(np.uint16) * 257)
+        cv2.imwrite(str(path), read_picture(hopper).astype(np.uint16) * 257)
     elif kind == "cmyk":
         path = tmp_path / "other.jpg"
         picture.convert("CMYK").save(path, quality=95)

@@ -97,6 +97,12 @@ def test_a_camera_number_is_a_source() -> None:
     assert load_config(None, ["sources=[{uri: 0}]"]).sources[0].uri == "0"
 
 
+def test_the_built_in_source_can_be_changed_by_an_override() -> None:
+    config = load_config(None, ["sources.0.read_timeout_s=2", "sources.0.name=door"])
+    assert (config.sources[0].read_timeout_s, config.sources[0].name) == (2, "door")
+    assert config.sources[0].uri in ("0", "csi://0")
+
+
 def test_what_is_shown_loads_again(write: Write) -> None:
     config = load_config(None, ["state_dir=s"])
     text = yaml.safe_dump(config.model_dump(mode="json"))

@@ -1,0 +1,156 @@
+"""`run`: the whole program on small clips, and what it says of sources that cannot be used."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+
+from jetson_face.pictures import read_picture
+
+Command = Callable[..., Any]
+
+
+def events_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def test_a_known_person_in_a_clip_is_one_event_and_a_whole_report(
+    cli: Command, people: Path, clip: Path, tmp_path: Path
+) -> None:
+    cli("enroll", people)
+    events, report, video = tmp_path / "e.jsonl", tmp_path / "r.json", tmp_path / "v.mp4"
+    files = ("--events", events, "--report", report, "--video", video)
+    done = cli("run", "--source", clip, *files, "--still", tmp_path / "s.png")
+    assert done.code == 0
+    assert "Eileen Collins" in done.out
+    (event,) = events_of(events)
+    wanted = {"time", "source", "seq", "track", "state", "name", "similarity", "box"}
+    assert wanted <= event.keys()
+    assert (event["state"], event["name"], event["track"]) == ("known", "Eileen Collins", 1)
+    plain = json.loads(report.read_text("utf-8"))
+    (source,) = plain["sources"]
+    assert (source["captured"], source["processed"], source["dropped"]) == (20, 20, {})
+    assert source["searched"] == 4
+    assert plain["facts"]["sampling"] == 5
+    assert cv2.VideoCapture(str(video)).get(cv2.CAP_PROP_FRAME_COUNT) == 20
+    assert read_picture(tmp_path / "s.png").shape == (240, 320, 3)
+
+
+def test_two_runs_give_the_same_events(
+    cli: Command, people: Path, clip: Path, tmp_path: Path
+) -> None:
+    cli("enroll", people)
+    for name in ("one.jsonl", "two.jsonl"):
+        cli("run", "--source", clip, "--events", tmp_path / name, "--set", "sampling.every=2")
+    assert (tmp_path / "one.jsonl").read_text() == (tmp_path / "two.jsonl").read_text() != ""
+
+
+def test_the_crowd_clip_is_recognised_the_same_way_twice(
+    cli: Command, collins: Path, shared_data: Path, tmp_path: Path
+) -> None:
+    cli("enroll", "--name", "Eileen Collins", collins)
+    crowd = shared_data / "clips" / "crowd_1080p.mp4"
+    for name in ("one.jsonl", "two.jsonl"):
+        small = ("--frames", 30, "--set", "detector.max_side_px=640")
+        cli("run", "--source", crowd, "--events", tmp_path / name, *small)
+    assert (tmp_path / "one.jsonl").read_text() == (tmp_path / "two.jsonl").read_text() != ""
+
+
+def test_a_folder_of_pictures_and_the_synthetic_camera_are_sources(
+    cli: Command, people: Path, tmp_path: Path
+) -> None:
+    done = cli("run", "--source", people / "Grace Hopper", "--quiet")
+    assert done.code == 0
+    done = cli("run", "--source", "test://?frames=12&live=0", "--report", tmp_path / "r.json")
+    assert done.code == 0
+    assert json.loads((tmp_path / "r.json").read_text())["sources"][0]["processed"] == 12
+
+
+def test_a_truncated_video_is_recognised_as_far_as_it_goes(
+    cli: Command, people: Path, clip: Path, tmp_path: Path
+) -> None:
+    data = clip.read_bytes()
+    broken = tmp_path / "truncated.mp4"
+    broken.write_bytes(data[: len(data) // 2])
+    done = cli("run", "--source", broken)
+    # mp4 keeps its index at the end: cut off, nothing can be decoded; that is said in one line.
+    assert done.code == 5
+    assert "truncated.mp4" in done.err
+
+
+@pytest.mark.parametrize(
+    ("source", "code"),
+    [
+        ("none.mp4", 4),
+        ("text.mp4", 5),
+        ("empty.mp4", 5),
+        ("v4l2:///dev/video97", 6),
+        ("97", 6),
+        ("rtsp://user:hunter2@127.0.0.1:9/none", 6),
+        ("ftp://x/y", 2),
+    ],
+)
+def test_a_source_that_cannot_be_used_is_one_line_and_a_code(
+    cli: Command, tmp_path: Path, source: str, code: int
+) -> None:
+    (tmp_path / "text.mp4").write_text("this is no video\n" * 50)
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    where = str(tmp_path / source) if source.endswith(".mp4") else source
+    started = time.monotonic()
+    done = cli("run", "--source", where, "--set", "sources.0.open_timeout_s=2")
+    assert done.code == code, done.err
+    lines = [line for line in done.err.strip().splitlines() if line.startswith("jetson-face:")]
+    assert len(lines) == 1
+    assert "hunter2" not in done.err + done.out
+    assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("sampling.evry=1", "did you mean every"),
+        ("sampling.every=some", "input should be"),
+        ("matching.margin_min=9", "less than or equal to 2"),
+    ],
+)
+def test_a_bad_setting_stops_before_anything_else(cli: Command, setting: str, says: str) -> None:
+    done = cli("run", "--source", "none.mp4", "--set", setting)
+    assert (done.code, says in done.err) == (3, True)
+
+
+def test_a_result_that_cannot_be_written_is_said(cli: Command, clip: Path) -> None:
+    done = cli("run", "--source", clip, "--events", "/proc/nowhere/e.jsonl")
+    assert done.code == 15
+    assert "/proc/nowhere" in done.err
+
+
+def test_sigterm_ends_a_camera_run_with_the_report(tmp_path: Path) -> None:
+    report = tmp_path / "r.json"
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "jetson_face", "run", "--source", "test://?live=1&fps=20"),
+            *("--report", str(report), "--set", f"state_dir={tmp_path}"),
+            *("--set", "report.every_s=0.2"),
+        ],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if " running " in line:
+            break
+    process.terminate()
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "sampling rate" in out
+    (source,) = json.loads(report.read_text())["sources"]
+    assert source["captured"] == source["processed"] + sum(source["dropped"].values()) > 0
