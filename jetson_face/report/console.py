@@ -50,8 +50,8 @@ def event_line(when: str, source: str, sighting: Sighting) -> str:
     name = clean_text(sighting.person.name) if sighting.person is not None else ""
     who = name if sighting.state == "known" else (f"({name}?)" if name else "")
     near = "" if sighting.similarity is None else f"{sighting.similarity:.2f}"
-    line = f"{when}  {source}  track {sighting.track:<3d} {sighting.state:<8s} {who}  {near}"
-    return line.rstrip()
+    head = f"{when}  {source}  track {sighting.track:<3d} {sighting.state:<8s}"
+    return "  ".join(part for part in (head, who, near) if part).rstrip()
 
 
 def media_clock(seconds: float) -> str:

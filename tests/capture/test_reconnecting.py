@@ -213,7 +213,7 @@ class Driver:
 
 
 def eventually(check: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while not check():
         if time.monotonic() > deadline:
             return False
@@ -248,13 +248,16 @@ def test_a_driver_that_hangs_in_read_is_abandoned_and_opened_again() -> None:
     driver = Driver(hang_open=False)
     policy = ReconnectPolicy(stall_s=0.02, first_s=0.001, most_s=0.002)
     source = ReconnectingSource(driver.open, INFO, policy=policy)
-    with pytest.raises(TimeoutError):
-        source.read(0.4)
-    counts = source.health.counts
-    assert counts["stalled"] >= 2
+
+    def given_up() -> bool:
+        with pytest.raises(TimeoutError):
+            source.read(0.05)
+        return "hang" in str(source.health.last_error)
+
     # Four calls may hang at once; a fifth thread is never spent on a dead driver.
-    assert driver.opens <= 4
-    assert "hang" in str(source.health.last_error) or driver.opens < 4
+    assert eventually(given_up)
+    assert driver.opens == 4
+    assert source.health.counts["stalled"] == 4
     driver.release.set()
     source.close()
 
