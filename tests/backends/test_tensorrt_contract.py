@@ -1,0 +1,64 @@
+"""TensorRT against the contract of all back ends: simulated anywhere, real where there is a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from jetson_face.backends.base import Backend
+from jetson_face.backends.tensorrt import TensorRTBackend
+from jetson_face.backends.trt_build import BuildOptions, ShapeRange, compile_plan
+from jetson_face.errors import JetsonFaceError
+from jetson_face.plans import Gpu, this_gpu
+from tests.backends.backend_contract import SIDE, BackendContract, contract_model
+from tests.backends.fake_gpu import fake_gpu, make_plan
+
+RANGE = ShapeRange.batch((3, SIDE, SIDE), 64)
+
+
+def opener(gpu: Gpu, plan: bytes) -> Iterator[Callable[[], Backend]]:
+    made: list[TensorRTBackend] = []
+
+    def _open() -> Backend:
+        backend = TensorRTBackend(
+            plan, trt=gpu.trt, cuda=gpu.cuda, what="contract", precision="fp32"
+        )
+        made.append(backend)
+        return backend
+
+    yield _open
+    for backend in made:
+        backend.close()
+
+
+class TestTensorRTSimulated(BackendContract):
+    """The back end's own code; the GPU and the network's arithmetic are played."""
+
+    @pytest.fixture
+    def opened(self) -> Iterator[Callable[[], Backend]]:
+        trt, cuda, _ = fake_gpu()
+        plan = make_plan(contract_model(), {"x": (RANGE.min, RANGE.opt, RANGE.max)})
+        yield from opener(Gpu(trt, cuda), plan)
+        assert cuda.memory == {}
+
+
+@pytest.mark.gpu
+class TestTensorRTOnGpu(BackendContract):
+    """The real thing."""
+
+    @pytest.fixture(scope="class")
+    def gpu(self) -> Gpu:
+        try:
+            return this_gpu()
+        except JetsonFaceError as exc:
+            pytest.skip(str(exc))
+
+    @pytest.fixture(scope="class")
+    def plan(self, gpu: Gpu) -> bytes:
+        compiled = compile_plan(gpu.trt, contract_model(), "contract", {"x": RANGE}, BuildOptions())
+        return compiled.plan
+
+    @pytest.fixture
+    def opened(self, gpu: Gpu, plan: bytes) -> Iterator[Callable[[], Backend]]:
+        yield from opener(gpu, plan)
