@@ -6,7 +6,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 find_python() {
     local candidate
-    for candidate in "${PYTHON:-}" python3 python3.13 python3.12 python3.11 python3.10; do
+    # The system's first: its python3-gi (GStreamer) can then be used from the environment.
+    for candidate in "${PYTHON:-}" /usr/bin/python3 python3 python3.13 python3.12 python3.11 \
+        python3.10; do
         [ -n "$candidate" ] && command -v "$candidate" >/dev/null 2>&1 || continue
         if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' \
             >/dev/null 2>&1; then
@@ -23,6 +25,28 @@ apt_install() { # packages that a bare Debian or Ubuntu lacks; only as root or w
     command -v apt-get >/dev/null 2>&1 || return 1
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq >/dev/null &&
         "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >/dev/null
+}
+
+need_debs() { # installs what of these is missing; says so where it cannot
+    local missing=() name
+    for name in "$@"; do
+        dpkg-query -W -f '${Status}' "$name" 2>/dev/null | grep -q "ok installed" ||
+            missing+=("$name")
+    done
+    [ ${#missing[@]} = 0 ] && return 0
+    echo "setting up: apt-get install ${missing[*]}"
+    apt_install "${missing[@]}" ||
+        echo "setting up: could not install ${missing[*]}; what needs them is skipped" >&2
+}
+
+link_gi() { # PyGObject belongs to the system: let the environment see it, and nothing else of it
+    python -c 'import gi' 2>/dev/null && return 0
+    local found
+    found=$(/usr/bin/python3 -c 'import gi, sys; print(sys.version_info[:2], gi.__path__[0])' \
+        2>/dev/null) || return 0
+    if [[ "$found" == "$(python -c 'import sys; print(sys.version_info[:2])')"* ]]; then
+        ln -sfn "/${found#*/}" "$(python -c 'import site; print(site.getsitepackages()[0])')/gi"
+    fi
 }
 
 setup_env() {
