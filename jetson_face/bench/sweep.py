@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from jetson_face.bench.result import Figures, Point, Setting, to_figures
 from jetson_face.measure.material import Material
-from jetson_face.measure.run import WARM_UP_FRAMES, Recognizer, run_clip
+from jetson_face.measure.run import Recognizer, run_clip, warm_up
 
 
 class Subject(Protocol):
@@ -74,7 +74,7 @@ def sweep(
             for material in grid.materials:
                 for size in grid.sizes:
                     with open_subject(method, size, material) as subject:
-                        warm_up(subject, material)
+                        warm_up(subject.recognizer(every=1), material)
                         for every in grid.every:
                             setting = Setting(
                                 method=method, clip=material.name, size=size, every=every
@@ -93,12 +93,6 @@ def sweep(
         )
         for setting, found in runs.items()
     )
-
-
-def warm_up(subject: Subject, material: Material) -> None:
-    """Run the first frames once: the first inference allocates, and wakes clocks up."""
-    start = replace(material, images=material.images[:WARM_UP_FRAMES], truth=None)
-    run_clip(subject.recognizer(every=1), start)
 
 
 def _figures(run: Measured, material: Material) -> Figures:

@@ -154,14 +154,10 @@ def _numbers(text: str, option: str) -> tuple[int, ...]:
 
 
 def _materials(args: argparse.Namespace, config: Config) -> tuple[Material, ...]:
-    from jetson_face.clips.make import truth_path
-    from jetson_face.measure.material import read_clip
-    from jetson_face.truth import read_truth
+    from jetson_face.measure.material import read_clip, truth_beside
 
     if args.clip is not None:
-        beside = truth_path(args.clip)
-        labels = args.truth or (beside if beside.exists() else None)
-        truth = None if labels is None else read_truth(labels)
+        truth = truth_beside(args.clip, args.truth)
         return (read_clip(args.clip, truth, frames_max=args.frames),)
     if args.truth is not None:
         raise UsageError("--truth needs the --clip that it labels")

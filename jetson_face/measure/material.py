@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from jetson_face.capture.base import EndOfSource, FrameBroken
+from jetson_face.capture.base import EndOfSource, FrameBroken, Source
 from jetson_face.capture.opening import open_source
 from jetson_face.errors import InputBrokenError, UsageError
 from jetson_face.machine import machine_facts
-from jetson_face.truth import Truth
+from jetson_face.truth import Truth, read_truth
 from jetson_face.types import Frame, ImageU8
 
 FPS_UNKNOWN = 25.0
@@ -57,41 +57,71 @@ def read_clip(
     *,
     frames_max: int | None = None,
     memory_mb: int | None = None,
-    clock: Callable[[], float] = time.perf_counter,
 ) -> Material:
     """A video file, or a folder of pictures, decoded into memory, and how fast that went.
 
+    Raises what `read_source` raises, and UsageError where the truth is another clip's.
+    """
+    made = read_source(str(path), path.stem, frames_max=frames_max, memory_mb=memory_mb)
+    made = replace(made, path=path)
+    return made if truth is None else with_truth(made, truth)
+
+
+def read_source(
+    uri: str,
+    name: str,
+    *,
+    frames_max: int | None = None,
+    memory_mb: int | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Material:
+    """The first `frames_max` frames of any source; a camera is recorded at its own rate.
+
     memory_mb: of the machine; at most half of it is filled. Raises InputMissingError,
-    InputBrokenError, and UsageError where it does not fit or the truth is another clip's.
+    InputBrokenError, SourceError, and UsageError where it does not fit.
     """
     limit = (memory_mb or machine_facts()["memory_mb"] or 2048) * _MEMORY_SHARE * 2**20
     images: list[ImageU8] = []
-    source = open_source(str(path), path.stem)
-    started, taken = clock(), 0
+    taken = 0
+    source = open_source(uri, name)
+    started = clock()
     try:
-        while frames_max is None or len(images) < frames_max:
-            try:
-                image = source.read(_READ_S).image
-            except FrameBroken:
-                continue
-            except EndOfSource:
-                break
+        for image in _images(source):
             images.append(image)
             taken += image.nbytes
             if taken > limit:
                 raise UsageError(
-                    f"{path}: its frames do not fit into half of the memory: measure the first "
+                    f"{name}: its frames do not fit into half of the memory: measure the first "
                     f"{len(images) - 1} with --frames {len(images) - 1}"
                 )
-        seconds = clock() - started
-        fps = source.info.fps
+            if len(images) == frames_max:
+                break
+        speed = len(images) / max(clock() - started, 1e-9)
+        info = source.info
     finally:
         source.close()
     if not images:
-        raise InputBrokenError(f"{path}: has no frames to measure on")
-    speed = len(images) / max(seconds, 1e-9)
-    made = Material(path.stem, images, fps or FPS_UNKNOWN, None, speed, path)
-    return made if truth is None else with_truth(made, truth)
+        raise InputBrokenError(f"{name}: has no frames to measure on")
+    if info.is_live:
+        return Material(name, images, speed)
+    return Material(name, images, info.fps or FPS_UNKNOWN, None, speed)
+
+
+def _images(source: Source) -> Iterator[ImageU8]:
+    while True:
+        try:
+            yield source.read(_READ_S).image
+        except (FrameBroken, TimeoutError):
+            continue
+        except EndOfSource:
+            return
+
+
+def truth_beside(clip: Path, given: Path | None) -> Truth | None:
+    """The labels that were named, or those beside the clip; None where there are none."""
+    beside = clip.with_suffix(".json")
+    path = given or (beside if beside.exists() else None)
+    return None if path is None else read_truth(path)
 
 
 def with_truth(material: Material, truth: Truth) -> Material:

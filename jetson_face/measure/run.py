@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from jetson_face.machine import peak_memory_mb, reset_peak_memory
@@ -123,6 +123,11 @@ def run_clip(
         peak_mb=without_frames(peak_memory_mb(), material),
         accuracy=_accuracy(reports, material.truth),
     )
+
+
+def warm_up(recognizer: Recognizer, material: Material) -> None:
+    """Run the first frames once: the first inference allocates, and wakes clocks up."""
+    run_clip(recognizer, replace(material, images=material.images[:WARM_UP_FRAMES], truth=None))
 
 
 def without_frames(peak_mb: float | None, material: Material) -> float | None:
