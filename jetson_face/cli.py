@@ -53,6 +53,9 @@ def build_parser(chosen: str | None) -> argparse.ArgumentParser:
 
 def _set_up_logging() -> None:
     """Plain lines on standard error; under systemd the journal has the time and takes <N>."""
+    # OpenCV and its FFmpeg would add lines of their own beside our one line about a bad file.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     under_systemd = "JOURNAL_STREAM" in os.environ
     form = (
         "%(levelname)s %(message)s" if under_systemd else "%(asctime)s %(levelname)-7s %(message)s"
@@ -63,9 +66,9 @@ def _set_up_logging() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; see `jetson_face.errors` for the codes."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _set_up_logging()
     chosen = next((word for word in arguments if not word.startswith("-")), None)
     args = build_parser(chosen if chosen in COMMANDS else None).parse_args(arguments)
-    _set_up_logging()
     try:
         code: int = args.run(args)
     except JetsonFaceError as error:
