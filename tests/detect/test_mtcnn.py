@@ -168,9 +168,16 @@ def test_the_pyramid_ends_at_a_cell(width: int, height: int, face: float, factor
     assert all(side * scale >= 12 for scale in scales)
     if scales:
         assert scales[0] == pytest.approx(12 / face)
-        assert side * scales[-1] * factor < 12
+        assert side * scales[-1] * factor < 12.061
     else:
-        assert side < face + 1e-3
+        assert side < face * 1.006
+
+
+def test_the_pyramid_has_as_many_levels_as_the_reference_counts() -> None:
+    # round(log(side / 12) / log(1 / factor) - 1), the package's count, for its own parameters
+    sides = range(40, 2000)
+    counts = [round(np.log(side / 12) / np.log(1 / 0.709) - 1) for side in sides]
+    assert [len(pyramid_scales(side, side, 20, 0.709)) for side in sides] == counts
 
 
 def test_suppression_in_one_pass_lets_a_lost_box_suppress() -> None:
