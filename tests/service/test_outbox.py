@@ -356,6 +356,34 @@ def test_a_damaged_file_is_set_aside_and_work_goes_on(
         assert (tmp_path / "outbox.db.broken").exists()
 
 
+@settings(max_examples=30, deadline=None)
+@given(kept=st.integers(0, 8), cut=st.integers(0, 10**6), junk=st.binary(max_size=200))
+def test_a_power_cut_at_any_byte_loses_nothing_acknowledged(
+    tmp_path_factory: pytest.TempPathFactory, kept: int, cut: int, junk: bytes
+) -> None:
+    folder = tmp_path_factory.mktemp("cut")
+    path, wal = folder / "outbox.db", folder / "outbox.db-wal"
+    outbox = Outbox(path)
+    sizes = [wal.stat().st_size]
+    for index in range(8):
+        put(outbox, f"{index}" * 300)
+        sizes.append(wal.stat().st_size)
+    image = path.read_bytes(), wal.read_bytes()
+    outbox.close()
+    # Everything up to an acknowledgement was synced; beyond it the disk may hold anything.
+    torn = sizes[kept] + cut % (sizes[-1] - sizes[kept] + 1)
+    box = folder / "after"
+    box.mkdir()
+    (box / "outbox.db").write_bytes(image[0])
+    (box / "outbox.db-wal").write_bytes(image[1][:torn] + junk)
+    again = Outbox(box / "outbox.db")
+    again.subscribe("sink")
+    found = bodies(again.read("sink"))
+    assert found[:kept] == [f"{index}".encode() * 300 for index in range(kept)]
+    assert put(again, "goes on")
+    again.close()
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(

@@ -1,0 +1,38 @@
+"""A real RTSP server on loopback, run by the system's Python, which has GStreamer's bindings.
+
+Usage: python3 rtsp_camera.py PORT   (serves rtsp://127.0.0.1:PORT/cam)
+"""
+
+from __future__ import annotations
+
+import sys
+
+import gi
+
+gi.require_version("Gst", "1.0")
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
+
+PIPELINE = (
+    "( videotestsrc is-live=true pattern=ball ! video/x-raw,width=320,height=240,framerate=10/1 "
+    "! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=10 "
+    "! rtph264pay name=pay0 pt=96 )"
+)
+
+
+def main() -> None:
+    """Serve until killed."""
+    Gst.init(None)
+    server = GstRtspServer.RTSPServer()
+    server.set_address("127.0.0.1")
+    server.set_service(sys.argv[1])
+    factory = GstRtspServer.RTSPMediaFactory()
+    factory.set_launch(PIPELINE)
+    factory.set_shared(True)
+    server.get_mount_points().add_factory("/cam", factory)
+    server.attach(None)
+    GLib.MainLoop().run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,216 @@
+"""The service on a box that boots a real systemd; run by tools/test_service.sh.
+
+One story in the order of the file: each test goes on with the box that the one before left.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.service.nspawn_box import PROGRAM, UNIT, Box, Camera, wait_for, why_not
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+AWAY_S = float(os.environ.get("JETSON_FACE_AWAY_S", "60"))
+CONFIG = """
+sources: [{{uri: "rtsp://127.0.0.1:{port}/cam", name: door, read_timeout_s: 2, open_timeout_s: 4}}]
+detector: {{type: mtcnn, max_side_px: 320}}
+sampling: {{every: {every}}}
+service: {{stall_s: 4, sinks: [{{type: jsonl}}]}}
+{more}
+"""
+# The unit as shipped waits 30 s; a test does not need to.
+QUICK = "[Service]\nWatchdogSec=8\n"
+
+
+@pytest.fixture(scope="module")
+def camera() -> Iterator[Camera]:
+    camera = Camera()
+    yield camera
+    camera.off()
+
+
+@pytest.fixture(scope="module")
+def box(camera: Camera, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+    if reason := why_not():
+        pytest.skip(reason)
+    box = Box(Path(os.environ["JETSON_FACE_BOX"]), tmp_path_factory.mktemp("box"))
+    try:
+        box.write("/root/site.yaml", config(camera))
+        say(box.prepare(PROGRAM, "service", "install", "-c", "/root/site.yaml"))
+        say(box.prepare(PROGRAM, "service", "install", "-c", "/root/site.yaml"))
+        box.write("/etc/jetson-face/test-hang-allowed", "")
+        box.write(f"/etc/systemd/system/{UNIT}.d/quick.conf", QUICK)
+        box.boot()
+        yield box
+        say(box.journal())
+    finally:
+        box.close()
+
+
+def config(camera: Camera, every: int = 5, more: str = "") -> str:
+    return CONFIG.format(port=camera.port, every=every, more=more)
+
+
+def say(text: str) -> None:
+    """Into the test's output, which -rA shows."""
+    sys.stdout.write(text + "\n")
+
+
+def door(box: Box) -> dict[str, Any]:
+    """The camera's part of the status."""
+    found: dict[str, Any] = box.status()["cameras"]["door"]
+    return found
+
+
+def note(text: str, seconds: float) -> None:
+    say(f"MEASURED {text}: {seconds:.1f} s")
+
+
+def is_ready(box: Box) -> bool:
+    return box.show("ActiveState") == "active" and box.show("SubState") == "running"
+
+
+def test_it_starts_at_boot_and_is_ready_although_the_camera_is_absent(box: Box) -> None:
+    note("boot to ready, camera absent", wait_for(lambda: is_ready(box), 120, "ready"))
+    assert box.show("User") == "jetson-face"
+    assert box.status()["cameras"]["door"]["state"] == "away"
+    assert box.show("NRestarts") == "0"
+
+
+def test_the_camera_comes_and_frames_are_decided(box: Box, camera: Camera) -> None:
+    camera.on()
+    note("camera on to first decision", wait_for(lambda: box.decided() > 0, 90, "a decision"))
+    assert box.status()["ready"]
+    assert box.run(PROGRAM, "status")[0] == 0
+
+
+def test_killed_it_is_back_and_deciding_within_10_s(box: Box) -> None:
+    before = box.status()["pid"]
+    start = time.monotonic()
+    box.run("systemctl", "kill", "--signal=SIGKILL", UNIT)
+    wait_for(lambda: box.status().get("pid", before) != before, 15, "a new process")
+    wait_for(lambda: box.decided() > 0, 15, "deciding again")
+    seconds = time.monotonic() - start
+    note("kill -9 to deciding again", seconds)
+    assert seconds < 10
+
+
+def test_a_hang_in_the_recogniser_is_restarted_by_the_watchdog(box: Box) -> None:
+    wait_for(lambda: is_ready(box) and box.decided() > 5, 30, "a working service")
+    before = int(box.show("NRestarts"))
+    box.write("/etc/jetson-face/test-hang", "")
+    seconds = wait_for(lambda: int(box.show("NRestarts")) > before, 60, "the watchdog")
+    note("hang to watchdog restart (stall_s 4, WatchdogSec 8)", seconds)
+    box.remove("/etc/jetson-face/test-hang")
+    assert "Watchdog timeout" in box.journal()
+    wait_for(lambda: box.decided() > 0, 30, "deciding again")
+
+
+def test_a_camera_away_for_a_minute_is_no_restart_and_comes_back(box: Box, camera: Camera) -> None:
+    before = box.show("NRestarts"), box.show("MainPID")
+    camera.off()
+    end = time.monotonic() + AWAY_S
+    wait_for(lambda: door(box)["state"] == "away", 20, "away")
+    while time.monotonic() < end:
+        status = box.status()
+        assert status["ready"]
+        assert status["alive"]
+        time.sleep(2)
+    assert (box.show("NRestarts"), box.show("MainPID")) == before
+    seen = box.decided()
+    camera.on()
+    seconds = wait_for(lambda: box.decided() > seen, 90, "deciding again")
+    note(f"camera back after {AWAY_S:.0f} s away to deciding", seconds)
+    assert (box.show("NRestarts"), box.show("MainPID")) == before
+
+
+def test_a_good_reload_comes_into_force_without_a_gap(box: Box, camera: Camera) -> None:
+    pid, before = box.show("MainPID"), box.status()["cameras"]["door"]
+    box.write("/etc/jetson-face/config.yaml", config(camera, every=2))
+    code, said = box.run("systemctl", "reload", UNIT)
+    assert code == 0, said
+    after = box.status()
+    assert after["reload"]["error"] is None
+    assert box.show("MainPID") == pid
+    door = after["cameras"]["door"]
+    assert door["processed"] > before["processed"]
+    # Every frame that was captured is decided or counted; none vanished in the exchange.
+    assert 0 <= door["captured"] - door["processed"] - sum(door["dropped"].values()) <= 2
+
+
+def test_a_bad_reload_is_refused_and_the_old_goes_on(box: Box, camera: Camera) -> None:
+    pid = box.show("MainPID")
+    box.write("/etc/jetson-face/config.yaml", config(camera, more="samplnig: {every: 3}"))
+    code, _ = box.run("systemctl", "reload", UNIT)
+    assert code != 0
+    error = box.status()["reload"]["error"]
+    assert "config.yaml:" in error
+    assert "samplnig" in error
+    assert "reload_refused" in box.journal()
+    assert box.show("MainPID") == pid
+    assert is_ready(box)
+    seen = box.decided()
+    wait_for(lambda: box.decided() > seen, 20, "deciding on")
+    # The same through the signal, and back to a good one.
+    box.write("/etc/jetson-face/config.yaml", config(camera, every=4))
+    box.run("systemctl", "kill", "--signal=SIGHUP", "--kill-whom=main", UNIT)
+    wait_for(lambda: box.status()["reload"]["error"] is None, 20, "a good reload")
+
+
+def test_sigterm_ends_cleanly_within_2_s_with_the_last_report(box: Box) -> None:
+    report = box.root / "var/lib/jetson-face/last_report.json"
+    seen = box.decided()
+    box.run("systemctl", "stop", UNIT)
+    # By systemd's clock, from the signal to the end of the last process.
+    begun, ended = (
+        int(box.show(f"{key}TimestampMonotonic")) for key in ("ActiveExit", "InactiveEnter")
+    )
+    seconds = (ended - begun) / 1e6
+    note("SIGTERM to the end", seconds)
+    assert seconds < 2
+    assert box.show("Result") == "success"
+    document = json.loads(report.read_text())
+    assert document["sources"][0]["processed"] >= seen
+
+
+def test_files_are_private_and_the_key_came_as_a_credential(box: Box) -> None:
+    state = box.root / "var/lib/jetson-face"
+    # Under User= systemd may keep the folder in /var/lib/private; both are closed to others.
+    assert state.stat().st_mode & 0o077 == 0
+    loose = [p.name for p in state.rglob("*") if p.is_file() and p.stat().st_mode & 0o077]
+    assert loose in ([], ["last_report.json"])
+    assert not (state / "gallery.key").exists()
+    assert (state / "gallery.db").exists()
+    assert b"SQLite" in (state / "gallery.db").read_bytes()[:16]
+
+
+def test_a_restart_storm_is_limited(box: Box) -> None:
+    path = f"/etc/systemd/system/{UNIT}.d/broken.conf"
+    box.write(path, "[Service]\nExecStart=\nExecStart=/bin/false\nRestartSec=200ms\n")
+    box.run("systemctl", "daemon-reload")
+    box.run("systemctl", "reset-failed", UNIT)
+    box.run("systemctl", "start", UNIT)
+    seconds = wait_for(lambda: box.show("ActiveState") == "failed", 60, "giving up")
+    note("a crash at every start until systemd gives up", seconds)
+    assert 1 <= int(box.show("NRestarts")) <= 10
+    time.sleep(3)
+    assert box.show("ActiveState") == "failed"
+    box.remove(path)
+    box.run("systemctl", "daemon-reload")
+
+
+def test_it_is_taken_off_the_box(box: Box) -> None:
+    for _ in range(2):
+        code, said = box.run(PROGRAM, "service", "uninstall")
+        assert code == 0, said
+    assert box.show("LoadState") == "not-found"
+    assert (box.root / "var/lib/jetson-face/gallery.db").exists()

@@ -1,0 +1,192 @@
+"""Killed at any moment, and with a disk that fails at any call: nothing acknowledged is lost.
+
+By default a dozen of each; `-m slow` does 200 kills and 200 failing calls.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from jetson_face.gallery.store import GalleryStore
+from jetson_face.report.outbox_file import OutboxFile
+from tests.service.victim import CIPHER, SPACE
+
+HERE = Path(__file__).parent
+REPO = HERE.parents[1]
+KINDS = ("full", "readonly", "torn", "sync")
+
+
+@dataclass
+class Ledger:
+    """What the victims said was acknowledged."""
+
+    events: set[str] = field(default_factory=set)
+    people: set[str] = field(default_factory=set)
+    deaths: int = 0
+    ends: int = 0
+    refusals: int = 0
+
+    def take(self, output: str) -> None:
+        """Read a victim's last words; a line that was cut is none."""
+        for line in output.split("\n")[:-1]:
+            word, _, rest = line.partition(" ")
+            if word == "event":
+                self.events.add(rest)
+            elif word == "person":
+                self.people.add(rest)
+            elif word == "refused":
+                self.refusals += 1
+            elif word == "end":
+                self.ends += 1
+
+
+def victim(
+    folder: Path, seed: int, kill_after_s: float | None, extra: dict[str, str]
+) -> tuple[str, str, int]:
+    """Run one victim; what it said, what it complained, how it ended."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.service.victim", str(folder), str(seed)],
+        cwd=REPO, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **extra},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    timer = threading.Timer(kill_after_s, process.kill) if kill_after_s is not None else None
+    if timer is not None:
+        timer.start()
+    output, complaint = process.communicate(timeout=100)
+    if timer is not None:
+        timer.cancel()
+    return first + output, complaint, process.returncode
+
+
+def check(folder: Path, ledger: Ledger) -> None:
+    """Everything that was acknowledged is there, and the gallery is whole."""
+    file = OutboxFile(folder / "outbox.db")
+    good, bad = file.read(0, 10**6)
+    file.close()
+    assert bad == []
+    stored = {json.loads(event.body)["n"] for event in good}
+    assert ledger.events <= stored, f"lost: {sorted(ledger.events - stored)[:5]}"
+    assert [e.seq for e in good] == sorted({e.seq for e in good})
+    if not (folder / "gallery.db").exists():
+        assert not ledger.people
+        return
+    with GalleryStore.open(folder / "gallery.db", SPACE, cipher=CIPHER) as gallery:
+        snapshot = gallery.snapshot()
+        people = gallery.people()
+    enrolled = {info.person.name for info in people}
+    assert ledger.people <= enrolled, f"lost: {sorted(ledger.people - enrolled)[:5]}"
+    # All or nothing: nobody is half enrolled, and every template opens.
+    assert {len(info.templates) for info in people} <= {2}
+    assert len(snapshot.vectors) == 2 * len(people)
+    for name in ("outbox.db", "gallery.db"):
+        db = sqlite3.connect(folder / name)
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        db.close()
+    delivered(folder, stored)
+
+
+def delivered(folder: Path, stored: set[str]) -> None:
+    """The sink's file has whole lines, in order, each of a stored event."""
+    lines: list[dict[str, object]] = []
+    for path in sorted((folder / "sink").glob("events.jsonl*"), reverse=True):
+        text = path.read_text()
+        # The last line may be torn by the kill; the next start cuts it.
+        lines += [json.loads(line) for line in text.split("\n")[:-1]]
+    assert {line["n"] for line in lines} <= stored
+
+
+def kills(folder: Path, count: int, seed: int) -> Ledger:
+    """`count` victims, each killed at a random moment, on one folder."""
+    draw, ledger = random.Random(seed), Ledger()
+    for number in range(count):
+        said, _, code = victim(folder, number, draw.uniform(0.0, 0.5), {})
+        ledger.take(said)
+        ledger.deaths += code == -9
+        check(folder, ledger)
+    return ledger
+
+
+def failures(folder: Path, shim: Path, count: int, seed: int) -> Ledger:
+    """`count` victims, each with a disk that fails at a random call, for a random while."""
+    draw, ledger = random.Random(seed), Ledger()
+    for number in range(count):
+        kind = KINDS[number % len(KINDS)]
+        extra = {
+            "LD_PRELOAD": str(shim),
+            "FAULTY_UNDER": str(folder),
+            "FAULTY_KIND": kind,
+            "FAULTY_AT": str(draw.randint(1, 250)),
+            "FAULTY_FOR": str(draw.choice([1, 1, 2, 5, 20, 100])),
+        }
+        said, complaint, code = victim(folder, number, None, extra)
+        ledger.take(said)
+        ledger.deaths += code != 0
+        assert "Traceback" not in complaint or "jetson_face.errors." in complaint, complaint[-2000:]
+        check(folder, ledger)
+    return ledger
+
+
+@pytest.fixture(scope="module")
+def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library that makes the disk fail."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no C compiler here: apt-get install gcc")
+    library = tmp_path_factory.mktemp("shim") / "faulty_io.so"
+    subprocess.run(
+        [
+            compiler,
+            "-shared",
+            "-fPIC",
+            "-O1",
+            "-o",
+            str(library),
+            str(HERE / "faulty_io.c"),
+            "-ldl",
+        ],
+        check=True,
+    )
+    return library
+
+
+def test_a_few_kills_lose_nothing(tmp_path: Path) -> None:
+    ledger = kills(tmp_path, 4, seed=1)
+    assert ledger.deaths >= 1
+
+
+def test_a_few_failing_calls_lose_nothing(tmp_path: Path, shim: Path) -> None:
+    ledger = failures(tmp_path, shim, 4, seed=2)
+    # The disk did fail: something was refused, or a start.
+    assert ledger.refusals + ledger.deaths >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_200_kills_lose_nothing(tmp_path: Path) -> None:
+    ledger = kills(tmp_path, 200, seed=3)
+    sys.stdout.write(f"MEASURED {ledger.deaths} killed, {len(ledger.events)} events, "
+                     f"{len(ledger.people)} people acknowledged, 0 lost\n")  # fmt: skip
+    assert ledger.deaths >= 100
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_200_failing_calls_lose_nothing(tmp_path: Path, shim: Path) -> None:
+    ledger = failures(tmp_path, shim, 200, seed=4)
+    sys.stdout.write(f"MEASURED {ledger.refusals} enrolments refused, {ledger.deaths} starts "
+                     f"refused, {len(ledger.events)} events, {len(ledger.people)} people "
+                     f"acknowledged, 0 lost\n")  # fmt: skip
+    assert ledger.refusals + ledger.deaths >= 20

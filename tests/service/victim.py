@@ -1,0 +1,97 @@
+"""Enrols and decides, and says on standard output what was acknowledged; to be killed at any time.
+
+Usage: python victim.py FOLDER SEED   Lines: `event N`, `person NAME`, `delivered SEQ`, `end`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jetson_face.errors import JetsonFaceError
+from jetson_face.gallery.records import NewTemplate
+from jetson_face.gallery.store import GalleryStore
+from jetson_face.protect import AesGcm
+from jetson_face.report.deliver import Deliverer
+from jetson_face.report.outbox import Event, Outbox, OutboxLimits
+from jetson_face.report.rotating import RotatingJsonl
+from jetson_face.types import EmbeddingSpace
+
+SPACE = EmbeddingSpace("victim", "0" * 64, 16)
+CIPHER = AesGcm(bytes(32))
+STEPS = 40
+
+
+def say(line: str) -> None:
+    """One line, whole, to whoever killed us."""
+    os.write(1, (line + "\n").encode())
+
+
+class Sink:
+    """The file that sinks write, and what it acknowledged."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = RotatingJsonl(folder / "sink" / "events.jsonl", max_bytes=1 << 20, files=4)
+
+    def send(self, events: Sequence[Event]) -> None:
+        self._file.send(events)
+        say(f"delivered {events[-1].seq}")
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def enrol(gallery: GalleryStore, name: str, draw: np.random.Generator) -> None:
+    """A person with two templates, all or nothing."""
+    with gallery.transaction():
+        person = gallery.add_person(name)
+        for index in range(2):
+            vector = draw.normal(size=SPACE.dim)
+            vector = (vector / np.linalg.norm(vector)).astype(np.float32)
+            portrait = draw.integers(0, 255, (64, 64, 3), np.uint8)
+            gallery.add_template(
+                person,
+                NewTemplate(
+                    vector, 0.9, f"{name}{index}", portrait, np.zeros((5, 2), np.float32), "x"
+                ),
+            )
+
+
+def main(folder: Path, seed: int) -> None:
+    """Go on from whatever the last victim left."""
+    draw = np.random.default_rng(seed)
+    outbox = Outbox(folder / "outbox.db", OutboxLimits(retry_s=0.0))
+    deliverer = Deliverer("file", outbox, Sink(folder))
+    gallery = GalleryStore.open(folder / "gallery.db", SPACE, create=True, cipher=CIPHER)
+    say("started")
+    waiting: list[str] = []
+    for step in range(STEPS):
+        number = f"{seed}-{step}"
+        waiting.append(number)
+        if outbox.append([("decision", f'{{"n": "{number}"}}'.encode())]).durable:
+            # What waited in memory went to the disk with it.
+            for done in waiting:
+                say(f"event {done}")
+            waiting.clear()
+        if step % 3 == 0:
+            try:
+                enrol(gallery, f"p{number}", draw)
+            except JetsonFaceError as error:
+                say(f"refused {type(error).__name__}")
+            else:
+                say(f"person p{number}")
+        if step % 5 == 4:
+            deliverer.step()
+        if step % 10 == 9:
+            outbox.prune()
+    outbox.close()
+    gallery.close()
+    say("end")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))
