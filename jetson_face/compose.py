@@ -88,7 +88,7 @@ def build_detector(config: Config, *, relaxed: bool = False) -> Detector:
     from jetson_face.detect.yunet import YuNet
 
     return YuNet(
-        load_card(wanted.model),
+        build_backend(config, "yunet", resolve(load_card(wanted.model))),
         score_min=wanted.score_min * (0.4 if relaxed else 1),
         min_face_px=wanted.min_face_px,
         max_faces=wanted.max_faces,

@@ -89,7 +89,7 @@ class DlibConfig(DetectorSettings):
 
 
 class YunetConfig(DetectorSettings):
-    """YuNet through OpenCV; its file is fetched by the user."""
+    """YuNet; its file is fetched by the user."""
 
     type: Literal["yunet"]
     model: str = Field("yunet", description="a model card's name, or a path to one")

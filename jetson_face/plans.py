@@ -14,7 +14,7 @@ from jetson_face.backends.cuda import CudaRuntime, PycudaRuntime
 from jetson_face.backends.tensorrt import TensorRTBackend
 from jetson_face.backends.trt_build import BuildOptions, Progress
 from jetson_face.backends.trt_module import TensorRT, load_tensorrt
-from jetson_face.config import Config, TensorRTConfig
+from jetson_face.config import Config, HaarConfig, MtcnnConfig, TensorRTConfig
 from jetson_face.detect.mtcnn import Mtcnn
 from jetson_face.detect.mtcnn_graph import ensure_mtcnn
 from jetson_face.embed.onnx import OnnxEmbedder
@@ -79,11 +79,12 @@ def networks_of(config: Config) -> dict[str, Network]:
     precision = tensorrt_config(config).precision
     ranges = mtcnn_ranges(
         USUAL_FRAME,
-        min_face_px=config.detector.min_face_px,
-        side_max=config.detector.max_side_px or SIDE_MAX,
+        min_face_px=config.mtcnn.min_face_px,
+        side_max=config.mtcnn.max_side_px or SIDE_MAX,
     )
     found: dict[str, Network] = {}
-    for net, path in ensure_mtcnn(load_card("mtcnn"), config.engine_cache).items():
+    graphs = ensure_mtcnn(load_card("mtcnn"), config.engine_cache) if needs_mtcnn(config) else {}
+    for net, path in graphs.items():
         onnx = path.read_bytes()
         each = "fp16" if precision == "int8" else precision
         found[net] = Network(NetworkSpec(net, onnx, each, {"image": ranges[net]}), onnx)
@@ -91,6 +92,14 @@ def networks_of(config: Config) -> dict[str, Network]:
     if card is not None:
         found[EMBEDDER] = _embedder(config, card, precision)
     return found
+
+
+def needs_mtcnn(config: Config) -> bool:
+    """Whether the detector is MTCNN, or takes its landmarks from MTCNN's third network."""
+    wanted = config.detector
+    return isinstance(wanted, MtcnnConfig) or (
+        isinstance(wanted, HaarConfig) and wanted.points == "onet"
+    )
 
 
 def embedder_card(config: Config) -> ModelCard | None:
@@ -132,7 +141,7 @@ def open_plan(gpu: Gpu, spec: NetworkSpec, plan: bytes) -> Backend:
 
 def assemble_mtcnn(config: Config, nets: Mapping[str, Backend], *, relaxed: bool = False) -> Mtcnn:
     """The detector over three back ends; relaxed: for pictures that surely show a face."""
-    wanted = config.detector
+    wanted = config.mtcnn
     thresholds = wanted.thresholds
     if relaxed:
         thresholds = (thresholds[0] * 0.7, thresholds[1] * 0.6, thresholds[2] * 0.4)
