@@ -33,17 +33,21 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What `people remove` erased; `complete` is False when something could not be."""
+    """What `people remove` erased. templates, portraits, review_items: how many; crops: the files.
+
+    verified: files that were searched afterwards and hold nothing of the person. failed: files that
+    still hold something.
+    """
 
     person: str
     name: str
     time: str
+    actor: str
     templates: int
+    portraits: int
     crops: tuple[str, ...]
     review_items: int
-    snapshots: tuple[str, ...]
     verified: tuple[str, ...]
-    """Files that were searched afterwards and hold none of it."""
     failed: tuple[str, ...] = ()
 
     @property

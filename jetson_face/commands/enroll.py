@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jetson_face.commands.common import add_config_arguments, config_of, show_progress
+from jetson_face.commands.erasure import audit_log
 from jetson_face.compose import build_enroller, build_parts, open_gallery
 from jetson_face.errors import EnrollmentError, UsageError
 from jetson_face.gallery.enroll import EnrollResult
@@ -43,6 +44,14 @@ def run(args: argparse.Namespace) -> int:
                 results = [
                     enroller.enroll_photos(args.name, _photos(args.paths), progress=progress)
                 ]
+    for result in results:
+        if result.added and result.person is not None:
+            audit_log(config).record(
+                "enrolled",
+                person=result.person.id,
+                name=result.person.name,
+                details={"photos": len(result.added)},
+            )
     _print(results, args.json)
     if not any(result.added or result.already for result in results):
         raise EnrollmentError("nobody was enrolled: see the reasons above")

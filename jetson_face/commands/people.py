@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
+from jetson_face.audit import Receipt
 from jetson_face.commands.common import add_config_arguments, config_of
+from jetson_face.commands.erasure import audit_log, erase
 from jetson_face.compose import open_gallery
 from jetson_face.gallery.records import PersonInfo
 
@@ -30,18 +34,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError for nobody of that name, NameInvalidError, and the gallery's errors."""
-    with open_gallery(config_of(args)) as gallery:
+    config = config_of(args)
+    with open_gallery(config) as gallery:
         if args.action == "list":
             _list(gallery.people(), args.json)
         elif args.action == "show":
             _show(gallery.show(args.who), args.json)
         elif args.action == "rename":
             person = gallery.rename(args.who, args.name)
+            audit_log(config).record("renamed", person=person.id, name=person.name)
             print(f"{args.who} is now {person.name}")
         else:
-            gone = gallery.remove(args.who)
-            print(f"{gone.person.name} is erased, with {_photos(len(gone.templates))}")
+            return _remove(*erase(config, gallery, args.who))
     return 0
+
+
+def _remove(receipt: Receipt, path: Path) -> int:
+    crops = f" and {len(receipt.crops)} crops" if receipt.crops else ""
+    print(f"{receipt.name} is erased, with {_photos(receipt.templates)}{crops}; receipt: {path}")
+    if receipt.complete:
+        return 0
+    files = ", ".join(receipt.failed)
+    print(
+        f"traces are left in {files}: another program holds the gallery; stop it and run "
+        f"`jetson-face gallery check`",
+        file=sys.stderr,
+    )
+    return 1
 
 
 def _list(people: tuple[PersonInfo, ...], as_json: bool) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jetson_face.types import F32, ImageU8, Person
+import numpy as np
+
+from jetson_face.types import F32, EmbeddingSpace, ImageU8, Person
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,3 +53,13 @@ class Removed:
 
     person: Person
     templates: tuple[TemplateInfo, ...]
+
+
+def checked_vector(vector: F32, space: EmbeddingSpace) -> F32:
+    """`vector` as stored: little-endian float32. Raises ValueError where it does not fit."""
+    vector = np.asarray(vector, "<f4")
+    if vector.shape != (space.dim,):
+        raise ValueError(f"a vector of {space} has {space.dim} numbers, got {vector.shape}")
+    if not np.isfinite(vector).all() or abs(float(vector @ vector) - 1) > _LENGTH_ERROR:
+        raise ValueError("a vector must be finite and of length 1")
+    return vector

@@ -21,7 +21,13 @@ from jetson_face.errors import (
 from jetson_face.gallery import meta, schema
 from jetson_face.gallery.match import REEMBED, GallerySnapshot
 from jetson_face.gallery.names import name_key, valid_name
-from jetson_face.gallery.records import NewTemplate, PersonInfo, Removed, TemplateInfo
+from jetson_face.gallery.records import (
+    NewTemplate,
+    PersonInfo,
+    Removed,
+    TemplateInfo,
+    checked_vector,
+)
 from jetson_face.gallery.sealed import Cipher, Sealer
 from jetson_face.pictures import decode_picture, encode_jpeg
 from jetson_face.types import F32, Embeddings, EmbeddingSpace, ImageU8, Person
@@ -214,11 +220,16 @@ class GalleryStore:
             info = self.show(who)
             self._db.execute("DELETE FROM people WHERE id = ?", (info.person.id,))
             meta.raise_revision(self._db)
-        with self._lock, self._errors():
-            # The write-ahead log still holds the old pages; a reader may keep it busy, then the
-            # next checkpoint overwrites them.
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self.checkpoint()
         return Removed(info.person, info.templates)
+
+    def checkpoint(self) -> None:
+        """Fold the write-ahead log, which still holds old pages, into the file, and empty it.
+
+        A reader may keep it busy; then the next checkpoint does it.
+        """
+        with self._lock, self._errors():
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def has_photo(self, person: Person, photo: str) -> bool:
         """A face of that photo (hex SHA-256) is enrolled for the person already."""
@@ -234,7 +245,7 @@ class GalleryStore:
         Raises ValueError on a vector that does not fit the space, GalleryError when the person is
         gone.
         """
-        vector = _checked(new.vector, self.space)
+        vector = checked_vector(new.vector, self.space)
         key = str(uuid.uuid4())
         image = encode_jpeg(new.portrait)
         with self.transaction():
@@ -306,7 +317,7 @@ class GalleryStore:
         found = embed_portraits(np.stack([p for p, _ in pairs]), np.stack([m for _, m in pairs]))
         if found.space != space or len(found) != len(ids):
             raise ValueError(f"re-embedding gave {len(found)} of {found.space}, wanted {space}")
-        return [_checked(vector, space) for vector in found.vectors]
+        return [checked_vector(vector, space) for vector in found.vectors]
 
     def _load(self) -> GallerySnapshot:
         # One read transaction: revision, space and rows are of the same moment.
@@ -389,12 +400,3 @@ class GalleryStore:
             yield
         except schema.RAISED as error:
             raise schema.translated(error, self.path) from error
-
-
-def _checked(vector: F32, space: EmbeddingSpace) -> F32:
-    vector = np.asarray(vector, "<f4")
-    if vector.shape != (space.dim,):
-        raise ValueError(f"a vector of {space} has {space.dim} numbers, got {vector.shape}")
-    if not np.isfinite(vector).all() or abs(float(vector @ vector) - 1) > _LENGTH_ERROR:
-        raise ValueError("a vector must be finite and of length 1")
-    return vector

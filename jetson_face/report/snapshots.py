@@ -116,6 +116,8 @@ class SnapshotStore:
     def prune(self) -> int:
         """Erase what is too old or too much; returns how many. For a timer."""
         with self._lock:
+            # Another process may have erased a person's pictures meanwhile.
+            self._bytes = sum(_size(snapshot.path) for snapshot in self._scan())
             limit = (self._age() - self._max_age_s) * 1000
             old = [snapshot for snapshot in self._scan() if snapshot.age_ms < limit]
             for snapshot in old:

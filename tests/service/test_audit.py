@@ -54,17 +54,18 @@ def test_the_actor_behind_sudo_is_named(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_receipt_lists_what_went(tmp_path: Path) -> None:
-    receipt = Receipt("p1", "Ada", utc(NOON), 4, ("c1",), 2, ("s1",), ("gallery.db",))
+    receipt = Receipt("p1", "Ada", utc(NOON), "a@box", 4, 4, ("c1",), 2, ("gallery.db",))
     path = write_receipt(tmp_path / "receipts", receipt)
     assert path.name == "removed-p1-20260301T100000Z.json"
     assert json.loads(path.read_text()) == {
         "person": "p1",
         "name": "Ada",
         "time": "2026-03-01T10:00:00Z",
+        "actor": "a@box",
         "templates": 4,
+        "portraits": 4,
         "crops": ["c1"],
         "review_items": 2,
-        "snapshots": ["s1"],
         "verified": ["gallery.db"],
         "failed": [],
         "complete": True,
