@@ -54,6 +54,8 @@ def augment_one(face: U8, how: AugmentSettings, rng: np.random.Generator) -> U8:
         _occlude(out, rng)
     if chance[4] < how.jpeg:
         out = _recompress(out, rng)
+    if rng.random() < how.border:
+        _cut_off(out, rng)
     return out
 
 
@@ -105,6 +107,16 @@ def _occlude(face: U8, rng: np.random.Generator) -> None:
     box_h, box_w = (rng.uniform(0.12, 0.42, 2) * (height, width)).astype(int)
     top, left = int(rng.integers(0, height - box_h)), int(rng.integers(0, width - box_w))
     face[top : top + box_h, left : left + box_w] = rng.integers(0, 256, 3)
+
+
+def _cut_off(face: U8, rng: np.random.Generator) -> None:
+    """Black beyond a slanting edge, in place: the end of the picture, as in crops of profiles."""
+    height, width = face.shape[:2]
+    side = rng.choice([0.0, 90.0, 180.0, 270.0], p=[0.35, 0.1, 0.35, 0.2])
+    angle = np.deg2rad(side + rng.normal() * 15)
+    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
+    away = (columns - width / 2) * np.cos(angle) + (rows - height / 2) * np.sin(angle)
+    face[away > rng.uniform(0.12, 0.5) * width] = 0
 
 
 def _recompress(face: U8, rng: np.random.Generator) -> U8:

@@ -91,16 +91,18 @@ def _export(trainer: Trainer, faces: FaceSet, folder: Path) -> None:
 
 
 def _check_same_recipe(config: TrainConfig) -> None:
-    """Refuse to go on with another network or batch than the run folder's own."""
+    """Refuse to go on with another network or other faces than the run folder's own."""
     from jetson_face.training import report
 
     path = config.run / report.CONFIG
     if not path.exists():
         return
     before = load_document(path, TrainConfig)
-    for part in ("net", "data"):
-        if getattr(before, part) != getattr(config, part):
-            raise UsageError(f"{path}: the run was started with another {part!r} section")
+    if before.net != config.net:
+        raise UsageError(f"{path}: the run was started with another 'net' section")
+    for key in ("packed", "folder"):
+        if getattr(before.data, key) != getattr(config.data, key):
+            raise UsageError(f"{path}: the run was started with another 'data.{key}'")
 
 
 def _need_torch() -> None:

@@ -30,15 +30,16 @@ PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 
 @dataclass(frozen=True, eq=False)
 class FaceSet:
-    """Aligned faces (N, 112, 112, 3) uint8 RGB, labels (N,) int64 (-1 unknown), teacher (N.
+    """Aligned faces (N, 112, 112, 3) uint8 RGB, and what is known of each.
 
-    D) or None.
+    labels: (N,) int64, -1 unknown. teacher: (N, D). focus: (M,) faces to be drawn more often.
     """
 
     faces: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
     people: tuple[str, ...]
     teacher: npt.NDArray[np.float16] | None
+    focus: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -74,7 +75,8 @@ def load(how: DataSettings, dim: int = 128) -> FaceSet:
         teacher = np.load(_found(how.teacher), allow_pickle=False)
         if len(teacher) != len(labels):
             raise InputBrokenError(f"{how.teacher}: {len(teacher)} vectors for {len(labels)} faces")
-    return FaceSet(faces, labels, known, teacher)
+    focus = None if how.focus is None else np.load(_found(how.focus), allow_pickle=False)
+    return FaceSet(faces, labels, known, teacher, focus)
 
 
 def _found(path: Path) -> Path:
@@ -138,8 +140,8 @@ class Sampler:
     A resumed run goes on exactly.
 
     ``identity_share`` of a batch is drawn person by person (each person as likely, however many
-    pictures there are), ``photos_each`` pictures of each; the rest walks through a fresh shuffle of
-    all faces every epoch.
+    pictures there are), ``photos_each`` pictures of each; ``focus_share`` from ``focus``; the
+    rest walks through a fresh shuffle of all faces every epoch.
     """
 
     def __init__(
@@ -149,6 +151,8 @@ class Sampler:
         seed: int,
         identity_share: float = 0.0,
         photos_each: int = 4,
+        focus: npt.NDArray[np.int64] | None = None,
+        focus_share: float = 0.0,
     ) -> None:
         order = np.argsort(labels, kind="stable")
         order = order[labels[order] >= 0]
@@ -156,7 +160,10 @@ class Sampler:
         self._groups = [g for g in np.split(order, cuts) if len(g) >= 2]
         self._people = round(batch * identity_share / photos_each) if self._groups else 0
         self._each = photos_each
-        self._plain = max(batch - self._people * photos_each, 0)
+        self._focus = focus
+        self._extra = 0 if focus is None else round(batch * focus_share)
+        self._plain = max(batch - self._people * photos_each - self._extra, 0)
+        self._size = self._plain + self._people * photos_each + self._extra
         self._count, self._seed = len(labels), seed
         self._shuffles: dict[int, npt.NDArray[np.int64]] = {}
 
@@ -164,6 +171,8 @@ class Sampler:
         """Face numbers of batch ``step``, int64."""
         rng = np.random.default_rng((self._seed, 1, step))
         parts = [self._walk(step)]
+        if self._focus is not None:
+            parts.append(rng.choice(self._focus, self._extra))
         if self._people:
             replace = self._people > len(self._groups)
             for g in rng.choice(len(self._groups), self._people, replace=replace):
@@ -189,4 +198,4 @@ class Sampler:
 
     def epoch(self, step: int) -> float:
         """Passes over the whole set before batch ``step``."""
-        return step * (self._plain + self._people * self._each) / self._count
+        return step * self._size / self._count

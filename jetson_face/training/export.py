@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import io
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from jetson_face.backends.onnx import OnnxBackend
 from jetson_face.training.files import write_atomic
 from jetson_face.training.loop import build_net
 from jetson_face.training.net import INPUT_SIZE, ConvNorm, Head, SqueezeNetFace
+from jetson_face.training.qdq import quantise
 from jetson_face.training.settings import CardSettings, NetSettings
 
 F32 = npt.NDArray[np.float32]
@@ -109,47 +109,6 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     return out
 
 
-def to_int8(model: onnx.ModelProto, faces: Iterable[F32], scratch: Path) -> onnx.ModelProto:
-    """Q/DQ graph: symmetric int8, weights by channel.
-
-    Calibrated on ``faces`` (batches of network input).
-
-    Convolutions are quantised; the linear head and the normalisation stay float32. Zero points are
-    0, as TensorRT asks.
-    """
-    from onnxruntime import quantization as q
-
-    class Feed(q.CalibrationDataReader):
-        def __init__(self) -> None:
-            self._faces = iter(faces)
-
-        def get_next(self) -> dict[str, F32] | None:
-            batch = next(self._faces, None)
-            return None if batch is None else {INPUT: batch}
-
-    scratch.mkdir(parents=True, exist_ok=True)
-    source, target = scratch / "fp32.onnx", scratch / "int8.onnx"
-    onnx.save(model, str(source))
-    q.quantize_static(
-        str(source),
-        str(target),
-        Feed(),
-        quant_format=q.QuantFormat.QDQ,
-        op_types_to_quantize=["Conv"],
-        per_channel=True,
-        activation_type=q.QuantType.QInt8,
-        weight_type=q.QuantType.QInt8,
-        calibrate_method=q.CalibrationMethod.MinMax,
-        # TensorRT refuses the int32 DequantizeLinear that a quantised bias would be.
-        extra_options={
-            "ActivationSymmetric": True,
-            "WeightSymmetric": True,
-            "QuantizeBias": False,
-        },
-    )
-    return onnx.load(str(target))
-
-
 def golden_input(count: int = 4) -> F32:
     """Made-up "faces" (count, 3, 112, 112) in [-1, 1]: smooth blobs, nobody's picture.
 
@@ -202,10 +161,7 @@ def export_run(
     models = {"fp32": fp32, "fp16": to_fp16(fp32)}
     if calibration is not None:
         batches = [calibration[i : i + 50] for i in range(0, len(calibration), 50)]
-        models["int8"] = to_int8(fp32, batches, folder / ".int8_scratch")
-        for leftover in (folder / ".int8_scratch").iterdir():
-            leftover.unlink()
-        (folder / ".int8_scratch").rmdir()
+        models["int8"] = quantise(fp32, INPUT, batches)
     files: dict[str, dict[str, str]] = {}
     for precision, model in models.items():
         file = f"{name}.onnx" if precision == "fp32" else f"{name}_{precision}.onnx"

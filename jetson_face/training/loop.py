@@ -89,7 +89,13 @@ class Trainer:
         self.optim = _optimiser(self.net, self.mix, config.optim)
         data, size = config.data, config.optim.batch
         self.sampler = Sampler(
-            faces.labels, size, config.seed, data.identity_share, data.photos_each
+            faces.labels,
+            size,
+            config.seed,
+            data.identity_share,
+            data.photos_each,
+            faces.focus,
+            data.focus_share,
         )
         self.step, self.spent_s = 0, 0.0
         self.watch = CollapseWatch(config.loss)

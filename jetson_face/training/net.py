@@ -107,9 +107,9 @@ class SqueezeNetFace(nn.Module):
     def __init__(
         self,
         dim: int = 128,
-        act: str = "leaky",
-        pool_before: tuple[int, ...] = (4,),
-        stem: str = "pool",
+        act: str = "relu",
+        pool_before: tuple[int, ...] = (4, 8),
+        stem: str = "conv",
         bypass: bool = True,
     ) -> None:
         super().__init__()

@@ -41,6 +41,8 @@ class DataSettings(_Part):
         description="part of each batch drawn person by person, photos_each of each",
     )
     photos_each: int = Field(4, ge=2)
+    focus: Path | None = Field(None, description="npy of face numbers to be drawn more often")
+    focus_share: float = Field(0.15, ge=0, le=1, description="part of each batch drawn from them")
 
     @model_validator(mode="after")
     def _one_source(self) -> DataSettings:
@@ -94,6 +96,7 @@ class AugmentSettings(_Part):
     lowres: float = Field(0.2, ge=0, le=1, description="chance of down-scaling or blur")
     jpeg: float = Field(0.1, ge=0, le=1)
     occlude: float = Field(0.15, ge=0, le=1)
+    border: float = Field(0.0, ge=0, le=1, description="chance of black beyond a slanting edge")
 
 
 class OptimSettings(_Part):

@@ -51,6 +51,27 @@ def test_shares_add_up_to_the_batch() -> None:
     assert sampler.epoch(121) == pytest.approx(32.0)
 
 
+def test_focused_faces_come_more_often_and_nobody_is_left_out() -> None:
+    focus = np.array([3, 5])
+    sampler = data.Sampler(LABELS, 20, seed=0, focus=focus, focus_share=0.3)
+    drawn = np.concatenate([sampler(step) for step in range(121)])
+    counts = np.bincount(drawn, minlength=121)
+    assert len(sampler(0)) == 20
+    assert counts.min() == 14  # 14 of 20 places walk through all 121 faces
+    assert counts[focus].sum() == 2 * 14 + 6 * 121
+
+
+def test_border_blackens_a_side_and_keeps_the_middle() -> None:
+    white = np.full((40, 112, 112, 3), 255, np.uint8)
+    how = AugmentSettings(
+        flip=0, shift_px=0, scale=0, rotate_deg=0, colour=0, grey=0, lowres=0, jpeg=0, occlude=0
+    )
+    cut = augment_batch(white, how.model_copy(update={"border": 1.0}), (0,))
+    assert (cut[:, 56, 56] == 255).all()
+    assert ((cut == 0).any(axis=(1, 2, 3))).mean() > 0.9
+    assert set(np.unique(cut)) == {0, 255}
+
+
 def test_folders_are_read_once_and_in_order(toy_folder: Path, tmp_path: Path) -> None:
     how = DataSettings(folder=toy_folder, cache=tmp_path / "cache")
     first = data.load(how)
