@@ -18,12 +18,19 @@ from jetson_face.detect.base import Detector, Refiner
 from jetson_face.detect.mtcnn import Mtcnn
 from jetson_face.embed.base import Embedder
 from jetson_face.fuse import Fuser
+from jetson_face.gallery.classifiers import (
+    SCORE_MIN,
+    KnnMatcher,
+    LinearMatcher,
+    PairMatcher,
+    PairWeights,
+)
 from jetson_face.gallery.enroll import Enroller
 from jetson_face.gallery.match import GallerySnapshot, Matcher
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.governed import GovernedRecognizer, Recognizer
 from jetson_face.governor import Bounds, Goal, Governor
-from jetson_face.models import load_card, resolve
+from jetson_face.models import card_dir, load_card, resolve
 from jetson_face.pipeline import Budget, FaceRecognizer
 from jetson_face.protect import fill_credentials, open_cipher
 from jetson_face.quality import QualityGate
@@ -196,14 +203,41 @@ def build_enroller(config: Config, parts: Parts, gallery: GalleryStore) -> Enrol
 
 
 def build_matcher(config: Config, snapshot: GallerySnapshot) -> Matcher:
-    """Compares faces with everybody in the gallery as it is now."""
-    return Matcher(snapshot, top_k=config.matching.top_k)
+    """Compares faces with everybody in the gallery as it is now.
+
+    Raises MissingDependencyError, InputMissingError where the method's parts are not there.
+    """
+    wanted = config.matching
+    if wanted.method == "cosine":
+        return Matcher(snapshot, top_k=wanted.top_k)
+    if wanted.method == "knn":
+        return KnnMatcher(snapshot, neighbours=wanted.neighbours)
+    if wanted.method == "siamese":
+        pairs = load_pair_weights(config, snapshot.space)
+        return PairMatcher(snapshot, pairs, top_k=wanted.top_k)
+    least = load_card(config.embedder.model).similarity_min or 0.0
+    return LinearMatcher(snapshot, wanted.method, similarity_min=least)
+
+
+def load_pair_weights(config: Config, space: EmbeddingSpace) -> PairWeights:
+    """The trained pair verification of this embedding. Raises InputMissingError, ModelError."""
+    given = config.matching.pair_weights
+    return PairWeights.read(given or card_dir() / f"siamese_{space.model}.json", space)
+
+
+def decision_threshold(config: Config, embedder: Embedder) -> float:
+    """The score at or above which a face gets a name, on the matching method's own scale."""
+    wanted = config.matching
+    if wanted.similarity_min is not None:
+        return wanted.similarity_min
+    least = SCORE_MIN[wanted.method]
+    return embedder.similarity_min if least is None else least
 
 
 def build_decider(config: Config, embedder: Embedder, *, single: bool = False) -> Decider:
     """When a face gets a name; single: one picture decides, there are no frames to wait for."""
     wanted = config.matching
-    least = embedder.similarity_min if wanted.similarity_min is None else wanted.similarity_min
+    least = decision_threshold(config, embedder)
     return Decider(
         least,
         similarity_leave=least - wanted.hysteresis,
@@ -211,6 +245,13 @@ def build_decider(config: Config, embedder: Embedder, *, single: bool = False) -
         frames_min=1 if single else wanted.frames_min,
         unknown_after=1 if single else wanted.unknown_after,
     )
+
+
+def _cosine_min(config: Config, embedder: Embedder) -> float:
+    """The threshold of two vectors' cosine, whatever scale the decision has."""
+    given = config.matching.similarity_min
+    own_scale = config.matching.method in ("cosine", "knn")
+    return given if given is not None and own_scale else embedder.similarity_min
 
 
 def contradiction_below(similarity_min: float) -> float:
@@ -258,7 +299,7 @@ def build_recognizer(
         fuser=Fuser(
             parts.embedder.space,
             strategy=config.fusion.strategy,
-            contradiction_below=contradiction_below(decider.similarity_min),
+            contradiction_below=contradiction_below(_cosine_min(config, parts.embedder)),
         ),
         decider=decider,
         people=people,

@@ -186,8 +186,15 @@ class QualityConfig(Section):
 class MatchingConfig(Section):
     """When two faces are the same person."""
 
+    method: Literal["cosine", "knn", "svm", "softmax", "siamese"] = Field(
+        "cosine", description="how a face is compared with the people of the gallery"
+    )
+    neighbours: int = Field(5, ge=1, le=1000, description="knn: templates that vote")
+    pair_weights: Path | None = Field(
+        None, description="siamese: file of trained weights; null: engines/siamese_MODEL.json"
+    )
     similarity_min: Cosine | None = Field(
-        None, description="cosine, higher is more alike; null: what the model card says"
+        None, description="higher is more alike; null: what model card or method says"
     )
     hysteresis: float = Field(
         0.05,

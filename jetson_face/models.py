@@ -162,12 +162,27 @@ def load_card(name: str | Path) -> ModelCard:
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
         path = card_dir() / f"{name}.yaml"
+        if not path.is_file() and (recipe := _recipe(str(name))) is not None:
+            raise ModelError(
+                f"model {str(name)!r} has no weights here: none are shipped. Train them: "
+                f"jetson-face train -c {recipe} --export FOLDER, then set embedder.model to "
+                f"FOLDER/{name}.yaml"
+            )
         if not path.is_file():
             known = ", ".join(sorted(p.stem for p in card_dir().glob("*.yaml"))) or "none"
             raise ModelError(f"no model card {str(name)!r}; there are: {known}")
     card = load_document(path, ModelCard, error=ModelError)
     card._folder = path.resolve().parent
     return card
+
+
+def _recipe(name: str) -> Path | None:
+    """The training recipe of a network that is not shipped: configs/train_NAME.yaml."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "_configs", here.parent / "configs"):
+        if (folder / f"train_{name}.yaml").is_file():
+            return folder / f"train_{name}.yaml"
+    return None
 
 
 def resolve(card: ModelCard, part: str = "fp32") -> Path:

@@ -11,7 +11,13 @@ from typing import TypeAlias
 import numpy as np
 
 from jetson_face import __version__
-from jetson_face.compose import build_detector, build_matcher, build_parts
+from jetson_face.compose import (
+    build_detector,
+    build_matcher,
+    build_parts,
+    decision_threshold,
+    load_pair_weights,
+)
 from jetson_face.config import Config
 from jetson_face.evaluate.extract import FaceExtractor
 from jetson_face.evaluate.verification import PairScorer, cosine_scores
@@ -60,8 +66,13 @@ def build_method(config: Config, *, relaxed: bool = True) -> Method:
     extractor = FaceExtractor(
         parts.detector, parts.aligner, parts.embedder, relaxed=again, grader=parts.quality
     )
+    decision = config.matching.method
     name = f"{config.detector.type}_{parts.embedder.space.model}"
-    least = config.matching.similarity_min
+    name += "" if decision == "cosine" else f"_{decision}"
+    scorer = cosine_scores
+    if config.matching.method == "siamese":
+        # what verifies pairs with a gallery verifies them without
+        scorer = load_pair_weights(config, parts.embedder.space).probability
     return Method(
         name=name,
         extractor=extractor,
@@ -73,13 +84,15 @@ def build_method(config: Config, *, relaxed: bool = True) -> Method:
             "alignment": parts.embedder.alignment,
             "model": parts.embedder.space.model,
             "space": str(parts.embedder.space),
+            "decision": decision,
             "precision": config.embedder.precision,
             "backend": config.backend.type,
             "jetson_face": __version__,
             "machine": platform.machine(),
         },
-        similarity_min=parts.embedder.similarity_min if least is None else least,
+        similarity_min=decision_threshold(config, parts.embedder),
         enrol=lambda snapshot: build_matcher(config, snapshot),
+        pair_scorer=scorer,
     )
 
 

@@ -27,7 +27,7 @@ from jetson_face.types import F32, BoolArray, Embeddings, EmbeddingSpace
 
 MethodName: TypeAlias = Literal["cosine", "knn", "svm", "softmax", "siamese"]
 SCORE_MIN: Mapping[str, float | None] = MappingProxyType(
-    {"cosine": None, "knn": None, "svm": -0.3, "softmax": 0.5, "siamese": 0.5}
+    {"cosine": None, "knn": None, "svm": 0.0, "softmax": 0.5, "siamese": 0.5}
 )
 """The score at or above which a face is that person, by method; None: the network's own cosine.
 
