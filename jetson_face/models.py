@@ -162,11 +162,10 @@ def load_card(name: str | Path) -> ModelCard:
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
         path = card_dir() / f"{name}.yaml"
-        if not path.is_file() and (recipe := _recipe(str(name))) is not None:
+        if not path.is_file() and (training := _training(str(name))) is not None:
             raise ModelError(
                 f"model {str(name)!r} has no weights here: none are shipped. Train them: "
-                f"jetson-face train -c {recipe} --export FOLDER, then set embedder.model to "
-                f"FOLDER/{name}.yaml"
+                f"{training} --export FOLDER, then set embedder.model to FOLDER/{name}.yaml"
             )
         if not path.is_file():
             known = ", ".join(sorted(p.stem for p in card_dir().glob("*.yaml"))) or "none"
@@ -176,12 +175,14 @@ def load_card(name: str | Path) -> ModelCard:
     return card
 
 
-def _recipe(name: str) -> Path | None:
-    """The training recipe of a network that is not shipped: configs/train_NAME.yaml."""
+def _training(name: str) -> str | None:
+    """The command that trains a network which is not shipped; None for any other name."""
+    if name.startswith("transfer_"):
+        return f"jetson-face train --finetune PEOPLE --net {name.removeprefix('transfer_')}"
     here = Path(__file__).resolve().parent
     for folder in (here / "_configs", here.parent / "configs"):
         if (folder / f"train_{name}.yaml").is_file():
-            return folder / f"train_{name}.yaml"
+            return f"jetson-face train -c {folder / f'train_{name}.yaml'}"
     return None
 
 

@@ -69,7 +69,7 @@ def build_method(config: Config, *, relaxed: bool = True) -> Method:
     decision = config.matching.method
     name = f"{config.detector.type}_{parts.embedder.space.model}"
     name += "" if decision == "cosine" else f"_{decision}"
-    scorer = cosine_scores
+    scorer: PairScorer = cosine_scores
     if config.matching.method == "siamese":
         # what verifies pairs with a gallery verifies them without
         scorer = load_pair_weights(config, parts.embedder.space).probability
