@@ -8,6 +8,9 @@ import numpy as np
 
 from jetson_face.types import F32, EmbeddingSpace, ImageU8, Person
 
+LENGTH_ERROR = 1e-3
+"""How far a unit vector's squared length may be from 1."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NewTemplate:
@@ -60,6 +63,6 @@ def checked_vector(vector: F32, space: EmbeddingSpace) -> F32:
     vector = np.asarray(vector, "<f4")
     if vector.shape != (space.dim,):
         raise ValueError(f"a vector of {space} has {space.dim} numbers, got {vector.shape}")
-    if not np.isfinite(vector).all() or abs(float(vector @ vector) - 1) > _LENGTH_ERROR:
+    if not np.isfinite(vector).all() or abs(float(vector @ vector) - 1) > LENGTH_ERROR:
         raise ValueError("a vector must be finite and of length 1")
     return vector

@@ -22,6 +22,7 @@ from jetson_face.gallery import meta, schema
 from jetson_face.gallery.match import REEMBED, GallerySnapshot
 from jetson_face.gallery.names import name_key, valid_name
 from jetson_face.gallery.records import (
+    LENGTH_ERROR,
     NewTemplate,
     PersonInfo,
     Removed,
@@ -33,8 +34,6 @@ from jetson_face.pictures import decode_picture, encode_jpeg
 from jetson_face.types import F32, Embeddings, EmbeddingSpace, ImageU8, Person
 
 _CHUNK = 64
-_LENGTH_ERROR = 1e-3
-"""How far a unit vector's squared length may be from 1."""
 
 
 class GalleryStore:
@@ -350,7 +349,7 @@ class GalleryStore:
         if any(len(one) != 4 * self.space.dim for one in plain):
             raise schema.corrupt(self.path, f"a vector without {self.space.dim} numbers")
         vectors: F32 = np.frombuffer(b"".join(plain), "<f4").reshape(-1, self.space.dim).copy()
-        if not (np.abs(np.einsum("ij,ij->i", vectors, vectors) - 1) <= _LENGTH_ERROR).all():
+        if not (np.abs(np.einsum("ij,ij->i", vectors, vectors) - 1) <= LENGTH_ERROR).all():
             raise schema.corrupt(self.path, "a vector that is not of length 1")
         return vectors
 
