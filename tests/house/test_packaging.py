@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -37,9 +38,7 @@ def test_the_wheel_holds_code_cards_configs_and_units_and_nothing_else(wheel: Pa
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     tops = {name.split("/")[0] for name in names}
     assert tops == {"jetson_face"}
-    sources = {
-        str(path.relative_to(REPO)) for path in (REPO / "jetson_face").rglob("*.py")
-    }
+    sources = {str(path.relative_to(REPO)) for path in (REPO / "jetson_face").rglob("*.py")}
     assert sources <= names
     for folder, inside, ending in (
         ("engines", "_engines", ".yaml"),
@@ -77,15 +76,30 @@ def test_help_imports_no_network_runtime() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_layers_hold() -> None:
-    """A planted import against the arrows is refused too: the contract can fail."""
+def lint_layers(folder: Path) -> subprocess.CompletedProcess[str]:
     pytest.importorskip("importlinter", reason="import-linter comes with the dev extra")
-    done = subprocess.run(
+    environment = {key: text for key, text in os.environ.items() if key != "PYTHONPATH"}
+    return subprocess.run(
         [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
-        cwd=REPO,
+        cwd=folder,
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
         timeout=100,
     )
+
+
+def test_layers_hold() -> None:
+    done = lint_layers(REPO)
     assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_an_import_against_the_arrows_is_found(tmp_path: Path) -> None:
+    shutil.copytree(REPO / "jetson_face", tmp_path / "jetson_face")
+    shutil.copy(REPO / ".importlinter", tmp_path / ".importlinter")
+    with (tmp_path / "jetson_face" / "geometry.py").open("a", encoding="utf-8") as file:
+        file.write("\nimport jetson_face.config\n")
+    done = lint_layers(tmp_path)
+    assert done.returncode == 1
+    assert "jetson_face.geometry -> jetson_face.config" in done.stdout
