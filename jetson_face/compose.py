@@ -120,6 +120,7 @@ def build_mtcnn(config: Config, *, relaxed: bool = False) -> Mtcnn:
         pyramid_factor=wanted.pyramid_factor,
         thresholds=thresholds,
         max_faces=wanted.max_faces,
+        face_px_min=wanted.face_px_min,
         max_side_px=wanted.max_side_px,
     )
 

@@ -63,6 +63,9 @@ class MtcnnConfig(DetectorSettings):
     type: Literal["mtcnn"] = "mtcnn"
     pyramid_factor: float = Field(0.709, gt=0.3, lt=0.95)
     thresholds: tuple[Fraction, Fraction, Fraction] = (0.6, 0.7, 0.7)
+    face_px_min: float = Field(
+        0, ge=0, le=4000, description="a found face whose longer side is below is dropped, pixels"
+    )
 
 
 class HaarConfig(DetectorSettings):

@@ -153,6 +153,7 @@ def assemble_mtcnn(config: Config, nets: Mapping[str, Backend], *, relaxed: bool
         pyramid_factor=wanted.pyramid_factor,
         thresholds=thresholds,
         max_faces=wanted.max_faces,
+        face_px_min=wanted.face_px_min,
         max_side_px=wanted.max_side_px,
     )
 

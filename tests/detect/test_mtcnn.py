@@ -14,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jetson_face.backends.onnx import OnnxBackend
+from jetson_face.compose import build_detector
+from jetson_face.config import load_config
 from jetson_face.detect.mtcnn import Mtcnn
 from jetson_face.detect.mtcnn_decode import cut_patches, pyramid_scales, suppress
 from jetson_face.detect.mtcnn_graph import NETS, ensure_mtcnn, weight_shapes
@@ -106,6 +108,14 @@ def test_a_face_below_the_size_is_not_returned(graphs: dict[Any, Path]) -> None:
     image = portrait("astronaut.png")
     assert len(open_mtcnn(graphs, face_px_min=100).detect(image)) == 1
     assert len(open_mtcnn(graphs, face_px_min=120).detect(image)) == 0
+
+
+def test_the_configured_size_reaches_the_detector() -> None:
+    image = portrait("astronaut.png")
+    for size, count in ((100, 1), (120, 0)):
+        detector = build_detector(load_config(None, [f"detector.face_px_min={size}"]))
+        assert len(detector.detect(image)) == count
+        detector.close()
 
 
 def test_refine_keeps_rows_and_tells_lost_faces(mtcnn: Mtcnn) -> None:
