@@ -1,4 +1,4 @@
-"""`jetson-face eval verification|identification|video|five-people|sensitivity`."""
+"""`jetson-face eval verification|identification|video|five-people|sensitivity|bakeoff`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jetson_face.commands import bakeoff
 from jetson_face.commands.common import add_config_arguments, config_of
 from jetson_face.errors import (
     InputBrokenError,
@@ -64,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for sub in kinds.choices.values():
         _add_common(sub)
+    bakeoff.add_parser(kinds)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -333,4 +335,5 @@ _KINDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "video": _video,
     "five-people": _five_people,
     "sensitivity": _sensitivity,
+    "bakeoff": bakeoff.run,
 }
