@@ -1,0 +1,274 @@
+"""Predict milliseconds per stage on Jetson boards from the ONNX files, on paper.
+
+Each fused layer takes the longer of its arithmetic and its memory traffic, plus a launch:
+    t = max(operations / (share * peak), bytes / (share * bandwidth)) + launch
+(roofline: Williams, Waterman, Patterson 2009). The shares and launches are fitted to published
+measurements, which `--check` prints beside the prediction.
+
+    python tools/roofline.py [--embed FILE.onnx] [--frame 1280x720] [--min-face 40] [--check]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from jetson_face.detect.mtcnn_decode import pyramid_scales
+from jetson_face.detect.mtcnn_graph import ensure_mtcnn
+from jetson_face.models import load_card
+
+MEMORY_SHARE = 0.60
+FREE = {
+    "Relu",
+    "Add",
+    "Sigmoid",
+    "PRelu",
+    "Concat",
+    "Flatten",
+    "Split",
+    "Identity",
+    "Cast",
+    "Mul",
+    "Constant",
+    "Reshape",
+    "Unsqueeze",
+    "Squeeze",
+    "Div",
+    "Clip",
+    "Sqrt",
+    "BatchNormalization",
+}
+"""Fused into the layer before, or no work at all."""
+
+
+@dataclass(frozen=True)
+class Board:
+    """fp16: dense operations, 1e12/s. bandwidth: 1e9 B/s. launch: least microseconds a layer.
+    share: of the peak that small convolutions reach; plain cores reach more than tensor cores."""
+
+    name: str
+    fp16: float
+    bandwidth: float
+    launch: float = 10.0
+    share: float = 0.3
+
+
+BOARDS = (
+    Board("Orin Nano 8GB (25 W)", 16.7, 102.4),
+    Board("Orin NX 16GB (25 W)", 15.0, 102.4),
+    Board("AGX Orin 64GB", 42.6, 204.8),
+    Board("AGX Thor (T5000)", 257.0, 273.0, launch=8.0),
+)
+NANO = Board("Nano (Maxwell)", 0.472, 25.6, launch=14.0, share=0.5)
+XAVIER = Board("AGX Xavier", 11.3, 137.0, launch=14.0)
+
+
+@dataclass(frozen=True)
+class Work:
+    """One layer: multiply-adds, elements of weights, elements of activations read and written."""
+
+    macs: float
+    weights: float
+    activations: float
+
+    def seconds(self, board: Board, precision: str = "fp16") -> float:
+        """Predicted time."""
+        size = {"fp32": 4, "fp16": 2, "int8": 1}[precision]
+        gain = {"fp32": 0.5, "fp16": 1.0, "int8": 2.0}[precision]
+        arithmetic = 2 * self.macs / (board.share * board.fp16 * 1e12 * gain)
+        traffic = (self.weights + self.activations) * size / (MEMORY_SHARE * board.bandwidth * 1e9)
+        return max(arithmetic, traffic) + board.launch * 1e-6
+
+
+def work_of(file: Path, input_shape: Sequence[int]) -> list[Work]:
+    """The layers of a network for one input shape."""
+    model = onnx.load(str(file))
+    for dim, size in zip(model.graph.input[0].type.tensor_type.shape.dim, input_shape, strict=True):
+        dim.dim_value = size
+    for value in model.graph.output:  # stale sizes would contradict the new input
+        for dim in value.type.tensor_type.shape.dim:
+            dim.Clear()
+    del model.graph.value_info[:]
+    graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    shapes: dict[str, tuple[int, ...]] = {w.name: tuple(w.dims) for w in graph.initializer}
+    stored = set(shapes)
+    for value in [*graph.input, *graph.value_info, *graph.output]:
+        shapes[value.name] = tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
+    return [w for node in graph.node if (w := _node(node, shapes, stored)) is not None]
+
+
+def _node(node: Any, shapes: Mapping[str, tuple[int, ...]], stored: set[str]) -> Work | None:
+    if node.op_type in FREE:
+        return None
+    out = math.prod(shapes.get(node.output[0], (0,)))
+    read = sum(math.prod(shapes.get(n, (0,))) for n in node.input if n and n not in stored)
+    weights = sum(math.prod(shapes[n]) for n in node.input if n in stored)
+    macs = 0.0
+    if node.op_type == "Conv":
+        macs = out * math.prod(shapes[node.input[1]][1:])
+    elif node.op_type in ("Gemm", "MatMul"):
+        macs = out * weights / max(1, shapes[node.output[0]][-1])
+    return Work(macs, weights, read + out)
+
+
+def squeezenet_1_1(side: int = 224) -> list[Work]:
+    """The published network, layer by layer, for `--check`."""
+    layers: list[Work] = []
+
+    def conv(cin: int, cout: int, kernel: int, size: int, stride: int = 1) -> None:
+        out = (size if stride == 1 else (size - kernel) // stride + 1) ** 2
+        weights = cin * cout * kernel * kernel
+        layers.append(Work(out * weights, weights, cin * size * size + cout * out))
+
+    def pool(channels: int, size: int) -> int:
+        layers.append(Work(0, 0, channels * size * size * 1.25))
+        return math.ceil((size - 3) / 2) + 1
+
+    conv(3, 64, 3, side, 2)
+    size, cin = pool(64, (side - 3) // 2 + 1), 64
+    for squeeze, expand, last in (
+        (16, 64, False), (16, 64, True), (32, 128, False), (32, 128, True),
+        (48, 192, False), (48, 192, False), (64, 256, False), (64, 256, False),
+    ):  # fmt: skip
+        conv(cin, squeeze, 1, size)
+        conv(squeeze, expand, 1, size)
+        conv(squeeze, expand, 3, size)
+        cin = 2 * expand
+        if last:
+            size = pool(cin, size)
+    conv(cin, 1000, 1, size)
+    return layers
+
+
+def resnet_18(side: int = 224) -> list[Work]:
+    """The published network, layer by layer: for `--check`, and not part of the fit."""
+    layers: list[Work] = []
+
+    def conv(cin: int, cout: int, kernel: int, size: int, stride: int = 1) -> None:
+        out = (size // stride) ** 2
+        weights = cin * cout * kernel * kernel
+        layers.append(Work(out * weights, weights, cin * size * size + cout * out))
+
+    conv(3, 64, 7, side, 2)
+    layers.append(Work(0, 0, 64 * (side // 2) ** 2 * 1.25))
+    size, cin = side // 4, 64
+    for cout in (64, 128, 256, 512):
+        stride = 1 if cout == 64 else 2
+        if stride == 2:
+            conv(cin, cout, 1, size, 2)
+        conv(cin, cout, 3, size, stride)
+        size //= stride
+        for _ in range(3):
+            conv(cout, cout, 3, size)
+        cin = cout
+    layers.append(Work(512_000, 512_000, 1512))
+    return layers
+
+
+def total(work: Sequence[Work], board: Board, precision: str = "fp16") -> float:
+    """Milliseconds."""
+    return 1e3 * sum(layer.seconds(board, precision) for layer in work)
+
+
+PUBLISHED = (
+    # NVIDIA-AI-IOT/torch2trt, benchmarks/JETSON_NANO.md and JETSON_XAVIER.md: 1000 / throughput
+    ("SqueezeNet 1.1, 224x224, FP16 (fitted)", squeezenet_1_1, NANO, 1000 / 248),
+    ("SqueezeNet 1.1, 224x224, FP16 (fitted)", squeezenet_1_1, XAVIER, 1000 / 1390),
+    ("ResNet-18, 224x224, FP16", resnet_18, NANO, 1000 / 90.2),
+    ("ResNet-18, 224x224, FP16", resnet_18, XAVIER, 1000 / 712),
+)
+
+
+def stages(
+    embed: Path | None, frame: tuple[int, int], min_face: float, cache: Path
+) -> dict[str, list[Work]]:
+    """The work of each stage on one searched frame, or for one batch of faces."""
+    nets = ensure_mtcnn(load_card("mtcnn"), cache)
+    width, height = frame
+    levels = [
+        (int(height * s), int(width * s)) for s in pyramid_scales(width, height, min_face, 0.709)
+    ]
+    found = {
+        f"P-Net, {len(levels)} levels of {width}x{height}": [
+            layer for size in levels for layer in work_of(nets["pnet"], (1, 3, *size))
+        ],
+        "R-Net, 64 candidates": work_of(nets["rnet"], (64, 3, 24, 24)),
+        "O-Net, 16 candidates": work_of(nets["onet"], (16, 3, 48, 48)),
+        "O-Net, 4 faces followed": work_of(nets["onet"], (4, 3, 48, 48)),
+    }
+    if embed is not None:
+        for batch in (1, 4, 16):
+            found[f"Embedding, {batch} face{'s' if batch > 1 else ''}"] = work_of(
+                embed, (batch, 3, 112, 112)
+            )
+    return found
+
+
+def rows_of(work: Mapping[str, Sequence[Work]]) -> list[dict[str, Any]]:
+    """A row for each stage: operations, bytes in fp16, milliseconds by board."""
+    return [
+        {
+            "stage": name,
+            "gmacs": sum(layer.macs for layer in layers) / 1e9,
+            "mbytes": sum(layer.weights + layer.activations for layer in layers) * 2 / 1e6,
+            "layers": len(layers),
+            "fp16_ms": {board.name: total(layers, board) for board in BOARDS},
+            "fp32_ms": {board.name: total(layers, board, "fp32") for board in BOARDS},
+            "int8_ms": {board.name: total(layers, board, "int8") for board in BOARDS},
+        }
+        for name, layers in work.items()
+    ]
+
+
+def table(rows: Sequence[Mapping[str, Any]], precision: str) -> str:
+    """The rows as a Markdown table."""
+    names = [board.name for board in BOARDS]
+    lines = [
+        f"| stage ({precision}) | GMAC | MB | layers | {' | '.join(names)} |",
+        "|---|--:|--:|--:|" + "--:|" * len(names),
+    ]
+    for row in rows:
+        figures = " | ".join(f"{row[f'{precision}_ms'][name]:.2f}" for name in names)
+        lines.append(
+            f"| {row['stage']} | {row['gmacs']:.3f} | {row['mbytes']:.1f} | {row['layers']} "
+            f"| {figures} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print tables, or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--embed", type=Path, help="the embedding's ONNX, 112x112 input")
+    parser.add_argument("--frame", default="1280x720")
+    parser.add_argument("--min-face", type=float, default=40)
+    parser.add_argument("--check", action="store_true", help="print published figures beside ours")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    if args.check:
+        for name, network, board, measured in PUBLISHED:
+            ours = total(network(), board)
+            print(
+                f"{name} on {board.name}: published {measured:.2f} ms, here {ours:.2f} ms "
+                f"({ours / measured:.2f}x)"
+            )
+        return
+    width, height = map(int, args.frame.split("x"))
+    with tempfile.TemporaryDirectory() as cache:
+        rows = rows_of(stages(args.embed, (width, height), args.min_face, Path(cache)))
+    if args.json:
+        print(json.dumps(rows, indent=2))
+    else:
+        print("\n\n".join(table(rows, precision) for precision in ("fp16", "int8")))
+
+
+if __name__ == "__main__":
+    main()
