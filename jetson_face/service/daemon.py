@@ -206,7 +206,9 @@ class Daemon:
 
     def _new_health(self) -> Health:
         wanted = self.config.service
-        return Health(wanted.stall_s, wanted.start_s, time.monotonic())
+        # A camera that fell silent says so after its read time-out: until then nobody is stuck.
+        silent_s = 2 * max(source.read_timeout_s for source in self.config.sources) + 2
+        return Health(max(wanted.stall_s, silent_s), wanted.start_s, time.monotonic())
 
     def _reload(self) -> int:
         if not self._reloading:
