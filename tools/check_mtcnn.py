@@ -1,12 +1,15 @@
-"""Compare our MTCNN with the pip package `mtcnn`, picture by picture.
+"""Compare our MTCNN with the pip package `mtcnn`, picture by picture, and count what it finds.
 
     python tools/check_mtcnn.py make      # in an environment with mtcnn and tensorflow-cpu
     python tools/check_mtcnn.py compare   # in the project's own
+    python tools/check_mtcnn.py recall
 
-`make` stores what the package finds (coordinates only) in tests/detect/golden_mtcnn.json; `compare`
-runs our detector with the same parameters on the same pictures. The faces of the development data
-are looked for in $JETSON_FACE_DATA or ../shared/data; without it only the two portraits that
-scikit-image and matplotlib carry are used.
+`make` stores what the package finds (coordinates only) in tests/detect/golden_mtcnn.json, or with
+`--of video` what it finds in frames of the 1080p clip in golden_mtcnn_video.json; `compare` runs
+our detector with the same parameters on the same pictures. `recall` counts the pictures of LFW and
+CFP in whose middle the detector, as configured by default, finds a face. The development data are
+looked for in $JETSON_FACE_DATA or ../shared/data; without them only the two portraits that
+scikit-image and matplotlib carry are compared.
 """
 
 from __future__ import annotations
@@ -27,25 +30,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parents[1]
-GOLDEN = ROOT / "tests" / "detect" / "golden_mtcnn.json"
+GOLDEN = {
+    "pictures": ROOT / "tests" / "detect" / "golden_mtcnn.json",
+    "video": ROOT / "tests" / "detect" / "golden_mtcnn_video.json",
+}
 PARAMETERS = {"min_face_px": 20, "pyramid_factor": 0.709, "thresholds": [0.6, 0.7, 0.8]}
 BUNDLED = {
     "astronaut.png": ("scikit-image", "skimage/data/astronaut.png"),
     "grace_hopper.jpg": ("matplotlib", "matplotlib/mpl-data/sample_data/grace_hopper.jpg"),
 }
 SAMPLES = {"lfw_dev.zip": 250, "cfp_dev.zip": 150, "video_frames_dev.zip": 100}
+CLIP, CLIP_EVERY = "clips/crowd_1080p.mp4", 10
+RECALL = {"lfw": "lfw_dev.zip", "cfp": "cfp_dev.zip"}
 TOLERANCE_PX = 2.0
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("action", choices=["make", "compare"])
-    parser.add_argument("--golden", type=Path, default=GOLDEN)
-    parser.add_argument("--worst", type=int, default=5, help="faces to list")
+    parser.add_argument("action", choices=["make", "compare", "recall"])
+    parser.add_argument("--of", choices=list(GOLDEN), default="pictures", help="make, compare")
+    parser.add_argument("--golden", type=Path, help="make, compare: another file of faces")
+    parser.add_argument("--worst", type=int, default=5, help="compare: faces to list")
+    parser.add_argument("--every", type=int, default=1, help="recall: one picture in so many")
     arguments = parser.parse_args()
+    golden = arguments.golden or GOLDEN[arguments.of]
     if arguments.action == "make":
-        return make(arguments.golden)
-    return compare(arguments.golden, arguments.worst)
+        return make(golden, sample_names() if arguments.of == "pictures" else frame_names())
+    if arguments.action == "compare":
+        return compare(golden, arguments.worst)
+    return recall(arguments.every)
 
 
 def data_folder() -> Path:
@@ -64,12 +77,21 @@ def sample_names() -> list[str]:
     return names
 
 
+def frame_names() -> list[str]:
+    """Every CLIP_EVERY-th frame of the clip."""
+    opened = cv2.VideoCapture(str(data_folder() / CLIP))
+    count = int(opened.get(cv2.CAP_PROP_FRAME_COUNT))
+    return [f"{CLIP}:{index}" for index in range(0, count, CLIP_EVERY)]
+
+
 def read_picture(name: str) -> NDArray[np.uint8] | None:
     """BGR pixels; None where the picture is not on this machine."""
     if name in BUNDLED:
         distribution, file = BUNDLED[name]
         path = importlib.metadata.distribution(distribution).locate_file(file)
         data = Path(str(path)).read_bytes()
+    elif name.startswith(CLIP):
+        return read_frame(int(name.partition(":")[2]))
     else:
         archive, _, member = name.partition(":")
         if not (data_folder() / archive).is_file():
@@ -78,17 +100,34 @@ def read_picture(name: str) -> NDArray[np.uint8] | None:
     return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), np.uint8)
 
 
+def read_frame(index: int) -> NDArray[np.uint8] | None:
+    """BGR pixels of a frame of the clip; None where it is not on this machine."""
+    opened = _clip(data_folder() / CLIP)
+    if not opened.isOpened():
+        return None
+    # Read on from the frame before: seeking is exact with some decoders only.
+    while int(opened.get(cv2.CAP_PROP_POS_FRAMES)) < index:
+        opened.grab()
+    read, frame = opened.read()
+    return np.asarray(frame, np.uint8) if read else None
+
+
+@lru_cache
+def _clip(path: Path) -> cv2.VideoCapture:
+    return cv2.VideoCapture(str(path))
+
+
 @lru_cache
 def _archive(path: Path) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
 
 
-def make(golden: Path) -> int:
+def make(golden: Path, names: list[str]) -> int:
     from mtcnn import MTCNN  # type: ignore[import-untyped, unused-ignore]
 
     detector = MTCNN()
     faces: dict[str, Any] = {}
-    for name in sample_names():
+    for name in names:
         image = read_picture(name)
         if image is None:
             continue
@@ -122,19 +161,23 @@ def make(golden: Path) -> int:
     return 0
 
 
-def compare(golden: Path, worst: int) -> int:
+def open_detector(**settings: Any) -> Any:
+    """Ours, on one thread."""
     from jetson_face.backends.onnx import OnnxBackend
     from jetson_face.detect.mtcnn import Mtcnn
     from jetson_face.detect.mtcnn_graph import NETS, ensure_mtcnn
     from jetson_face.models import load_card
 
-    content = json.loads(golden.read_text("utf-8"))
     with tempfile.TemporaryDirectory() as cache:
         graphs = ensure_mtcnn(load_card("mtcnn"), Path(cache))
         backends = [OnnxBackend(graphs[net], threads=1) for net in NETS]
+    return Mtcnn(*backends, **settings)
+
+
+def compare(golden: Path, worst: int) -> int:
+    content = json.loads(golden.read_text("utf-8"))
     parameters = content["parameters"]
-    detector = Mtcnn(
-        *backends,
+    detector = open_detector(
         min_face_px=parameters["min_face_px"],
         pyramid_factor=parameters["pyramid_factor"],
         thresholds=tuple(parameters["thresholds"]),
@@ -156,6 +199,33 @@ def compare(golden: Path, worst: int) -> int:
         extra += len(found) - len(taken - {-1})
     report(rows, extra, skipped, worst)
     return 0
+
+
+def recall(every: int) -> int:
+    """Print the share of pictures with a face whose box holds the picture's middle."""
+    detector = open_detector()
+    for name, archive in RECALL.items():
+        if not (data_folder() / archive).is_file():
+            print(f"{name}: {data_folder() / archive} is not on this machine")
+            continue
+        members = sorted(n for n in _archive(data_folder() / archive).namelist() if ".jpg" in n)
+        hits: dict[str, list[bool]] = {}
+        for member in members[::every]:
+            kind = next((k for k in ("frontal", "profile") if f"/{k}/" in member), "")
+            image = read_picture(f"{archive}:{member}")
+            assert image is not None
+            hits.setdefault(kind, []).append(holds_middle(detector.detect(image).boxes, image))
+        for kind, found in sorted(hits.items()):
+            what = f"{name} {kind}".strip()
+            print(f"{what:12} {sum(found)} of {len(found)} ({sum(found) / len(found):.2%})")
+    return 0
+
+
+def holds_middle(boxes: Any, image: NDArray[np.uint8]) -> bool:
+    """Whether the middle of the picture lies in one of the boxes."""
+    x, y = image.shape[1] / 2, image.shape[0] / 2
+    inside = (boxes[:, :2] <= [x, y]).all(axis=1) & (boxes[:, 2:] >= [x, y]).all(axis=1)
+    return bool(inside.any())
 
 
 def nearest(face: Any, boxes: Any, landmarks: Any) -> tuple[float, float, int]:

@@ -21,7 +21,7 @@ from jetson_face.types import F32, Detections, ImageU8
 
 _PNET_OVERLAP_MAX = 0.5
 _OVERLAP_MAX = 0.7
-_MARGIN = 3.0
+_MARGIN = 6.0
 _HALVED_FROM_PX = 1200
 
 
@@ -143,8 +143,10 @@ def build_pyramid(image: ImageU8, scales: Sequence[float]) -> Iterator[F32]:
 
     Each level averages areas. In float: levels rounded to whole grey values changed one face in
     eight by more than 2 px. A large picture is halved first, and halved again, for the levels that
-    stay _MARGIN times smaller than the half: at 1080p resizing took 46 of 90 ms, so it takes 20.
-    Small ones are not: there it would save 2 ms and change one face in twenty.
+    stay _MARGIN times smaller than the half, which saves an eighth of the time at 1080p. At that
+    margin 116 of 116 faces stay within 2 px of those without halving; with half of it, 4 do not.
+    Pictures below _HALVED_FROM_PX are not halved: there it changed one face in 50
+    by more than 2 px.
     """
     height, width = image.shape[:2]
     base, halved = image.astype(np.float32), 1.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ from jetson_face.detect.mtcnn_graph import NETS, ensure_mtcnn, weight_shapes
 from jetson_face.detect.mtcnn_weights import decompress_lz4, read_arrays
 from jetson_face.errors import ModelError
 from jetson_face.models import load_card, resolve
+from jetson_face.types import Detections
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_mtcnn.json").read_text("utf-8"))
+GOLDEN_VIDEO = json.loads((Path(__file__).parent / "golden_mtcnn_video.json").read_text("utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +60,38 @@ def test_faces_are_those_of_the_reference(graphs: dict[Any, Path], name: str) ->
     np.testing.assert_allclose(found.boxes[0], face["box"], atol=2)
     np.testing.assert_allclose(found.landmarks[0], face["points"], atol=2)
     assert found.scores[0] == pytest.approx(face["score"], abs=0.01)
+
+
+def worst_px(found: Detections, face: Any) -> float:
+    box_px = np.abs(found.boxes - face["box"]).max(axis=1, initial=0)
+    row = int(box_px.argmin())
+    return float(max(box_px[row], np.abs(found.landmarks[row] - face["points"]).max()))
+
+
+def test_faces_of_development_pictures_are_those_of_the_reference(
+    graphs: dict[Any, Path], shared_data: Path
+) -> None:
+    detector = open_mtcnn(graphs, min_face_px=20, thresholds=(0.6, 0.7, 0.8), max_faces=1000)
+    worst = []
+    with zipfile.ZipFile(shared_data / "lfw_dev.zip") as opened:
+        for name in [n for n in GOLDEN["faces"] if n.startswith("lfw_dev.zip")][::6]:
+            data = np.frombuffer(opened.read(name.partition(":")[2]), np.uint8)
+            found = detector.detect(np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8))
+            worst += [worst_px(found, face) for face in GOLDEN["faces"][name]]
+    assert len(worst) >= 40
+    # A processor without AVX2 orders ties otherwise (`best_first`).
+    assert sum(px > 2 for px in worst) <= 2
+
+
+def test_a_large_frame_searched_in_halves_has_the_faces_of_the_reference(
+    graphs: dict[Any, Path], shared_data: Path
+) -> None:
+    detector = open_mtcnn(graphs, min_face_px=20, thresholds=(0.6, 0.7, 0.8), max_faces=1000)
+    clip = cv2.VideoCapture(str(shared_data / "clips" / "crowd_1080p.mp4"))
+    found = detector.detect(np.asarray(clip.read()[1], np.uint8))
+    wanted = GOLDEN_VIDEO["faces"]["clips/crowd_1080p.mp4:0"]
+    assert len(found) == len(wanted) >= 5
+    assert max(worst_px(found, face) for face in wanted) < 0.5
 
 
 def test_colour_and_orientation_matter(mtcnn: Mtcnn) -> None:
