@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -34,12 +34,15 @@ Pass = Callable[[Recognizer, Material], Measured]
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Everything that is varied; each setting is measured `repeats` times."""
+    """Everything that is varied; each setting is measured `repeats` times.
+
+    every: sampling rates by method, since each has one of its own.
+    """
 
     methods: tuple[str, ...]
     materials: tuple[Material, ...]
     sizes: tuple[int | None, ...]
-    every: tuple[int, ...]
+    every: Mapping[str, tuple[int, ...]]
     repeats: int = 3
 
     def settings(self) -> list[Setting]:
@@ -49,7 +52,7 @@ class Grid:
             for method in self.methods
             for material in self.materials
             for size in self.sizes
-            for every in self.every
+            for every in self.every[method]
         ]
 
 
@@ -75,7 +78,7 @@ def sweep(
                 for size in grid.sizes:
                     with open_subject(method, size, material) as subject:
                         warm_up(subject.recognizer(every=1), material)
-                        for every in grid.every:
+                        for every in grid.every[method]:
                             setting = Setting(
                                 method=method, clip=material.name, size=size, every=every
                             )

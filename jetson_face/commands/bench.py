@@ -33,23 +33,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="compare A.json B.json",
         help="compare two results instead of measuring",
     )
-    parser.add_argument("--clip", type=Path, metavar="FILE", help="video; default: a made clip")
     parser.add_argument(
+        "--fail-on-slower",
+        type=float,
+        metavar="PCT",
+        help="with compare: exit code 1 when a decision rate fell by more, beyond the noise",
+    )
+    _add_clip_arguments(parser.add_argument_group("measured on"))
+    _add_sweep_arguments(parser.add_argument_group("what is varied"))
+    out = parser.add_argument_group("results")
+    out.add_argument("--json", type=Path, metavar="FILE", help="write the result")
+    out.add_argument("--csv", type=Path, metavar="FILE", help="write the medians and spreads")
+    out.add_argument("--plots", type=Path, metavar="DIR", help="write plots (PNG)")
+    add_config_arguments(parser)
+
+
+def _add_clip_arguments(on: argparse._ArgumentGroup) -> None:
+    on.add_argument("--clip", type=Path, metavar="FILE", help="video; default: a made clip")
+    on.add_argument(
         "--truth", type=Path, metavar="JSON", help="its labels; default: beside it, if there"
     )
-    parser.add_argument(
+    on.add_argument(
         "--people", type=Path, metavar="FOLDER", help="make the clip from these people's photos"
     )
-    parser.add_argument("--faces", default="1", help="faces in view in made clips, as in 1,4,8")
-    parser.add_argument("--frame-size", default="640x480", metavar="WxH", help="of made clips")
-    parser.add_argument("--frames", type=int, help="most frames (made clips: 200)")
-    parser.add_argument("--sizes", default="", help="longest sides to search, as in 320,640,1280")
-    parser.add_argument("--sampling", default="", help="sampling rates, as in 1,2,5,10")
-    parser.add_argument(
+    on.add_argument("--faces", default="1", help="faces in view in made clips, as in 1,4,8")
+    on.add_argument("--frame-size", default="640x480", metavar="WxH,WxH", help="of made clips")
+    on.add_argument("--frames", type=int, help="most frames (made clips: 200)")
+
+
+def _add_sweep_arguments(varied: argparse._ArgumentGroup) -> None:
+    varied.add_argument("--sizes", default="", help="longest sides to search, as in 320,640,1280")
+    varied.add_argument("--sampling", default="", help="sampling rates, as in 1,2,5,10")
+    varied.add_argument(
         "--methods", default="", metavar="YAML,YAML", help="configurations to compare"
     )
-    parser.add_argument("--repeats", type=int, default=3, help="rounds (default 3)")
-    parser.add_argument(
+    varied.add_argument("--repeats", type=int, default=3, help="rounds (default 3)")
+    varied.add_argument(
         "--mode",
         choices=("memory", "file", "camera"),
         default="memory",
@@ -57,16 +76,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "decoding, nothing dropped; camera: the whole loop at the clip's own rate, newest frame "
         "wins",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the medians and spreads")
-    parser.add_argument("--plots", type=Path, metavar="DIR", help="write plots (PNG)")
-    parser.add_argument(
-        "--fail-on-slower",
-        type=float,
-        metavar="PCT",
-        help="with compare: exit code 1 when a decision rate fell by more, beyond the noise",
-    )
-    add_config_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -105,7 +114,10 @@ def _measure(args: argparse.Namespace) -> Result:
         methods=tuple(configs),
         materials=_materials(args, first),
         sizes=_numbers(args.sizes, "--sizes") or (None,),
-        every=_numbers(args.sampling, "--sampling") or (first.sampling.every,),
+        every={
+            name: _numbers(args.sampling, "--sampling") or (config.sampling.every,)
+            for name, config in configs.items()
+        },
         repeats=args.repeats,
     )
     subjects = _Subjects(configs)
@@ -161,18 +173,22 @@ def _materials(args: argparse.Namespace, config: Config) -> tuple[Material, ...]
         return (read_clip(args.clip, truth, frames_max=args.frames),)
     if args.truth is not None:
         raise UsageError("--truth needs the --clip that it labels")
-    return tuple(_made(args, config, faces) for faces in _numbers(args.faces, "--faces"))
+    shapes = args.frame_size.split(",")
+    return tuple(
+        _made(args, config, faces, shape)
+        for faces in _numbers(args.faces, "--faces")
+        for shape in dict.fromkeys(shapes)
+    )
 
 
-def _made(args: argparse.Namespace, config: Config, faces: int) -> Material:
+def _made(args: argparse.Namespace, config: Config, faces: int, shape: str) -> Material:
     from jetson_face.clips.builtin import builtin_clip
     from jetson_face.clips.make import ClipPlan, in_memory
     from jetson_face.commands.clips import clip_of_people, size_of
     from jetson_face.measure.material import Material
 
-    plan = ClipPlan(
-        size=size_of(args.frame_size, "--frame-size"), frames=args.frames or 200, at_once=faces
-    )
+    size = size_of(shape, "--frame-size")
+    plan = ClipPlan(size=size, frames=args.frames or 200, at_once=faces)
     if args.people is None:
         clip = builtin_clip(plan)
     else:
@@ -181,7 +197,7 @@ def _made(args: argparse.Namespace, config: Config, faces: int) -> Material:
             config, args.people, plan, known=known, strangers=max(1, faces - known), enrol=3
         )
     images, truth = in_memory(clip)
-    return Material(f"{faces}-face", images, plan.fps, truth)
+    return Material(f"{faces}-face-{shape}", images, plan.fps, truth)
 
 
 class _Subjects:
@@ -209,6 +225,10 @@ def _notes(args: argparse.Namespace, materials: tuple[Material, ...]) -> tuple[s
             "the photos that are enrolled are also the ones shown: accuracy is flattered; make a "
             "clip from a folder of people (--people, or `jetson-face clips make`) to measure it"
         )
+    shortest = min(max(material.size) for material in materials)
+    large = [size for size in _numbers(args.sizes, "--sizes") if size >= shortest]
+    if large:
+        notes.append(f"size {large} is not below every clip's longest side: the full frame there")
     return tuple(notes)
 
 
