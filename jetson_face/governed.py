@@ -54,6 +54,7 @@ class GovernedRecognizer:
         self._begun: tuple[int, int, float] | None = None
         self._ages_ms: list[float] = []
         self._worked_ns = 0
+        self._searched_ms = 0.0
         sampler.set_every(governor.every)
 
     def process(self, frame: Frame) -> Report:
@@ -64,6 +65,7 @@ class GovernedRecognizer:
         report = self._recognizer.process(frame)
         now = self._clock_ns()
         self._worked_ns += now - start
+        self._searched_ms += report.stages_ms.get("detect", 0.0)
         self._ages_ms.append((now - frame.captured_ns) / 1e6)
         began, seq, cpu = self._begun
         if now - began >= self._period_ns:
@@ -75,6 +77,7 @@ class GovernedRecognizer:
         cpu = 0.0 if self._cpu_share is None else self._cpu_share()
         self._ages_ms.clear()
         self._worked_ns = 0
+        self._searched_ms = 0.0
         return now, frame.seq, cpu
 
     def _measured(self, span_ns: int, captured: int, cpu: float) -> Measured:
@@ -84,6 +87,7 @@ class GovernedRecognizer:
             decision_fps=len(ordered) / seconds,
             capture_fps=captured / seconds,
             busy=min(1.0, self._worked_ns / span_ns),
+            search_share=min(1.0, 1e6 * self._searched_ms / max(self._worked_ns, 1)),
             age_ms=ordered[math.ceil(0.95 * len(ordered)) - 1],
             cpu=None if self._cpu_share is None else (self._cpu_share() - cpu) / seconds,
         )

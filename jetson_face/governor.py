@@ -11,7 +11,10 @@ TOLERANCE = 1.03
 """A goal counts as missed from 3 % on: less is the meter's own jitter."""
 CAPTURE_SHARE = 0.95
 """No goal asks for more decisions than this share of the frames that the camera gives."""
+SEARCH_SHARE_MIN = 0.1
+"""With less of the work being searches, searching less often cannot mend a missed goal."""
 _BACKOFF_MAX = 64
+_SAY_AGAIN_NS = 600_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +51,13 @@ class Measured:
     """The last few seconds; None where it could not be measured.
 
     busy: share of the time in which the recogniser worked, [0, 1]: what it did not use is room.
+    search_share: share of that work which was searching, the only part that a governor can lower.
     """
 
     decision_fps: float
     capture_fps: float | None = None
     busy: float | None = None
+    search_share: float | None = None
     age_ms: float | None = None
     cpu: float | None = None
 
@@ -101,7 +106,7 @@ class Governor:
         self._backoff = 1
         self._changed_ns: int | None = None
         self._stepped_up = False
-        self._gave_up = False
+        self._said_ns: int | None = None
 
     @property
     def every(self) -> int:
@@ -117,30 +122,41 @@ class Governor:
             return None
         worst = max(strains, key=lambda strain: strain.ratio)
         if worst.ratio > TOLERANCE:
-            return self._relieve(worst, now_ns)
-        self._gave_up = False
+            return self._relieve(worst, measured, now_ns)
         self._calm = self._calm + 1 if worst.ratio < HEADROOM else 0
         if self._calm >= self._calm_wanted * self._backoff and self._every > self._bounds.least:
             return self._set(self._every - 1, now_ns, f"there is room: {worst.text}", up=True)
         return None
 
-    def _relieve(self, worst: _Strain, now_ns: int) -> Change | None:
+    def _relieve(self, worst: _Strain, measured: Measured, now_ns: int) -> Change | None:
         self._calm = 0
         if self._stepped_up:
             self._backoff = min(2 * self._backoff, _BACKOFF_MAX)
-        if self._every < self._bounds.most:
-            wanted = max(self._every + 1, math.ceil(self._every * min(worst.ratio, 2.0)))
-            every = min(wanted, self._bounds.most)
-            return self._set(every, now_ns, f"goal missed: {worst.text}", up=False)
-        if self._gave_up:
+        share = measured.search_share
+        if share is not None and share < SEARCH_SHARE_MIN:
+            return self._say(
+                f"goal missed: {worst.text}, but searching is only {100 * share:.0f} % of the "
+                "work: lower fusion.max_per_frame, raise fusion.embed_known_every, or choose a "
+                "faster embedder",
+                now_ns,
+            )
+        if self._every >= self._bounds.most:
+            return self._say(
+                f"goal missed: {worst.text}, and the sampling rate is at its bound, "
+                f"1 in {self._every}: lower detector.max_side_px, raise detector.min_face_px, "
+                "or run `jetson-face tune`",
+                now_ns,
+            )
+        wanted = max(self._every + 1, math.ceil(self._every * min(worst.ratio, 2.0)))
+        every = min(wanted, self._bounds.most)
+        return self._set(every, now_ns, f"goal missed: {worst.text}", up=False)
+
+    def _say(self, why: str, now_ns: int) -> Change | None:
+        """What cannot be mended is said, but not every few seconds."""
+        if self._said_ns is not None and now_ns - self._said_ns < _SAY_AGAIN_NS:
             return None
-        self._gave_up = True
-        return Change(
-            None,
-            f"goal missed: {worst.text}, and the sampling rate is at its bound, "
-            f"1 in {self._every}: lower detector.max_side_px, raise detector.min_face_px, "
-            "or run `jetson-face tune`",
-        )
+        self._said_ns = now_ns
+        return Change(None, why)
 
     def _set(self, every: int, now_ns: int, why: str, *, up: bool) -> Change:
         before, self._every = self._every, every

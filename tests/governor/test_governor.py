@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -79,7 +79,7 @@ def test_a_step_that_led_to_a_miss_is_tried_ever_less_often() -> None:
     assert gaps[-1] >= 4 * gaps[0]
 
 
-def test_at_the_bound_it_says_so_once_and_names_the_way_out() -> None:
+def test_at_the_bound_it_says_so_seldom_and_names_the_way_out() -> None:
     of = governor(every=30)
     first = of.update(aged(200), 0)
     assert first is not None
@@ -87,7 +87,20 @@ def test_at_the_bound_it_says_so_once_and_names_the_way_out() -> None:
     assert "max_side_px" in first.why
     assert of.update(aged(200), 10 * S) is None
     assert of.update(aged(90), 20 * S) is None
-    assert of.update(aged(200), 30 * S) is not None
+    assert of.update(aged(200), 599 * S) is None
+    assert of.update(aged(200), 600 * S) is not None
+
+
+def test_searching_less_is_no_remedy_when_it_is_not_the_cause() -> None:
+    of = governor()
+    slow = Measured(decision_fps=5, capture_fps=25, age_ms=900, search_share=0.05)
+    change = of.update(slow, 0)
+    assert change is not None
+    assert change.every is None
+    assert "only 5 % of the work" in change.why
+    assert of.every == 5
+    assert of.update(replace(slow, search_share=0.5), 10 * S) is not None
+    assert of.every == 10
 
 
 @pytest.mark.parametrize(("every", "kept"), [(1, 2), (50, 10), (5, 5)])
@@ -189,7 +202,8 @@ class FakeMachine:
     def process(self, frame: Frame) -> Report:
         searched = self.sampler.next()
         self.now_ns += round((self.ms + searched * self.search_ms) * 1e6)
-        return Report("cam", frame.seq, frame.captured_ns, 0, (4, 4), (), {}, searched)
+        stages = {"detect": self.search_ms} if searched else {}
+        return Report("cam", frame.seq, frame.captured_ns, 0, (4, 4), (), stages, searched)
 
 
 def play(machine: FakeMachine, governed: GovernedRecognizer, seconds: float, fps: float) -> float:
@@ -246,7 +260,7 @@ def test_cpu_is_measured_between_the_questions() -> None:
 
 def test_a_bound_that_is_reached_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     sampler = Sampler(3)
-    machine = FakeMachine(sampler, ms=300)
+    machine = FakeMachine(sampler, ms=100, search_ms=300)
     of = governor(Goal(age_ms_max=100), every=3, most=3)
     governed = GovernedRecognizer(machine, sampler, of, clock_ns=lambda: machine.now_ns)
     play(machine, governed, 20, 25)
