@@ -106,11 +106,14 @@ def cut_patches(image: ImageU8, boxes: F32, side: int) -> F32:
     upper = _blend(pixels, top * width, left, right, across)
     lower = _blend(pixels, bottom * width, left, right, across)
     lower -= upper
-    lower *= down[:, :, None, None]
+    lower *= down[:, :, None]
     upper += lower
-    outside = ((y < 0) | (y > height - 1))[:, :, None] | ((x < 0) | (x > width - 1))[:, None, :]
-    upper[outside] = _OUTSIDE
-    return np.ascontiguousarray(upper.transpose(0, 3, 1, 2))
+    patches = upper.reshape(len(boxes), side, side, 3)
+    above, beside = (y < 0) | (y > height - 1), (x < 0) | (x > width - 1)
+    for i in np.flatnonzero(above.any(axis=1) | beside.any(axis=1)):
+        patches[i, above[i]] = _OUTSIDE
+        patches[i, :, beside[i]] = _OUTSIDE
+    return np.ascontiguousarray(patches.transpose(0, 3, 1, 2))
 
 
 def _neighbours(position: F32, count: int) -> tuple[I64, I64, F32]:
@@ -121,10 +124,13 @@ def _neighbours(position: F32, count: int) -> tuple[I64, I64, F32]:
 
 
 def _blend(pixels: ImageU8, rows: I64, left: I64, right: I64, share: F32) -> F32:
-    """Pixels of each row between two columns: (N, side, side, 3) float32."""
+    """Pixels of each row between two columns: (N, side, side * 3) float32, colours innermost."""
+    shape = (*rows.shape, left.shape[1] * 3)
     first = pixels.take(rows[:, :, None] + left[:, None, :], axis=0).astype(np.float32)
     second = pixels.take(rows[:, :, None] + right[:, None, :], axis=0).astype(np.float32)
+    first, second = first.reshape(shape), second.reshape(shape)
     second -= first
-    second *= share[:, None, :, None]
+    # One factor a number: spreading it over an axis of 3 took twice as long.
+    second *= np.repeat(share, 3, axis=1)[:, None, :]
     first += second
     return first
