@@ -5,6 +5,8 @@ PyGObject is imported inside functions: it belongs to the system (python3-gi), n
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import logging
 import threading
 import time
@@ -35,6 +37,7 @@ SINK = "appsink name=jetson_face max-buffers=1 drop=true sync=false"
 
 def load_gst() -> Any:
     """The `Gst` module, initialised. Raises MissingDependencyError naming the packages."""
+    _keep_unwinder()
     try:
         import gi
 
@@ -50,6 +53,16 @@ def load_gst() -> Any:
         ) from exc
     Gst.init(None)
     return Gst
+
+
+def _keep_unwinder() -> None:
+    """Load the compiler's own unwinder before GStreamer brings libunwind.
+
+    libunwind exports the same symbols; a C++ library loaded after it (ONNX Runtime was seen to)
+    then aborts the process where it would throw.
+    """
+    with contextlib.suppress(OSError):
+        ctypes.CDLL("libgcc_s.so.1", mode=ctypes.RTLD_GLOBAL)
 
 
 def has_gstreamer(*elements: str) -> bool:

@@ -45,6 +45,21 @@ GLib.MainLoop().run()
 """
 
 
+@needs_gst
+def test_a_library_that_throws_after_gstreamer_was_loaded_does_not_abort() -> None:
+    code = (
+        "from jetson_face.capture.gstreamer import load_gst; load_gst()\n"
+        "from jetson_face.backends.onnx import OnnxBackend\n"
+        "from jetson_face.errors import ModelError\n"
+        "try: OnnxBackend(b'not a model')\n"
+        "except ModelError: print('refused')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=100
+    )
+    assert done.stdout.strip() == "refused", done.stderr[-500:]
+
+
 def test_a_jetson_camera_stays_in_nvmm_memory_until_it_is_converted() -> None:
     assert csi_pipeline(1, OpenOptions(width=1920, height=1080, fps=30.0)) == (
         "nvarguscamerasrc sensor-id=1 ! video/x-raw(memory:NVMM),width=1920,height=1080,"
