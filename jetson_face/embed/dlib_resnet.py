@@ -17,8 +17,7 @@ class DlibResnet128:
     """Embeds with dlib's network, weights from the card (a pip package), checked by SHA-256.
 
     dlib compares its vectors by Euclidean distance and they are not of unit length; here they are
-    made so, and compared by cosine, as everywhere in this program. On the LFW development folds
-    that costs no accuracy.
+    made so, and compared by cosine, as everywhere in this program.
     Raises ModelError, MissingDependencyError.
     """
 
