@@ -9,7 +9,12 @@ from types import MappingProxyType
 import cv2
 import numpy as np
 
-from jetson_face.geometry import apply_transforms, similarity_transforms, transform_scales
+from jetson_face.geometry import (
+    affine_transforms,
+    apply_transforms,
+    similarity_transforms,
+    transform_scales,
+)
 from jetson_face.types import F32, ImageU8
 
 
@@ -18,11 +23,14 @@ class Template:
     """Where five points lie in a square crop of `size` pixels.
 
     points: eye at the image's left, eye at its right, nose, mouth corners left and right; xy.
+    affine: eyes and nose are put exactly where they belong, which may shear the face; otherwise
+    the five points are met as well as turning, scaling and shifting can.
     """
 
     name: str
     size: int
     points: tuple[tuple[float, float], ...]
+    affine: bool = False
 
     @property
     def array(self) -> F32:
@@ -55,6 +63,22 @@ _DLIB = Template(
         (97.6, 103.2),
     ),
 )
+_OPENFACE = Template(
+    # OpenFace's mean face, 68 points scaled to fill the 96 pixels, reduced to ours. OpenFace pins
+    # the outer corners of the eyes and the base of the nose; we pin the eyes' centres and the tip
+    # of the nose of the same mean face. An affine map that fits one triple fits the other on every
+    # face whose corners and base lie as in the mean face.
+    "openface96",
+    96,
+    (
+        (26.63, 16.06),
+        (67.79, 15.26),
+        (47.24, 40.52),
+        (29.49, 61.62),
+        (65.08, 61.20),
+    ),
+    affine=True,
+)
 _PORTRAIT = Template(
     # ArcFace's points scaled to half of a 256 px square, face in its middle: what any template
     # needs lies inside, with room for those that show more of the head.
@@ -62,7 +86,9 @@ _PORTRAIT = Template(
     256,
     tuple((128 + (x - 56.0) * 1.6, 128 + (y - 63.0) * 1.6) for x, y in _ARCFACE.points),
 )
-TEMPLATES: Mapping[str, Template] = MappingProxyType({t.name: t for t in (_ARCFACE, _DLIB)})
+TEMPLATES: Mapping[str, Template] = MappingProxyType(
+    {t.name: t for t in (_ARCFACE, _DLIB, _OPENFACE)}
+)
 """By name, as model cards give it in `alignment`."""
 
 
@@ -124,7 +150,10 @@ def warp_faces(image: ImageU8, landmarks: F32, template: Template) -> ImageU8:
     out = np.zeros((len(landmarks), template.size, template.size, 3), np.uint8)
     if not len(landmarks):
         return out
-    matrices = similarity_transforms(landmarks, template.array)
+    if template.affine:
+        matrices = affine_transforms(landmarks[:, :3], template.array[:3])
+    else:
+        matrices = similarity_transforms(landmarks, template.array)
     scales = transform_scales(matrices)
     size = (template.size, template.size)
     for i, (matrix, scale) in enumerate(zip(matrices, scales, strict=True)):

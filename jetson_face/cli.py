@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "identify": ("identify", "say who is in a picture"),
     "gallery": ("gallery", "check or re-embed the gallery"),
     "eval": ("evaluate", "measure accuracy on labelled pictures"),
+    "explain": ("explain", "show what the network looks at in a face"),
     "bench": ("bench", "measure frames per second and milliseconds per stage"),
     "tune": ("tune", "find the sampling rate and image size that meet a goal on this machine"),
     "clips": ("clips", "make labelled clips to measure speed and accuracy on"),

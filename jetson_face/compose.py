@@ -154,9 +154,14 @@ def build_embedder(config: Config) -> Embedder:
         from jetson_face.embed.dlib_resnet import DlibResnet128
 
         return DlibResnet128(card)
+    path = resolve(card, config.embedder.precision)
+    if path.suffix == ".t7":
+        from jetson_face.embed.opencv_net import OpenCvNet
+
+        return OpenCvNet(card)
     from jetson_face.embed.onnx import OnnxEmbedder
 
-    backend = build_backend(config, "embed", resolve(card, config.embedder.precision))
+    backend = build_backend(config, "embed", path)
     return OnnxEmbedder(card, backend, max_batch=config.embedder.max_batch)
 
 

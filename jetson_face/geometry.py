@@ -89,6 +89,22 @@ def similarity_transforms(points: F32, target: F32) -> F32:
     return out.astype(np.float32)
 
 
+def affine_transforms(points: F32, target: F32) -> F32:
+    """The affine map of each three points (N, 3, 2) onto `target` (3, 2): (N, 2, 3) matrices.
+
+    Points (almost) on one line have none: they get their similarity transform. Raises ValueError
+    as `similarity_transforms`.
+    """
+    out = similarity_transforms(points, target)
+    for row, three in enumerate(np.asarray(points, np.float64)):
+        across, down = three[1] - three[0], three[2] - three[0]
+        area = abs(across[0] * down[1] - across[1] * down[0])
+        if area > 0.05 * float(across @ across):
+            known = np.concatenate([three, np.ones((3, 1))], axis=1)
+            out[row] = np.linalg.solve(known, np.asarray(target, np.float64)).T
+    return out
+
+
 def apply_transforms(matrices: F32, points: F32) -> F32:
     """Each (2, 3) matrix of `matrices` (N, 2, 3) applied to its points (N, K, 2): (N, K, 2)."""
     moved = np.einsum("nij,nkj->nki", matrices[:, :, :2], points) + matrices[:, None, :, 2]

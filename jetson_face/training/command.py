@@ -27,7 +27,7 @@ CALIBRATION_FACES = 500
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Recipe, changes to it, resuming, exporting."""
-    parser.add_argument("-c", "--config", type=Path, required=True, metavar="FILE", help="recipe")
+    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="recipe")
     parser.add_argument(
         "--set",
         dest="overrides",
@@ -117,8 +117,9 @@ def _need_torch() -> None:
 def _keep_freed_memory() -> None:
     """Ask glibc to keep what is freed: every batch takes the same blocks again.
 
-    Without it each step maps and unmaps its activations and the kernel clears the pages: 370 ms
-    instead of 600 to 1,500 ms for a batch of 128 on two cores. No effect where there is no glibc.
+    Without it each step maps and unmaps its activations and the kernel clears the pages: 25,000
+    page faults and 0.35 s of CPU time for 64 faces, against none and 0.28 s. No effect where there
+    is no glibc.
     """
     trim_threshold, top_pad, mmap_threshold = -1, -2, -3
     if not sys.platform.startswith("linux"):

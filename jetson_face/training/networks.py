@@ -1,0 +1,287 @@
+"""The networks of the source material, from tables: for faces of any side, features at the end.
+
+Each is the published layout; what differs is small input (the first strides) and, after the last
+map, one average instead of dense layers of thousands, which on a small set would learn it by heart.
+Sources: AlexNet (Krizhevsky 2012), VGG16 (Simonyan 2014), GoogLeNet (Szegedy 2014), ResNet (He
+2015; 10 layers: one basic block a stage), SqueezeNet v1.1 (Iandola 2016), MobileNetV2 (Sandler
+2018), DenseNet (Huang 2017; 40 layers, growth 12, compressed), NN2 (Schroff 2015, table 2) and
+nn4.small2 (Amos 2016, OpenFace's table of models).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1) -> nn.Module:
+    """Convolution, batch-norm, ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+class Side(nn.Module):
+    """Branches side by side; their outputs are joined along the channels."""
+
+    def __init__(self, *branches: nn.Module) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, sum of channels, H', W')."""
+        return torch.cat([branch(x) for branch in self.branches], 1)
+
+
+class Plus(nn.Module):
+    """The body's output and the input, added; the input goes through `way` where shapes differ."""
+
+    def __init__(self, body: nn.Module, way: nn.Module | None = None, last: bool = True) -> None:
+        super().__init__()
+        self.body, self.way, self.last = body, way or nn.Identity(), last
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C', H', W')."""
+        out = self.body(x) + self.way(x)
+        return F.relu(out) if self.last else cast(Tensor, out)
+
+
+class Dense(nn.Module):
+    """Each layer's output is joined to its input."""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C + growth, H, W)."""
+        return torch.cat([x, self.body(x)], 1)
+
+
+class L2Pool(nn.Module):
+    """Root of the mean square in 3x3 windows, stride 1: NN2's `L2` pooling."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        return (F.avg_pool2d(x * x, 3, 1, 1) + 1e-6).sqrt()
+
+
+def inception(
+    inputs: int,
+    one: int,
+    three: tuple[int, int],
+    five: tuple[int, int] | None,
+    pool: tuple[str, int],
+    stride: int = 1,
+) -> tuple[nn.Module, int]:
+    """An Inception module and its channels. pool: `max` or `l2`, and projection channels (0: none).
+    three, five: (reduced, out). With stride 2 there is no 1x1 branch."""
+    branches: list[nn.Module] = []
+    outputs = 0
+    if one:
+        branches.append(conv(inputs, one, 1))
+        outputs += one
+    for kernel, shape in ((3, three), (5, five)):
+        if shape is not None:
+            branches.append(nn.Sequential(conv(inputs, shape[0], 1), conv(*shape, kernel, stride)))
+            outputs += shape[1]
+    kind, project = pool
+    pooled: nn.Module = L2Pool() if kind == "l2" else nn.MaxPool2d(3, stride, 1)
+    if project:
+        branches.append(nn.Sequential(pooled, conv(inputs, project, 1)))
+    else:
+        branches.append(pooled)
+    return Side(*branches), outputs + (project or inputs)
+
+
+# one, three, five, pool, stride: rows of the tables, from 3a on.
+_Row = tuple[int, tuple[int, int], tuple[int, int] | None, tuple[str, int], int]
+_NN4_SMALL2: tuple[_Row, ...] = (
+    (64, (96, 128), (16, 32), ("max", 32), 1),
+    (64, (96, 128), (32, 64), ("l2", 64), 1),
+    (0, (128, 256), (32, 64), ("max", 0), 2),
+    (256, (96, 192), (32, 64), ("l2", 128), 1),
+    (0, (160, 256), (64, 128), ("max", 0), 2),
+    (256, (96, 384), None, ("l2", 96), 1),
+    (256, (96, 384), None, ("max", 96), 1),
+)
+_NN2_SMALL: tuple[_Row, ...] = (
+    # NN2 at half its width.
+    (32, (48, 64), (8, 16), ("max", 16), 1),
+    (32, (48, 64), (16, 32), ("l2", 32), 1),
+    (0, (64, 128), (16, 32), ("max", 0), 2),
+    (128, (48, 96), (16, 32), ("l2", 64), 1),
+    (112, (56, 112), (16, 32), ("l2", 64), 1),
+    (96, (64, 128), (16, 32), ("l2", 64), 1),
+    (80, (72, 144), (16, 32), ("l2", 64), 1),
+    (0, (80, 128), (32, 64), ("max", 0), 2),
+    (192, (96, 192), (24, 64), ("l2", 64), 1),
+    (192, (96, 192), (24, 64), ("max", 64), 1),
+)
+_GOOGLENET: tuple[_Row, ...] = (
+    (64, (96, 128), (16, 32), ("max", 32), 1),
+    (128, (128, 192), (32, 96), ("max", 64), 1),
+    (0, (128, 192), (32, 96), ("max", 0), 2),
+    (192, (96, 208), (16, 48), ("max", 64), 1),
+    (160, (112, 224), (24, 64), ("max", 64), 1),
+    (112, (144, 288), (32, 64), ("max", 64), 1),
+    (256, (160, 320), (32, 128), ("max", 128), 1),
+)
+
+
+def _inceptions(rows: tuple[_Row, ...], wide: int = 64) -> tuple[nn.Sequential, int]:
+    layers = [conv(3, wide, 7, 2), nn.MaxPool2d(3, 2, 1), conv(wide, wide, 1)]
+    layers += [conv(wide, 3 * wide), nn.MaxPool2d(3, 2, 1)]
+    channels = 3 * wide
+    for one, three, five, pool, stride in rows:
+        module, channels = inception(channels, one, three, five, pool, stride)
+        layers.append(module)
+    return nn.Sequential(*layers), channels
+
+
+def _plain(table: tuple[tuple[int, int, int] | str, ...]) -> tuple[nn.Sequential, int]:
+    """(channels, kernel, stride) convolutions; `P` is a max-pool."""
+    layers: list[nn.Module] = []
+    channels = 3
+    for row in table:
+        if isinstance(row, str):
+            layers.append(nn.MaxPool2d(2, 2))
+        else:
+            layers.append(conv(channels, row[0], row[1], row[2]))
+            channels = row[0]
+    return nn.Sequential(*layers), channels
+
+
+def _alexnet() -> tuple[nn.Sequential, int]:
+    return _plain(((64, 11, 2), "P", (192, 5, 1), "P", (384, 3, 1), (256, 3, 1), (256, 3, 1), "P"))
+
+
+def _vgg16() -> tuple[nn.Sequential, int]:
+    stages = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
+    table: list[tuple[int, int, int] | str] = []
+    for count, wide in stages:
+        table += [*[(wide, 3, 1)] * count, "P"]
+    return _plain(tuple(table))
+
+
+def _resnet10() -> tuple[nn.Sequential, int]:
+    layers: list[nn.Module] = [conv(3, 64, 7, 2), nn.MaxPool2d(3, 2, 1)]
+    channels = 64
+    for wide, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
+        body = nn.Sequential(
+            conv(channels, wide, 3, stride),
+            nn.Conv2d(wide, wide, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(wide),
+        )
+        way = None if channels == wide else nn.Conv2d(channels, wide, 1, stride, bias=False)
+        layers.append(Plus(body, way))
+        channels = wide
+    return nn.Sequential(*layers), channels
+
+
+def _squeezenet() -> tuple[nn.Sequential, int]:
+    layers: list[nn.Module] = [conv(3, 64, 3, 2), nn.MaxPool2d(3, 2, 1)]
+    channels = 64
+    fires = ((16, 64), (16, 64), None, (32, 128), (32, 128), None)
+    for fire in (*fires, (48, 192), (48, 192), (64, 256), (64, 256)):
+        if fire is None:
+            layers.append(nn.MaxPool2d(3, 2, 1))
+            continue
+        squeeze, wide = fire
+        sides = Side(conv(squeeze, wide, 1), conv(squeeze, wide, 3))
+        layers.append(nn.Sequential(conv(channels, squeeze, 1), sides))
+        channels = 2 * wide
+    return nn.Sequential(*layers), channels
+
+
+def _mobilenet_v2() -> tuple[nn.Sequential, int]:
+    layers: list[nn.Module] = [conv(3, 32, 3, 2)]
+    channels = 32
+    table = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1))
+    for grow, wide, count, first in (*table, (6, 160, 3, 1), (6, 320, 1, 1)):
+        for number in range(count):
+            stride, inner = (first if number == 0 else 1), channels * grow
+            body = nn.Sequential(
+                nn.Identity() if grow == 1 else conv(channels, inner, 1),
+                conv(inner, inner, 3, stride, groups=inner),
+                nn.Conv2d(inner, wide, 1, bias=False),
+                nn.BatchNorm2d(wide),
+            )
+            layers.append(Plus(body, last=False) if stride == 1 and channels == wide else body)
+            channels = wide
+    return nn.Sequential(*layers, conv(channels, 640, 1)), 640
+
+
+def _densenet() -> tuple[nn.Sequential, int]:
+    growth, channels = 12, 24
+    layers: list[nn.Module] = [conv(3, channels, 3, 2)]
+    for stage in range(3):
+        for _ in range(6):
+            bottle = nn.Sequential(conv(channels, 4 * growth, 1), conv(4 * growth, growth))
+            layers.append(Dense(bottle))
+            channels += growth
+        if stage < 2:
+            layers += [conv(channels, channels // 2, 1), nn.AvgPool2d(2)]
+            channels //= 2
+    return nn.Sequential(*layers), channels
+
+
+TRUNKS: Mapping[str, Callable[[], tuple[nn.Sequential, int]]] = MappingProxyType(
+    {
+        "openface": lambda: _inceptions(_NN4_SMALL2),
+        "facenet_small": lambda: _inceptions(_NN2_SMALL),
+        "alexnet": _alexnet,
+        "vgg16": _vgg16,
+        "googlenet": lambda: _inceptions(_GOOGLENET),
+        "resnet10": _resnet10,
+        "squeezenet": _squeezenet,
+        "mobilenet_v2": _mobilenet_v2,
+        "densenet": _densenet,
+    }
+)
+
+
+class FeatureNet(nn.Module):
+    """A trunk, an average over its last map, and (dim > 0) a linear layer: unit vectors.
+
+    (N, 3, S, S) RGB, (pixel - 127.5) / 127.5, any S of 64 or more, to (N, dim). dim 0: the last
+    map's own channels. Raises ValueError on a name that there is not.
+    """
+
+    def __init__(self, name: str, dim: int = 128) -> None:
+        super().__init__()
+        if name not in TRUNKS:
+            raise ValueError(f"no network {name!r}; there are {', '.join(TRUNKS)}")
+        self.name = name
+        self.trunk, channels = TRUNKS[name]()
+        self.dim = dim or channels
+        self.head: nn.Module = nn.Linear(channels, dim) if dim else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, S, S) to (N, dim) of unit length."""
+        # mean, not adaptive pooling: it exports as one ReduceMean for any side
+        return F.normalize(self.head(self.trunk(x).mean((2, 3))).float(), dim=1)
+
+    def freeze(self, layers: str) -> None:
+        """Which parameters are trained: `all`, `last` (the head alone), or the last N modules.
+
+        Raises ValueError on anything else.
+        """
+        modules = list(self.trunk)
+        if layers == "all":
+            keep = len(modules)
+        elif layers == "last":
+            keep = 0
+        elif layers.isdecimal() and int(layers) <= len(modules):
+            keep = int(layers)
+        else:
+            raise ValueError(f"layers is all, last, or 1 to {len(modules)}, got {layers!r}")
+        for number, module in enumerate(modules):
+            module.requires_grad_(number >= len(modules) - keep)
