@@ -308,7 +308,6 @@ _OPTIONAL = (
     ("mtcnn", "the MTCNN detector's weights", "pc"),
     ("lz4", "reading the MTCNN detector's weights", "pc"),
     ("onnx", "building networks", "pc"),
-    ("onnxconverter_common", "fp16 engines", "engines"),
     ("dlib", "the dlib embedding", "pc"),
     ("paho", "MQTT", "mqtt"),
     ("sklearn", "the classic classifiers and evaluation", "eval"),

@@ -88,6 +88,6 @@ def _import_quantization() -> Any:
         from onnxruntime import quantization
     except ImportError as exc:
         raise MissingDependencyError(
-            f"calibration needs {exc.name}: pip install 'jetson-face[engines]'"
+            f"calibration needs {exc.name}: pip install 'jetson-face[pc]'"
         ) from exc
     return quantization

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnx import helper
 
 from jetson_face.backends.onnx import OnnxBackend
-from jetson_face.backends.trt_build import ShapeRange
+from jetson_face.backends.trt_build import BuildOptions, ShapeRange, compile_plan
+from jetson_face.backends.trt_module import TensorRT
 from jetson_face.engine.build import EngineBuilder
 from jetson_face.engine.cache import EngineCache
 from jetson_face.engine.key import NetworkSpec
@@ -18,7 +20,7 @@ from jetson_face.engine.parity import tensor_parity
 from jetson_face.engine.precision import prepare, to_fp16
 from jetson_face.errors import EngineError
 from jetson_face.quantize import calibrate
-from tests.engine.graphs import squeezenet, tiny_conv
+from tests.engine.graphs import model, squeezenet, tiny_conv
 
 SIDE = 48
 NET = squeezenet(side=SIDE)
@@ -56,10 +58,38 @@ def test_fp16_answers_alike_and_keeps_fp32_ends() -> None:
     half = to_fp16(NET, "embed")
     assert 0.999 < worst(half, "fp16") < 1
     assert len(half) < 0.6 * len(NET)
-    model = onnx.load_model_from_string(half)
-    ends = [*model.graph.input, *model.graph.output]
+    graph = onnx.load_model_from_string(half).graph
+    ends = [*graph.input, *graph.output]
     assert {v.type.tensor_type.elem_type for v in ends} == {onnx.TensorProto.FLOAT}
     assert to_fp16(half, "embed") == half
+
+
+def test_a_normalisation_stays_in_fp32(trt: TensorRT) -> None:
+    """As PyTorch's exporter writes it; the vector's length is beyond fp16's largest number."""
+    nodes = [
+        helper.make_node("Gemm", ["x", "w"], ["wide"]),
+        helper.make_node("Cast", ["wide"], ["v"], to=onnx.TensorProto.FLOAT),
+        helper.make_node("ReduceL2", ["v"], ["length"], axes=[1], keepdims=1),
+        helper.make_node("Clip", ["length", "least"], ["safe"]),
+        helper.make_node("Shape", ["v"], ["shape"]),
+        helper.make_node("Expand", ["safe", "shape"], ["spread"]),
+        helper.make_node("Div", ["v", "spread"], ["y"]),
+    ]
+    rng = np.random.default_rng(0)
+    weights = {"w": rng.normal(0, 300, (8, 16)), "least": np.array(1e-12)}
+    graph = model(
+        nodes,
+        {"x": ["n", 8]},
+        {"y": ["n", 16]},
+        {name: value.astype(np.float32) for name, value in weights.items()},
+    )
+    half = to_fp16(graph, "tail")
+    x = rng.normal(0, 10, (3, 8)).astype(np.float32)
+    got = OnnxBackend(half, threads=1).run({"x": x})["y"]
+    wanted = OnnxBackend(graph, threads=1).run({"x": x})["y"]
+    np.testing.assert_allclose(got, wanted, atol=2e-3)
+    np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-5)
+    compile_plan(trt, half, "tail", {"x": ShapeRange.batch((8,), 4)}, BuildOptions(64, "8.6"))
 
 
 def test_int8_is_what_tensorrt_takes(
