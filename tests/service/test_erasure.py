@@ -27,7 +27,7 @@ SPACE = EmbeddingSpace("erasure", "0" * 64, 64)
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    return load_config(None, [f"state_dir={tmp_path}"])
+    return load_config(None, [f"state_dir={tmp_path}", "gallery.lock_timeout_s=0.2"])
 
 
 def enrol(gallery: GalleryStore, name: str, photos: int = 3) -> Person:

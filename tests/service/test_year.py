@@ -12,8 +12,8 @@ from jetson_face.report.rotating import RotatingJsonl
 from jetson_face.report.snapshots import SnapshotStore
 
 DAY = 86400.0
-EVENTS_A_DAY, CROPS_A_DAY = 120, 2
-OUTBOX, FILE, FILES, CROPS = 1 << 20, 200_000, 4, 500_000
+EVENTS_A_DAY, CROPS_A_DAY = 100, 1
+OUTBOX, FILE, FILES, CROPS = 1 << 19, 200_000, 4, 150_000
 # What SQLite may add: the write-ahead log (bounded by its journal_size_limit) and the last rows.
 SLACK = 2_500_000
 
