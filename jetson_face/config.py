@@ -338,6 +338,13 @@ def _default_camera() -> str:
     return "csi://0" if _is_jetson() else "0"
 
 
+def _with_backend_type(value: Any) -> Any:
+    """`--set backend.threads=1` may leave out which back end: this machine's."""
+    if isinstance(value, dict) and "type" not in value:
+        return {"type": _default_backend().type, **value}
+    return value
+
+
 def _as_list(value: Any) -> Any:
     """One source may stand without a list; `--set sources.0.KEY` may change the built-in one."""
     if isinstance(value, dict) and value.keys() == {"0"} and isinstance(value["0"], dict):
@@ -360,9 +367,11 @@ class Config(Section):
     detector: DetectorConfig = MtcnnConfig()
     sampling: Annotated[SamplingConfig, BeforeValidator(_auto_sampling)] = SamplingConfig()
     embedder: EmbedderConfig = EmbedderConfig()
-    backend: Annotated[OnnxRuntimeConfig | TensorRTConfig, Field(discriminator="type")] = Field(
-        default_factory=_default_backend
-    )
+    backend: Annotated[
+        OnnxRuntimeConfig | TensorRTConfig,
+        Field(discriminator="type"),
+        BeforeValidator(_with_backend_type),
+    ] = Field(default_factory=_default_backend)
     engines: EnginesConfig = EnginesConfig()
     gallery: GalleryConfig = GalleryConfig()
     quality: QualityConfig = QualityConfig()

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from time import monotonic
 
+from jetson_face.assemble import assemble_mtcnn
 from jetson_face.backends.base import Backend
 from jetson_face.backends.cuda import CudaRuntime, PycudaRuntime
 from jetson_face.backends.tensorrt import TensorRTBackend
 from jetson_face.backends.trt_build import BuildOptions, Progress
 from jetson_face.backends.trt_module import TensorRT, load_tensorrt
 from jetson_face.config import Config, HaarConfig, MtcnnConfig, TensorRTConfig
-from jetson_face.detect.mtcnn import Mtcnn
 from jetson_face.detect.mtcnn_graph import ensure_mtcnn
 from jetson_face.embed.onnx import OnnxEmbedder
 from jetson_face.engine.build import BuildResult, Clock, EngineBuilder
@@ -136,25 +136,6 @@ def open_plan(gpu: Gpu, spec: NetworkSpec, plan: bytes) -> Backend:
     """A plan's bytes, running. Raises EngineError."""
     return TensorRTBackend(
         plan, trt=gpu.trt, cuda=gpu.cuda, what=spec.name, precision=spec.precision
-    )
-
-
-def assemble_mtcnn(config: Config, nets: Mapping[str, Backend], *, relaxed: bool = False) -> Mtcnn:
-    """The detector over three back ends; relaxed: for pictures that surely show a face."""
-    wanted = config.mtcnn
-    thresholds = wanted.thresholds
-    if relaxed:
-        thresholds = (thresholds[0] * 0.7, thresholds[1] * 0.6, thresholds[2] * 0.4)
-    return Mtcnn(
-        nets["pnet"],
-        nets["rnet"],
-        nets["onet"],
-        min_face_px=wanted.min_face_px,
-        pyramid_factor=wanted.pyramid_factor,
-        thresholds=thresholds,
-        max_faces=wanted.max_faces,
-        face_px_min=wanted.face_px_min,
-        max_side_px=wanted.max_side_px,
     )
 
 

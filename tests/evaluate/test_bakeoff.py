@@ -10,7 +10,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from fakes_evaluate import SPACE, FakeAligner, FakeDetector, FakeEmbedder, picture
 
 from jetson_face.cli import main
 from jetson_face.config import load_config
@@ -25,6 +24,7 @@ from jetson_face.evaluate.pairs import Pair, PairList
 from jetson_face.evaluate.people import divide, read_people
 from jetson_face.gallery.match import Matcher
 from jetson_face.pictures import read_picture
+from tests.evaluate.fakes_evaluate import SPACE, FakeAligner, FakeDetector, FakeEmbedder, picture
 
 
 def method() -> Method:

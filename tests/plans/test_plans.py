@@ -11,10 +11,11 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from jetson_face.assemble import assemble_mtcnn
 from jetson_face.config import Config, load_config
 from jetson_face.errors import EngineError, UsageError
 from jetson_face.gate import golden_pictures
-from jetson_face.plans import Gpu, Plans, assemble_mtcnn, networks_of
+from jetson_face.plans import Gpu, Plans, networks_of
 from tests.backends.fake_gpu import FakeCuda, FakeModule, fake_gpu
 
 
