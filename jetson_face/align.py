@@ -23,14 +23,14 @@ class Template:
     """Where five points lie in a square crop of `size` pixels.
 
     points: eye at the image's left, eye at its right, nose, mouth corners left and right; xy.
-    affine: eyes and nose are put exactly where they belong, which may shear the face; otherwise
-    the five points are met as well as turning, scaling and shifting can.
+    triple: where the outer corners of the eyes and the base of the nose go, exactly, which may
+    shear the face; None: the five points are met as well as turning, scaling and shifting can.
     """
 
     name: str
     size: int
     points: tuple[tuple[float, float], ...]
-    affine: bool = False
+    triple: tuple[tuple[float, float], ...] | None = None
 
     @property
     def array(self) -> F32:
@@ -64,10 +64,8 @@ _DLIB = Template(
     ),
 )
 _OPENFACE = Template(
-    # OpenFace's mean face, 68 points scaled to fill the 96 pixels, reduced to ours. OpenFace pins
-    # the outer corners of the eyes and the base of the nose; we pin the eyes' centres and the tip
-    # of the nose of the same mean face. An affine map that fits one triple fits the other on every
-    # face whose corners and base lie as in the mean face.
+    # OpenFace pins three of dlib's 68 points to its mean face, scaled to fill the 96 pixels. The
+    # five points are those of the same mean face.
     "openface96",
     96,
     (
@@ -77,7 +75,7 @@ _OPENFACE = Template(
         (29.49, 61.62),
         (65.08, 61.20),
     ),
-    affine=True,
+    triple=((18.64, 16.25), (75.73, 15.18), (47.52, 49.39)),
 )
 _PORTRAIT = Template(
     # ArcFace's points scaled to half of a 256 px square, face in its middle: what any template
@@ -150,8 +148,9 @@ def warp_faces(image: ImageU8, landmarks: F32, template: Template) -> ImageU8:
     out = np.zeros((len(landmarks), template.size, template.size, 3), np.uint8)
     if not len(landmarks):
         return out
-    if template.affine:
-        matrices = affine_transforms(landmarks[:, :3], template.array[:3])
+    if template.triple is not None:
+        triple = np.array(template.triple, np.float32)
+        matrices = affine_transforms(eyes_and_nose(landmarks), triple)
     else:
         matrices = similarity_transforms(landmarks, template.array)
     scales = transform_scales(matrices)
@@ -160,6 +159,21 @@ def warp_faces(image: ImageU8, landmarks: F32, template: Template) -> ImageU8:
         source, matrix = _pre_shrink(image, matrix, float(scale), template.size)
         cv2.warpAffine(source, matrix, size, dst=out[i], flags=cv2.INTER_LINEAR)
     return out
+
+
+def eyes_and_nose(landmarks: F32) -> F32:
+    """Outer corners of the eyes and base of the nose (N, 3, 2), estimated from our (N, 5, 2).
+
+    Least squares over the 68 points that dlib found in 150 LFW faces. OpenFace's crops made so are
+    off by 1.4 of 96 pixels (median of the mean shift over a crop; 95th percentile 2.7) from those
+    by the 68 points; pinning eye centres and nose tip instead is off by 5.0 (14.6).
+    """
+    left, right, nose = landmarks[:, 0], landmarks[:, 1], landmarks[:, 2]
+    across, eyes = right - left, (left + right) / 2
+    mouth = landmarks[:, 3:].mean(axis=1)
+    base = nose + 0.352 * (mouth - nose) - 0.058 * (eyes - nose)
+    triple = np.stack([left - 0.193 * across, right + 0.193 * across, base], axis=1)
+    return np.asarray(triple, np.float32)
 
 
 def _pre_shrink(image: ImageU8, matrix: F32, scale: float, size: int) -> tuple[ImageU8, F32]:

@@ -11,7 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from jetson_face.align import TEMPLATES, Aligner  # noqa: E402
+from jetson_face.align import TEMPLATES, Aligner, eyes_and_nose  # noqa: E402
 from jetson_face.backends.onnx import OnnxBackend  # noqa: E402
 from jetson_face.cli import main  # noqa: E402
 from jetson_face.embed.onnx import OnnxEmbedder  # noqa: E402
@@ -130,12 +130,12 @@ def test_the_command_says_what_is_missing(
 def test_openface_alignment_pins_eyes_and_nose_whatever_the_face() -> None:
     points = np.array([[[80, 90], [150, 100], [112, 150], [85, 170], [140, 180]]], np.float32)
     image = np.zeros((256, 256, 3), np.uint8)
-    for x, y in points[0, :3]:
+    for x, y in eyes_and_nose(points)[0]:
         cv2.circle(image, (int(x), int(y)), 6, (255, 255, 255), -1)
     crop = Aligner("openface96").crop(image, points)[0]
     assert crop.shape == (96, 96, 3)
-    for x, y in TEMPLATES["openface96"].array[:3]:
+    for x, y in TEMPLATES["openface96"].triple or ():
         assert crop[round(y), round(x)].min() > 200
     line = points.copy()
-    line[0, 2] = points[0, :2].mean(axis=0)  # no plane map: as a similarity
+    line[0, 2:] = points[0, :2].mean(axis=0)  # no plane map: as a similarity
     assert Aligner("openface96").crop(image, line).shape == (1, 96, 96, 3)
