@@ -33,6 +33,7 @@ EXTRAS = {
         "hypothesis>=6",
         "import-linter>=2",
         "mypy>=1.10",
+        "paho-mqtt>=2",
         "psutil>=5.9",
         "pytest>=8",
         "pytest-timeout>=2",
