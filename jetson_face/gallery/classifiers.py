@@ -247,7 +247,8 @@ class PairMatcher(Matcher):
 
     def scores(self, probes: Embeddings) -> F32:
         """See Matcher."""
-        if not super().scores(probes).size:
-            return np.zeros((len(probes), 0), np.float32)
+        cosines = super().scores(probes)
+        if not cosines.size:  # nobody asked, or nobody enrolled
+            return cosines
         rows = [self._pairs.probability(self.snapshot.vectors, vector) for vector in probes.vectors]
         return self._top(np.asarray(np.stack(rows), np.float32))

@@ -89,6 +89,7 @@ def test_scores_have_a_column_a_person_and_a_bounded_scale(method: str) -> None:
     assert scores.dtype == np.float32
     assert (np.abs(scores) <= 1.0001).all()
     np.testing.assert_array_equal(made.pick(scores)[2].person, Person("id2", "person 2"))
+    assert made.match(Embeddings(pictures[:0, 0], SPACE)) == []  # no face on this frame
     with pytest.raises(EmbeddingSpaceError):
         made.scores(Embeddings(pictures[:, 0], OTHER))
 
