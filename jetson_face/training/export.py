@@ -171,11 +171,21 @@ def export_run(
     buffer = io.BytesIO()
     np.savez_compressed(buffer, input=given, output=run_onnx(fp32.SerializeToString(), given))
     write_atomic(folder / f"{name}.golden.npz", buffer.getvalue())
-    text = yaml.safe_dump(
-        _card(name, net.dim, files, card), sort_keys=False, allow_unicode=True, width=100
-    )
+    text = yaml.dump(_card(name, net.dim, files, card), Dumper=_CardDumper, sort_keys=False)
     write_atomic(folder / f"{name}.yaml", text.encode())
     return folder / f"{name}.yaml"
+
+
+class _CardDumper(yaml.SafeDumper):
+    """Writes texts of several lines as YAML blocks, for people to read."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_CardDumper.add_representer(str, _text)
 
 
 def _card(
