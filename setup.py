@@ -71,7 +71,7 @@ setup(
     package_dir={f"jetson_face.{inside}": folder for folder, inside in CARRIED.items()},
     package_data={
         "jetson_face": ["py.typed", "web/static/*"],
-        "jetson_face._engines": ["*.yaml", "*.onnx", "*.npz"],
+        "jetson_face._engines": ["*.yaml", "*.onnx", "*.npz", "*.json"],
         "jetson_face._configs": ["*.yaml"],
         "jetson_face._systemd": ["*.service"],
     },
