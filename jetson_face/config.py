@@ -140,7 +140,7 @@ class SamplingConfig(Section):
 class EmbedderConfig(Section):
     """The network that turns a face into a vector."""
 
-    model: str = Field("dlib_resnet", description="a model card's name, or a path to one")
+    model: str = Field("squeezenet_face", description="a model card's name, or a path to one")
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     max_batch: int = Field(16, ge=1, le=256)
 
