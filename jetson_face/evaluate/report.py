@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,27 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jetson_face.errors import MissingDependencyError, OutputError
+from jetson_face.errors import MissingDependencyError
 from jetson_face.evaluate.bootstrap import Interval
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file by way of a temporary one beside it. Raises OutputError."""
-    temporary: str | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:60]}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes files that only their owner may read
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+from jetson_face.files import write_file
 
 
 def write_json(path: Path, result: Mapping[str, Any]) -> None:
@@ -43,12 +23,12 @@ def write_json(path: Path, result: Mapping[str, Any]) -> None:
     Raises OutputError.
     """
     text = json.dumps(plain(result), indent=2, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, (text + "\n").encode())
+    write_file(path, text + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
     """Write text as UTF-8. Raises OutputError."""
-    write_bytes(path, text.encode())
+    write_file(path, text)
 
 
 def plain(value: Any) -> Any:
@@ -162,4 +142,4 @@ def _save(path: Path, figure: Any) -> None:
     buffer = io.BytesIO()
     # without the version of the library in it, equal results give equal files
     figure.savefig(buffer, format="png", metadata={"Software": None})
-    write_bytes(path, buffer.getvalue())
+    write_file(path, buffer.getvalue())
