@@ -1,0 +1,159 @@
+"""What a configuration file may say: every key, its unit, its bounds and its default.
+
+One file, read in one place. Leaf code never sees these objects: `jetson_face.compose` turns them
+into plain arguments.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from jetson_face.config.decision import (
+    FusionConfig,
+    GalleryConfig,
+    MatchingConfig,
+    QualityConfig,
+    TrackingConfig,
+)
+from jetson_face.config.detector import (
+    DetectorConfig,
+    DlibConfig,
+    HaarConfig,
+    MtcnnConfig,
+    YunetConfig,
+)
+from jetson_face.config.machine import default_cache_dir, default_state_dir, is_jetson
+from jetson_face.config.network import (
+    EmbedderConfig,
+    EnginesConfig,
+    OnnxRuntimeConfig,
+    TensorRTConfig,
+)
+from jetson_face.config.section import Section
+from jetson_face.config.service import (
+    JsonlConfig,
+    MqttConfig,
+    ReportConfig,
+    ServiceConfig,
+    SinkConfig,
+    WebhookConfig,
+)
+from jetson_face.config.source import AutoSamplingConfig, SamplingConfig, SourceConfig
+from jetson_face.documents import load_document, parse_document
+
+__all__ = [
+    "AutoSamplingConfig",
+    "Config",
+    "DlibConfig",
+    "HaarConfig",
+    "JsonlConfig",
+    "MqttConfig",
+    "MtcnnConfig",
+    "OnnxRuntimeConfig",
+    "SinkConfig",
+    "TensorRTConfig",
+    "WebhookConfig",
+    "YunetConfig",
+    "default_cache_dir",
+    "default_state_dir",
+    "load_config",
+]
+
+
+def _default_backend() -> OnnxRuntimeConfig | TensorRTConfig:
+    return TensorRTConfig() if is_jetson() else OnnxRuntimeConfig()
+
+
+def _default_camera() -> str:
+    return "csi://0" if is_jetson() else "0"
+
+
+def _with_backend_type(value: Any) -> Any:
+    """`--set backend.threads=1` may leave out which back end: this machine's."""
+    if isinstance(value, dict) and "type" not in value:
+        return {"type": _default_backend().type, **value}
+    return value
+
+
+def _as_list(value: Any) -> Any:
+    """One source may stand without a list; `--set sources.0.KEY` may change the built-in one."""
+    if isinstance(value, dict) and value.keys() == {"0"} and isinstance(value["0"], dict):
+        return [{"uri": _default_camera(), **value["0"]}]
+    return [value] if isinstance(value, dict) else value
+
+
+def _auto_sampling(value: Any) -> Any:
+    return {"auto": {}} if value == "auto" else value
+
+
+class Config(Section):
+    """Everything a user may set."""
+
+    state_dir: Path = Field(default_factory=default_state_dir)
+    sources: Annotated[tuple[SourceConfig, ...], BeforeValidator(_as_list)] = Field(
+        default_factory=lambda: (SourceConfig(uri=_default_camera()),),
+        min_length=1,
+    )
+    detector: DetectorConfig = MtcnnConfig()
+    sampling: Annotated[SamplingConfig, BeforeValidator(_auto_sampling)] = SamplingConfig()
+    embedder: EmbedderConfig = EmbedderConfig()
+    backend: Annotated[
+        OnnxRuntimeConfig | TensorRTConfig,
+        Field(discriminator="type"),
+        BeforeValidator(_with_backend_type),
+    ] = Field(default_factory=_default_backend)
+    engines: EnginesConfig = EnginesConfig()
+    gallery: GalleryConfig = GalleryConfig()
+    quality: QualityConfig = QualityConfig()
+    matching: MatchingConfig = MatchingConfig()
+    fusion: FusionConfig = FusionConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    report: ReportConfig = ReportConfig()
+    service: ServiceConfig = ServiceConfig()
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Config:
+        names = [source.name for source in self.sources]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two sources share a name: {names}; give each its own `name`")
+        return self
+
+    @property
+    def mtcnn(self) -> MtcnnConfig:
+        """MTCNN as the detector wants it; its networks also give landmarks to other detectors."""
+        if isinstance(self.detector, MtcnnConfig):
+            return self.detector
+        return MtcnnConfig(min_face_px=self.detector.min_face_px)
+
+    @property
+    def gallery_path(self) -> Path:
+        """Where the gallery is."""
+        return self.gallery.path or self.state_dir / "gallery.db"
+
+    @property
+    def status_socket(self) -> Path:
+        """Where a running service answers."""
+        folder = os.environ.get("RUNTIME_DIRECTORY")
+        base = Path(folder.split(":")[0]) if folder else self.state_dir
+        return self.service.status_socket or base / "status.sock"
+
+    @property
+    def engine_cache(self) -> Path:
+        """Where built networks are."""
+        return self.engines.cache or default_cache_dir() / "engines"
+
+
+def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
+    """The built-in defaults for this machine, then the file, then `--set key=value` overrides.
+
+    Raises ConfigError with file:line and key.
+    """
+    if path is None:
+        return parse_document("", "built-in defaults", Config, overrides=overrides)
+    return load_document(path, Config, overrides=overrides)

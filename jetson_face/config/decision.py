@@ -1,0 +1,69 @@
+"""Who is enrolled, and when a face is one of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from jetson_face.config.section import Cosine, Fraction, Section
+
+
+class GalleryConfig(Section):
+    """Enrolled people."""
+
+    path: Path | None = Field(None, description="null: STATE_DIR/gallery.db")
+    encrypt: bool = Field(True, description="seal vectors and portraits; key in STATE_DIR")
+    lock_timeout_s: float = Field(5, ge=0, le=600)
+    refresh_s: float = Field(1, ge=0, description="how often a running program looks for changes")
+
+
+class QualityConfig(Section):
+    """What a face must have, to be enrolled; and to count at all."""
+
+    min_face_px: int = Field(48, ge=12, description="shorter side of the box, to be enrolled")
+    enroll_min: Fraction = Field(0.25, description="least quality of an enrolment photo")
+    embed_min: Fraction = Field(0.05, description="least quality of a face worth embedding")
+
+
+class MatchingConfig(Section):
+    """When two faces are the same person."""
+
+    method: Literal["cosine", "knn", "svm", "softmax", "siamese"] = Field(
+        "cosine", description="how a face is compared with the people of the gallery"
+    )
+    neighbours: int = Field(5, ge=1, le=1000, description="knn: templates that vote")
+    pair_weights: Path | None = Field(
+        None, description="siamese: file of trained weights; null: engines/siamese_MODEL.json"
+    )
+    similarity_min: Cosine | None = Field(
+        None, description="higher is more alike; null: what model card or method says"
+    )
+    hysteresis: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="a known face keeps its name down to similarity_min minus this",
+    )
+    margin_min: float = Field(0.03, ge=0, le=2, description="cosine lead over the second person")
+    frames_min: int = Field(2, ge=1, le=1000, description="embeddings before a name is given")
+    unknown_after: int = Field(5, ge=1, le=1000, description="embeddings before `unknown`")
+    top_k: int = Field(3, ge=1, le=100, description="templates of a person that are averaged")
+
+
+class FusionConfig(Section):
+    """How the frames of a track are averaged."""
+
+    strategy: Literal["embedding_mean", "score_mean", "vote"] = "embedding_mean"
+    embed_known_every: int = Field(
+        5, ge=1, le=1000, description="a surely known face is embedded one frame in this many"
+    )
+    max_per_frame: int = Field(8, ge=1, le=256, description="faces embedded on one frame")
+
+
+class TrackingConfig(Section):
+    """How boxes become tracks."""
+
+    iou_min: Fraction = 0.3
+    max_gap_ms: int = Field(1000, ge=0, description="a face unseen for longer is a new one")

@@ -1,0 +1,42 @@
+"""Which network embeds a face, and what runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from jetson_face.config.section import Section
+
+
+class EmbedderConfig(Section):
+    """The network that turns a face into a vector."""
+
+    model: str = Field("squeezenet_face", description="a model card's name, or a path to one")
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    max_batch: int = Field(16, ge=1, le=256)
+
+
+class OnnxRuntimeConfig(Section):
+    """ONNX Runtime."""
+
+    type: Literal["onnxruntime"] = "onnxruntime"
+    providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    threads: int | None = Field(None, ge=1, le=256, description="per network; null: all cores")
+
+
+class TensorRTConfig(Section):
+    """TensorRT plans, built on this machine from the same ONNX files."""
+
+    type: Literal["tensorrt"] = "tensorrt"
+    precision: Literal["fp32", "fp16", "int8"] = "fp16"
+    workspace_mib: int = Field(1024, ge=64)
+
+
+class EnginesConfig(Section):
+    """Where built networks are kept."""
+
+    cache: Path | None = Field(None, description="null: $XDG_CACHE_HOME/jetson-face/engines")
+    autobuild: bool = Field(True, description="`run` builds what is missing first")
+    canary_every_s: float = Field(600, ge=0, description="0: no canary")

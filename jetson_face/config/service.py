@@ -1,0 +1,92 @@
+"""What is written and sent, and what the service keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from jetson_face.config.section import NAME, Section
+
+
+class ReportConfig(Section):
+    """The frame-rate / sampling-rate report and the result files."""
+
+    every_s: float = Field(5, gt=0)
+    events: Path | None = Field(None, description="JSONL of events")
+    json_file: Path | None = Field(None, description="the final report as JSON")
+    video: Path | None = Field(None, description="annotated video, mp4")
+    still: Path | None = Field(None, description="annotated picture of the fullest frame")
+
+
+class WebhookConfig(Section):
+    """POSTs events as JSON."""
+
+    type: Literal["webhook"]
+    name: str = Field("webhook", pattern=NAME)
+    url: str = Field(pattern=r"^https?://")
+    token_credential: str | None = Field(
+        None, pattern=NAME, description="systemd credential that holds the bearer token"
+    )
+    timeout_s: float = Field(5, gt=0, le=60)
+
+
+class MqttConfig(Section):
+    """Publishes events to an MQTT broker, QoS 1."""
+
+    type: Literal["mqtt"]
+    name: str = Field("mqtt", pattern=NAME)
+    host: str
+    port: int = Field(1883, ge=1, le=65535)
+    topic: str = Field("jetson-face/events", min_length=1, max_length=200)
+    tls: bool = False
+    username: str | None = None
+    password_credential: str | None = Field(
+        None, pattern=NAME, description="systemd credential that holds the password"
+    )
+    timeout_s: float = Field(5, gt=0, le=60)
+
+
+class JsonlConfig(Section):
+    """Appends events to files in LOGS_DIR (STATE_DIR where systemd gives none), a new file when
+    one is full."""
+
+    type: Literal["jsonl"]
+    name: str = Field("jsonl", pattern=NAME)
+    file_mib: int = Field(16, ge=1, le=1024, description="size of one file")
+    files: int = Field(8, ge=2, le=1000, description="how many are kept")
+
+
+SinkConfig = Annotated[WebhookConfig | MqttConfig | JsonlConfig, Field(discriminator="type")]
+
+
+class RetentionConfig(Section):
+    """How long and how much is kept. Days are days of service: a clock step expires nothing."""
+
+    events_days: float = Field(30, gt=0, le=3650)
+    events_mib: int = Field(256, ge=1, le=65536)
+    events_in_memory: int = Field(10_000, ge=10, description="while the disk takes none")
+    crops_days: float = Field(14, gt=0, le=3650)
+    crops_mib: int = Field(512, ge=1, le=65536)
+
+
+class ServiceConfig(Section):
+    """`jetson-face service run`: what the service says of itself, and where events go."""
+
+    status_socket: Path | None = Field(None, description="null: $RUNTIME_DIRECTORY, or STATE_DIR")
+    status_port: int | None = Field(
+        None, ge=0, le=65535, description="also on 127.0.0.1; names are shown: null is off"
+    )
+    stall_s: float = Field(15, gt=0, le=3600, description="no decided frame: the watchdog acts")
+    start_s: float = Field(600, gt=0, le=7200, description="the same before the first frame")
+    crops: bool = Field(False, description="keep an encrypted picture of each event")
+    sinks: tuple[SinkConfig, ...] = ()
+    retention: RetentionConfig = RetentionConfig()
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> ServiceConfig:
+        names = [sink.name for sink in self.sinks]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two sinks share a name: {names}; give each its own `name`")
+        return self
