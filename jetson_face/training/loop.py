@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from jetson_face.errors import InputBrokenError, InputMissingError
 from jetson_face.training.augment import augment_batch
 from jetson_face.training.collapse import CollapseWatch
 from jetson_face.training.curves import CurveLog
 from jetson_face.training.data import FaceSet, Sampler
 from jetson_face.training.losses import Mix
-from jetson_face.training.net import SqueezeNetFace
+from jetson_face.training.net import SqueezeNetFace, start_from
 
 if TYPE_CHECKING:
     from jetson_face.training.settings import NetSettings, OptimSettings, TrainConfig
@@ -44,7 +45,21 @@ class Progress:
 
 def build_net(how: NetSettings) -> SqueezeNetFace:
     """The network that the settings describe, fresh."""
-    return SqueezeNetFace(how.dim, how.act, how.pool_before, how.stem, how.bypass)
+    return SqueezeNetFace(how.dim, how.act, how.pool_before, how.stem, how.bypass, how.repeat)
+
+
+def averaged_weights(checkpoint: Path) -> dict[str, Tensor]:
+    """The averaged weights that a run has left in its checkpoint.
+
+    Raises:
+        InputMissingError: there is no such file.
+    """
+    if not checkpoint.exists():
+        raise InputMissingError(f"start: {checkpoint} is absent: train it first, or leave it out")
+    weights: dict[str, Tensor] = torch.load(checkpoint, map_location="cpu", weights_only=True)[
+        "ema"
+    ]
+    return weights
 
 
 def rate_at(done: float, how: OptimSettings) -> float:
@@ -68,6 +83,9 @@ class Trainer:
     """One run: everything is built here.
 
     ``train`` goes until the run is over or ``stop`` says so.
+
+    Raises:
+        InputMissingError, InputBrokenError: ``config.start`` is absent, or of another network.
     """
 
     def __init__(
@@ -82,6 +100,8 @@ class Trainer:
         self._clock, self._on_progress = clock, on_progress
         device = config.device
         self.net = build_net(config.net).to(device, memory_format=torch.channels_last)
+        if config.start is not None:
+            _start(self.net, config.start)
         self.ema = build_net(config.net).to(device).eval().requires_grad_(False)
         self.ema.load_state_dict(self.net.state_dict())
         teacher = None if faces.teacher is None else torch.from_numpy(np.array(faces.teacher))
@@ -225,6 +245,18 @@ class Trainer:
         self.step, self.spent_s = int(state["step"]), float(state["spent_s"])
         self.curves.cut_after(self.step)
         return True
+
+
+def _start(net: SqueezeNetFace, checkpoint: Path) -> None:
+    """Take over the averaged weights of another run."""
+    if not checkpoint.exists():
+        raise InputMissingError(f"start: {checkpoint} is absent: train it first, or leave it out")
+    weights = torch.load(checkpoint, map_location="cpu", weights_only=True)["ema"]
+    try:
+        new = start_from(net, weights)
+    except ValueError as exc:
+        raise InputBrokenError(f"start: {checkpoint} is of another network: {exc}") from exc
+    log.info("started from %s; new: %s", checkpoint, ", ".join(new) or "nothing")
 
 
 def _optimiser(net: nn.Module, mix: nn.Module, how: OptimSettings) -> torch.optim.Optimizer:

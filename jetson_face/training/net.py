@@ -98,7 +98,8 @@ class SqueezeNetFace(nn.Module):
     ``stem`` brings 112 down to 28: ``pool`` is v1.1's 3x3 stride-2 convolution and max-pool,
     ``conv`` two 3x3 stride-2 convolutions, ``patch`` one 7x7 stride-4 convolution. ``pool_before``
     names the fire modules (3 to 9) that a 3x3 stride-2 max-pool goes before; v1.1 itself is
-    ``pool`` and (4, 6). What is left at 14x14 is max-pooled to 7x7 before the head.
+    ``pool`` and (4, 6). What is left at 14x14 is max-pooled to 7x7 before the head. ``repeat``
+    names fire modules (2 to 9) that are followed by one more of the same shape, as often as named.
 
     Raises:
         ValueError: the pools do not leave 7x7 or 14x14 for the head.
@@ -111,6 +112,7 @@ class SqueezeNetFace(nn.Module):
         pool_before: tuple[int, ...] = (4, 8),
         stem: str = "conv",
         bypass: bool = True,
+        repeat: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
         side = INPUT_SIZE // 4 >> len(pool_before)
@@ -119,16 +121,18 @@ class SqueezeNetFace(nn.Module):
                 f"pools before {pool_before} leave {side}x{side}: the head needs 7 or 14"
             )
         self.dim = dim
-        layers: list[nn.Module] = [stem_layers(stem, act)]
+        self.trunk = nn.Sequential()
+        self.trunk.add_module("stem", stem_layers(stem, act))
         channels = STEM_CHANNELS
         for number, shape in enumerate(FIRES, start=2):
             if number in pool_before:
-                layers.append(nn.MaxPool2d(3, 2, padding=1))
-            layers.append(Fire(channels, shape, act, bypass))
-            channels = shape[1] + shape[2]
+                self.trunk.add_module(f"pool{number}", nn.MaxPool2d(3, 2, padding=1))
+            for again in range(1 + repeat.count(number)):
+                name = f"fire{number}" + (f"_{again}" if again else "")
+                self.trunk.add_module(name, Fire(channels, shape, act, bypass))
+                channels = shape[1] + shape[2]
         if side == 14:
-            layers.append(nn.MaxPool2d(3, 2, padding=1))
-        self.trunk = nn.Sequential(*layers)
+            self.trunk.add_module("pool", nn.MaxPool2d(3, 2, padding=1))
         self.head = Head(channels, dim)
         self.apply(_initialise)
 
@@ -154,6 +158,31 @@ def stem_layers(kind: str, act: str) -> nn.Module:
     if kind == "patch":
         return ConvNorm(3, wide, 7, 4, act)
     raise ValueError(f"unknown stem {kind!r}: use pool, conv or patch")
+
+
+def start_from(net: SqueezeNetFace, weights: dict[str, Tensor]) -> tuple[str, ...]:
+    """Take over what a smaller network has learned; the names of the fires that it lacks.
+
+    Those start near the identity (their batch-norms scale by a fifth, beside the bypass), so that
+    the grown network begins where the other one ended: Chen et al., "Net2Net", 2016, section 2.3.
+
+    Raises:
+        ValueError: something else than repeated fires differs.
+    """
+    try:
+        lacking, unknown = net.load_state_dict(weights, strict=False)
+    except RuntimeError as exc:
+        raise ValueError(str(exc)) from exc
+    fresh = {".".join(key.split(".")[:2]) for key in lacking}
+    repeated = {f"trunk.{name}" for name, layer in net.trunk.named_children()
+                if "_" in name and isinstance(layer, Fire) and layer.bypass}  # fmt: skip
+    if unknown or not fresh <= repeated:
+        raise ValueError(f"other layers: {', '.join(sorted({*unknown, *(fresh - repeated)}))}")
+    for name in fresh:
+        for layer in net.get_submodule(name).modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                nn.init.constant_(layer.weight, 0.2)
+    return tuple(sorted(fresh))
 
 
 def _initialise(module: nn.Module) -> None:

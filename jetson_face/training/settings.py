@@ -61,6 +61,7 @@ class NetSettings(_Part):
     stem: Literal["pool", "conv", "patch"] = "conv"
     pool_before: tuple[int, ...] = (4, 8)
     bypass: bool = True
+    repeat: tuple[int, ...] = Field((), description="fires followed by one more of their shape")
 
 
 class LossSettings(_Part):
@@ -132,6 +133,9 @@ class TrainConfig(_Part):
 
     name: str = "squeezenet_face"
     run: Path = Field(Path("runs/squeezenet_face"), description="run folder; made when absent")
+    start: Path | None = Field(
+        None, description="checkpoint.pt to begin with; repeated fires that it lacks are new"
+    )
     seed: int = 0
     threads: int = Field(2, ge=1)
     device: Literal["cpu", "cuda"] = "cpu"
