@@ -338,6 +338,7 @@ def open_sources(config: Config, *, must_open: bool = False) -> list[Source]:
                 backend=wanted.backend,
                 open_timeout_s=wanted.open_timeout_s,
                 read_timeout_s=wanted.read_timeout_s,
+                reconnect_max_s=wanted.reconnect_max_s,
             )
             uri = fill_credentials(wanted.uri)
             opened.append(open_source(uri, wanted.name, options=options, must_open=must_open))

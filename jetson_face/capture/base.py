@@ -83,7 +83,8 @@ class OpenOptions:
     """How to open a source. width, height, fps: asked of a camera, which may give others.
 
     backend: what decodes rtsp and v4l2; auto takes GStreamer where PyGObject is installed.
-    latency_ms: RTSP jitter buffer (GStreamer).
+    latency_ms: RTSP jitter buffer (GStreamer). reconnect_max_s: longest wait between two tries to
+    reach a camera that is away.
     """
 
     width: int | None = None
@@ -92,4 +93,5 @@ class OpenOptions:
     backend: Literal["auto", "gstreamer", "opencv"] = "auto"
     open_timeout_s: float = 10.0
     read_timeout_s: float = 5.0
+    reconnect_max_s: float = 5.0
     latency_ms: int = 100

@@ -58,7 +58,11 @@ def open_source(
 
 def _policy(options: OpenOptions) -> ReconnectPolicy:
     # The library's own time-out comes first: it knows better why.
-    return ReconnectPolicy(stall_s=options.read_timeout_s, open_s=options.open_timeout_s + 2.0)
+    return ReconnectPolicy(
+        most_s=options.reconnect_max_s,
+        stall_s=options.read_timeout_s,
+        open_s=options.open_timeout_s + 2.0,
+    )
 
 
 def _open_path(uri: SourceUri, name: str, options: OpenOptions) -> Source:

@@ -38,7 +38,7 @@ class ReconnectPolicy:
     can stay the same for seconds). open_s: an open that hangs longer is given up."""
 
     first_s: float = 0.5
-    most_s: float = 30.0
+    most_s: float = 5.0
     stall_s: float = 5.0
     freeze_s: float | None = 10.0
     open_s: float = 15.0
@@ -49,6 +49,12 @@ def backoff_s(failures: int, draw: float, policy: ReconnectPolicy) -> float:
     the whole, so that a site's cameras do not all come back at once. draw: in [0, 1)."""
     whole = min(policy.most_s, policy.first_s * 2.0 ** min(failures - 1, 30))
     return whole * (0.5 + draw / 2)
+
+
+def worth_a_line(failures: int) -> bool:
+    """Whether the n-th failure in a row (from 1) is logged: the 1st, 2nd, 4th, 8th and so on, so
+    that a camera which is away for a month does not fill the log."""
+    return failures & (failures - 1) == 0
 
 
 class FreezeDetector:
@@ -279,7 +285,8 @@ class ReconnectingSource:
             self._last_error = why
         if inner is not None:
             self._replace_courier(inner)
-        log.warning(
+        log.log(
+            logging.WARNING if worth_a_line(self._failures) else logging.DEBUG,
             "source_lost source=%s try=%d wait=%.1fs error=%s",
             self._info.name, self._failures, delay, why,
         )  # fmt: skip

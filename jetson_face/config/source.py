@@ -20,6 +20,9 @@ class SourceConfig(Section):
     backend: Literal["auto", "opencv", "gstreamer"] = "auto"
     open_timeout_s: float = Field(10, gt=0, le=300)
     read_timeout_s: float = Field(5, gt=0, le=300)
+    reconnect_max_s: float = Field(
+        5, ge=0.5, le=3600, description="longest wait between two tries to reach a lost camera"
+    )
     max_age_ms: int = Field(2000, ge=10, description="a live frame older than this is dropped")
 
     @model_validator(mode="before")

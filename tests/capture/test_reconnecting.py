@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import threading
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jetson_face.capture import opening
 from jetson_face.capture.base import EndOfSource, Source, SourceInfo
 from jetson_face.capture.reconnect import (
     FreezeDetector,
@@ -21,6 +23,8 @@ from jetson_face.capture.reconnect import (
     backoff_s,
 )
 from jetson_face.capture.synthetic import Fault, Script, SyntheticCamera
+from jetson_face.compose import open_sources
+from jetson_face.config import load_config
 from jetson_face.errors import SourceError
 from jetson_face.types import Frame
 
@@ -282,3 +286,34 @@ def test_losses_are_logged_once_each_and_come_back(caplog: pytest.LogCaptureFixt
         frames_of(source)
     events = [record.getMessage().split()[0] for record in caplog.records]
     assert events == ["source_lost", "source_lost", "source_back"]
+
+
+def test_a_camera_that_stays_away_is_logged_ever_more_seldom_and_tried_as_often(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    source, device, t = make(Fault("disconnect", 5, "100"))
+    with caplog.at_level(logging.INFO), contextlib.suppress(EndOfSource):
+        while True:
+            with contextlib.suppress(TimeoutError):
+                source.read(60.0)
+    tries = [r.getMessage().split()[2] for r in caplog.records if "source_lost" in r.getMessage()]
+    assert tries == ["try=1", "try=2", "try=4", "try=8", "try=16", "try=32", "try=64"]
+    assert device.opens == 102
+    assert max(t.waits) == 5.0
+    assert 0.5 + 1 + 2 + 4 + 97 * 5 <= t.now - 100 < 510
+
+
+@pytest.mark.parametrize("most_s", [2.0, 8.0])
+def test_the_longest_wait_is_what_the_configuration_says(
+    most_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[ReconnectPolicy] = []
+
+    def note(*args: object, policy: ReconnectPolicy) -> None:
+        given.append(policy)
+
+    monkeypatch.setattr(opening, "ReconnectingSource", note)
+    keys = [f"sources.0.reconnect_max_s={most_s}", "sources.0.uri=test://?live=1"]
+    open_sources(load_config(None, keys))
+    assert given[0].most_s == most_s
+    assert load_config(None).sources[0].reconnect_max_s == 5
