@@ -19,8 +19,9 @@ from jetson_face.config import Config
 from jetson_face.detect.base import Detector
 from jetson_face.detect.mtcnn_graph import ensure_mtcnn
 from jetson_face.embed.onnx import preprocess
-from jetson_face.engine.files import write_atomic
+from jetson_face.engine.files import reason
 from jetson_face.errors import EngineError, InputBrokenError, InputMissingError
+from jetson_face.files import write_all
 from jetson_face.models import ModelCard, load_card, resolve
 from jetson_face.pictures import SUFFIXES, read_picture
 from jetson_face.plans import calibrated_path, embedder_card
@@ -53,7 +54,7 @@ def calibrate_embedder(
         feeds = face_feeds(detector, card, images, faces_max)
         graph, faces = calibrate(resolve(card).read_bytes(), feeds, card.name)
     path = calibrated_path(config, card)
-    write_atomic(path, graph)
+    write_all({path: graph}, reason)
     return path, faces
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 import re
-import tempfile
 import warnings
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from jetson_face.errors import InputBrokenError, InputMissingError, OutputError
+from jetson_face.files import write_file
 from jetson_face.types import ImageU8
 
 PIXELS_MAX = 64_000_000
@@ -116,18 +115,7 @@ def write_picture(path: Path, image: ImageU8) -> None:
     if suffix not in (".png", ".jpg", ".jpeg"):
         raise OutputError(f"{path}: pictures are written as .png or .jpg: choose one of them")
     data = encode_png(image) if suffix == ".png" else encode_jpeg(image)
-    temporary: str | None = None
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:60]}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    write_file(path, data)
 
 
 def read_bytes(path: Path) -> bytes:

@@ -181,8 +181,8 @@ def _pairs(args: argparse.Namespace) -> int:
     from jetson_face.evaluate.method import build_method, log_progress
     from jetson_face.evaluate.pairs import find_pictures, read_pairs
     from jetson_face.evaluate.sensitivity import sample_pairs
+    from jetson_face.files import write_file
     from jetson_face.gallery.classifiers import fit_pairs
-    from jetson_face.training.files import write_atomic
 
     pairs = sample_pairs(read_pairs(args.pairs), args.limit_pairs)
     pictures = find_pictures(args.images, pairs.pictures)
@@ -199,7 +199,7 @@ def _pairs(args: argparse.Namespace) -> int:
     except ValueError as exc:
         raise InputBrokenError(f"{args.pairs}: {exc}") from exc
     right = (made.probability(first[there], second[there]) >= 0.5) == pairs.same[there]
-    write_atomic(args.export, (made.as_json() + "\n").encode())
+    write_file(args.export, made.as_json() + "\n")
     print(f"fitted to {what}: {100 * right.mean():.1f} % of them right; wrote {args.export}")
     return 0
 

@@ -11,8 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +19,8 @@ from typing import Any, Literal
 import numpy as np
 
 from jetson_face.detect.mtcnn_weights import read_arrays
-from jetson_face.errors import MissingDependencyError, ModelError, OutputError
+from jetson_face.errors import MissingDependencyError, ModelError
+from jetson_face.files import write_all
 from jetson_face.models import ModelCard, check_sha256, resolve
 from jetson_face.types import F32
 
@@ -107,29 +106,12 @@ def _ensure(card: ModelCard, net: Net, cache: Path) -> Path:
         log.warning("engine_rebuilt file=%s reason=%s", path, exc)
     data = build_graph(net, read_arrays(weights.read_bytes(), weight_shapes(net)))
     made = {"sha256": hashlib.sha256(data).hexdigest(), "card": card.name, "part": net}
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        _write_atomically(path, data)
-        _write_atomically(record, json.dumps(made, indent=1).encode())
-    except OSError as exc:
-        raise OutputError(
-            f"{cache}: cannot write the engine cache: {exc.strerror}; free space or set "
-            "engines.cache to a folder that can be written"
-        ) from exc
+    write_all({path: data, record: json.dumps(made, indent=1)}, _full_cache)
     return path
 
 
-def _write_atomically(path: Path, data: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+def _full_cache(exc: OSError) -> str:
+    return f"{exc.strerror}; free space or set engines.cache to a folder that can be written"
 
 
 def weight_shapes(net: Net) -> list[tuple[int, ...]]:

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from jetson_face.engine.files import TEMPORARY, folder_lock, reason, write_all, write_atomic
+from jetson_face.engine.files import folder_lock, reason
 from jetson_face.engine.key import ANY_DEVICE, BUILD_COMMAND, EngineKey
 from jetson_face.errors import EngineError, OutputError
+from jetson_face.files import TEMPORARY, write_all
 
 log = logging.getLogger(__name__)
 
@@ -169,12 +170,13 @@ class EngineCache:
         Raises OutputError; what was there before then still is, side-car included.
         """
         path = self.path_of(side_car.key)
-        write_all({path: plan, path.with_suffix(".json"): side_car.to_bytes()})
+        write_all({path: plan, path.with_suffix(".json"): side_car.to_bytes()}, reason)
         return path
 
     def mark(self, side_car: SideCar) -> None:
         """Replace a plan's side-car, as after a later parity check. Raises OutputError."""
-        write_atomic(self.path_of(side_car.key).with_suffix(".json"), side_car.to_bytes())
+        path = self.path_of(side_car.key).with_suffix(".json")
+        write_all({path: side_car.to_bytes()}, reason)
 
     def clean(self, keep: Collection[Path] = ()) -> list[Path]:
         """Remove every plan but those in `keep`, with side-cars, timing caches and leftovers.
@@ -208,7 +210,7 @@ class EngineCache:
     def write_timing(self, key: EngineKey, content: bytes) -> None:
         """Keep measurements for the next build. Raises OutputError."""
         if content:
-            write_atomic(self._timing_path(key), content)
+            write_all({self._timing_path(key): content}, reason)
 
     def _why_missing(self, key: EngineKey) -> str:
         same = [

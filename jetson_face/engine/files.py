@@ -1,50 +1,15 @@
-"""Files that appear whole or not at all, and a lock that says who holds it."""
+"""What an engine cache on a full or read-only disk says, and a lock that says who holds it."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
 import os
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from jetson_face.errors import EngineError, OutputError
-
-TEMPORARY = ".tmp-"
-"""How names of unfinished files begin."""
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """`write_all` of one file."""
-    write_all({path: data})
-
-
-def write_all(files: Mapping[Path, bytes]) -> None:
-    """Write each to a temporary file beside it, flush all to disk, then rename them in order.
-
-    A full disk is met before the first rename. Raises OutputError; every file is then as before.
-    """
-    temporaries: dict[Path, Path] = {}
-    path = Path()
-    try:
-        for path, data in files.items():
-            handle, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY)
-            temporaries[path] = Path(name)
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            # mkstemp makes 0600; a service under another user reads it
-            Path(name).chmod(0o644)
-        for path, temporary in temporaries.items():
-            temporary.replace(path)
-    except OSError as exc:
-        raise OutputError(f"{path}: cannot be written: {reason(exc)}") from exc
-    finally:
-        for temporary in temporaries.values():
-            temporary.unlink(missing_ok=True)
 
 
 def reason(exc: OSError) -> str:

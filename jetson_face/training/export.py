@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import warnings
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from jetson_face.backends.onnx import OnnxBackend
-from jetson_face.training.files import write_atomic
+from jetson_face.files import write_file
 from jetson_face.training.loop import build_net
 from jetson_face.training.net import INPUT_SIZE, ConvNorm, Head, SqueezeNetFace
 from jetson_face.training.qdq import quantise
@@ -165,14 +166,16 @@ def export_run(
     files: dict[str, dict[str, str]] = {}
     for precision, model in models.items():
         file = f"{name}.onnx" if precision == "fp32" else f"{name}_{precision}.onnx"
-        digest = write_atomic(folder / file, model.SerializeToString())
+        content = model.SerializeToString()
+        write_file(folder / file, content)
+        digest = sha256(content).hexdigest()
         files[precision] = {"path": file, "sha256": digest}
     given = golden_input()
     buffer = io.BytesIO()
     np.savez_compressed(buffer, input=given, output=run_onnx(fp32.SerializeToString(), given))
-    write_atomic(folder / f"{name}.golden.npz", buffer.getvalue())
+    write_file(folder / f"{name}.golden.npz", buffer.getvalue())
     text = yaml.dump(_card(name, net.dim, files, card), Dumper=_CardDumper, sort_keys=False)
-    write_atomic(folder / f"{name}.yaml", text.encode())
+    write_file(folder / f"{name}.yaml", text)
     return folder / f"{name}.yaml"
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 import yaml
 
+from jetson_face.files import write_file
 from jetson_face.training.export import spread
-from jetson_face.training.files import write_atomic
 from jetson_face.training.loop import to_input
 from jetson_face.training.net import count_parameters
 
@@ -26,7 +26,7 @@ CONFIG = "config.yaml"
 def write_config(config: TrainConfig) -> Path:
     """The resolved recipe, every default written out, as ``config.yaml`` of the run folder."""
     text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-    write_atomic(config.run / CONFIG, text.encode())
+    write_file(config.run / CONFIG, text)
     return config.run / CONFIG
 
 
@@ -34,11 +34,11 @@ def write_report(trainer: Trainer) -> Path:
     """``report.json`` and ``report.md`` of a finished run; returns the JSON's path."""
     run = trainer.config.run
     facts = gather(trainer)
-    write_atomic(run / "report.json", (json.dumps(facts, indent=2) + "\n").encode())
+    write_file(run / "report.json", json.dumps(facts, indent=2) + "\n")
     lines = [f"# Training of {trainer.config.name}", "", "| figure | value |", "| --- | --- |"]
     lines += [f"| {name.replace('_', ' ')} | {value} |" for name, value in facts.items()]
     lines += ["", "Recipe: `config.yaml`. Curves: `curves.csv`, `curves.png`.", ""]
-    write_atomic(run / "report.md", "\n".join(lines).encode())
+    write_file(run / "report.md", "\n".join(lines))
     return run / "report.json"
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from jetson_face.backends.onnx import OnnxBackend
 from jetson_face.errors import ConfigError
-from jetson_face.training.files import write_atomic
+from jetson_face.files import write_file
 
 if TYPE_CHECKING:
     from jetson_face.training.settings import TeacherOnnx
@@ -40,7 +40,7 @@ def teacher_vectors(
     vectors = reduce_dimensions(np.concatenate(parts), dim).astype(np.float16)
     buffer = io.BytesIO()
     np.save(buffer, vectors, allow_pickle=False)
-    write_atomic(path, buffer.getvalue())
+    write_file(path, buffer.getvalue())
     return vectors
 
 

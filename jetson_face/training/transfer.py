@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from jetson_face.errors import InputBrokenError, UsageError
-from jetson_face.training.files import write_atomic
+from jetson_face.files import write_file
 from jetson_face.training.losses import triplet_semi_hard
 from jetson_face.training.net import count_parameters
 from jetson_face.training.networks import TRUNKS, FeatureNet
@@ -276,15 +277,17 @@ def save(net: FeatureNet, outcome: Outcome, config: TransferConfig, folder: Path
     default = default if config.loss == "triplet" else f"transfer_{default}"
     name = config.name or default
     side = 96 if config.alignment == "openface96" else 112
-    digest = write_atomic(folder / f"{name}.onnx", to_onnx(net, side))
+    content = to_onnx(net, side)
+    write_file(folder / f"{name}.onnx", content)
+    digest = sha256(content).hexdigest()
     buffer = io.BytesIO()
     np.savez(buffer, **{key: value.numpy() for key, value in net.state_dict().items()})
-    write_atomic(folder / f"{name}.weights.npz", buffer.getvalue())
+    write_file(folder / f"{name}.weights.npz", buffer.getvalue())
     told = {**vars_of(outcome), "mib": (folder / f"{name}.onnx").stat().st_size / 2**20}
-    write_atomic(folder / f"{name}.report.json", (json.dumps(told, indent=2) + "\n").encode())
+    write_file(folder / f"{name}.report.json", json.dumps(told, indent=2) + "\n")
     card = card_of(name, digest, net.dim, side, config, outcome)
     text = yaml.safe_dump(card, sort_keys=False, allow_unicode=True, width=100)
-    write_atomic(folder / f"{name}.yaml", text.encode())
+    write_file(folder / f"{name}.yaml", text)
     return folder / f"{name}.yaml"
 
 

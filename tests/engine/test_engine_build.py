@@ -275,12 +275,13 @@ def test_a_file_size_limit_leaves_nothing(trt: TensorRT, tmp_path: Path) -> None
     code = """
 import resource, signal, sys
 from pathlib import Path
-from jetson_face.engine.files import write_all
+from jetson_face.engine.files import reason
+from jetson_face.files import write_all
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 folder = Path(sys.argv[1])
 try:
-    write_all({folder / "a.plan": b"x" * 100_000, folder / "a.json": b"{}"})
+    write_all({folder / "a.plan": b"x" * 100_000, folder / "a.json": b"{}"}, reason)
 except OSError as error:
     print(type(error).__name__, error)
 """
