@@ -20,9 +20,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from jetson_face.backends.onnx import OnnxBackend
 from jetson_face.files import write_file
+from jetson_face.quantize import quantise
 from jetson_face.training.loop import build_net
 from jetson_face.training.net import INPUT_SIZE, ConvNorm, Head, SqueezeNetFace
-from jetson_face.training.qdq import quantise
 from jetson_face.training.settings import CardSettings, NetSettings
 
 F32 = npt.NDArray[np.float32]
@@ -161,8 +161,8 @@ def export_run(
     fp32 = to_onnx(net)
     models = {"fp32": fp32, "fp16": to_fp16(fp32)}
     if calibration is not None:
-        batches = [calibration[i : i + 50] for i in range(0, len(calibration), 50)]
-        models["int8"] = quantise(fp32, INPUT, batches)
+        feeds = [{INPUT: calibration[i : i + 50]} for i in range(0, len(calibration), 50)]
+        models["int8"] = quantise(fp32, feeds, name)
     files: dict[str, dict[str, str]] = {}
     for precision, model in models.items():
         file = f"{name}.onnx" if precision == "fp32" else f"{name}_{precision}.onnx"

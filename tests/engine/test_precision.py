@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from jetson_face.backends.onnx import OnnxBackend
 from jetson_face.backends.trt_build import BuildOptions, ShapeRange, compile_plan
@@ -19,7 +19,7 @@ from jetson_face.engine.key import NetworkSpec
 from jetson_face.engine.parity import tensor_parity
 from jetson_face.engine.precision import prepare, to_fp16
 from jetson_face.errors import EngineError
-from jetson_face.quantize import calibrate
+from jetson_face.quantize import best_range, calibrate
 from tests.engine.graphs import model, squeezenet, tiny_conv
 
 SIDE = 48
@@ -129,3 +129,46 @@ def test_precision_and_graph_must_agree(small_int8: bytes) -> None:
     ):
         with pytest.raises(EngineError, match=message):
             prepare(graph, "tiny", precision)
+
+
+def test_int8_rounds_the_inputs_of_convolutions_and_nothing_else() -> None:
+    """Unnamed nodes, a shared input, and a depth-wise convolution that stays as it is."""
+    rng = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("Conv", ["x", "a"], ["left"]),
+        helper.make_node("Conv", ["x", "b"], ["right"]),
+        helper.make_node("Add", ["left", "right"], ["sum"]),
+        helper.make_node("Conv", ["sum", "deep"], ["y"], group=4),
+    ]
+    shapes = {"a": (4, 3, 1, 1), "b": (4, 3, 1, 1), "deep": (4, 1, 1, 1)}
+    weights = {name: rng.normal(0, 1, shape).astype(np.float32) for name, shape in shapes.items()}
+    graph = model(nodes, {"x": ["n", 3, 8, 8]}, {"y": ["n", 4, 8, 8]}, weights)
+    feeds = [{"x": rng.normal(0, 1, (16, 3, 8, 8)).astype(np.float32)}]
+    made, faces = calibrate(graph, feeds, "two")
+    assert faces == 16
+    found = onnx.load_model_from_string(made).graph
+    kinds = [node.op_type for node in found.node]
+    assert kinds.count("QuantizeLinear") == 1
+    assert kinds.count("DequantizeLinear") == 3
+    assert [n.input[1] for n in found.node if n.op_type == "Conv"] == ["a_dq", "b_dq", "deep"]
+    stored = {t.name: numpy_helper.to_array(t) for t in found.initializer}
+    assert not any(stored[name].any() for name in stored if name.endswith("_zero"))
+    assert stored["a_q"].dtype == np.int8
+    assert stored["a_scale"].shape == (4,)
+    assert set(stored).isdisjoint({"a", "b"})
+    a, b = OnnxBackend(graph, threads=1), OnnxBackend(made, threads=1)
+    assert tensor_parity("two", "int8", a, b, feeds).rows[0].measured > 0.999
+
+
+def test_the_clipping_point_cuts_an_outlier_but_not_a_flat_range() -> None:
+    flat = np.linspace(0, 1, 1000, dtype=np.float32)
+    assert best_range(flat) == pytest.approx(1.0, abs=0.021)
+    dense = np.abs(np.random.default_rng(0).normal(0, 1, 200_000)).astype(np.float32)
+    assert best_range(np.append(dense, np.float32(12.0))) < 8.0
+
+
+def test_a_graph_without_convolutions_is_refused() -> None:
+    nodes = [helper.make_node("Relu", ["x"], ["y"])]
+    graph = model(nodes, {"x": ["n", 3]}, {"y": ["n", 3]}, {})
+    with pytest.raises(EngineError, match="relu: has no fp32 convolution to quantise"):
+        calibrate(graph, [{"x": np.zeros((16, 3), np.float32)}], "relu")

@@ -14,7 +14,8 @@ pytest.importorskip("onnxruntime", reason="checks need the extra 'pc' (onnxrunti
 import torch
 from onnx import TensorProto, numpy_helper
 
-from jetson_face.training import export, qdq
+from jetson_face import quantize
+from jetson_face.training import export
 from jetson_face.training.net import SqueezeNetFace, count_parameters
 from jetson_face.training.settings import CardSettings
 
@@ -95,7 +96,7 @@ def test_half_precision_stays_close_and_halves_the_file(
 def test_int8_rounds_the_inputs_of_convolutions_symmetrically(
     net: SqueezeNetFace, faces: np.ndarray
 ) -> None:
-    model = qdq.quantise(export.to_onnx(net), export.INPUT, [faces])
+    model = quantize.quantise(export.to_onnx(net), [{export.INPUT: faces}], "test")
     nodes = list(model.graph.node)
     quantised = [n for n in nodes if n.op_type == "QuantizeLinear"]
     # Squeeze and both expansions of eight fires; the expansions share their input.
@@ -107,18 +108,6 @@ def test_int8_rounds_the_inputs_of_convolutions_symmetrically(
     biases = [n.input[2] for n in nodes if n.op_type == "Conv" and len(n.input) > 2]
     kinds = {t.name: t.data_type for t in model.graph.initializer}
     assert {kinds[b] for b in biases} == {TensorProto.FLOAT}
-
-
-def test_the_clipping_point_cuts_an_outlier_but_not_a_flat_range() -> None:
-    flat = np.linspace(0, 1, 1000, dtype=np.float32)
-    assert qdq.best_range(flat) == pytest.approx(1.0, abs=0.021)
-    dense = np.abs(np.random.default_rng(0).normal(0, 1, 200_000)).astype(np.float32)
-    assert qdq.best_range(np.append(dense, np.float32(12.0))) < 8.0
-
-
-def test_quantising_without_faces_is_refused(net: SqueezeNetFace) -> None:
-    with pytest.raises(ValueError, match="calibration faces"):
-        qdq.quantise(export.to_onnx(net), export.INPUT, [])
 
 
 def test_export_writes_all_that_the_card_names(
