@@ -27,6 +27,7 @@ from jetson_face.service import pages, plumbing
 from jetson_face.service.events import EventTap, EventWriter, Occurrence
 from jetson_face.service.lock import StateLock
 from jetson_face.service.recent import RecentErrors
+from jetson_face.service.reception import Reception
 from jetson_face.service.reload import Reloader, check_reloadable, needs_new_loop
 from jetson_face.service.signals import Signals
 from jetson_face.service.swap import HotSwap, build_deck
@@ -90,14 +91,20 @@ class Daemon:
         self._next_sources: list[Source] | None = None
         self._pipeline: LivePipeline | None = None
         self._deliverers: list[Deliverer] = []
-        # First: a start that fails later then says so to whoever asks.
-        self._server = StatusServer(
-            pages.routes(self.document, lambda: self._verdict, self._metrics_text, self._reload),
+        # First: plans may be built for minutes, and who asks meanwhile gets "starting".
+        server = StatusServer(
+            pages.routes(self.document, self._now, self._metrics_text, self._reload),
             unix=config.status_socket,
             port=config.service.status_port,
         )
-        self._swap = HotSwap(build_deck(config))
-        self._outbox, self._snapshots = plumbing.open_outbox(config)
+        self._reception = Reception(server)
+        self._notifier.send(STATUS="starting: loading the networks")
+        try:
+            self._swap = HotSwap(build_deck(config))
+            self._outbox, self._snapshots = plumbing.open_outbox(config)
+        except BaseException:
+            self._reception.close()
+            raise
         self._queue: BoundedQueue[Occurrence] = BoundedQueue(_EVENT_QUEUE, "events")
         self._writer = EventWriter(self._queue, self._outbox, self._snapshots)
 
@@ -118,7 +125,7 @@ class Daemon:
         self._writer.drain()
         self._outbox.close()
         plumbing.close_all(self._next_sources or ())
-        self._server.close()
+        self._reception.close()
         self._swap.close()
 
     def _run_loop(self, sources: list[Source]) -> None:
@@ -134,7 +141,6 @@ class Daemon:
             facts=lambda: run_facts(self.config, self._swap.every),
             stages={
                 "events": self._writer.run,
-                "status": self._serve_status,
                 "reload": self._reloader.run,
                 "timers": self._timers,
                 **{f"deliver-{d.name}": d.run for d in self._deliverers},
@@ -147,11 +153,6 @@ class Daemon:
         finally:
             self._writer.drain()
             self._save(pipeline.report())
-
-    def _serve_status(self, stop: threading.Event) -> None:
-        # Not `run`, which closes: the server outlives a loop that a reload starts again.
-        while not stop.is_set():
-            self._server.step(0.2)
 
     def _timers(self, stop: threading.Event) -> None:
         """Retention, and a failing disk tried again."""
@@ -167,6 +168,7 @@ class Daemon:
     def _tick(self) -> None:
         """In the main thread, ten times a second."""
         assert self._pipeline is not None
+        self._reception.check()
         if self._signals.end:
             self._pipeline.stop()
             return
@@ -175,7 +177,8 @@ class Daemon:
             self._reload()
         if self._reloading and not self._reloader.busy:
             self._reloading = False
-            self._notifier.ready(self._verdict.status)
+            if self._told_ready:
+                self._notifier.ready(self._verdict.status)
         now = time.monotonic()
         if now - self._looked < _LOOK_EVERY_S:
             return
@@ -213,7 +216,8 @@ class Daemon:
     def _reload(self) -> int:
         if not self._reloading:
             self._reloading = True
-            self._notifier.reloading()
+            if self._told_ready:
+                self._notifier.reloading()
         return self._reloader.request()
 
     def _apply(self, new: Config) -> str:
@@ -249,16 +253,23 @@ class Daemon:
                 except OutputError as error:
                     logger.error("report_not_written error=%s", error)
 
+    def _now(self) -> Verdict:
+        """The verdict for who asks; before the first loop it counts the seconds."""
+        if self._pipeline is not None:
+            return self._verdict
+        waited = time.monotonic() - self._started
+        return Verdict(False, True, f"starting for {waited:.0f} s: loading the networks")
+
     def document(self) -> dict[str, Any]:
         """The page `/status`."""
-        reload = self._reloader.state
+        reload, verdict = self._reloader.state, self._now()
         document: dict[str, Any] = {
             "version": __version__,
             "pid": os.getpid(),
             "uptime_s": round(time.monotonic() - self._started, 1),
-            "ready": self._verdict.ready,
-            "alive": self._verdict.alive,
-            "status": self._verdict.status,
+            "ready": verdict.ready,
+            "alive": verdict.alive,
+            "status": verdict.status,
             "reload": {
                 "request": reload.request,
                 "error": reload.error,
@@ -287,7 +298,7 @@ class Daemon:
     def _metrics_text(self) -> str:
         pipeline = self._pipeline
         if pipeline is None:
-            return ""
+            return pages.health_metrics(self._now())
         return to_prometheus(pipeline.metrics.snapshot()) + pages.service_metrics(
             self._outbox.state(), self._deliverers, pipeline.report(), self._verdict
         )

@@ -113,13 +113,23 @@ def sinks(deliverers: list[Deliverer]) -> dict[str, Any]:
     }
 
 
+def health_metrics(verdict: Verdict) -> str:
+    """What there is to measure before the first frame, as Prometheus text."""
+    return to_prometheus(_health(verdict).snapshot())
+
+
+def _health(verdict: Verdict) -> Metrics:
+    own = Metrics()
+    own.gauge("ready").set(verdict.ready)
+    own.gauge("alive").set(verdict.alive)
+    return own
+
+
 def service_metrics(
     state: OutboxState, deliverers: list[Deliverer], report: RunReport, verdict: Verdict
 ) -> str:
     """What the run's own metrics do not hold, as Prometheus text."""
-    own = Metrics()
-    own.gauge("ready").set(verdict.ready)
-    own.gauge("alive").set(verdict.alive)
+    own = _health(verdict)
     for source in report.sources:
         for name in _STATES:
             own.gauge("camera_state", source=source.name, state=name).set(source.state == name)

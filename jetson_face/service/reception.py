@@ -1,0 +1,37 @@
+"""The status server in a thread of its own: it answers before anything is loaded, and until the
+end."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+
+from jetson_face.flow import Courier, StillBusyError
+from jetson_face.web.status import StatusServer
+
+_END_S = 2.0
+
+
+class Reception:
+    """Runs `server` from now until `close`, which closes it."""
+
+    def __init__(self, server: StatusServer) -> None:
+        self._server = server
+        self._stop = threading.Event()
+        self._courier: Courier[None] = Courier("status")
+        self.check()
+
+    def check(self) -> None:
+        """Raises what ended the thread, if anything did."""
+        with contextlib.suppress(StillBusyError):
+            self._courier.fetch(self._run, timeout_s=0)
+
+    def close(self) -> None:
+        """Stop answering; harmless when repeated."""
+        self._stop.set()
+        self._courier.close()
+        self._courier.join(_END_S)
+        self._server.close()
+
+    def _run(self) -> None:
+        self._server.run(self._stop)
