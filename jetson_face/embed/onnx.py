@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from jetson_face.align import TEMPLATES
 from jetson_face.backends.base import Backend
-from jetson_face.embed.vectors import check_crops, unit_vectors
+from jetson_face.embed.card import CardEmbedder
 from jetson_face.errors import ModelError
-from jetson_face.models import InputSpec, ModelCard, embedding_space
-from jetson_face.types import F32, Embeddings, EmbeddingSpace, ImageU8
+from jetson_face.models import InputSpec, ModelCard
+from jetson_face.types import F32, ImageU8
 
 
-class OnnxEmbedder:
+class OnnxEmbedder(CardEmbedder):
     """Embeds crops with whatever back end runs the card's network; preprocessing is the card's.
 
     max_batch: crops for one run; more are split. The embedder closes the back end.
@@ -20,50 +19,27 @@ class OnnxEmbedder:
     """
 
     def __init__(self, card: ModelCard, backend: Backend, *, max_batch: int = 16) -> None:
-        if card.input is None or card.output is None or card.alignment is None:
-            raise ModelError(f"model {card.name!r} is a {card.kind}, not an embedder")
-        if card.alignment not in TEMPLATES:
-            raise ModelError(
-                f"model {card.name!r} wants alignment {card.alignment!r}; there are "
-                f"{', '.join(TEMPLATES)}"
-            )
-        self._size = TEMPLATES[card.alignment].size
+        super().__init__(card)
+        if card.input is None or card.output is None:
+            raise ModelError(f"model {card.name!r}: its card names no input and output tensors")
         if card.input.size != (self._size, self._size):
             raise ModelError(
                 f"model {card.name!r} takes {card.input.size} but its alignment "
                 f"{card.alignment!r} gives {self._size}x{self._size} crops"
             )
         _check_network(card, card.input, backend, self._size)
-        self._card, self._input, self._backend = card, card.input, backend
+        self._input, self._backend = card.input, backend
         self._output, self._dim = card.output.name, card.output.dim
         self._dtype = backend.inputs[card.input.name].dtype
         self._max_batch = max_batch
-        self._space = embedding_space(card)
 
-    @property
-    def space(self) -> EmbeddingSpace:
-        """Where its vectors live."""
-        return self._space
-
-    @property
-    def alignment(self) -> str:
-        """Name of the template that its crops must follow."""
-        return str(self._card.alignment)
-
-    @property
-    def similarity_min(self) -> float:
-        """Cosine at or above which two single faces are the same person."""
-        return float(self._card.similarity_min or 0.0)
-
-    def embed(self, crops: ImageU8) -> Embeddings:
-        """Unit vectors (N, dim) of crops (N, S, S, 3) uint8 BGR. Raises ModelError."""
-        check_crops(crops, self._size)
+    def _vectors(self, crops: ImageU8) -> F32:
         out = np.empty((len(crops), self._dim), np.float32)
         for first in range(0, len(crops), self._max_batch):
             part = slice(first, first + self._max_batch)
             feed = preprocess(crops[part], self._input).astype(self._dtype, copy=False)
             out[part] = self._backend.run({self._input.name: feed})[self._output]
-        return Embeddings(unit_vectors(out, self._card.name), self._space)
+        return out
 
     def close(self) -> None:
         """Close the back end."""

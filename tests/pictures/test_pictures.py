@@ -217,11 +217,12 @@ def test_written_pictures_are_read_back(tmp_path: Path) -> None:
 
 
 def test_writing_where_one_cannot_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be written"):
-        write_picture(tmp_path / "none" / "a.png", BGR)
+        write_picture(tmp_path / "file" / "a.png", BGR)
     with pytest.raises(OutputError, match=r"\.png or \.jpg"):
         write_picture(tmp_path / "a.txt", BGR)
     (tmp_path / "taken.png").mkdir()
     with pytest.raises(OutputError, match="cannot be written"):
         write_picture(tmp_path / "taken.png", BGR)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["taken.png"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "taken.png"]
