@@ -243,14 +243,8 @@ def build_decider(config: Config, embedder: Embedder, *, single: bool = False) -
         margin_min=wanted.margin_min,
         frames_min=1 if single else wanted.frames_min,
         unknown_after=1 if single else wanted.unknown_after,
+        review_margin=wanted.review_margin,
     )
-
-
-def _cosine_min(config: Config, embedder: Embedder) -> float:
-    """The threshold of two vectors' cosine, whatever scale the decision has."""
-    given = config.matching.similarity_min
-    own_scale = config.matching.method in ("cosine", "knn")
-    return given if given is not None and own_scale else embedder.similarity_min
 
 
 def contradiction_below(similarity_min: float) -> float:
@@ -298,7 +292,8 @@ def build_recognizer(
         fuser=Fuser(
             parts.embedder.space,
             strategy=config.fusion.strategy,
-            contradiction_below=contradiction_below(_cosine_min(config, parts.embedder)),
+            # the network's own: how strict a site is with names says nothing of two frames
+            contradiction_below=contradiction_below(parts.embedder.similarity_min),
         ),
         decider=decider,
         people=people,
@@ -306,6 +301,7 @@ def build_recognizer(
             known_every=config.fusion.embed_known_every,
             per_frame=config.fusion.max_per_frame,
             quality_min=config.quality.embed_min,
+            ask_quality_min=config.quality.enroll_min,
         ),
     )
 

@@ -11,8 +11,8 @@ from jetson_face.types import Match, Person, State
 class Decision:
     """What is said about one track.
 
-    similarity: cosine to `person`, or to the nearest person while pending or unknown; None before
-    any match. changed: state or person differ from the decision before. since_ns: when this state
+    similarity: cosine to `person`, or to the nearest person while there is none; None before any
+    match. changed: state or person differ from the decision before. since_ns: when this state
     and person began, monotonic.
     """
 
@@ -35,7 +35,9 @@ class Decider:
     keeps its name down to here (default: similarity_min; lower gives hysteresis). margin_min:
     cosine lead over the second person that a name needs; margin_leave: the lead that keeps it
     (default: half of margin_min). frames_min: embeddings averaged before a name is given.
-    unknown_after: embeddings before `unknown` is said.
+    unknown_after: embeddings before `unknown` or `review` is said. review_margin: this far below
+    similarity_min, and where two people are too near each other, a person is asked; None: nobody
+    is asked, the first are `unknown` and the second `pending`.
 
     Raises ValueError when a leaving bound is stricter than the entering one.
     """
@@ -49,6 +51,7 @@ class Decider:
         margin_leave: float | None = None,
         frames_min: int = 1,
         unknown_after: int = 3,
+        review_margin: float | None = None,
     ) -> None:
         self.similarity_min = similarity_min
         self.similarity_leave = similarity_min if similarity_leave is None else similarity_leave
@@ -56,10 +59,13 @@ class Decider:
         self.margin_leave = margin_min / 2 if margin_leave is None else margin_leave
         self.frames_min = frames_min
         self.unknown_after = unknown_after
+        self.review_margin = review_margin
         if self.similarity_leave > similarity_min or self.margin_leave > margin_min:
             raise ValueError("a name must not be harder to keep than to get")
         if frames_min < 1 or unknown_after < 1:
             raise ValueError("frames_min and unknown_after are 1 or more")
+        if review_margin is not None and review_margin < 0:
+            raise ValueError("review_margin is 0 or more")
 
     def decide(self, previous: Decision, match: Match, frames: int, now_ns: int) -> Decision:
         """The decision after `frames` embeddings of a track, whose mean matches as `match` says.
@@ -68,7 +74,7 @@ class Decider:
         stays nearest within the leaving bounds; taken back otherwise. `unknown` needs
         `unknown_after` embeddings and a similarity below the bound; it then stays until a name is
         given or the track's evidence starts anew. An ambiguous face (similar enough, no margin) is
-        pending: it is not nobody.
+        not nobody: it is for `review`, as is one that is less than `review_margin` below the bound.
         """
         if frames < 1:
             return self._next(previous, "pending", None, None, now_ns)
@@ -77,8 +83,10 @@ class Decider:
             return self._next(previous, "known", match.person, similarity, now_ns)
         if frames < self.unknown_after:
             return self._next(previous, "pending", None, similarity, now_ns)
-        below = similarity is None or similarity < self.similarity_min
-        state: State = "unknown" if below or previous.state == "unknown" else "pending"
+        asked_from = self.similarity_min - (self.review_margin or 0.0)
+        below = similarity is None or similarity < asked_from
+        doubtful: State = "pending" if self.review_margin is None else "review"
+        state: State = "unknown" if below or previous.state == "unknown" else doubtful
         return self._next(previous, state, None, similarity, now_ns)
 
     def _gets_name(self, match: Match, frames: int) -> bool:

@@ -19,17 +19,31 @@ from jetson_face.gallery.match import Matcher
 from jetson_face.quality import QualityGate
 from jetson_face.sample import Sampler
 from jetson_face.track import Tracker
-from jetson_face.types import F32, I64, NO_MATCH, Detections, Frame, Match, Report, Sighting, State
+from jetson_face.types import (
+    F32,
+    I64,
+    NO_MATCH,
+    Detections,
+    Doubt,
+    Embeddings,
+    Frame,
+    Match,
+    Report,
+    Sighting,
+    State,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
     """What is worth embedding. known_every: frames between two embeddings of a face that is surely
-    known. per_frame: faces on one frame. quality_min: [0, 1], of the aligned crop."""
+    known. per_frame: faces on one frame. quality_min: [0, 1], of the aligned crop. ask_quality_min:
+    the same for a face that a person is asked about."""
 
     known_every: int = 5
     per_frame: int = 8
     quality_min: float = 0.05
+    ask_quality_min: float = 0.25
 
 
 @dataclass(slots=True)
@@ -42,6 +56,16 @@ class _Track:
     frames: int = 0
     said: tuple[State, str | None] = ("pending", None)
     """State and person id of the last sighting: a difference is an event."""
+    asked: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Embedded:
+    """The faces of one frame that were embedded: rows (M,) of its detections, quality (M,)."""
+
+    rows: I64
+    quality: F32
+    faces: Embeddings | None = None
 
 
 class Stopwatch:
@@ -111,8 +135,9 @@ class FaceRecognizer:
         self._remember(tracks, frame)
         embedded = self._embed(frame, tracks, faces, watch)
         with watch("decide"):
-            self._decide(tracks[embedded], frame)
+            self._decide(tracks[embedded.rows], frame)
             sightings = self._sightings(tracks, faces)
+            doubts = self._doubts(tracks, faces, embedded)
         height, width = frame.image.shape[:2]
         return Report(
             source=frame.source,
@@ -123,7 +148,8 @@ class FaceRecognizer:
             sightings=sightings,
             stages_ms=watch.ms,
             searched=searched,
-            embedded=len(embedded),
+            embedded=len(embedded.rows),
+            doubts=doubts,
         )
 
     def take_over(self, older: FaceRecognizer) -> None:
@@ -174,8 +200,8 @@ class FaceRecognizer:
             self._tracks = {t: record for t, record in self._tracks.items() if t in alive}
             self.fuser.keep_only(sorted(alive))
 
-    def _embed(self, frame: Frame, tracks: I64, faces: Detections, watch: Stopwatch) -> I64:
-        """Embed the faces that are worth it now; returns their rows."""
+    def _embed(self, frame: Frame, tracks: I64, faces: Detections, watch: Stopwatch) -> _Embedded:
+        """Embed the faces that are worth it now."""
         records = [self._tracks[int(track)] for track in tracks]
         rows = select_for_embedding(
             np.array([r.decision.state in ("known", "unknown") for r in records], np.bool_),
@@ -186,21 +212,21 @@ class FaceRecognizer:
             cap=self.budget.per_frame,
         )
         if not len(rows):
-            return rows
+            return _Embedded(rows, np.zeros(0, np.float32))
         with watch("align"):
             crops = self.aligner.crop(frame.image, faces.landmarks[rows])
             quality = self.quality.scores(crops, faces[rows])
             good = quality >= self.budget.quality_min
             rows, crops, quality = rows[good], crops[good], quality[good]
         if not len(rows):
-            return rows
+            return _Embedded(rows, quality)
         with watch("embed"):
             vectors = self.embedder.embed(crops)
         self.fuser.add(tracks[rows], vectors, quality)
         for row in rows:
             records[int(row)].waited = 0
             records[int(row)].frames += 1
-        return rows
+        return _Embedded(rows, quality, vectors)
 
     def _decide(self, embedded: I64, frame: Frame) -> None:
         """Match the tracks with new evidence; all of them when the gallery changed."""
@@ -239,6 +265,33 @@ class FaceRecognizer:
                 )
             )
         return tuple(sightings)
+
+    def _doubts(self, tracks: I64, faces: Detections, embedded: _Embedded) -> tuple[Doubt, ...]:
+        """Those just embedded that a person should name and has not been asked about."""
+        doubts = []
+        for index, row in enumerate(embedded.rows):
+            record, quality = self._tracks[int(tracks[row])], float(embedded.quality[index])
+            nearest, sees = record.match.person, embedded.faces
+            doubtful = record.decision.state == "review" and not record.asked
+            if not doubtful or nearest is None or sees is None:
+                continue
+            if quality < self.budget.ask_quality_min:
+                continue  # a better look may come
+            record.asked = True
+            # An embedder may use its output buffer again.
+            face = Embeddings(sees.vectors[index : index + 1].copy(), sees.space)
+            doubts.append(
+                Doubt(
+                    track=int(tracks[row]),
+                    nearest=nearest,
+                    similarity=record.match.similarity,
+                    second=record.match.second,
+                    quality=quality,
+                    face=face,
+                    landmarks=faces.landmarks[row].copy(),
+                )
+            )
+        return tuple(doubts)
 
 
 def _only_boxes(boxes: F32) -> Detections:

@@ -151,8 +151,8 @@ class Sighting:
     """One face in one report.
 
     track: id of the face's track, unique per source in a run. box: xyxy pixels. similarity: cosine
-    of the track's mean vector to `person` (or to the nearest person while unknown or pending),
-    None before any match. frames: embeddings averaged so far. changed: the decision differs from
+    of the track's mean vector to `person` (or to the nearest person while there is none), None
+    before any match. frames: embeddings averaged so far. changed: the decision differs from
     the last report's: this sighting is an event. detected: the box was seen by the detector or the
     refiner in this very frame; False when only predicted.
     """
@@ -165,6 +165,24 @@ class Sighting:
     frames: int
     changed: bool = False
     detected: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Doubt:
+    """A face between sure and no, for a person to decide; one a track.
+
+    nearest: who it may be. similarity: cosine of the track's mean vector to them; second: to the
+    best other person. quality: [0, 1]. face: one vector, of the face in this very frame.
+    landmarks: (5, 2) float32, pixels of the frame.
+    """
+
+    track: int
+    nearest: Person
+    similarity: float
+    second: float
+    quality: float
+    face: Embeddings
+    landmarks: F32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -183,3 +201,4 @@ class Report:
     """A full detection ran on this frame."""
     embedded: int = 0
     """Faces embedded on this frame."""
+    doubts: tuple[Doubt, ...] = ()

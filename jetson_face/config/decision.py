@@ -38,7 +38,9 @@ class MatchingConfig(Section):
         None, description="siamese: file of trained weights; null: engines/siamese_MODEL.json"
     )
     similarity_min: Cosine | None = Field(
-        None, description="higher is more alike; null: what model card or method says"
+        None,
+        description="higher is more alike; null: what `calibrate --write` kept with the gallery, "
+        "else what model card or method says",
     )
     hysteresis: float = Field(
         0.05,
@@ -50,6 +52,13 @@ class MatchingConfig(Section):
     frames_min: int = Field(2, ge=1, le=1000, description="embeddings before a name is given")
     unknown_after: int = Field(5, ge=1, le=1000, description="embeddings before `unknown`")
     top_k: int = Field(3, ge=1, le=100, description="templates of a person that are averaged")
+    review_margin: float | None = Field(
+        0,
+        ge=0,
+        le=1,
+        description="`review` instead of `unknown` this far below similarity_min; a face between "
+        "two people is for review too; null: no review",
+    )
 
 
 class FusionConfig(Section):

@@ -69,6 +69,8 @@ class RetentionConfig(Section):
     events_in_memory: int = Field(10_000, ge=10, description="while the disk takes none")
     crops_days: float = Field(14, gt=0, le=3650)
     crops_mib: int = Field(512, ge=1, le=65536)
+    review_days: float = Field(30, gt=0, le=3650)
+    review_items: int = Field(200, ge=1, le=10_000)
 
 
 class ServiceConfig(Section):
@@ -81,6 +83,7 @@ class ServiceConfig(Section):
     stall_s: float = Field(15, gt=0, le=3600, description="no decided frame: the watchdog acts")
     start_s: float = Field(600, gt=0, le=7200, description="the same before the first frame")
     crops: bool = Field(False, description="keep an encrypted picture of each event")
+    review: bool = Field(True, description="keep doubtful faces, encrypted: jetson-face review")
     sinks: tuple[SinkConfig, ...] = ()
     retention: RetentionConfig = RetentionConfig()
 

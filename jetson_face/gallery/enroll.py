@@ -178,10 +178,7 @@ class Enroller:
         new = NewTemplate(
             vector, verdict.score, photo, portrait.image, portrait.landmarks, path.name
         )
-        with self._store.transaction():
-            person = self._store.find(result.name) or self._store.add_person(result.name)
-            added = self._store.add_template(person, new)
-        result.person = person
+        result.person, added = keep_template(self._store, result.name, new)
         return added
 
     def _only_face(self, found: Detections) -> Detections:
@@ -219,6 +216,17 @@ class Enroller:
                 source = templates[person.id][suspect.row].source
                 if source in added:
                     result.warnings.append(f"{source}: {suspect}: check whose photo it is")
+
+
+def keep_template(store: GalleryStore, name: str, new: NewTemplate) -> tuple[Person, bool]:
+    """Add a face to the person of that name, who is made where there is none; False when that face
+    of that photo is there already.
+
+    Raises NameInvalidError, GalleryError.
+    """
+    with store.transaction():
+        person = store.find(name) or store.add_person(name)
+        return person, store.add_template(person, new)
 
 
 def photos_by_folder(root: Path) -> dict[Path, list[Path]]:

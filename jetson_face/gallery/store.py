@@ -18,11 +18,10 @@ from jetson_face.errors import (
     NameInvalidError,
     UsageError,
 )
-from jetson_face.gallery import meta, schema
+from jetson_face.gallery import meta, reading, schema
 from jetson_face.gallery.match import REEMBED, GallerySnapshot
 from jetson_face.gallery.names import name_key, valid_name
 from jetson_face.gallery.records import (
-    LENGTH_ERROR,
     NewTemplate,
     PersonInfo,
     Removed,
@@ -30,7 +29,7 @@ from jetson_face.gallery.records import (
     checked_vector,
 )
 from jetson_face.gallery.sealed import Cipher, Sealer
-from jetson_face.pictures import decode_picture, encode_jpeg
+from jetson_face.pictures import encode_jpeg
 from jetson_face.types import F32, Embeddings, EmbeddingSpace, ImageU8, Person
 
 _CHUNK = 64
@@ -145,8 +144,18 @@ class GalleryStore:
         """
         with self._lock, self._errors():
             if self._snapshot is None or self._snapshot.revision != self.revision():
-                self._snapshot = self._load()
+                self._snapshot = self._read()
             return self._snapshot
+
+    def note(self, key: str) -> str | None:
+        """A text that is kept with the gallery, such as its calibration."""
+        with self._lock, self._errors():
+            return meta.note(self._db, key)
+
+    def set_note(self, key: str, text: str | None) -> None:
+        """Keep a text with the gallery, or forget it; who is enrolled stays as it is."""
+        with self.transaction():
+            meta.set_note(self._db, key, text)
 
     def people(self) -> tuple[PersonInfo, ...]:
         """Everybody, in the order of their names, with what is stored of them."""
@@ -270,6 +279,24 @@ class GalleryStore:
             meta.raise_revision(self._db)
         return True
 
+    def remove_photo(self, person: Person, photo: str) -> int:
+        """Erase the templates of one photo (hex SHA-256) of a person; returns how many there were.
+
+        A person who is left without any is removed too: who has no face cannot be recognised.
+        """
+        with self.transaction():
+            gone = self._db.execute(
+                "DELETE FROM templates WHERE person = ? AND photo = ?", (person.id, photo)
+            ).rowcount
+            self._db.execute(
+                "DELETE FROM people WHERE id = ?1 AND ?2 > 0 "
+                "AND NOT EXISTS (SELECT 1 FROM templates WHERE person = ?1)",
+                (person.id, gone),
+            )
+            meta.raise_revision(self._db)
+        self.checkpoint()
+        return gone
+
     def reembed(
         self,
         space: EmbeddingSpace,
@@ -318,55 +345,20 @@ class GalleryStore:
             raise ValueError(f"re-embedding gave {len(found)} of {found.space}, wanted {space}")
         return [checked_vector(vector, space) for vector in found.vectors]
 
-    def _load(self) -> GallerySnapshot:
+    def _read(self) -> GallerySnapshot:
         # One read transaction: revision, space and rows are of the same moment.
         own = not self._db.in_transaction
         if own:
             self._db.execute("BEGIN")
         try:
             self._check_space(meta.space(self._db, self.path), self.space)
-            revision = meta.revision(self._db, self.path)
-            rows = self._db.execute(
-                "SELECT p.id, p.name, t.id, t.vector FROM people p JOIN templates t "
-                "ON t.person = p.id ORDER BY p.name_key, t.rowid"
-            ).fetchall()
+            return reading.snapshot(self._db, self.path, self._sealer, self.space)
         finally:
             if own:
                 self._db.execute("COMMIT")
-        people: list[Person] = []
-        index = np.zeros(len(rows), np.int64)
-        plain: list[bytes] = []
-        for row, (person, name, key, sealed) in enumerate(rows):
-            if not people or people[-1].id != person:
-                people.append(Person(person, name))
-            index[row] = len(people) - 1
-            plain.append(self._sealer.open(sealed, key, "vector"))
-        vectors = self._vectors(plain)
-        return GallerySnapshot(self.space, vectors, index, tuple(people), revision)
-
-    def _vectors(self, plain: Sequence[bytes]) -> F32:
-        """Stored vectors as (M, dim), all at once: a live program reads them between two frames."""
-        if any(len(one) != 4 * self.space.dim for one in plain):
-            raise schema.corrupt(self.path, f"a vector without {self.space.dim} numbers")
-        vectors: F32 = np.frombuffer(b"".join(plain), "<f4").reshape(-1, self.space.dim).copy()
-        if not (np.abs(np.einsum("ij,ij->i", vectors, vectors) - 1) <= LENGTH_ERROR).all():
-            raise schema.corrupt(self.path, "a vector that is not of length 1")
-        return vectors
 
     def _portrait(self, key: str) -> tuple[ImageU8, F32]:
-        row = self._db.execute(
-            "SELECT image, landmarks FROM portraits WHERE template = ?", (key,)
-        ).fetchone()
-        if row is None:
-            raise schema.corrupt(self.path, f"template {key} keeps no portrait")
-        image, marks = (
-            self._sealer.open(blob, key, kind)
-            for blob, kind in zip(row, ("portrait", "landmarks"), strict=True)
-        )
-        try:
-            return decode_picture(image, ""), np.frombuffer(marks, "<f4").reshape(5, 2).copy()
-        except ValueError:
-            raise schema.corrupt(self.path, f"portrait of template {key}") from None
+        return reading.portrait(self._db, self.path, self._sealer, key)
 
     def _find(self, who: str) -> Person:
         row = self._db.execute(

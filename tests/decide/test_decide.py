@@ -74,6 +74,58 @@ def test_table(
         assert decision.similarity is None
 
 
+@pytest.mark.parametrize(
+    ("margin", "previous", "found", "frames", "state"),
+    [
+        # margin 0: what was known or unknown stays so, only the ambiguous are asked about
+        (0.0, PENDING, match(ANN, 0.9, 0.81), 9, "review"),
+        (0.0, KNOWN, match(ANN, 0.9, 0.86), 9, "review"),
+        (0.0, UNKNOWN, match(ANN, 0.9, 0.81), 9, "unknown"),
+        (0.0, PENDING, match(ANN, 0.9, 0.81), 3, "pending"),
+        (0.0, PENDING, match(ANN, 0.499), 4, "unknown"),
+        (0.0, PENDING, match(ANN, 0.5, 0.39), 2, "known"),
+        # a dead band below the bound
+        (0.1, PENDING, match(ANN, 0.401), 4, "review"),
+        (0.1, PENDING, match(ANN, 0.399), 4, "unknown"),
+        (0.1, PENDING, match(ANN, 0.401), 3, "pending"),
+        (0.1, KNOWN, match(ANN, 0.41), 9, "known"),
+        (0.1, UNKNOWN, match(ANN, 0.45), 9, "unknown"),
+        (0.1, PENDING, NO_MATCH, 9, "unknown"),
+        (0.1, Decision("review", None, 0.45, False, 0), match(ANN, 0.6), 9, "known"),
+        (0.1, Decision("review", None, 0.45, False, 0), match(ANN, 0.3), 9, "unknown"),
+    ],
+)
+def test_between_sure_and_no_a_person_is_asked(
+    margin: float, previous: Decision, found: Match, frames: int, state: str
+) -> None:
+    decider = Decider(
+        0.5, similarity_leave=0.4, margin_min=0.1, frames_min=2, unknown_after=4,
+        review_margin=margin,
+    )  # fmt: skip
+    decision = decider.decide(previous, found, frames, 77)
+    assert decision.state == state
+    assert (decision.person is None) == (state != "known")
+
+
+@settings(max_examples=200)
+@given(
+    previous=st.sampled_from([PENDING, KNOWN, UNKNOWN]),
+    who=st.sampled_from([ANN, BOB]),
+    similarity=st.floats(-1, 1),
+    second=st.floats(-1, 1),
+    frames=st.integers(0, 8),
+)
+def test_by_default_review_takes_nothing_from_known_and_unknown(
+    previous: Decision, who: Person, similarity: float, second: float, frames: int
+) -> None:
+    asking = Decider(0.5, similarity_leave=0.4, margin_min=0.1, unknown_after=4, review_margin=0)
+    silent = Decider(0.5, similarity_leave=0.4, margin_min=0.1, unknown_after=4)
+    found = match(who, similarity, min(similarity, second))
+    now, before = (d.decide(previous, found, frames, 1) for d in (asking, silent))
+    assert (now.person, now.similarity) == (before.person, before.similarity)
+    assert now.state == before.state or (now.state, before.state) == ("review", "pending")
+
+
 def test_a_renamed_person_is_no_event_but_shows_the_new_name() -> None:
     anna = dataclasses.replace(ANN, name="Anna")
     decision = DECIDER.decide(KNOWN, match(anna, 0.9), 9, 77)
