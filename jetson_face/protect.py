@@ -7,6 +7,7 @@ that a blob moved to another row or another file does not open.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -114,14 +115,23 @@ def open_cipher(state_dir: Path, environ: Mapping[str, str] = os.environ) -> Aes
 def credential(name: str, environ: Mapping[str, str] = os.environ) -> str:
     """A secret that systemd handed over (`LoadCredential=NAME:PATH`), without its line end.
 
-    Raises SecretMissingError where there is none.
+    Raises SecretMissingError where there is none, or nothing in it.
     """
     folder = environ.get("CREDENTIALS_DIRECTORY")
-    try:
-        if folder and not name.startswith("."):
-            return (Path(folder) / name).read_text("utf-8").rstrip("\r\n")
-    except (OSError, ValueError):
-        pass
+    if not folder:
+        raise SecretMissingError(
+            f"the credential {name!r} is the service's: run this as `sudo jetson-face service exec "
+            f"...`, or set CREDENTIALS_DIRECTORY to a folder that holds a file of this name"
+        )
+    with contextlib.suppress(OSError, ValueError):
+        if not name.startswith("."):
+            secret = (Path(folder) / name).read_text("utf-8").rstrip("\r\n")
+            if secret:
+                return secret
+            raise SecretMissingError(
+                f"the credential {name!r} is empty: write the secret into /etc/jetson-face/{name} "
+                f"and restart the service"
+            )
     raise SecretMissingError(
         f"there is no credential {name!r}: add `LoadCredential={name}:/etc/jetson-face/{name}` "
         f"with `systemctl edit jetson-face`, or write the secret into the configuration"

@@ -21,6 +21,7 @@ from jetson_face.engine.cache import EngineCache, Entry
 from jetson_face.engine.parity import ParityReport
 from jetson_face.errors import EngineError
 from jetson_face.plans import Plans, find_gpu, plans_here
+from jetson_face.protect import fill_credentials
 
 EXIT_INTERRUPTED = 130
 
@@ -181,6 +182,7 @@ def _clean(args: argparse.Namespace, config: Config) -> int:
 
 def _calibrate(args: argparse.Namespace, config: Config) -> int:
     source = config.sources[0].uri if args.source == "config" else args.source
+    source = None if source is None else fill_credentials(source)
     cache = EngineCache(config.engine_cache)
     with cache.lock():
         path, faces = calibrate_embedder(

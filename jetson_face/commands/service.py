@@ -1,4 +1,4 @@
-"""`jetson-face service install|uninstall|status|logs|run`."""
+"""`jetson-face service install|uninstall|status|logs|exec|run`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from pathlib import Path
 
 from jetson_face.commands import service_install
 from jetson_face.commands.common import add_config_arguments, config_of
+from jetson_face.commands.service_exec import exec_as_service
 from jetson_face.errors import JetsonFaceError, UsageError
+
+_WITHOUT = (
+    "let what starts programs on this machine start `jetson-face service run -c FILE`, and ask it "
+    "with `jetson-face status -c FILE`"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,8 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     uninstall = actions.add_parser("uninstall", help="stop it and take it off this box")
     status = actions.add_parser("status", help="what systemd says of it")
     logs = actions.add_parser("logs", help="its log")
+    other = actions.add_parser("exec", help="another command, with the service's gallery and key")
     run = actions.add_parser("run", help="what systemd starts: recognise until told to stop")
-    for sub in (install, uninstall, status, logs):
+    for sub in (install, uninstall, status, logs, other):
         sub.add_argument("--name", metavar="NAME", help="one of several instances")
     for sub in (install, uninstall):
         sub.add_argument("--dry-run", action="store_true", help="only say what would be done")
@@ -37,6 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     logs.add_argument("-f", "--follow", action="store_true", help="go on showing new lines")
     logs.add_argument("-n", "--lines", type=int, default=100, help="how many (default 100)")
+    other.add_argument(
+        "words", nargs=argparse.REMAINDER, metavar="COMMAND", help="as in: enroll people/"
+    )
     add_config_arguments(run)
 
 
@@ -49,6 +59,10 @@ def run(args: argparse.Namespace) -> int:
     if args.action in ("install", "uninstall"):
         return _change(args)
     unit = service_install.service_name(args.name)
+    if args.action == "exec":
+        return exec_as_service(args.words, args.name)
+    if not service_install.systemd_runs():
+        raise UsageError(f"systemd does not run here: {_WITHOUT}")
     if args.action == "status":
         return _call(["systemctl", "--no-pager", "--full", "status", unit])
     follow = ["--follow"] if args.follow else ["--no-pager"]
@@ -58,10 +72,10 @@ def run(args: argparse.Namespace) -> int:
 def _change(args: argparse.Namespace) -> int:
     if not args.dry_run and os.geteuid() != 0:
         raise UsageError(f"`service {args.action}` changes the system: run it with sudo")
+    if shutil.which("systemctl") is None:
+        raise UsageError(f"there is no systemctl here to {args.action} a service with: {_WITHOUT}")
     on_this_box = args.root == Path("/")
-    box = service_install.Box(
-        args.root, booted=on_this_box and Path("/run/systemd/system").is_dir()
-    )
+    box = service_install.Box(args.root, booted=on_this_box and service_install.systemd_runs())
     if args.action == "install":
         steps = service_install.install_steps(
             box, config=args.config, instance=args.name, start=not args.no_start
@@ -89,6 +103,4 @@ def _act(step: service_install.Step) -> None:
 
 
 def _call(command: list[str]) -> int:
-    if shutil.which(command[0]) is None:
-        raise UsageError(f"there is no {command[0]} here: this box does not run systemd")
     return subprocess.run(command, check=False).returncode

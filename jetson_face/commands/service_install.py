@@ -43,12 +43,17 @@ class Box:
     """
 
     root: Path = Path("/")
-    booted: bool = Path("/run/systemd/system").is_dir()
+    booted: bool = False
     run: Callable[[Sequence[str]], None] = lambda command: run_program(command)
 
     def at(self, path: str | Path) -> Path:
         """A path of the box."""
         return self.root / str(path).lstrip("/")
+
+
+def systemd_runs() -> bool:
+    """Whether this machine was booted with systemd; see sd_booted(3)."""
+    return Path("/run/systemd/system").is_dir()
 
 
 def run_program(command: Sequence[str]) -> None:

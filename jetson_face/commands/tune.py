@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from jetson_face.commands.common import add_config_arguments, config_of, show_progress
 from jetson_face.config import Config
 from jetson_face.errors import UsageError
+from jetson_face.protect import fill_credentials
 
 if TYPE_CHECKING:
     from jetson_face.measure.material import Material
@@ -97,7 +98,7 @@ def _material(args: argparse.Namespace, config: Config) -> Material:
         truth = truth_beside(args.clip, args.truth)
         made = read_clip(args.clip, truth, frames_max=args.frames)
     else:
-        uri = args.source or config.sources[0].uri
+        uri = fill_credentials(args.source or config.sources[0].uri)
         print(f"recording up to {args.frames} frames", file=sys.stderr)
         made = read_source(uri, config.sources[0].name, frames_max=args.frames)
     if args.time_to_name is not None and (made.truth is None or not made.truth.enrol):

@@ -150,6 +150,16 @@ def test_credentials_fill_their_places_escaped(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["missing", "..", ".hidden"])
 def test_a_credential_that_is_missing_says_how_to_add_it(tmp_path: Path, name: str) -> None:
-    for environ in ({}, {"CREDENTIALS_DIRECTORY": str(tmp_path)}):
-        with pytest.raises(SecretMissingError, match=f"LoadCredential={name}:"):
-            credential(name, environ)
+    with pytest.raises(SecretMissingError, match=f"LoadCredential={name}:"):
+        credential(name, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+
+
+def test_outside_the_service_the_line_says_how_to_get_its_credentials() -> None:
+    with pytest.raises(SecretMissingError, match=r"run this as `sudo jetson-face service exec"):
+        fill_credentials("rtsp://a:{credential:camera.password}@10.0.0.5/", {})
+
+
+def test_an_empty_credential_is_none(tmp_path: Path) -> None:
+    (tmp_path / "camera.password").write_text("\n")
+    with pytest.raises(SecretMissingError, match="is empty: write the secret into /etc/"):
+        credential("camera.password", {"CREDENTIALS_DIRECTORY": str(tmp_path)})

@@ -1,0 +1,144 @@
+"""`jetson-face service ...` where there is no systemd, and `service exec`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from jetson_face.cli import main
+from jetson_face.commands import service_exec, service_install
+from jetson_face.commands.service_exec import exec_command, hand_over
+
+PROGRAM = Path("/opt/jetson-face/bin/jetson-face")
+
+
+@pytest.fixture
+def no_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service_install, "systemd_runs", lambda: False)
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    captured = capsys.readouterr()
+    return [*captured.out.splitlines(), *captured.err.splitlines()]
+
+
+@pytest.mark.usefixtures("no_systemd")
+@pytest.mark.parametrize("action", ["status", "logs"])
+def test_watching_needs_a_running_systemd(action: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["service", action]) == 2
+    (line,) = said(capsys)
+    assert line.startswith("jetson-face: systemd does not run here: ")
+    assert "`jetson-face service run -c FILE`" in line
+
+
+@pytest.mark.usefixtures("no_systemd")
+@pytest.mark.parametrize(
+    "words", [["install"], ["install", "--dry-run"], ["uninstall"], ["uninstall", "--dry-run"]]
+)
+def test_without_systemctl_nothing_is_begun(
+    words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(service_install, "install_steps", None)
+    monkeypatch.setattr(service_install, "uninstall_steps", None)
+    assert main(["service", *words]) == 2
+    (line,) = said(capsys)
+    assert line.startswith(f"jetson-face: there is no systemctl here to {words[0]} a service with")
+
+
+def test_a_dry_run_changes_nothing_and_needs_no_rights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(service_install, "own_program", lambda: PROGRAM)
+    assert main(["service", "install", "--dry-run", "--root", str(tmp_path)]) == 0
+    lines = said(capsys)
+    assert sum("would be done" in line for line in lines) >= 8
+    assert list(tmp_path.iterdir()) == []
+    assert main(["service", "install", "--root", str(tmp_path)]) == 2
+    assert "run it with sudo" in said(capsys)[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "instance", "tail", "state"),
+    [
+        (["people", "list"], None, ["people", "list", "-c", "/etc/jetson-face/config.yaml"], ""),
+        (["run"], "door", ["run", "-c", "/etc/jetson-face/door.yaml"], "/door"),
+        (["run", "-c", "x.yaml"], None, ["run", "-c", "x.yaml"], ""),
+    ],
+)
+def test_exec_gives_a_command_what_the_service_has(
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    instance: str | None,
+    tail: list[str],
+    state: str,
+) -> None:
+    monkeypatch.setattr(service_exec, "own_program", lambda: PROGRAM)
+    line, environ = exec_command(words, instance)
+    assert line == [str(PROGRAM), *tail]
+    assert environ == {
+        "STATE_DIRECTORY": f"/var/lib/jetson-face{state}",
+        "CACHE_DIRECTORY": f"/var/cache/jetson-face{state}",
+        "LOGS_DIRECTORY": f"/var/log/jetson-face{state}",
+        "RUNTIME_DIRECTORY": f"/run/jetson-face{state}",
+        "CREDENTIALS_DIRECTORY": "/etc/jetson-face",
+    }
+
+
+def test_exec_folders_are_those_of_the_unit() -> None:
+    unit = (Path(__file__).parents[2] / "systemd/jetson-face.service").read_text()
+    _, environ = exec_command(["run"], None)
+    for word, base in (("State", "/var/lib"), ("Cache", "/var/cache"), ("Logs", "/var/log"),
+                       ("Runtime", "/run")):  # fmt: skip
+        (line,) = (x for x in unit.splitlines() if x.startswith(f"{word}Directory="))
+        assert environ[f"{word.upper()}_DIRECTORY"] == f"{base}/{line.split('=')[1]}"
+    assert f"gallery.key:{environ['CREDENTIALS_DIRECTORY']}/gallery.key" in unit
+
+
+@pytest.mark.parametrize(
+    ("words", "root", "wanted"),
+    [([], True, "which command?"), (["run"], False, "run it with sudo"),
+     (["run"], True, "the service is not installed")],
+)  # fmt: skip
+def test_exec_says_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    root: bool,
+    wanted: str,
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0 if root else 1000)
+    monkeypatch.setattr(service_exec, "USER", "no-such-user-here")
+    assert main(["service", "exec", *words]) == 2
+    (line,) = said(capsys)
+    assert wanted in line
+
+
+def test_handing_over_follows_no_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state, outside = tmp_path / "state", tmp_path / "outside"
+    (state / "crops").mkdir(parents=True)
+    outside.mkdir()
+    for path in (state / "gallery.db", state / "crops/a", outside / "secret", outside / "hard"):
+        path.write_text("x")
+    (state / "soft").symlink_to(outside / "secret")
+    (state / "away").symlink_to(outside)
+    (state / "hard").hardlink_to(outside / "hard")
+    given: list[str] = []
+
+    def chown(name: str, uid: int, gid: int, *, dir_fd: int, follow_symlinks: bool) -> None:
+        assert (uid, gid, follow_symlinks) == (12, 34, False)
+        folder = Path(f"/proc/self/fd/{dir_fd}").readlink()
+        given.append(str((folder / name).relative_to(state)))
+
+    monkeypatch.setattr(os, "chown", chown)
+    hand_over(state, 12, 34, of=os.getuid())
+    assert sorted(set(given)) == [".", "crops", "crops/a", "gallery.db"]
+    given.clear()
+    hand_over(state, 12, 34, of=os.getuid() + 1)
+    assert given == []
