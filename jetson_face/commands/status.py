@@ -9,13 +9,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from jetson_face.commands.common import add_config_arguments, config_of
 from jetson_face.config import default_state_dir
 from jetson_face.errors import ConfigError, SourceError
 from jetson_face.web.http import Page
 from jetson_face.web.status import ask
+from jetson_face.yamltext import read_yaml
 
 INSTALLED = Path("/run/jetson-face/status.sock")
 
@@ -54,8 +53,8 @@ def _socket_by_hand(path: Path | None) -> Path:
     """The socket that a configuration names which is not valid as a whole."""
     found: Any = None
     if path is not None:
-        with contextlib.suppress(OSError, ValueError, yaml.YAMLError):
-            found = yaml.safe_load(path.read_text("utf-8"))
+        with contextlib.suppress(OSError, ValueError):
+            _, found = read_yaml(path.read_text("utf-8"))
     document = found if isinstance(found, dict) else {}
     service = document.get("service")
     given = service.get("status_socket") if isinstance(service, dict) else None
