@@ -11,7 +11,7 @@ from time import monotonic
 
 from jetson_face.assemble import assemble_mtcnn
 from jetson_face.backends.base import Backend
-from jetson_face.backends.cuda import CudaRuntime, PycudaRuntime
+from jetson_face.backends.cuda import CudaRuntime, open_cuda
 from jetson_face.backends.tensorrt import TensorRTBackend
 from jetson_face.backends.trt_build import BuildOptions, Progress
 from jetson_face.backends.trt_module import TensorRT, load_tensorrt
@@ -52,9 +52,9 @@ class Gpu:
 def this_gpu() -> Gpu:
     """The GPU of this machine; one CUDA context for the process.
 
-    Raises MissingDependencyError without TensorRT or pycuda, EngineError without a GPU.
+    Raises MissingDependencyError without TensorRT, EngineError without a GPU.
     """
-    return Gpu(load_tensorrt(), PycudaRuntime())
+    return Gpu(load_tensorrt(), open_cuda())
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from jetson_face.errors import EngineError, ModelError
 log = logging.getLogger(__name__)
 
 Shape = tuple[int, ...]
+Shapes = tuple[Shape, ...]
 
 
 @dataclass(slots=True, eq=False)
@@ -48,7 +49,11 @@ class TensorRTBackend:
     plan's profile; a run takes none, unless its batch is above the profile's: then it is run in
     pieces and the outputs are fresh arrays. Otherwise outputs are views of pinned buffers that the
     next `run` overwrites. Where all shapes are fixed, copies and kernels are captured into one CUDA
-    graph. `close` frees everything; outputs must not be read after it.
+    graph after the first run; where that is refused, a warning says so and it runs without.
+    `close` frees everything; outputs must not be read after it.
+
+    Order of one run: copy into pinned memory, then on one stream copy to the device, kernels, copy
+    back, then wait for the stream: nothing is under way when `run` returns or raises.
 
     plan: checked bytes from the cache. precision: for `info`. Raises EngineError where the plan
     cannot be used here, on any failed call, and on shapes outside the profile.
@@ -66,28 +71,22 @@ class TensorRTBackend:
     ) -> None:
         self._trt, self._cuda, self._what = trt, cuda, what
         self._graph: Graph | None = None
-        self._shapes: tuple[Shape, ...] | None = None
+        self._shapes: Shapes | None = None
         self._info = BackendInfo(trt.flavour, trt.version, cuda.device, precision)
-        with self._using() as errors, ExitStack() as undo:
-            # Order of birth; freed in reverse: a context must not outlive its engine.
-            self._runtime = trt.module.Runtime(trt.logger)
-            self._engine = self._runtime.deserialize_cuda_engine(plan)
-            if self._engine is None:
-                raise EngineError(
-                    f"{what}: this TensorRT cannot load the plan ({errors()}): run jetson-face "
-                    "engines build --force"
-                )
-            self._context = self._engine.create_execution_context()
-            if self._context is None:
-                raise EngineError(f"{what}: TensorRT cannot make a context ({errors()})")
+        self._slots: dict[str, _Slot] = {}
+        with self._using(), ExitStack() as owned:
+            # Let go in reverse: the stream falls idle, memory goes, then context, engine, runtime.
+            owned.callback(self._forget)
+            self._open_plan(plan)
             self._names = self._tensor_names()
             self._ranges = {name: self._range_of(name) for name in self._names[0]}
             self._inputs = MappingProxyType({n: self._spec(n) for n in self._names[0]})
             self._outputs = MappingProxyType({n: self._spec(n) for n in self._names[1]})
-            self._stream: Any = cuda.stream()
+            self._stream = cuda.stream()
+            owned.callback(self._stream.close)
             largest = tuple(high for _, high in self._ranges.values())
-            sizes = self._set_shapes(largest)
-            self._slots = {n: self._allocate(n, sizes[n], undo) for n in sizes}
+            for name, shape in self._set_shapes(largest).items():
+                self._slots[name] = self._allocate(name, shape, owned)
             self._feed_slots = [self._slots[n] for n in self._names[0]]
             self._result_slots = [self._slots[n] for n in self._names[1]]
             for slot in self._slots.values():
@@ -95,7 +94,8 @@ class TensorRTBackend:
                     self._context.set_tensor_address(slot.name, slot.device.address),
                     f"set_tensor_address({slot.name!r})",
                 )
-            undo.pop_all()
+            owned.callback(self._stream.synchronize)
+            self._owned = owned.pop_all()
         self._batch_max = self._find_batch_max()
         self._use_graph = use_graph and all(low == high for low, high in self._ranges.values())
         self._open = True
@@ -117,11 +117,14 @@ class TensorRTBackend:
 
     @property
     def graph_captured(self) -> bool:
-        """The last run was one launch of a captured graph."""
+        """Runs are launches of a captured graph from now on."""
         return self._graph is not None
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """The network's outputs; views that the next run overwrites. Raises ModelError."""
+        """The network's outputs; views that the next run overwrites.
+
+        Raises ModelError for feeds that do not fit, EngineError where TensorRT or CUDA fails.
+        """
         if not self._open:
             raise ModelError(f"{self._what}: used after close()")
         check_feeds(self._inputs, feeds)
@@ -136,35 +139,70 @@ class TensorRTBackend:
             return self._run_once(feeds, shapes)
 
     def close(self) -> None:
-        """Free memory, context and plan; harmless a second time."""
+        """Free memory, context and plan; harmless a second time. Raises EngineError."""
         if not self._open:
             return
         self._open = False
         with self._cuda.active():
-            if self._graph is not None:
-                self._graph.close()
-            self._graph = None
-            for slot in self._slots.values():
-                slot.used = slot.host[:0]
-                slot.view = np.empty(0, slot.dtype)
-                slot.device.free()
-                self._cuda.free_pinned(slot.host)
-            self._slots, self._feed_slots, self._result_slots = {}, [], []
-            self._context = self._engine = self._runtime = self._stream = None
+            self._owned.close()  # all of it, even where one call fails
 
-    def _run_once(self, feeds: Mapping[str, Array], shapes: tuple[Shape, ...]) -> dict[str, Array]:
+    def time_alone(self, runs: int) -> None:
+        """Enqueue the network `runs` times at the last run's shapes, without copies, and wait.
+
+        For measuring what TensorRT itself takes. Raises EngineError.
+        """
+        with self._using():
+            for _ in range(runs):
+                self._check(self._context.execute_async_v3(self._stream.handle), "execute_async_v3")
+            self._stream.synchronize()
+
+    def _open_plan(self, plan: bytes) -> None:
+        try:
+            self._runtime = self._trt.module.Runtime(self._trt.logger)
+        except TypeError as exc:  # what pybind11 makes of a null pointer
+            raise EngineError(
+                f"{self._what}: TensorRT cannot start ({self._errors() or exc}): is the NVIDIA "
+                "driver new enough for it?"
+            ) from exc
+        self._engine = self._runtime.deserialize_cuda_engine(plan)
+        if self._engine is None:
+            raise EngineError(
+                f"{self._what}: this TensorRT cannot load the plan ({self._errors()}): run "
+                "jetson-face engines build --force"
+            )
+        self._context = self._engine.create_execution_context()
+        if self._context is None:
+            raise EngineError(
+                f"{self._what}: TensorRT cannot make a context ({self._errors()}): is enough "
+                "device memory free?"
+            )
+
+    def _forget(self) -> None:
+        """A context must not outlive its engine, nor an engine its runtime."""
+        self._graph = None
+        for slot in self._slots.values():
+            slot.used = slot.host = np.empty(0, np.uint8)
+            slot.view = np.empty(0, slot.dtype)
+        self._slots, self._feed_slots, self._result_slots = {}, [], []
+        self._context = None
+        self._engine = None
+        self._runtime = None
+
+    def _run_once(self, feeds: Mapping[str, Array], shapes: Shapes) -> dict[str, Array]:
         if shapes != self._shapes:
             self._reshape(shapes)
         for slot in self._feed_slots:
             np.copyto(slot.view, feeds[slot.name], casting="no")
-        if self._graph is not None:
-            self._graph.launch(self._stream)
-        else:
-            self._enqueue()
-        self._stream.synchronize()
+        try:
+            if self._graph is not None:
+                self._graph.launch(self._stream)
+            else:
+                self._enqueue()
+        finally:
+            # Also after a refusal: the next run writes to memory that a copy may still read.
+            self._stream.synchronize()
         if self._use_graph and self._graph is None:
-            # After the first run: it does work that must not be captured.
-            self._graph = self._cuda.capture(self._stream, self._enqueue)
+            self._try_capture()
         return {slot.name: slot.view for slot in self._result_slots}
 
     def _enqueue(self) -> None:
@@ -174,19 +212,38 @@ class TensorRTBackend:
         for slot in self._result_slots:
             self._cuda.to_host(slot.used, slot.device, self._stream)
 
-    def _reshape(self, shapes: tuple[Shape, ...]) -> None:
+    def _try_capture(self) -> None:
+        """After the first run, which does work that must not be captured; not tried twice."""
+        self._use_graph = False
+        capturable = getattr(self._context, "is_stream_capturable", None)  # TensorRT for RTX only
+        if capturable is not None and not capturable(self._stream.handle):
+            log.info("%s: TensorRT does not let this plan be captured: no CUDA graph", self._what)
+            return
+        try:
+            self._graph = self._cuda.capture(self._stream, self._enqueue)
+        except EngineError as exc:
+            log.warning("%s: runs without a CUDA graph, which is slower: %s", self._what, exc)
+            return
+        self._owned.callback(self._graph.close)
+
+    def _reshape(self, shapes: Shapes) -> None:
         self._shapes = None  # half done is not done
         for name, shape in self._set_shapes(shapes).items():
             self._slots[name].reshape(shape)
         self._shapes = shapes
 
-    def _set_shapes(self, shapes: tuple[Shape, ...]) -> dict[str, Shape]:
+    def _set_shapes(self, shapes: Shapes) -> dict[str, Shape]:
         """Tell the context the inputs' shapes; all tensors' shapes."""
         for name, shape in zip(self._names[0], shapes, strict=True):
             self._check(
                 self._context.set_input_shape(name, shape), f"set_input_shape({name!r}, {shape})"
             )
-        missing = self._context.infer_shapes()
+        try:
+            missing = self._context.infer_shapes()
+        except RuntimeError as exc:
+            raise EngineError(
+                f"{self._what}: TensorRT cannot infer shapes ({self._errors() or exc})"
+            ) from exc
         if missing:
             raise EngineError(f"{self._what}: TensorRT cannot infer shapes: {list(missing)}")
         sizes = dict(zip(self._names[0], shapes, strict=True))
@@ -211,7 +268,7 @@ class TensorRTBackend:
                 whole[name][start : start + len(part)] = part
         return whole
 
-    def _run_empty(self, shapes: tuple[Shape, ...]) -> dict[str, Array]:
+    def _run_empty(self, shapes: Shapes) -> dict[str, Array]:
         """Outputs of no item: their other dimensions are those of a batch of one."""
         if any(0 in shape[1:] for shape in shapes):
             raise ModelError(f"{self._what}: empty inputs {list(shapes)}: only the batch may be 0")
@@ -224,7 +281,7 @@ class TensorRTBackend:
             for slot in self._result_slots
         }
 
-    def _check_ranges(self, shapes: tuple[Shape, ...]) -> None:
+    def _check_ranges(self, shapes: Shapes) -> None:
         for (name, (low, high)), shape in zip(self._ranges.items(), shapes, strict=True):
             if not all(a <= b <= c for a, b, c in zip(low, shape, high, strict=True)):
                 raise ModelError(
@@ -234,7 +291,14 @@ class TensorRTBackend:
                 )
 
     def _tensor_names(self) -> tuple[list[str], list[str]]:
+        """Inputs and outputs. All must live on the device: those of shapes do not."""
         every = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
+        for name in every:
+            if self._engine.get_tensor_location(name) != self._trt.module.TensorLocation.DEVICE:
+                raise EngineError(
+                    f"{self._what}: tensor {name!r} is a shape that TensorRT wants in host memory, "
+                    "which is not supported: give the network its shapes as constants"
+                )
         as_input = self._trt.module.TensorIOMode.INPUT
         inputs = [n for n in every if self._engine.get_tensor_mode(n) == as_input]
         return inputs, [n for n in every if n not in inputs]
@@ -261,13 +325,16 @@ class TensorRTBackend:
             return None
         return min(high[0] for _, high in self._ranges.values())
 
-    def _allocate(self, name: str, shape: Shape, undo: ExitStack) -> _Slot:
+    def _allocate(self, name: str, shape: Shape, owned: ExitStack) -> _Slot:
+        """Memory for the largest shape; TensorRT may want an output's a little larger than that."""
         spec = self._inputs.get(name) or self._outputs[name]
         size = max(1, math.prod(shape) * spec.dtype.itemsize)
+        if name in self._outputs:
+            size = max(size, int(self._context.get_max_output_size(name)))
         device = self._cuda.device_memory(size)
-        undo.callback(device.free)
+        owned.callback(device.free)
         host = self._cuda.pinned(size)
-        undo.callback(self._cuda.free_pinned, host)
+        owned.callback(self._cuda.free_pinned, host)
         return _Slot(name, spec.dtype, host, device, host[:0], np.empty(0, spec.dtype))
 
     def _check(self, answer: Any, what: str) -> None:
@@ -275,8 +342,8 @@ class TensorRTBackend:
             raise EngineError(f"{self._what}: TensorRT refused {what} ({self._errors()})")
 
     @contextmanager
-    def _using(self) -> Iterator[Any]:
+    def _using(self) -> Iterator[None]:
         """The CUDA context current, and TensorRT's errors at hand."""
         with self._cuda.active(), self._trt.journal.watch() as errors:
             self._errors = errors
-            yield errors
+            yield

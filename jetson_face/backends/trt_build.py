@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from jetson_face.backends.trt_module import TensorRT
 from jetson_face.errors import EngineError
+
+log = logging.getLogger(__name__)
 
 Shape = tuple[int, ...]
 
@@ -93,10 +96,10 @@ def compile_plan(
     dimension. Raises EngineError with TensorRT's own words, BuildInterruptedError.
     """
     with trt.journal.watch() as errors:
-        builder = trt.module.Builder(trt.logger)
-        if builder is None or not hasattr(builder, "create_network"):
-            raise EngineError(f"{what}: TensorRT cannot start its builder: {errors()}")
+        builder = _make_builder(trt, what, errors)
         network = builder.create_network(_network_flags(trt.module))
+        if network is None:
+            raise EngineError(f"{what}: TensorRT cannot make a network: {errors()}")
         # The parser owns the weights that the network points to: it must outlive the build.
         parser = trt.module.OnnxParser(network, trt.logger)
         if not parser.parse(onnx):
@@ -112,7 +115,18 @@ def compile_plan(
             monitor.raise_if_ended(what)
         if plan is None:
             raise EngineError(f"{what}: TensorRT cannot build it: {_explain(errors(), options)}")
-        return CompiledPlan(bytes(plan), b"" if cache is None else bytes(cache.serialize()))
+        timings = None if cache is None else cache.serialize()
+        return CompiledPlan(bytes(plan), b"" if timings is None else bytes(timings))
+
+
+def _make_builder(trt: TensorRT, what: str, errors: Callable[[], str]) -> Any:
+    try:
+        return trt.module.Builder(trt.logger)
+    except TypeError as exc:  # what pybind11 makes of a null pointer
+        raise EngineError(
+            f"{what}: TensorRT cannot start its builder ({errors() or exc}): is a GPU free, and "
+            "the NVIDIA driver new enough for this TensorRT?"
+        ) from exc
 
 
 def check_profiles(
@@ -160,6 +174,8 @@ def _make_config(
     options: BuildOptions,
 ) -> Any:
     config = builder.create_builder_config()
+    if config is None:
+        raise EngineError(f"{what}: TensorRT cannot make a builder's configuration")
     config.set_memory_pool_limit(
         trt.module.MemoryPoolType.WORKSPACE, options.workspace_mib * (1 << 20)
     )
@@ -171,9 +187,13 @@ def _make_config(
             )
     if profiles:
         profile = builder.create_optimization_profile()
-        for name, ranges in profiles.items():
-            profile.set_shape(name, ranges.min, ranges.opt, ranges.max)
-        if config.add_optimization_profile(profile) < 0:
+        try:
+            for name, ranges in profiles.items():
+                profile.set_shape(name, ranges.min, ranges.opt, ranges.max)
+            index = config.add_optimization_profile(profile)
+        except (RuntimeError, ValueError) as exc:
+            raise EngineError(f"{what}: TensorRT refuses the shape ranges: {exc}") from exc
+        if index < 0:
             raise EngineError(f"{what}: TensorRT refuses the shape ranges {dict(profiles)}")
     return config
 
@@ -201,7 +221,9 @@ def _attach_timing_cache(trt: TensorRT, config: Any, content: bytes) -> Any | No
     if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
         # From another driver or GPU: measuring anew costs minutes, a wrong measurement costs more.
         cache = config.create_timing_cache(b"")
-        config.set_timing_cache(cache, ignore_mismatch=False)
+        if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
+            log.warning("TensorRT takes no timing cache: the next build measures anew")
+            return None
     return cache
 
 

@@ -22,21 +22,22 @@ _MAJOR_MIN = {"tensorrt": 10, "tensorrt_rtx": 1}
 
 
 class Journal:
-    """TensorRT's last messages: what an error says beyond None."""
+    """TensorRT's last errors: what it says beyond None. A build logs thousands of other lines."""
 
     def __init__(self) -> None:
-        self._lines: deque[tuple[bool, str]] = deque(maxlen=500)
+        self._errors: deque[str] = deque(maxlen=50)
 
     def add(self, is_error: bool, text: str) -> None:
-        """Keep one message; errors are told from the rest."""
-        self._lines.append((is_error, " ".join(text.split())))
+        """Take one message, from whatever thread TensorRT logs in; only errors are kept."""
+        if is_error:
+            self._errors.append(" ".join(text.split()))
         log.debug("%s", text)
 
     @contextmanager
     def watch(self) -> Iterator[Callable[[], str]]:
         """Inside the block, the yielded call gives the errors since its start in one line."""
-        self._lines.clear()
-        yield lambda: "; ".join(dict.fromkeys(text for bad, text in self._lines if bad))[:600]
+        self._errors.clear()
+        yield lambda: "; ".join(dict.fromkeys(self._errors))[:600]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,16 @@
-"""A GPU and a TensorRT that are not there, so that the real back end's logic runs on any machine.
+"""A TensorRT that is not there, so that the real back end's logic runs on any machine.
 
-Device memory is numpy's; work waits on its stream until that is synchronised, so that a buffer
-changed or freed too early gives a wrong answer here too. The plan's network runs in ONNX Runtime.
+It follows what TensorRT 10 documents and `tensorrt_rtx` answers; the GPU below is `SimGpu`, and the
+plan's network runs in ONNX Runtime.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -18,128 +18,123 @@ from jetson_face.backends.cuda import Bytes, DeviceMemory, Graph, Stream
 from jetson_face.backends.onnx import OnnxBackend
 from jetson_face.backends.trt_module import TensorRT, adopt
 from jetson_face.errors import EngineError
+from tests.backends.sim_gpu import CONTEXT, NON_BLOCKING, OUT_OF_MEMORY, Refused, SimGpu
 
 Shape = tuple[int, ...]
-Work = Callable[[], None]
+T = TypeVar("T")
+
+
+class HasGpu(Protocol):
+    """What the fake TensorRT needs of a CUDA: the GPU behind it."""
+
+    @property
+    def gpu(self) -> SimGpu: ...
 
 
 class FakeMemory:
-    def __init__(self, cuda: FakeCuda, size: int) -> None:
-        self._cuda = cuda
-        self.address = cuda.next_address
-        cuda.next_address += 1 << 20
-        cuda.memory[self.address] = np.full(size, 0xEE, np.uint8)
+    def __init__(self, gpu: SimGpu, size: int) -> None:
+        self._gpu = gpu
+        self.address = _asked(lambda: gpu.alloc(size))
 
     def free(self) -> None:
-        self._cuda.require_active()
-        del self._cuda.memory[self.address]
+        _asked(lambda: self._gpu.free(self.address))
 
 
 class FakeStream:
-    def __init__(self, cuda: FakeCuda, handle: int) -> None:
-        self._cuda, self.handle = cuda, handle
-        self.queue: list[Work] = []
+    def __init__(self, gpu: SimGpu) -> None:
+        self._gpu = gpu
+        self.handle = _asked(lambda: gpu.stream_create(NON_BLOCKING))
 
     def synchronize(self) -> None:
-        self._cuda.require_active()
-        queue, self.queue = self.queue, []
-        for work in queue:
-            work()
+        _asked(lambda: self._gpu.synchronize(self.handle))
+
+    def close(self) -> None:
+        _asked(lambda: self._gpu.stream_destroy(self.handle))
 
 
 class FakeGraph:
-    def __init__(self, cuda: FakeCuda, queue: Sequence[Work]) -> None:
-        self._cuda, self._queue = cuda, list(queue)
-        self.launches = 0
+    def __init__(self, gpu: SimGpu, executable: int) -> None:
+        self._gpu, self._executable = gpu, executable
 
     def launch(self, stream: Stream) -> None:
-        self.launches += 1
-        self._cuda.streams[stream.handle].queue.extend(self._queue)
+        _asked(lambda: self._gpu.launch(self._executable, stream.handle))
 
     def close(self) -> None:
-        self._cuda.graphs.remove(self)
+        _asked(lambda: self._gpu.executable_destroy(self._executable))
 
 
 class FakeCuda:
-    """Implements `CudaRuntime`, and counts."""
+    """Implements `CudaRuntime` straight on the simulated GPU, and counts."""
 
-    device = "Fake GPU"
+    access = "fake"
+    device = SimGpu.name
     compute_capability = "8.7"
 
     def __init__(self) -> None:
-        self.memory: dict[int, Bytes] = {}
-        self.pinned_blocks: list[Bytes] = []
-        self.streams: dict[int, FakeStream] = {}
-        self.graphs: list[FakeGraph] = []
-        self.next_address = 1 << 32
+        self.gpu = SimGpu()
         self.allocations = 0
-        self.memory_left = 1 << 40
-        self._active = 0
+
+    @property
+    def memory(self) -> dict[int, Bytes]:
+        """Blocks on the device, by address."""
+        return self.gpu.memory
+
+    @property
+    def pinned_blocks(self) -> list[Bytes]:
+        """Page-locked blocks."""
+        return list(self.gpu.host.values())
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        self._active += 1
+        _asked(lambda: self.gpu.push(CONTEXT))
         try:
             yield
         finally:
-            self._active -= 1
-
-    def require_active(self) -> None:
-        if not self._active:
-            raise AssertionError("CUDA was used outside its context")
+            _asked(self.gpu.pop)
 
     def stream(self) -> FakeStream:
-        self.require_active()
-        made = FakeStream(self, 7000 + len(self.streams))
-        self.streams[made.handle] = made
-        return made
-
-    def _take(self, size: int) -> None:
-        self.require_active()
-        if size > self.memory_left:
-            raise EngineError(f"CUDA has no {size} bytes of device memory left")
-        self.memory_left -= size
-        self.allocations += 1
+        return FakeStream(self.gpu)
 
     def device_memory(self, size: int) -> FakeMemory:
-        self._take(size)
-        return FakeMemory(self, size)
+        self.allocations += 1
+        return FakeMemory(self.gpu, size)
 
     def pinned(self, size: int) -> Bytes:
-        self._take(size)
-        block = np.full(size, 0xDD, np.uint8)
-        self.pinned_blocks.append(block)
-        return block
+        self.allocations += 1
+        return _asked(lambda: self.gpu.host_alloc(size))
 
     def free_pinned(self, memory: Bytes) -> None:
-        self.require_active()
-        self.pinned_blocks = [b for b in self.pinned_blocks if b is not memory]
+        _asked(lambda: self.gpu.host_free(memory.ctypes.data))
 
     def to_device(self, target: DeviceMemory, source: Bytes, stream: Stream) -> None:
-        self.require_active()
-
-        def copy() -> None:
-            self.memory[target.address][: source.size] = source
-
-        self.streams[stream.handle].queue.append(copy)
+        where = (target.address, source.ctypes.data, source.nbytes, stream.handle)
+        _asked(lambda: self.gpu.copy_in(*where))
 
     def to_host(self, target: Bytes, source: DeviceMemory, stream: Stream) -> None:
-        self.require_active()
-
-        def copy() -> None:
-            target[:] = self.memory[source.address][: target.size]
-
-        self.streams[stream.handle].queue.append(copy)
+        where = (target.ctypes.data, source.address, target.nbytes, stream.handle)
+        _asked(lambda: self.gpu.copy_out(*where))
 
     def capture(self, stream: Stream, enqueue: Callable[[], None]) -> Graph:
-        queue = self.streams[stream.handle].queue
-        if queue:
-            raise AssertionError("capture began with work under way")
-        enqueue()
-        graph = FakeGraph(self, queue)
-        queue.clear()
-        self.graphs.append(graph)
-        return graph
+        _asked(lambda: self.gpu.begin_capture(stream.handle, 1))
+        try:
+            enqueue()
+        except BaseException:
+            with suppress(EngineError):
+                _asked(lambda: self.gpu.end_capture(stream.handle))
+            raise
+        graph = _asked(lambda: self.gpu.end_capture(stream.handle))
+        executable = _asked(lambda: self.gpu.instantiate(graph))
+        self.gpu.graph_destroy(graph)
+        return FakeGraph(self.gpu, executable)
+
+
+def _asked(call: Callable[[], T]) -> T:
+    try:
+        return call()
+    except Refused as refused:
+        if refused.code == OUT_OF_MEMORY:
+            raise EngineError("CUDA has no such bytes of device memory left") from refused
+        raise EngineError(f"CUDA answered {refused}") from refused
 
 
 def make_plan(onnx: bytes, profiles: Mapping[str, Sequence[Shape]] | None = None) -> bytes:
@@ -148,25 +143,48 @@ def make_plan(onnx: bytes, profiles: Mapping[str, Sequence[Shape]] | None = None
 
 
 class _Context:
-    def __init__(self, engine: _Engine, cuda: FakeCuda) -> None:
-        self._engine, self._cuda = engine, cuda
+    """What TensorRT documents of `IExecutionContext`; refusals are False and a line in the log."""
+
+    def __init__(self, engine: _Engine, module: FakeModule) -> None:
+        self._engine, self._module, self._gpu = engine, module, module.cuda.gpu
         self.shapes: dict[str, Shape] = {}
         self.addresses: dict[str, int] = {}
+        self._fresh: set[int] = set()
+        for name in engine.net.inputs:
+            if -1 not in engine.get_tensor_shape(name):
+                self.shapes[name] = engine.get_tensor_shape(name)
+        if module.capturable is not None:  # as TensorRT for RTX has it
+            self.is_stream_capturable = lambda handle: bool(module.capturable)
 
     def set_input_shape(self, name: str, shape: Shape) -> bool:
+        assert isinstance(shape, (tuple, list)), "pybind11 takes a tuple or a list"
+        if name not in self._engine.net.inputs or "set_input_shape" in self._engine.failing:
+            return self._engine.refuse(f"{name}: no such input")
         low, _, high = self._engine.get_tensor_profile_shape(name, 0)
-        if any(not a <= b <= c for a, b, c in zip(low, shape, high, strict=True)):
+        if len(shape) != len(low) or any(
+            not a <= b <= c for a, b, c in zip(low, shape, high, strict=True)
+        ):
             return self._engine.refuse(f"{name}: {shape} outside {low} to {high}")
-        self.shapes[name] = tuple(shape)
-        return "set_input_shape" not in self._engine.failing
+        if self.shapes.get(name) != tuple(shape):
+            self.shapes[name] = tuple(shape)
+            self._fresh.clear()
+        return True
+
+    @property
+    def _missing(self) -> list[str]:
+        return [n for n in self._engine.net.inputs if n not in self.shapes]
 
     def infer_shapes(self) -> list[str]:
-        missing = [n for n in self._engine.net.inputs if n not in self.shapes]
-        return [*missing, "x"] if "infer_shapes" in self._engine.failing else missing
+        if "infer_shapes raises" in self._engine.failing:
+            raise RuntimeError("Shape inference failed")
+        return [*self._missing, "x"] if "infer_shapes" in self._engine.failing else self._missing
 
     def get_tensor_shape(self, name: str) -> Shape:
+        """Unknown dimensions are -1, as all are before the inputs' shapes are set."""
         if name in self.shapes:
             return self.shapes[name]
+        if self._missing:
+            return self._engine.get_tensor_shape(name)
         if "get_tensor_shape" in self._engine.failing:
             return (-1, *self._shape_of(name)[1:])
         return self._shape_of(name)
@@ -176,28 +194,47 @@ class _Context:
         zeros = {n: np.zeros(s, net.inputs[n].dtype) for n, s in self.shapes.items()}
         return tuple(net.run(zeros)[name].shape)
 
+    def get_max_output_size(self, name: str) -> int:
+        """Bytes: whole blocks of 512 here, for a real one may want more than the shape says."""
+        if self._missing or name not in self._engine.net.outputs:
+            return -1
+        size = int(np.prod(self._shape_of(name))) * self._engine.net.outputs[name].dtype.itemsize
+        return -(-size // 512) * 512
+
     def set_tensor_address(self, name: str, address: int) -> bool:
-        self.addresses[name] = address
+        if name not in {*self._engine.net.inputs, *self._engine.net.outputs}:
+            return self._engine.refuse(f"{name}: no such tensor")
+        self.addresses[name] = int(address)
         return "set_tensor_address" not in self._engine.failing
 
-    def execute_async_v3(self, handle: int) -> bool:
+    def execute_async_v3(self, stream_handle: int) -> bool:
         net, shapes = self._engine.net, dict(self.shapes)
+        if not self._gpu.is_current:
+            raise AssertionError("TensorRT was called with no CUDA context")
         if "execute_async_v3" in self._engine.failing:
             return self._engine.refuse("Error Code 1: the fake refuses")
-        if self.addresses.keys() != {*net.inputs, *net.outputs}:
-            return self._engine.refuse("not every address is set")
+        if self._missing or self.addresses.keys() != {*net.inputs, *net.outputs}:
+            return self._engine.refuse("not every shape and address is set")
+        for name in net.outputs:
+            self._gpu.block(self.addresses[name], self.get_max_output_size(name))
+        if self._gpu.is_capturing(stream_handle) and (
+            stream_handle not in self._fresh or self._module.uncapturable
+        ):
+            self._gpu.invalidate(stream_handle)
+            return self._engine.refuse("operation not permitted when stream is capturing")
+        self._fresh.add(stream_handle)
 
         def work() -> None:
             feeds = {}
             for name, shape in shapes.items():
-                raw, dtype = self._cuda.memory[self.addresses[name]], net.inputs[name].dtype
+                raw, dtype = self._gpu.memory[self.addresses[name]], net.inputs[name].dtype
                 size = int(np.prod(shape)) * dtype.itemsize
                 feeds[name] = raw[:size].view(dtype).reshape(shape).copy()
             for name, value in net.run(feeds).items():
                 data = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
-                self._cuda.memory[self.addresses[name]][: data.size] = data
+                self._gpu.memory[self.addresses[name]][: data.size] = data
 
-        self._cuda.streams[handle].queue.append(work)
+        self._gpu.put(stream_handle, work)
         return True
 
 
@@ -218,7 +255,10 @@ class _Engine:
     def create_execution_context(self) -> _Context | None:
         if "create_execution_context" in self.failing:
             return None
-        return _Context(self, self._module.cuda)
+        return _Context(self, self._module)
+
+    def get_tensor_location(self, name: str) -> str:
+        return "HOST" if "get_tensor_location" in self.failing else "DEVICE"
 
     def get_tensor_name(self, index: int) -> str:
         return self._names[index]
@@ -245,6 +285,8 @@ class _Runtime:
         self._module = module
 
     def deserialize_cuda_engine(self, plan: bytes) -> _Engine | None:
+        if not self._module.cuda.gpu.is_current:
+            raise AssertionError("TensorRT was called with no CUDA context")
         if b"\0" not in plan:
             self._module.log("Error Code 1: Serialization (magic tag does not match)")
             return None
@@ -352,28 +394,42 @@ class _Builder:
 
 
 class FakeModule:
-    """The parts of `tensorrt` that are used. failing: names of calls that shall fail."""
+    """The parts of `tensorrt` that are used. failing: names of calls that shall fail.
+
+    uncapturable: the network does what no CUDA graph may hold. capturable: what TensorRT for RTX
+    answers when asked; None where, as in TensorRT, it cannot be asked.
+    """
 
     __version__ = "10.3.0"
     ILogger = _LoggerBase
     TensorIOMode = SimpleNamespace(INPUT="INPUT", OUTPUT="OUTPUT")
+    TensorLocation = SimpleNamespace(DEVICE="DEVICE", HOST="HOST")
     NetworkDefinitionCreationFlag = SimpleNamespace(STRONGLY_TYPED=1)
     MemoryPoolType = SimpleNamespace(WORKSPACE="WORKSPACE")
     IProgressMonitor = _Monitor
     OnnxParser = _Parser
 
-    def __init__(self, cuda: FakeCuda) -> None:
+    def __init__(self, cuda: HasGpu) -> None:
         self.cuda = cuda
         self.failing: set[str] = set()
+        self.uncapturable = False
+        self.capturable: bool | None = None
         self.builds = 0
         self.worsen: Callable[[bytes], bytes] | None = None
         self._logger: Any = None
 
     def Builder(self, logger: Any) -> _Builder:  # noqa: N802
+        self._logger = logger
+        if "Builder" in self.failing:
+            self.log("CUDA initialization failure with error: 35")
+            raise TypeError("pybind11::init(): factory function returned nullptr")
         return _Builder(self)
 
     def Runtime(self, logger: Any) -> _Runtime:  # noqa: N802
         self._logger = logger
+        if "Runtime" in self.failing:
+            self.log("CUDA initialization failure with error: 35")
+            raise TypeError("pybind11::init(): factory function returned nullptr")
         return _Runtime(self)
 
     def log(self, text: str) -> None:

@@ -1,188 +1,256 @@
-"""The pycuda run time against a driver that only takes notes."""
+"""CUDA through pycuda and through libcuda, on one simulated GPU: same answers, same errors."""
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import sys
-from collections.abc import Callable
-from types import ModuleType, SimpleNamespace
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
-from jetson_face.backends.cuda import PycudaRuntime, capture_graph
+from jetson_face.backends import cuda_driver
+from jetson_face.backends.cuda import CudaRuntime, open_cuda
+from jetson_face.backends.cuda_driver import Driver, DriverRuntime, load_driver
+from jetson_face.backends.cuda_pycuda import PycudaRuntime
+from jetson_face.backends.tensorrt import TensorRTBackend
+from jetson_face.backends.trt_module import adopt
 from jetson_face.errors import EngineError, MissingDependencyError
+from tests.backends.fake_driver import FakeLibcuda, install_pycuda
+from tests.backends.fake_gpu import FakeModule, make_plan
+from tests.backends.sim_gpu import SimGpu
+from tests.engine.graphs import tiny_conv
 
-
-class FakeDriver(ModuleType):
-    """`pycuda.driver`: remembers calls, fails those named in `failing`."""
-
-    class Error(Exception):
-        pass
-
-    def __init__(self) -> None:
-        super().__init__("pycuda.driver")
-        self.calls: list[str] = []
-        self.failing: set[str] = set()
-        self.gpus = 1
-        self.Device: Any = None
-        self.Context = SimpleNamespace(pop=lambda: self._note("pop"))
-        self.Stream = lambda: self._note("Stream", SimpleNamespace(handle=99))
-
-    def _note(self, name: str, answer: Any = None) -> Any:
-        self.calls.append(name)
-        if name in self.failing:
-            raise FakeDriver.Error(f"{name} failed: out of memory")
-        return answer
-
-    def init(self) -> None:
-        self._note("init")
-
-    def mem_alloc(self, size: int) -> Any:
-        class Allocation(int):
-            freed = False
-
-            def free(self) -> None:
-                self.freed = True
-
-        return self._note("mem_alloc", Allocation(4096))
-
-    def pagelocked_empty(self, size: int, dtype: Any) -> Any:
-        return self._note("pagelocked_empty", np.empty(size, dtype))
-
-    def memcpy_htod_async(self, target: int, source: Any, stream: Any) -> None:
-        self._note(f"htod {target}")
-
-    def memcpy_dtoh_async(self, target: Any, source: int, stream: Any) -> None:
-        self._note(f"dtoh {source}")
+Make = Callable[[], CudaRuntime]
 
 
 @pytest.fixture
-def driver(monkeypatch: pytest.MonkeyPatch) -> FakeDriver:
-    made = FakeDriver()
-    context = SimpleNamespace(push=lambda: made._note("push"))
-    gpu = SimpleNamespace(
-        name=lambda: "Orin",
-        compute_capability=lambda: (8, 7),
-        retain_primary_context=lambda: made._note("retain", context),
-    )
-
-    class Device:
-        def __new__(cls, index: int) -> Any:
-            return gpu
-
-        @staticmethod
-        def count() -> int:
-            return made.gpus
-
-    made.Device = Device
-    package = ModuleType("pycuda")
-    package.driver = made  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "pycuda", package)
-    monkeypatch.setitem(sys.modules, "pycuda.driver", made)
-    return made
+def gpu() -> SimGpu:
+    return SimGpu()
 
 
-def test_the_context_is_current_only_inside_active(driver: FakeDriver) -> None:
-    cuda = PycudaRuntime()
-    assert (cuda.device, cuda.compute_capability) == ("Orin", "8.7")
-    assert driver.calls == ["init", "retain"]
+@pytest.fixture(params=["pycuda", "libcuda"])
+def make(
+    request: pytest.FixtureRequest, gpu: SimGpu, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Make]:
+    """Opens the run time; afterwards nothing may have gone wrong unseen."""
+    library = FakeLibcuda(gpu)
+    pycuda = install_pycuda(monkeypatch, gpu)
+    libcuda = Driver(library)
+    monkeypatch.setattr("jetson_face.backends.cuda_pycuda.load_driver", lambda: libcuda)
+    yield PycudaRuntime if request.param == "pycuda" else lambda: DriverRuntime(driver=libcuda)
+    gc.collect()
+    assert pycuda.warnings == []
+    assert library.broken == []
+
+
+def test_bytes_go_to_the_device_and_back(make: Make, gpu: SimGpu) -> None:
+    cuda = make()
+    assert (cuda.device, cuda.compute_capability) == ("Fake GPU", "8.7")
+    assert not gpu.is_current
     with cuda.active():
-        memory = cuda.device_memory(64)
-        stream = cuda.stream()
-        cuda.to_device(memory, np.zeros(64, np.uint8), stream)
-        cuda.to_host(np.zeros(64, np.uint8), memory, stream)
-    assert driver.calls[2:] == ["push", "mem_alloc", "Stream", "htod 4096", "dtoh 4096", "pop"]
+        stream, memory = cuda.stream(), cuda.device_memory(100)
+        source, target = cuda.pinned(64), cuda.pinned(64)
+        assert (str(source.dtype), source.shape, target.flags.writeable) == ("uint8", (64,), True)
+        source[:] = np.arange(64)
+        cuda.to_device(memory, source[:40], stream)
+        cuda.to_host(target[:40], memory, stream)
+        assert not target[:40].any() or not np.array_equal(target[:40], source[:40])  # not yet
+        stream.synchronize()
+        np.testing.assert_array_equal(target[:40], np.arange(40))
+        assert target[40] == 0xDD
+        assert cuda.allocations == 3
+        for block in (source, target):
+            cuda.free_pinned(block)
+        memory.free()
+        stream.close()
+    assert gpu.clean
+    assert not gpu.is_current
+
+
+def test_the_context_is_left_also_after_an_error_and_may_nest(make: Make, gpu: SimGpu) -> None:
+    cuda = make()
     with pytest.raises(ZeroDivisionError), cuda.active():
         raise ZeroDivisionError
-    assert driver.calls[-1] == "pop"
-    assert cuda.allocations == 1
+    assert not gpu.is_current
+    with cuda.active():
+        with cuda.active():
+            pass
+        assert gpu.is_current
+
+
+def test_any_thread_may_use_it(make: Make, gpu: SimGpu) -> None:
+    cuda, failed = make(), []
+
+    def work() -> None:
+        try:
+            with cuda.active():
+                cuda.device_memory(8).free()
+        except EngineError as exc:
+            failed.append(exc)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(10)
+    assert failed == []
+    assert gpu.clean
+
+
+def test_a_graph_is_captured_launched_and_destroyed(make: Make, gpu: SimGpu) -> None:
+    cuda = make()
+    with cuda.active():
+        stream, memory, block = cuda.stream(), cuda.device_memory(8), cuda.pinned(8)
+        graph = cuda.capture(stream, lambda: cuda.to_device(memory, block, stream))
+        for value in (3, 4):
+            block[:] = value
+            graph.launch(stream)
+            stream.synchronize()
+            assert next(iter(gpu.memory.values())).tolist() == [value] * 8
+        assert gpu.graphs == {}
+        graph.close()
+        cuda.free_pinned(block)
+        memory.free()
+        stream.close()
+    assert gpu.clean
+
+
+@pytest.mark.parametrize("name", ["begin_capture", "end_capture", "instantiate"])
+def test_a_refused_graph_call_is_named_and_leaves_nothing(
+    name: str, make: Make, gpu: SimGpu
+) -> None:
+    cuda = make()
+    with cuda.active():
+        stream = cuda.stream()
+        gpu.refuse[name] = 900
+        with pytest.raises(EngineError, match="error 900 CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"):
+            cuda.capture(stream, lambda: None)
+        gpu.refuse.clear()
+        stream.synchronize()  # out of capture mode
+        stream.close()
+    assert gpu.clean
+
+
+def test_work_that_fails_while_captured_ends_the_capture(make: Make, gpu: SimGpu) -> None:
+    cuda = make()
+    with cuda.active():
+        stream = cuda.stream()
+        for illegal in (stream.synchronize, lambda: cuda.device_memory(8)):
+            with pytest.raises(EngineError, match="CAPTURE_UNSUPPORTED"):
+                cuda.capture(stream, illegal)  # type: ignore[arg-type]
+            stream.synchronize()
+        with pytest.raises(ZeroDivisionError):
+            cuda.capture(stream, lambda: 1 // 0)  # type: ignore[arg-type]
+        stream.synchronize()
+        stream.close()
+    assert gpu.clean
 
 
 @pytest.mark.parametrize(
-    ("call", "use"),
+    ("call", "code", "use", "message"),
     [
-        ("mem_alloc", lambda cuda: cuda.device_memory(1 << 40)),
-        ("pagelocked_empty", lambda cuda: cuda.pinned(64)),
-        ("Stream", lambda cuda: cuda.stream()),
-        ("push", lambda cuda: cuda.active().__enter__()),
+        ("alloc", 2, lambda c, s: c.device_memory(1 << 20), "no 1048576 bytes of device memory"),
+        ("host_alloc", 2, lambda c, s: c.pinned(64), "no 64 bytes of page-locked memory"),
+        ("stream_create", 2, lambda c, s: c.stream(), "cannot make a stream"),
+        ("synchronize", 700, lambda c, s: s.synchronize(), "failure of work under way"),
     ],
 )
 def test_what_the_driver_refuses_is_our_error(
-    call: str, use: Callable[[PycudaRuntime], Any], driver: FakeDriver
+    call: str, code: int, use: Callable[[Any, Any], Any], message: str, make: Make, gpu: SimGpu
 ) -> None:
-    cuda = PycudaRuntime()
-    driver.failing.add(call)
-    with pytest.raises(EngineError, match=rf"CUDA .*\({call} failed: out of memory\)"):
-        use(cuda)
+    cuda = make()
+    with cuda.active():
+        stream = cuda.stream()
+        gpu.refuse[call] = code
+        with pytest.raises(EngineError, match=message):
+            use(cuda, stream)
+        gpu.refuse.clear()
+        stream.close()
+    gpu.refuse["push"] = 201
+    with pytest.raises(EngineError, match="cannot make its context current"), cuda.active():
+        pass
 
 
-def test_no_driver_and_no_such_gpu(driver: FakeDriver) -> None:
-    with pytest.raises(EngineError, match="CUDA finds 1 GPUs, number 3 was asked for"):
-        PycudaRuntime(3)
-    driver.failing.add("init")
+def test_freeing_twice_is_our_error(make: Make) -> None:
+    cuda = make()
+    with cuda.active():
+        memory, block = cuda.device_memory(8), cuda.pinned(8)
+        memory.free()
+        cuda.free_pinned(block)
+        with pytest.raises(EngineError, match="cannot free device memory"):
+            memory.free()
+        with pytest.raises(EngineError, match="cannot free page-locked memory"):
+            cuda.free_pinned(block)
+
+
+def test_a_plan_of_fixed_shapes_runs_as_a_graph(make: Make, gpu: SimGpu) -> None:
+    module = FakeModule(FakeLibcuda(gpu))
+    fixed = {"x": ((2, 3, 8, 8),) * 3}
+    backend = TensorRTBackend(
+        make_plan(tiny_conv(), fixed),
+        trt=adopt(module, "tensorrt"),
+        cuda=make(),
+        what="tiny",
+        precision="fp16",
+    )
+    x = np.ones((2, 3, 8, 8), np.float32)
+    first = backend.run({"x": x})["y"].copy()
+    assert backend.graph_captured
+    np.testing.assert_array_equal(backend.run({"x": x})["y"], first)
+    np.testing.assert_array_equal(backend.run({"x": 2 * x})["y"], 2 * first)
+    assert gpu.launches == 2
+    backend.close()
+    assert gpu.clean
+
+
+def test_no_driver_and_no_such_gpu(make: Make, gpu: SimGpu) -> None:
+    gpu.count = 0
+    with pytest.raises(EngineError, match=r"CUDA finds 0 GPUs|is the NVIDIA driver installed"):
+        make()
+    gpu.count, gpu.refuse["init"] = 1, 100
     with pytest.raises(EngineError, match="is the NVIDIA driver installed"):
-        PycudaRuntime()
+        make()
 
 
-def test_without_pycuda_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pycuda_is_taken_where_it_is_installed_and_libcuda_otherwise(
+    gpu: SimGpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_pycuda(monkeypatch, gpu)
+    assert open_cuda().access == "pycuda"
+    with pytest.raises(EngineError, match="finds 1 GPUs, number 3 was asked for"):
+        open_cuda(3)
     monkeypatch.setitem(sys.modules, "pycuda", None)
+    monkeypatch.setitem(sys.modules, "pycuda.driver", None)
+    monkeypatch.setattr(cuda_driver, "load_driver", lambda: Driver(FakeLibcuda(gpu)))
+    assert open_cuda().access == "libcuda"
     with pytest.raises(MissingDependencyError, match=r"jetson-face\[jetson\]"):
         PycudaRuntime()
 
 
-class FakeLibcuda:
-    """libcuda's graph calls; `codes` are answers other than success."""
+def test_a_pycuda_that_is_broken_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def __getattr__(self, name: str) -> Any:
+            raise ImportError("libcurand.so.10: cannot open shared object file")
 
-    def __init__(self, **codes: int) -> None:
-        self.calls: list[str] = []
-        self._codes = codes
-
-    def __getattr__(self, name: str) -> Callable[..., int]:
-        def call(*args: Any) -> int:
-            self.calls.append(name)
-            return self._codes.get(name, 0)
-
-        return call
+    monkeypatch.setitem(sys.modules, "pycuda", Broken())
+    monkeypatch.delitem(sys.modules, "pycuda.driver", raising=False)
+    with pytest.raises(EngineError, match="pycuda cannot be loaded"):
+        open_cuda()
 
 
-STREAM: Any = SimpleNamespace(handle=99, synchronize=lambda: None)
+def test_a_machine_without_the_driver_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(name: str) -> Any:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(ctypes, "CDLL", none)
+    load_driver.cache_clear()
+    with pytest.raises(EngineError, match="is the NVIDIA driver installed"):
+        load_driver()
+    load_driver.cache_clear()
 
 
-def test_a_graph_is_captured_launched_and_destroyed() -> None:
-    lib = FakeLibcuda()
-    graph = capture_graph(lib, STREAM, lambda: lib.calls.append("work"))
-    graph.launch(STREAM)
-    graph.close()
-    assert lib.calls == [
-        "cuStreamBeginCapture_v2",
-        "work",
-        "cuStreamEndCapture",
-        "cuGraphInstantiateWithFlags",
-        "cuGraphDestroy",
-        "cuGraphLaunch",
-        "cuGraphExecDestroy",
-    ]
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["cuStreamBeginCapture_v2", "cuStreamEndCapture", "cuGraphInstantiateWithFlags"],
-)
-def test_a_refused_graph_call_is_named(name: str) -> None:
-    lib = FakeLibcuda(**{name: 900})
-    with pytest.raises(EngineError, match=f"{name} answered error 900"):
-        capture_graph(lib, STREAM, lambda: None)
-    if name == "cuGraphInstantiateWithFlags":
-        assert lib.calls[-1] == "cuGraphDestroy"
-
-
-def test_work_that_fails_while_captured_ends_the_capture() -> None:
-    lib = FakeLibcuda()
-
-    def work() -> None:
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        capture_graph(lib, STREAM, work)
-    assert lib.calls == ["cuStreamBeginCapture_v2", "cuStreamEndCapture"]
+def test_a_driver_that_is_too_old_is_named(gpu: SimGpu) -> None:
+    with pytest.raises(EngineError, match=r"no cuGraphInstantiateWithFlags.*older than CUDA 11\.4"):
+        Driver(FakeLibcuda(gpu, missing=("cuGraphInstantiateWithFlags",)))

@@ -148,9 +148,38 @@ def test_fixed_shapes_are_captured_into_one_graph(reference: OnnxBackend) -> Non
         got = backend.run({"x": x})["y"]
         np.testing.assert_array_equal(got, reference.run({"x": x})["y"])
     assert backend.graph_captured
-    assert [g.launches for g in cuda.graphs] == [4]
+    assert (len(cuda.gpu.executables), cuda.gpu.launches) == (1, 4)
     backend.close()
-    assert cuda.graphs == []
+    assert cuda.gpu.clean
+
+
+def test_a_plan_that_cannot_be_captured_runs_without_a_graph_and_says_so(
+    reference: OnnxBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend, cuda, module = open_backend(FIXED)
+    module.uncapturable = True
+    for seed in range(3):
+        x = picture(2, 3, 8, 8, seed=seed)
+        got = backend.run({"x": x})["y"]
+        np.testing.assert_array_equal(got, reference.run({"x": x})["y"])
+    assert not backend.graph_captured
+    (said,) = caplog.messages
+    assert "runs without a CUDA graph" in said
+    assert "operation not permitted when stream is capturing" in said
+    backend.close()
+    assert cuda.gpu.clean
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_tensorrt_for_rtx_is_asked_before_a_capture(answer: bool) -> None:
+    trt, cuda, module = fake_gpu()
+    module.capturable = answer
+    plan = make_plan(tiny_conv(), FIXED)
+    backend = TensorRTBackend(plan, trt=trt, cuda=cuda, what="tiny", precision="fp16")
+    for _ in range(2):
+        backend.run({"x": picture(2, 3, 8, 8)})
+    assert backend.graph_captured is answer
+    backend.close()
 
 
 @pytest.mark.parametrize(("profiles", "graph"), [(ANY_SIZE, True), (FIXED, False)])
@@ -158,15 +187,18 @@ def test_no_graph_where_shapes_vary_or_none_is_wanted(profiles: Any, graph: bool
     backend, cuda, _ = open_backend(profiles, use_graph=graph)
     backend.run({"x": picture(2, 3, 8, 8)})
     assert not backend.graph_captured
-    assert cuda.graphs == []
+    assert cuda.gpu.executables == {}
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        ("Runtime", r"cannot start \(CUDA initialization failure with error: 35\)"),
         ("create_execution_context", "cannot make a context"),
+        ("get_tensor_location", "wants in host memory"),
         ("set_input_shape", r"refused set_input_shape\('x', \(4, 3, 16, 16\)\)"),
-        ("infer_shapes", "cannot infer shapes"),
+        ("infer_shapes", r"cannot infer shapes: \['x'\]"),
+        ("infer_shapes raises", r"cannot infer shapes \(Shape inference failed\)"),
         ("get_tensor_shape", "depends on the data"),
         ("set_tensor_address", "refused set_tensor_address"),
         ("get_tensor_dtype", "BFLOAT16, unknown to numpy"),
@@ -179,17 +211,44 @@ def test_every_refused_call_while_opening_frees_what_was_taken(call: str, messag
         TensorRTBackend(
             make_plan(tiny_conv(), ANY_SIZE), trt=trt, cuda=cuda, what="tiny", precision="fp16"
         )
-    assert cuda.memory == {}
-    assert cuda.pinned_blocks == []
+    assert cuda.gpu.clean
 
 
 def test_a_refused_execution_tells_tensorrts_words_and_the_next_run_works() -> None:
-    backend, _, module = open_backend()
+    backend, cuda, module = open_backend()
     module.failing.add("execute_async_v3")
     with pytest.raises(EngineError, match=r"refused execute_async_v3 \(Error Code 1: the fake"):
         backend.run({"x": picture(1, 3, 8, 8)})
+    # The copy before it must not still read the buffer that the next run fills.
+    assert not any(stream.queue for stream in cuda.gpu.streams.values())
     module.failing.clear()
     assert backend.run({"x": picture(1, 3, 8, 8)})["y"].any()
+
+
+def test_a_failure_under_way_is_our_error_and_all_is_given_back() -> None:
+    backend, cuda, _ = open_backend()
+    cuda.gpu.refuse["synchronize"] = 700
+    with pytest.raises(EngineError, match="CUDA answered 700"):
+        backend.run({"x": picture(1, 3, 8, 8)})
+    with pytest.raises(EngineError, match="CUDA answered 700"):
+        backend.run({"x": picture(1, 3, 8, 8)})
+    for stream in cuda.gpu.streams.values():
+        stream.queue.clear()  # what a real driver does with a context that failed
+    with pytest.raises(EngineError, match="CUDA answered 700"):
+        backend.close()
+    assert cuda.gpu.clean
+    backend.close()
+
+
+def test_time_alone_runs_the_network_without_copies() -> None:
+    backend, cuda, module = open_backend()
+    backend.run({"x": picture(1, 3, 8, 8)})
+    backend.time_alone(3)
+    module.failing.add("execute_async_v3")
+    with pytest.raises(EngineError, match="refused execute_async_v3"):
+        backend.time_alone(1)
+    backend.close()
+    assert cuda.gpu.clean
 
 
 def test_a_refused_shape_is_not_remembered_as_set() -> None:
@@ -211,13 +270,12 @@ def test_a_plan_of_another_tensorrt_is_refused_with_its_words() -> None:
 
 def test_too_little_device_memory_frees_what_was_taken() -> None:
     trt, cuda, _ = fake_gpu()
-    cuda.memory_left = 30_000
-    with pytest.raises(EngineError, match=r"has no \d+ bytes of device memory left"):
+    cuda.gpu.memory_left = 30_000
+    with pytest.raises(EngineError, match=r"has no such bytes of device memory left"):
         TensorRTBackend(
             make_plan(tiny_conv(), ANY_SIZE), trt=trt, cuda=cuda, what="tiny", precision="fp16"
         )
-    assert cuda.memory == {}
-    assert cuda.pinned_blocks == []
+    assert cuda.gpu.clean
 
 
 def test_any_thread_may_run_and_close_it(reference: OnnxBackend) -> None:

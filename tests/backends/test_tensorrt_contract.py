@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from jetson_face.backends.base import Backend
+from jetson_face.backends.cuda_driver import Driver, DriverRuntime
+from jetson_face.backends.cuda_pycuda import PycudaRuntime
 from jetson_face.backends.tensorrt import TensorRTBackend
 from jetson_face.backends.trt_build import BuildOptions, ShapeRange, compile_plan
+from jetson_face.backends.trt_module import adopt
 from jetson_face.errors import JetsonFaceError
 from jetson_face.plans import Gpu, this_gpu
 from tests.backends.backend_contract import SIDE, BackendContract, contract_model
-from tests.backends.fake_gpu import fake_gpu, make_plan
+from tests.backends.fake_driver import FakeLibcuda, install_pycuda
+from tests.backends.fake_gpu import FakeModule, fake_gpu, make_plan
+from tests.backends.sim_gpu import SimGpu
 
 RANGE = ShapeRange.batch((3, SIDE, SIDE), 64)
 
@@ -32,15 +38,43 @@ def opener(gpu: Gpu, plan: bytes) -> Iterator[Callable[[], Backend]]:
         backend.close()
 
 
+PLAN = make_plan(contract_model(), {"x": (RANGE.min, RANGE.opt, RANGE.max)})
+
+
 class TestTensorRTSimulated(BackendContract):
     """The back end's own code; the GPU and the network's arithmetic are played."""
 
     @pytest.fixture
     def opened(self) -> Iterator[Callable[[], Backend]]:
         trt, cuda, _ = fake_gpu()
-        plan = make_plan(contract_model(), {"x": (RANGE.min, RANGE.opt, RANGE.max)})
-        yield from opener(Gpu(trt, cuda), plan)
-        assert cuda.memory == {}
+        yield from opener(Gpu(trt, cuda), PLAN)
+        assert cuda.gpu.clean
+
+
+class TestTensorRTOverLibcuda(BackendContract):
+    """The same over our own calls of the driver, with its C signatures."""
+
+    @pytest.fixture
+    def opened(self) -> Iterator[Callable[[], Backend]]:
+        library = FakeLibcuda(SimGpu())
+        cuda = DriverRuntime(driver=Driver(library))
+        module = FakeModule(library)
+        yield from opener(Gpu(adopt(module, "tensorrt"), cuda), PLAN)
+        assert library.broken == []
+        assert library.gpu.clean
+
+
+class TestTensorRTOverPycuda(BackendContract):
+    """The same over pycuda."""
+
+    @pytest.fixture
+    def opened(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Backend]]:
+        driver = install_pycuda(monkeypatch, SimGpu())
+        module = FakeModule(driver)
+        yield from opener(Gpu(adopt(module, "tensorrt"), PycudaRuntime()), PLAN)
+        gc.collect()
+        assert driver.warnings == []
+        assert driver.gpu.clean
 
 
 @pytest.mark.gpu
