@@ -113,3 +113,9 @@ class StateLockedError(JetsonFaceError, TimeoutError):
     """Another process uses the state folder."""
 
     exit_code = 17
+
+
+class CalibrationError(JetsonFaceError, ValueError):
+    """There are too few faces, or people, to set a threshold from."""
+
+    exit_code = 18

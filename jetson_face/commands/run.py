@@ -30,6 +30,7 @@ from jetson_face.report.base import Sink
 from jetson_face.report.console import ConsoleSink, VisitSink
 from jetson_face.report.jsonl import JsonlSink
 from jetson_face.report.summary import RunReport
+from jetson_face.threshold import calibrated
 
 Wrap = Callable[[Recognizer], Recognizer]
 
@@ -93,6 +94,7 @@ def recognise(
         parts = build_parts(config)
         stack.callback(parts.close)
         gallery = stack.enter_context(open_gallery(config, parts.embedder.space, create=True))
+        config = calibrated(config, gallery)
         people = LivePeople(config, gallery)
 
         built: list[FaceRecognizer] = []

@@ -50,3 +50,16 @@ def set_space(db: sqlite3.Connection, space: EmbeddingSpace) -> None:
     """Bind the gallery to another space, in the transaction that replaces its vectors."""
     for item in (("model", space.model), ("digest", space.digest), ("dim", space.dim)):
         db.execute("UPDATE meta SET value = ?2 WHERE key = ?1", item)
+
+
+def note(db: sqlite3.Connection, key: str) -> str | None:
+    """A text that not every gallery has."""
+    row = db.execute("SELECT value FROM meta WHERE key = ?", (f"note_{key}",)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def set_note(db: sqlite3.Connection, key: str, text: str | None) -> None:
+    """Keep a text, or forget it."""
+    db.execute("DELETE FROM meta WHERE key = ?", (f"note_{key}",))
+    if text is not None:
+        db.execute("INSERT INTO meta VALUES (?, ?)", (f"note_{key}", text))

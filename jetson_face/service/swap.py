@@ -21,6 +21,7 @@ from jetson_face.errors import GalleryError
 from jetson_face.gallery.match import Matcher
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.pipeline import FaceRecognizer
+from jetson_face.threshold import calibrated
 from jetson_face.types import Frame, Report
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,11 @@ class PatientPeople:
     def count(self) -> int:
         """People enrolled, as last read."""
         return len(self._last.snapshot.people)
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """Who is enrolled, as last read."""
+        return frozenset(person.id for person in self._last.snapshot.people)
 
     def __call__(self, now_ns: int) -> Matcher:
         """See FaceRecognizer."""
@@ -174,7 +180,7 @@ class _Slot:
 
 
 def _build(deck: Deck) -> FaceRecognizer:
-    return build_recognizer(deck.config, deck.parts, deck.people)
+    return build_recognizer(calibrated(deck.config, deck.gallery), deck.parts, deck.people)
 
 
 def _same_tracks(old: Deck, new: Deck) -> bool:

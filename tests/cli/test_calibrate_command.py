@@ -1,0 +1,58 @@
+"""`jetson-face calibrate`: from a gallery and a folder to the threshold that `identify` uses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jetson_face.compose import open_gallery
+from jetson_face.config import load_config
+from jetson_face.gallery.cohort import Cohort
+from jetson_face.types import Embeddings
+
+Command = Callable[..., Any]
+
+
+def test_a_calibrated_threshold_is_in_force_until_it_is_forgotten(
+    cli: Command, people: Path, hopper: Path, tmp_path: Path
+) -> None:
+    cli("enroll", people)
+    few = cli("calibrate", "--fpir", "0.05")
+    assert few.code == 18
+    assert few.err.startswith("jetson-face: too few strangers for FPIR 0.05: 2 faces of 2 people")
+    with open_gallery(load_config(None, [f"state_dir={tmp_path / 'state'}"])) as gallery:
+        snapshot = gallery.snapshot()
+    # strangers who all look a lot like Grace Hopper: cosines of 0.6 to 0.9
+    rng = np.random.default_rng(3)
+    away = rng.normal(size=(400, snapshot.space.dim))
+    away -= (away @ snapshot.vectors[1])[:, None] * snapshot.vectors[1]
+    away /= np.linalg.norm(away, axis=1, keepdims=True)
+    near = rng.uniform(0.6, 0.9, (400, 1))
+    vectors = (near * snapshot.vectors[1] + np.sqrt(1 - near**2) * away).astype(np.float32)
+    faces = Embeddings(vectors, snapshot.space)
+    pack = tmp_path / "pack.npz"
+    Cohort(faces, np.arange(400), np.arange(400), ("x.jpg",) * 400).save(pack)
+
+    shown = cli("calibrate", "--fpir", "0.02", "--impostors", pack)
+    assert shown.code == 0
+    assert "400 faces of 400 people who are not enrolled" in shown.out
+    assert "named: x.jpg as Grace Hopper (0." in shown.out
+    assert "--write keeps it" in shown.out
+    asked = ("calibrate", "--fpir", "0.02", "--impostors", pack, "--write", "--json")
+    told = json.loads(cli(*asked).out)
+    found = told["calibration"]
+    assert 0.88 < found["similarity_min"] < 0.9
+    assert found["low"] < 0.02 < found["high"]
+    assert [line["threshold"] for line in told["lines"]][2:] == [found["similarity_min"]] * 2
+
+    # Grace Hopper in her own photo still is, at a cosine of 1
+    assert "Grace Hopper" in cli("identify", hopper).out
+    stricter = cli("identify", hopper, "--set", "matching.top_k=1")
+    assert "calibration_unfit" in stricter.err or stricter.code == 0
+    assert cli("calibrate", "--forget").out == "the default threshold is in force again\n"
+    assert cli("calibrate", "--fpir", "0.9").code == 2
+    assert cli("calibrate", "--pack", tmp_path / "x.npz").code == 2
