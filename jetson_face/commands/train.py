@@ -15,7 +15,9 @@ from jetson_face.errors import InputBrokenError, MissingDependencyError, UsageEr
 from jetson_face.training import command
 
 if TYPE_CHECKING:
-    from jetson_face.training.transfer import Outcome, SmallSet, TransferConfig
+    from jetson_face.training.small import SmallSet
+    from jetson_face.training.transfer import Outcome, Start
+    from jetson_face.training.transfer_settings import TransferConfig
 
 SHARE_MIN = 2
 """Photos of a person that a face must be found in, for the person to be trained on."""
@@ -63,22 +65,12 @@ def _is_small(path: Path) -> bool:
 def _small(args: argparse.Namespace) -> int:
     """A recipe with `architecture`, on a zip of aligned crops."""
     _need_torch()
-    from jetson_face.align import TEMPLATES, warp_faces
-    from jetson_face.training.data import _found
-    from jetson_face.training.transfer import SmallSet, TransferConfig, read_packed
+    from jetson_face.training.small import from_zip
+    from jetson_face.training.transfer_settings import TransferConfig
 
     config = load_document(args.config, TransferConfig, overrides=args.overrides)
-    if config.packed is None:
-        raise UsageError(f"{args.config}: give `packed`, or use --finetune PEOPLE")
-    if config.alignment not in TEMPLATES:
-        raise UsageError(f"{args.config}: no alignment {config.alignment!r}")
-    given = read_packed(_found(config.packed), config.people, config.photos)
-    if config.alignment != "arcface112":
-        # the packed crops follow that template: one map leads from it to any other
-        points, target = TEMPLATES["arcface112"].array[None], TEMPLATES[config.alignment]
-        faces = [warp_faces(face, points, target)[0] for face in given.faces]
-        given = SmallSet(np.stack(faces), given.labels, given.origin)
-    return _train(config, given, args)
+    command._keep_freed_memory()
+    return _train(config, from_zip(config), args)
 
 
 def _finetune(args: argparse.Namespace) -> int:
@@ -87,7 +79,7 @@ def _finetune(args: argparse.Namespace) -> int:
         raise UsageError("--finetune needs --net, as in --net resnet10")
     _need_torch()
     from jetson_face.training.networks import TRUNKS
-    from jetson_face.training.transfer import TransferConfig
+    from jetson_face.training.transfer_settings import TransferConfig
 
     if args.net not in TRUNKS:
         raise UsageError(f"no network {args.net!r}; there are {', '.join(TRUNKS)}")
@@ -107,7 +99,7 @@ def _found_faces(args: argparse.Namespace) -> SmallSet:
     from jetson_face.evaluate.extract import pick_subject
     from jetson_face.gallery.enroll import photos_by_folder
     from jetson_face.pictures import read_picture
-    from jetson_face.training.transfer import SmallSet
+    from jetson_face.training.small import SmallSet
 
     detector = build_detector(load_config(args.config, args.overrides), relaxed=True)
     aligner = Aligner("arcface112")
@@ -139,23 +131,26 @@ def _found_faces(args: argparse.Namespace) -> SmallSet:
 def _train(config: TransferConfig, given: SmallSet, args: argparse.Namespace) -> int:
     from jetson_face.training.transfer import save, train_network
 
-    net, outcome = train_network(config, given, _weights(args.weights))
+    net, outcome = train_network(config, given, _weights(args.weights), resume=args.resume)
     _print(outcome)
     if args.export is not None:
         print(f"wrote {save(net, outcome, config, args.export)}")
     return 0
 
 
-def _weights(path: Path | None) -> dict[str, object] | None:
+def _weights(path: Path | None) -> Start | None:
     if path is None:
         return None
     import torch
 
+    from jetson_face.training.transfer import Start
+
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return {key: torch.from_numpy(arrays[key]) for key in arrays.files}
+            held = {key: torch.from_numpy(arrays[key]) for key in arrays.files}
     except (OSError, ValueError) as exc:
         raise InputBrokenError(f"{path}: not a file of weights (npz): {exc}") from exc
+    return Start(held, path.name)
 
 
 def _print(outcome: Outcome) -> None:

@@ -248,29 +248,49 @@ TRUNKS: Mapping[str, Callable[[], tuple[nn.Sequential, int]]] = MappingProxyType
 )
 
 
+BLOCKS: Mapping[str, int] = MappingProxyType(
+    {
+        "openface": 2,
+        "facenet_small": 2,
+        "alexnet": 2,
+        "vgg16": 4,
+        "googlenet": 2,
+        "resnet10": 1,
+        "squeezenet": 2,
+        "mobilenet_v2": 2,
+        "densenet": 6,
+    }
+)
+"""Modules of the last block: what `layers: block` trains."""
+
+
 class FeatureNet(nn.Module):
     """A trunk, an average over its last map, and (dim > 0) a linear layer: unit vectors.
 
     (N, 3, S, S) RGB, (pixel - 127.5) / 127.5, any S of 64 or more, to (N, dim). dim 0: the last
-    map's own channels. Raises ValueError on a name that there is not.
+    map's own channels. side: pictures are resampled to it first; 0: taken as they come. Raises
+    ValueError on a name that there is not.
     """
 
-    def __init__(self, name: str, dim: int = 128) -> None:
+    def __init__(self, name: str, dim: int = 128, side: int = 0) -> None:
         super().__init__()
         if name not in TRUNKS:
             raise ValueError(f"no network {name!r}; there are {', '.join(TRUNKS)}")
-        self.name = name
+        self.name, self.side = name, side
         self.trunk, channels = TRUNKS[name]()
         self.dim = dim or channels
         self.head: nn.Module = nn.Linear(channels, dim) if dim else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, S, S) to (N, dim) of unit length."""
+        if self.side and x.shape[-1] != self.side:
+            x = F.interpolate(x, (self.side, self.side), mode="bilinear", align_corners=False)
         # mean, not adaptive pooling: it exports as one ReduceMean for any side
         return F.normalize(self.head(self.trunk(x).mean((2, 3))).float(), dim=1)
 
     def freeze(self, layers: str) -> None:
-        """Which parameters are trained: `all`, `last` (the head alone), or the last N modules.
+        """Which parameters are trained, beside the head: `all`, `last` (none), `block` (the last
+        of the network's blocks), or the last N modules.
 
         Raises ValueError on anything else.
         """
@@ -279,9 +299,11 @@ class FeatureNet(nn.Module):
             keep = len(modules)
         elif layers == "last":
             keep = 0
+        elif layers == "block":
+            keep = BLOCKS[self.name]
         elif layers.isdecimal() and int(layers) <= len(modules):
             keep = int(layers)
         else:
-            raise ValueError(f"layers is all, last, or 1 to {len(modules)}, got {layers!r}")
+            raise ValueError(f"layers is all, last, block, or 1 to {len(modules)}, got {layers!r}")
         for number, module in enumerate(modules):
             module.requires_grad_(number >= len(modules) - keep)

@@ -11,13 +11,14 @@ import torch
 from jetson_face.training.networks import FeatureNet
 
 if TYPE_CHECKING:
-    from jetson_face.training.transfer import Outcome, TransferConfig
+    from jetson_face.training.transfer import Outcome
+    from jetson_face.training.transfer_settings import TransferConfig
 
 
 def to_onnx(net: FeatureNet, side: int) -> bytes:
     """`input` (N, 3, side, side) to unit `embedding` (N, dim), any N."""
     buffer = io.BytesIO()
-    net = net.eval().cpu()
+    net = net.eval().cpu().to(memory_format=torch.contiguous_format)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter that needs no further package is "legacy"
         torch.onnx.export(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import count
 from pathlib import Path
 
 import cv2
@@ -19,13 +20,9 @@ from jetson_face.errors import InputBrokenError, UsageError  # noqa: E402
 from jetson_face.models import load_card, resolve  # noqa: E402
 from jetson_face.training.net import count_parameters  # noqa: E402
 from jetson_face.training.networks import TRUNKS, FeatureNet  # noqa: E402
-from jetson_face.training.transfer import (  # noqa: E402
-    SmallSet,
-    TransferConfig,
-    features,
-    save,
-    train_network,
-)
+from jetson_face.training.small import SmallSet  # noqa: E402
+from jetson_face.training.transfer import features, save, train_network  # noqa: E402
+from jetson_face.training.transfer_settings import TransferConfig  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +74,7 @@ def test_layers_say_what_is_trained() -> None:
 @pytest.mark.parametrize(("name", "loss"), [("openface", "triplet"), ("squeezenet", "softmax")])
 def test_it_learns_and_what_it_leaves_runs(name: str, loss: str, tmp_path: Path) -> None:
     given = people(4, 8)
-    ticks = iter(np.arange(0, 1, 0.1))
+    ticks = count(0, 0.1)  # ten steps to a second
     config = TransferConfig.model_validate(
         {
             "architecture": name,
@@ -90,7 +87,7 @@ def test_it_learns_and_what_it_leaves_runs(name: str, loss: str, tmp_path: Path)
             "threads": 1,
         }
     )
-    net, outcome = train_network(config, given, clock=lambda: float(next(ticks, 2.0)))
+    net, outcome = train_network(config, given, clock=lambda: next(ticks))
     assert outcome.loss_last < outcome.loss_first
     assert outcome.accuracy_nearest >= max(outcome.accuracy_before, 0.8)
     assert (outcome.accuracy_softmax is None) == (loss == "triplet")
