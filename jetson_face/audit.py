@@ -15,8 +15,11 @@ from typing import Literal, TypeAlias
 from jetson_face.errors import OutputError
 
 Action: TypeAlias = Literal[
-    "enrolled", "photos_added", "renamed", "removed", "confirmed", "rejected", "undone", "exported"
-]
+    "enrolled", "photos_added", "renamed", "removed", "confirmed", "rejected", "undone", "exported",
+    "canary_drifted", "canary_recovered",
+]  # fmt: skip
+
+_READ_BYTES = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +38,9 @@ class AuditEntry:
 class Receipt:
     """What `people remove` erased. templates, portraits, review_items: how many; crops: the files.
 
+    queued_events, event_lines: events in the outbox and in local files that lost name and id.
     verified: files that were searched afterwards and hold nothing of the person. failed: files that
-    still hold something.
+    still hold something, or could not be searched.
     """
 
     person: str
@@ -49,6 +53,8 @@ class Receipt:
     review_items: int
     verified: tuple[str, ...]
     failed: tuple[str, ...] = ()
+    queued_events: int = 0
+    event_lines: int = 0
 
     @property
     def complete(self) -> bool:
@@ -137,11 +143,19 @@ def write_receipt(folder: Path, receipt: Receipt) -> Path:
 def files_that_hold(needles: Sequence[bytes], files: Sequence[Path]) -> list[Path]:
     """The files in which any of the byte strings is still found; for proof after erasing."""
     wanted = [needle for needle in needles if needle]
-    return [
-        path
-        for path in files
-        if path.is_file() and any(needle in path.read_bytes() for needle in wanted)
-    ]
+    return [path for path in files if path.is_file() and _holds(path, wanted)]
+
+
+def _holds(path: Path, needles: Sequence[bytes]) -> bool:
+    overlap = max(map(len, needles), default=1) - 1
+    tail = b""
+    with path.open("rb") as file:
+        while part := file.read(_READ_BYTES):
+            window = tail + part
+            if any(needle in window for needle in needles):
+                return True
+            tail = window[-overlap:] if overlap else b""
+    return False
 
 
 def current_actor() -> str:

@@ -13,13 +13,16 @@ TEMPORARY = ".tmp-"
 """How names of unfinished files begin."""
 
 
-def write_file(path: Path, data: bytes | str) -> None:
+def write_file(path: Path, data: bytes | str, *, mode: int = 0o644) -> None:
     """`write_all` of one file."""
-    write_all({path: data})
+    write_all({path: data}, mode=mode)
 
 
 def write_all(
-    files: Mapping[Path, bytes | str], reason: Callable[[OSError], str] | None = None
+    files: Mapping[Path, bytes | str],
+    reason: Callable[[OSError], str] | None = None,
+    *,
+    mode: int = 0o644,
 ) -> None:
     """Write each to a temporary file beside it, flush all to disk, then rename them in order.
 
@@ -38,7 +41,7 @@ def write_all(
                 file.flush()
                 os.fsync(file.fileno())
             # mkstemp makes 0600; a service under another user reads it
-            Path(name).chmod(0o644)
+            Path(name).chmod(mode)
         for path, temporary in temporaries.items():
             temporary.replace(path)
     except OSError as exc:

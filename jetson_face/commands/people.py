@@ -11,8 +11,9 @@ from typing import Any
 
 from jetson_face.audit import Receipt
 from jetson_face.commands.common import add_config_arguments, config_of
-from jetson_face.commands.erasure import audit_log, erase
+from jetson_face.commands.erasure import audit_log, erase, interrupted
 from jetson_face.compose import open_gallery
+from jetson_face.config import Config
 from jetson_face.gallery.records import PersonInfo
 
 
@@ -38,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     with open_gallery(config) as gallery:
         if args.action == "list":
             _list(gallery.people(), args.json)
+            _warn_of_interrupted(config)
         elif args.action == "show":
             _show(gallery.show(args.who), args.json)
         elif args.action == "rename":
@@ -50,17 +52,32 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _remove(receipt: Receipt, path: Path) -> int:
-    crops = f" and {len(receipt.crops)} crops" if receipt.crops else ""
-    print(f"{receipt.name} is erased, with {_photos(receipt.templates)}{crops}; receipt: {path}")
+    went = [_photos(receipt.templates)]
+    for count, what in (
+        (len(receipt.crops), "crops"),
+        (receipt.review_items, "review items"),
+        (receipt.queued_events + receipt.event_lines, "names in events"),
+    ):
+        went += [f"{count} {what}"] if count else []
+    print(f"{receipt.name} is erased, with {', '.join(went)}; receipt: {path}")
     if receipt.complete:
         return 0
     files = ", ".join(receipt.failed)
     print(
-        f"traces are left in {files}: another program holds the gallery; stop it and run "
-        f"`jetson-face gallery check`",
+        f"traces are left in {files}: end the program that holds them, then run `jetson-face "
+        f"people remove {receipt.person}` once more",
         file=sys.stderr,
     )
     return 1
+
+
+def _warn_of_interrupted(config: Config) -> None:
+    for erasure in interrupted(config):
+        print(
+            f"the erasure of {erasure.name} was not finished: run `jetson-face people remove "
+            f"{erasure.person}`",
+            file=sys.stderr,
+        )
 
 
 def _list(people: tuple[PersonInfo, ...], as_json: bool) -> None:

@@ -98,6 +98,7 @@ def describe(document: dict[str, Any]) -> list[str]:
     if rates:
         lines.append("rates /s: " + ", ".join(f"{k} {v:.1f}" for k, v in rates.items()))
     lines += _describe_outbox(document.get("outbox", {}), document.get("sinks", {}))
+    lines += _describe_review(document.get("review", {}))
     for decision in document.get("last_decisions", [])[-5:]:
         lines.append(
             f"{decision.get('time')}  {decision.get('source')}: "
@@ -121,6 +122,14 @@ def _describe_outbox(outbox: dict[str, Any], sinks: dict[str, Any]) -> list[str]
         error = f", down: {sink['error']}" if sink.get("error") else ""
         lines.append(f"sink {name}: {sink.get('sent')} sent, {waiting} waiting{error}")
     return lines
+
+
+def _describe_review(review: dict[str, Any]) -> list[str]:
+    if review.get("error"):
+        return [f"review: doubtful faces are not kept: {review['error']}"]
+    if not review.get("waiting"):
+        return []
+    return [f"review: {review['waiting']} doubtful faces wait: jetson-face review list"]
 
 
 def _duration(seconds: float) -> str:

@@ -10,12 +10,13 @@ import hashlib
 import os
 import sqlite3
 import struct
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 _CHECK_BYTES = 8
 _VERSION = 1
+_CHUNK = 500
 _SCHEMA = f"""
 CREATE TABLE events (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -115,6 +116,30 @@ class OutboxFile:
             else:
                 bad.append(fields[0])
         return good, bad
+
+    def rewrite(self, needle: bytes, new_body: Callable[[bytes], bytes]) -> int:
+        """Give every row whose body holds `needle` a new body and checksum; returns how many.
+
+        A few hundred rows in a transaction: a service that writes meanwhile waits for no more. A
+        damaged row is removed. Returns when the old bytes are gone from the file.
+        """
+        found = self._db.execute(
+            "SELECT seq, age, wall, kind, body, sum FROM events WHERE instr(body, ?) > 0", (needle,)
+        ).fetchall()
+        for start in range(0, len(found), _CHUNK):
+            with self._transaction():
+                for *fields, total in found[start : start + _CHUNK]:
+                    event = _event(fields)
+                    if event is None or event.checksum != total:
+                        self._db.execute("DELETE FROM events WHERE seq = ?", (fields[0],))
+                        continue
+                    event = replace(event, body=new_body(event.body))
+                    self._db.execute(
+                        "UPDATE events SET body = ?, sum = ? WHERE seq = ?",
+                        (event.body, event.checksum, event.seq),
+                    )
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return len(found)
 
     def delete(self, seqs: Sequence[int]) -> None:
         """Remove rows by number."""

@@ -26,6 +26,7 @@ from jetson_face.report.summary import RunReport
 from jetson_face.service import pages, plumbing
 from jetson_face.service.events import EventTap, EventWriter, Occurrence
 from jetson_face.service.lock import StateLock
+from jetson_face.service.questions import Asked
 from jetson_face.service.recent import RecentErrors
 from jetson_face.service.reception import Reception
 from jetson_face.service.reload import Reloader, check_reloadable, needs_new_loop
@@ -102,11 +103,14 @@ class Daemon:
         try:
             self._swap = HotSwap(build_deck(config))
             self._outbox, self._snapshots = plumbing.open_outbox(config)
+            self._questions = plumbing.open_questions(
+                config, self._outbox.age, lambda: self._swap.deck.parts.embedder.similarity_min
+            )
         except BaseException:
             self._reception.close()
             raise
-        self._queue: BoundedQueue[Occurrence] = BoundedQueue(_EVENT_QUEUE, "events")
-        self._writer = EventWriter(self._queue, self._outbox, self._snapshots)
+        self._queue: BoundedQueue[Occurrence | Asked] = BoundedQueue(_EVENT_QUEUE, "events")
+        self._writer = EventWriter(self._queue, self._outbox, self._snapshots, self._questions)
 
     def run(self) -> None:
         """Run loop after loop until told to stop, or until every source ended."""
@@ -124,6 +128,8 @@ class Daemon:
         self._notifier.stopping()
         self._writer.drain()
         self._outbox.close()
+        if self._questions is not None:
+            self._questions.close()
         plumbing.close_all(self._next_sources or ())
         self._reception.close()
         self._swap.close()
@@ -135,7 +141,10 @@ class Daemon:
         pipeline = LivePipeline(
             sources,
             lambda info: EventTap(
-                self._swap.recognizer(info), self._queue, crops=config.service.crops
+                self._swap.recognizer(info),
+                self._queue,
+                crops=config.service.crops,
+                review=config.service.review,
             ),
             policy=LivePolicy(max_age_ms=max_ages(config), log_every_s=config.report.every_s),
             facts=lambda: run_facts(self.config, self._swap.every),
@@ -164,6 +173,8 @@ class Daemon:
                 self._outbox.prune()
                 if self._snapshots is not None:
                     self._snapshots.prune()
+                if self._questions is not None:
+                    self._questions.prune()
 
     def _tick(self) -> None:
         """In the main thread, ten times a second."""
@@ -292,7 +303,8 @@ class Daemon:
             "outbox": pages.outbox(state),
             "sinks": pages.sinks(self._deliverers),
             "board": pages.board(),
-            "last_decisions": list(self._writer.decisions),
+            "review": self._questions.state() if self._questions is not None else {},
+            "last_decisions": pages.decisions(self._writer.decisions, deck.people.ids),
         }
 
     def _metrics_text(self) -> str:
@@ -300,5 +312,9 @@ class Daemon:
         if pipeline is None:
             return pages.health_metrics(self._now())
         return to_prometheus(pipeline.metrics.snapshot()) + pages.service_metrics(
-            self._outbox.state(), self._deliverers, pipeline.report(), self._verdict
+            self._outbox.state(),
+            self._deliverers,
+            pipeline.report(),
+            self._verdict,
+            self._questions.state() if self._questions is not None else {},
         )

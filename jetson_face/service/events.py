@@ -15,6 +15,7 @@ from jetson_face.pictures import encode_jpeg
 from jetson_face.report.jsonl import event
 from jetson_face.report.outbox import Outbox
 from jetson_face.report.snapshots import SnapshotStore
+from jetson_face.service.questions import Asked, Questions, asked
 from jetson_face.types import Frame, ImageU8, Report, Sighting
 
 logger = logging.getLogger(__name__)
@@ -39,15 +40,21 @@ class Occurrence:
 
 
 class EventTap:
-    """A recogniser that hands its changed decisions on before it answers.
+    """A recogniser that hands its changed decisions and its doubts on before it answers.
 
     A full queue makes it wait: a slow disk slows recognition down, it loses no event.
     """
 
     def __init__(
-        self, inner: Recognizer, queue: BoundedQueue[Occurrence], *, crops: bool = False
+        self,
+        inner: Recognizer,
+        queue: BoundedQueue[Occurrence | Asked],
+        *,
+        crops: bool = False,
+        review: bool = False,
     ) -> None:
-        self._inner, self._queue, self._crops = inner, queue, crops
+        self._inner, self._queue = inner, queue
+        self._crops, self._review = crops, review
 
     def process(self, frame: Frame) -> Report:
         """See Recognizer."""
@@ -56,6 +63,8 @@ class EventTap:
             if sighting.changed and sighting.state != "pending":
                 crop = cut(frame.image, sighting.box) if self._crops else None
                 self._queue.put(Occurrence(report, sighting, crop))
+        for doubt in report.doubts if self._review else ():
+            self._queue.put(asked(doubt, frame))
         return report
 
 
@@ -73,12 +82,18 @@ def cut(image: ImageU8, box: tuple[float, float, float, float]) -> ImageU8 | Non
 
 
 class EventWriter:
-    """Takes occurrences from the queue to the outbox, many in one transaction."""
+    """Takes occurrences from the queue to the outbox, many in one transaction, and doubts to the
+    review queue."""
 
     def __init__(
-        self, queue: BoundedQueue[Occurrence], outbox: Outbox, snapshots: SnapshotStore | None
+        self,
+        queue: BoundedQueue[Occurrence | Asked],
+        outbox: Outbox,
+        snapshots: SnapshotStore | None,
+        questions: Questions | None = None,
     ) -> None:
         self._queue, self._outbox, self._snapshots = queue, outbox, snapshots
+        self._questions = questions
         self._first_ns: dict[str, int] = {}
         self.decisions: deque[dict[str, Any]] = deque(maxlen=20)
 
@@ -100,8 +115,8 @@ class EventWriter:
         while left := self._waiting():
             self._write(left)
 
-    def _waiting(self) -> list[Occurrence]:
-        found: list[Occurrence] = []
+    def _waiting(self) -> list[Occurrence | Asked]:
+        found: list[Occurrence | Asked] = []
         while len(found) < _BATCH:
             try:
                 found.append(self._queue.get(timeout_s=0))
@@ -109,12 +124,16 @@ class EventWriter:
                 break
         return found
 
-    def _write(self, batch: list[Occurrence]) -> None:
-        documents = [self._document(item) for item in batch]
-        self._outbox.append(
-            [("decision", json.dumps(d, ensure_ascii=False).encode()) for d in documents]
-        )
-        self.decisions.extend(documents)
+    def _write(self, batch: list[Occurrence | Asked]) -> None:
+        documents = [self._document(item) for item in batch if isinstance(item, Occurrence)]
+        if documents:
+            self._outbox.append(
+                [("decision", json.dumps(d, ensure_ascii=False).encode()) for d in documents]
+            )
+            self.decisions.extend(documents)
+        for item in batch:
+            if isinstance(item, Asked) and self._questions is not None:
+                self._questions.keep(item)
 
     def _document(self, item: Occurrence) -> dict[str, Any]:
         report = item.report

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from jetson_face.compose import Parts
@@ -100,6 +100,14 @@ def outbox(state: OutboxState) -> dict[str, Any]:
     }
 
 
+def decisions(last: Iterable[dict[str, Any]], enrolled: Collection[str]) -> list[dict[str, Any]]:
+    """The last decisions; who was removed since has no name any more."""
+    return [
+        item if item["person"] is None or item["person"] in enrolled else item | {"name": None}
+        for item in list(last)
+    ]
+
+
 def sinks(deliverers: list[Deliverer]) -> dict[str, Any]:
     """What each sink got."""
     return {
@@ -126,7 +134,11 @@ def _health(verdict: Verdict) -> Metrics:
 
 
 def service_metrics(
-    state: OutboxState, deliverers: list[Deliverer], report: RunReport, verdict: Verdict
+    state: OutboxState,
+    deliverers: list[Deliverer],
+    report: RunReport,
+    verdict: Verdict,
+    review: Mapping[str, Any],
 ) -> str:
     """What the run's own metrics do not hold, as Prometheus text."""
     own = _health(verdict)
@@ -141,6 +153,11 @@ def service_metrics(
     own.gauge("outbox_degraded").set(state.error is not None)
     for reason, count in state.counts.items():
         own.counter("outbox_given_up", reason=reason).add(count)
+    if review:
+        own.gauge("review_waiting").set(review["waiting"] or 0)
+        own.gauge("review_up").set(review["error"] is None)
+        for reason in ("repeats", "given_up", "not_kept"):
+            own.counter("review_not_asked", reason=reason).add(review[reason])
     for deliverer in deliverers:
         own.gauge("sink_queue", sink=deliverer.name).set(state.lag.get(deliverer.name, 0))
         own.counter("sink_sent", sink=deliverer.name).add(deliverer.sent)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from jetson_face.capture.base import Source
@@ -14,9 +14,15 @@ from jetson_face.report.outbox import Outbox, OutboxLimits
 from jetson_face.report.remote import MqttSink, WebhookSink
 from jetson_face.report.rotating import RotatingJsonl
 from jetson_face.report.snapshots import SnapshotStore
+from jetson_face.review.queue import Limits, ReviewQueue
+from jetson_face.service.questions import Questions
 
 CROPS = "crops"
+OUTBOX = "outbox.db"
+REVIEW = "review.db"
 _DAY_S = 86400.0
+# Where systemd puts StateDirectory= and LogsDirectory= of a system service.
+_VAR_LIB, _VAR_LOG = Path("/var/lib"), Path("/var/log")
 
 
 def open_outbox(config: Config) -> tuple[Outbox, SnapshotStore | None]:
@@ -28,7 +34,7 @@ def open_outbox(config: Config) -> tuple[Outbox, SnapshotStore | None]:
         return store[0].make_room(needed) if store else 0
 
     outbox = Outbox(
-        config.state_dir / "outbox.db",
+        config.state_dir / OUTBOX,
         OutboxLimits(
             max_bytes=wanted.events_mib << 20,
             max_age_s=wanted.events_days * _DAY_S,
@@ -49,6 +55,21 @@ def open_outbox(config: Config) -> tuple[Outbox, SnapshotStore | None]:
             )
         )
     return outbox, store[0] if store else None
+
+
+def open_questions(
+    config: Config, age: Callable[[], float], same_face_min: Callable[[], float]
+) -> Questions | None:
+    """What keeps doubtful faces; None where none are wanted and none are left to grow old."""
+    path, wanted = config.state_dir / REVIEW, config.service.retention
+    if not config.service.review and not path.exists():
+        return None
+    limits = Limits(wanted.review_items, wanted.review_days * _DAY_S)
+
+    def open_queue() -> ReviewQueue:
+        return ReviewQueue.open(path, open_cipher(config.state_dir), limits=limits, age=age)
+
+    return Questions(open_queue, same_face_min)
 
 
 def build_deliverers(config: Config, outbox: Outbox) -> list[Deliverer]:
@@ -92,6 +113,25 @@ def _jsonl(wanted: JsonlConfig, config: Config) -> RotatingJsonl:
     return RotatingJsonl(
         base / f"{wanted.name}.jsonl", max_bytes=wanted.file_mib << 20, files=wanted.files
     )
+
+
+def event_files(config: Config) -> list[Path]:
+    """Files of events that are there, also the rotated ones and those of the installed service;
+    each file before the older ones, into whose names a rotation would move it."""
+    folders = [config.state_dir]
+    if logs := os.environ.get("LOGS_DIRECTORY", "").split(":")[0]:
+        folders.append(Path(logs))
+    if config.state_dir.is_relative_to(_VAR_LIB):
+        folders.append(_VAR_LOG / config.state_dir.relative_to(_VAR_LIB))
+    found = [] if config.report.events is None else [config.report.events]
+    for wanted in config.service.sinks:
+        if isinstance(wanted, JsonlConfig):
+            found += [folder / f"{wanted.name}.jsonl" for folder in folders]
+    every: list[Path] = []
+    for path in found:
+        older = [p for p in path.parent.glob(f"{path.name}.*") if p.suffix[1:].isdigit()]
+        every += [path, *sorted(older, key=lambda p: int(p.suffix[1:]))]
+    return [path for path in every if path.is_file()]
 
 
 def _events_file(path: Path) -> RotatingJsonl:

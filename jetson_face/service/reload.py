@@ -76,7 +76,7 @@ class Reloader:
         self.state = ReloadState(number, error)
 
 
-_FIXED = ("status_socket", "status_port", "retention", "crops")
+_FIXED = ("status_socket", "status_port", "retention", "crops", "review")
 
 
 def check_reloadable(old: Config, new: Config) -> None:

@@ -68,6 +68,8 @@ def test_a_receipt_lists_what_went(tmp_path: Path) -> None:
         "review_items": 2,
         "verified": ["gallery.db"],
         "failed": [],
+        "queued_events": 0,
+        "event_lines": 0,
         "complete": True,
     }
     assert path.stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,1 @@
+"""Doubtful faces, kept until a person decides who they are."""

@@ -1,0 +1,325 @@
+"""The review queue: questions in one SQLite file, sealed, bounded by number and age.
+
+The service adds, `jetson-face review` answers; both may have it open. An answered question stays
+for a while: it can be taken back, and "is not X" keeps the same face from being asked again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol, TypeAlias
+
+from jetson_face.errors import (
+    GalleryCorruptError,
+    GalleryError,
+    GalleryLockedError,
+    JetsonFaceError,
+    OutputError,
+    UsageError,
+)
+from jetson_face.review.question import Question
+
+_VERSION = 1
+# AUTOINCREMENT: a number that a person has read stands for one face, for ever.
+_SCHEMA = f"""
+CREATE TABLE items (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT NOT NULL, age REAL NOT NULL, candidate TEXT NOT NULL,
+    state TEXT NOT NULL, person TEXT, answered INTEGER NOT NULL, body BLOB NOT NULL
+);
+PRAGMA user_version = {_VERSION};
+"""
+Answer: TypeAlias = Literal["accepted", "rejected"]
+
+
+class Cipher(Protocol):
+    """Seals bytes; `context` must be the same to open them."""
+
+    def encrypt(self, plain: bytes, context: bytes) -> bytes: ...
+    def decrypt(self, sealed: bytes, context: bytes) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Item:
+    """One row. state: open, accepted or rejected. person: whom the answer named, an id."""
+
+    number: int
+    state: str
+    person: str | None
+    question: Question
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """items: open ones, and as many answered. age_s: service seconds (`Outbox.age`)."""
+
+    items: int = 200
+    age_s: float = 30 * 86400.0
+
+
+class ReviewQueue:
+    """See the module. Any thread; every method raises the errors of `open`.
+
+    age: service seconds now. repeats, given_up: questions not asked because the same face was asked
+    about before; open ones that made room.
+    """
+
+    def __init__(
+        self, path: Path, cipher: Cipher, limits: Limits, age: Callable[[], float]
+    ) -> None:
+        self.path = path
+        self._cipher, self._limits, self._age = cipher, limits, age
+        self._lock = threading.Lock()
+        self.repeats = self.given_up = 0
+        with self._errors():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            self._db = sqlite3.connect(
+                path, timeout=5, isolation_level=None, check_same_thread=False
+            )
+            try:
+                self._set_up()
+            except BaseException:
+                self._db.close()
+                raise
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        cipher: Cipher,
+        *,
+        limits: Limits | None = None,
+        age: Callable[[], float] = lambda: 0.0,
+    ) -> ReviewQueue:
+        """Open the queue, made where there is none.
+
+        Raises GalleryCorruptError, GalleryLockedError, OutputError where it cannot be written, and
+        GalleryError for another key.
+        """
+        return cls(path, cipher, limits or Limits(), age)
+
+    def close(self) -> None:
+        """Let the file go; harmless when repeated."""
+        with self._lock:
+            self._db.close()
+
+    def __enter__(self) -> ReviewQueue:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def add(self, question: Question, *, same_face_min: float) -> int | None:
+        """Keep a question; its number, or None when that face was asked about before.
+
+        same_face_min: cosine at or above which two faces are taken for one person.
+        """
+        key = uuid.uuid4().hex
+        body = self._cipher.encrypt(question.to_bytes(), _context(key, question.candidate))
+        with self._transaction():
+            if self._asked_before(question, same_face_min):
+                self.repeats += 1
+                return None
+            number = self._db.execute(
+                "INSERT INTO items (key, age, candidate, state, answered, body) "
+                "VALUES (?, ?, ?, 'open', 0, ?)",
+                (key, self._age(), question.candidate, body),
+            ).lastrowid
+            self.given_up += self._shrink("open")
+        return number
+
+    def numbers(self, state: str = "open") -> list[int]:
+        """The numbers of what waits, oldest first; or of what was answered."""
+        with self._lock, self._errors():
+            rows = self._db.execute(
+                "SELECT number FROM items WHERE state = ? ORDER BY number", (state,)
+            )
+            return [number for (number,) in rows]
+
+    def waiting(self) -> int:
+        """How many questions wait."""
+        with self._lock, self._errors():
+            (count,) = self._db.execute(
+                "SELECT count(*) FROM items WHERE state = 'open'"
+            ).fetchone()
+            return int(count)
+
+    def item(self, number: int) -> Item:
+        """One question. Raises UsageError for none, GalleryCorruptError for a damaged one."""
+        with self._lock, self._errors():
+            row = self._db.execute(
+                "SELECT number, state, person, key, candidate, body FROM items WHERE number = ?",
+                (number,),
+            ).fetchone()
+            if row is None:
+                raise _no_item(number)
+            return self._opened(row)
+
+    def answer(self, number: int, answer: Answer, person: str | None) -> None:
+        """A person said who it is. Raises UsageError when it is not open."""
+        with self._transaction():
+            done = self._db.execute(
+                "UPDATE items SET state = ?, person = ?, "
+                "answered = 1 + (SELECT max(answered) FROM items) "
+                "WHERE number = ? AND state = 'open'",
+                (answer, person, number),
+            ).rowcount
+            if not done:
+                raise _no_item(number)
+            self._shrink(answer)
+
+    def last_answer(self) -> Item | None:
+        """The question that was answered last, of those still kept."""
+        with self._lock, self._errors():
+            row = self._db.execute(
+                "SELECT number, state, person, key, candidate, body FROM items "
+                "WHERE state != 'open' ORDER BY answered DESC LIMIT 1"
+            ).fetchone()
+            return None if row is None else self._opened(row)
+
+    def reopen(self, number: int) -> None:
+        """Take an answer back: the question waits again."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE items SET state = 'open', person = NULL, answered = 0 WHERE number = ?",
+                (number,),
+            )
+
+    def throw_away(self, number: int) -> None:
+        """Erase one question, readable or not."""
+        with self._transaction():
+            self._db.execute("DELETE FROM items WHERE number = ?", (number,))
+
+    def about(self, person: str, near: Callable[[Question], bool]) -> list[int]:
+        """Questions and answers that name a person, or whose face is `near`; of damaged ones only
+        what their row says."""
+        with self._lock, self._errors():
+            rows = self._db.execute(
+                "SELECT number, state, person, key, candidate, body FROM items ORDER BY number"
+            ).fetchall()
+            return [row[0] for row in rows if person in (row[2], row[4]) or self._is(row, near)]
+
+    def erase(self, person: str, numbers: list[int]) -> int:
+        """Erase what names a person, and these, also from the file's free pages; returns how
+        many."""
+        with self._transaction():
+            gone = self._db.execute(
+                "DELETE FROM items WHERE candidate = ?1 OR person = ?1", (person,)
+            ).rowcount
+            for number in numbers:
+                gone += self._db.execute("DELETE FROM items WHERE number = ?", (number,)).rowcount
+        with self._lock, self._errors():
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return gone
+
+    def prune(self) -> int:
+        """Erase what is too old, answered or not; returns how many. For a timer."""
+        with self._transaction():
+            oldest = self._age() - self._limits.age_s
+            return self._db.execute("DELETE FROM items WHERE age < ?", (oldest,)).rowcount
+
+    def _set_up(self) -> None:
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
+            self._db.execute(f"PRAGMA {pragma}")
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+        elif version != _VERSION:
+            raise GalleryError(
+                f"{self.path}: the review queue has format {version}, this program knows "
+                f"{_VERSION}: upgrade jetson-face"
+            )
+
+    def _asked_before(self, question: Question, same_face_min: float) -> bool:
+        def same(other: Question) -> bool:
+            if other.face.space != question.face.space:
+                return False
+            return float(other.face.vectors[0] @ question.face.vectors[0]) >= same_face_min
+
+        rows = self._db.execute(
+            "SELECT number, state, person, key, candidate, body FROM items "
+            "WHERE candidate = ? AND state IN ('open', 'rejected')",
+            (question.candidate,),
+        )
+        return any(self._is(row, same) for row in rows)
+
+    def _shrink(self, state: str) -> int:
+        """Keep the newest; called inside a transaction."""
+        return self._db.execute(
+            "DELETE FROM items WHERE state = ?1 AND number NOT IN (SELECT number FROM items "
+            "WHERE state = ?1 ORDER BY answered DESC, number DESC LIMIT ?2)",
+            (state, self._limits.items),
+        ).rowcount
+
+    def _is(self, row: tuple[object, ...], wanted: Callable[[Question], bool]) -> bool:
+        try:
+            return wanted(self._opened(row).question)
+        except GalleryCorruptError:
+            return False
+
+    def _opened(self, row: tuple[object, ...]) -> Item:
+        number, state, person, key, candidate, body = row
+        try:
+            if not (isinstance(number, int) and isinstance(body, bytes)):
+                raise TypeError
+            plain = self._cipher.decrypt(body, _context(str(key), str(candidate)))
+            question = Question.from_bytes(plain)
+        except (GalleryCorruptError, ValueError, TypeError, KeyError):
+            raise GalleryCorruptError(
+                f"{self.path}: review item {number} is damaged: `jetson-face review reject "
+                f"{number}` throws it away"
+            ) from None
+        except GalleryError as error:
+            raise type(error)(f"{self.path}: {error}") from None
+        return Item(number, str(state), None if person is None else str(person), question)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._lock, self._errors():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    self._db.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except JetsonFaceError:
+            raise
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be written: {error.strerror}") from error
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            raise _translated(error, self.path) from error
+
+
+def _translated(error: Exception, path: Path) -> JetsonFaceError:
+    text = str(error)
+    if "locked" in text or "busy" in text:
+        return GalleryLockedError(f"{path}: another process holds the review queue: try again")
+    if any(word in text for word in ("readonly", "full", "disk I/O", "unable to open", "closed")):
+        return OutputError(f"{path}: the review queue cannot be used: {text}")
+    return GalleryCorruptError(
+        f"{path}: the review queue is damaged ({text[:80]}): remove it; only faces that wait for a "
+        f"person are in it"
+    )
+
+
+def _context(key: str, candidate: str) -> bytes:
+    return f"review/{key}/{candidate}".encode()
+
+
+def _no_item(number: int) -> UsageError:
+    return UsageError(f"no question {number} waits: see `jetson-face review list`")
