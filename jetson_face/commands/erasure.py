@@ -36,7 +36,7 @@ from jetson_face.report.masking import mask_file, mask_outbox
 from jetson_face.report.snapshots import SnapshotStore
 from jetson_face.review.question import Question
 from jetson_face.review.queue import ReviewQueue
-from jetson_face.service.plumbing import CROPS, OUTBOX, REVIEW, event_files
+from jetson_face.service.plumbing import AUDIT, CROPS, OUTBOX, REVIEW, event_files
 from jetson_face.web.status import ask
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ _NOTICE_S = 1.0
 
 def audit_log(config: Config) -> AuditLog:
     """Who did what to whom."""
-    return AuditLog(config.state_dir / "audit.jsonl")
+    return AuditLog(config.state_dir / AUDIT)
 
 
 @dataclass(frozen=True, slots=True)

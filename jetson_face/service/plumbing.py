@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from glob import escape
 from pathlib import Path
 
 from jetson_face.capture.base import Source
@@ -17,6 +18,7 @@ from jetson_face.report.snapshots import SnapshotStore
 from jetson_face.review.queue import Limits, ReviewQueue
 from jetson_face.service.questions import Questions
 
+AUDIT = "audit.jsonl"
 CROPS = "crops"
 OUTBOX = "outbox.db"
 REVIEW = "review.db"
@@ -116,22 +118,25 @@ def _jsonl(wanted: JsonlConfig, config: Config) -> RotatingJsonl:
 
 
 def event_files(config: Config) -> list[Path]:
-    """Files of events that are there, also the rotated ones and those of the installed service;
-    each file before the older ones, into whose names a rotation would move it."""
+    """Files of events that are there, whatever sinks are configured now, rotated ones too, and
+    those of the installed service; each before the older ones, into whose names a rotation would
+    move it."""
     folders = [config.state_dir]
     if logs := os.environ.get("LOGS_DIRECTORY", "").split(":")[0]:
         folders.append(Path(logs))
     if config.state_dir.is_relative_to(_VAR_LIB):
         folders.append(_VAR_LOG / config.state_dir.relative_to(_VAR_LIB))
-    found = [] if config.report.events is None else [config.report.events]
-    for wanted in config.service.sinks:
-        if isinstance(wanted, JsonlConfig):
-            found += [folder / f"{wanted.name}.jsonl" for folder in folders]
-    every: list[Path] = []
-    for path in found:
-        older = [p for p in path.parent.glob(f"{path.name}.*") if p.suffix[1:].isdigit()]
-        every += [path, *sorted(older, key=lambda p: int(p.suffix[1:]))]
-    return [path for path in every if path.is_file()]
+    found = {p for f in folders for p in (*f.glob("*.jsonl"), *f.glob("*.jsonl.[0-9]*"))}
+    if (own := config.report.events) is not None:
+        found |= {own, *own.parent.glob(f"{escape(own.name)}.[0-9]*")}
+    found.discard(config.state_dir / AUDIT)
+    return sorted((path for path in found if path.is_file()), key=_generation)
+
+
+def _generation(path: Path) -> int:
+    """How often a file was moved on by a rotation."""
+    number = path.suffix[1:]
+    return int(number) if number.isdigit() else 0
 
 
 def _events_file(path: Path) -> RotatingJsonl:
