@@ -5,19 +5,30 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from jetson_face.align import Aligner, cut_portraits
 from jetson_face.assemble import assemble_mtcnn
 from jetson_face.backends.base import Backend
 from jetson_face.capture.base import OpenOptions, Source, SourceInfo
 from jetson_face.capture.opening import open_source
-from jetson_face.config import Config, DlibConfig, HaarConfig, MtcnnConfig, OnnxRuntimeConfig
+from jetson_face.config import (
+    Config,
+    DlibConfig,
+    HaarConfig,
+    MtcnnConfig,
+    OnnxRuntimeConfig,
+    TensorRTConfig,
+)
 from jetson_face.decide import Decider
 from jetson_face.detect.base import Detector, Refiner
 from jetson_face.detect.mtcnn import Mtcnn
 from jetson_face.embed.base import Embedder
+from jetson_face.engine.canary import Canary
 from jetson_face.fuse import Fuser
 from jetson_face.gallery.classifiers import (
     SCORE_MIN,
@@ -29,6 +40,7 @@ from jetson_face.gallery.classifiers import (
 from jetson_face.gallery.enroll import Enroller
 from jetson_face.gallery.match import GallerySnapshot, Matcher
 from jetson_face.gallery.store import GalleryStore
+from jetson_face.gate import check_against_reference, golden_face
 from jetson_face.governed import GovernedRecognizer, Recognizer
 from jetson_face.governor import Bounds, Goal, Governor
 from jetson_face.models import card_dir, load_card, resolve
@@ -169,6 +181,26 @@ def build_parts(config: Config) -> Parts:
         quality=QualityGate(),
         embedder=embedder,
     )
+
+
+def build_canary(config: Config, parts: Parts, *, drifted: bool = False) -> Canary:
+    """A golden face to ask the embedder for, every `engines.canary_every_s`.
+
+    What it answers now is what it must answer from now on; a TensorRT plan is first compared with
+    ONNX Runtime. drifted: how things stood before. Raises EngineError where that fails.
+    """
+    every_ns = round(config.engines.canary_every_s * 1e9)
+    crop = golden_face(parts.aligner)
+    if every_ns and isinstance(config.backend, TensorRTConfig):
+        from jetson_face.plans import reference_embedder
+
+        reference = reference_embedder(config)
+        if reference is not None:
+            with closing(reference):
+                precision = config.backend.precision
+                check_against_reference(reference, parts.embedder, crop, precision)
+    wanted = parts.embedder.embed(crop).vectors[0] if every_ns else np.zeros(1, np.float32)
+    return Canary(parts.embedder.embed, crop, wanted, every_ns, drifted=drifted)
 
 
 def open_gallery(

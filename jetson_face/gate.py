@@ -16,6 +16,7 @@ from jetson_face.detect.base import Detector
 from jetson_face.embed.base import Embedder
 from jetson_face.engine.key import NetworkSpec
 from jetson_face.engine.parity import (
+    COSINE_MIN,
     ParityReport,
     detection_parity,
     embedding_parity,
@@ -29,6 +30,9 @@ from jetson_face.types import ImageU8
 DETECTOR_NETS = ("pnet", "rnet", "onet")
 EMBEDDER = "embed"
 _FEEDS_MAX = 8
+_CANARY = 4
+_CANARY_POINTS = ((175.8, 151.9), (246.0, 148.4), (215.3, 190.6), (185.9, 222.7), (242.9, 218.0))
+"""One golden picture and its five points, so that the canary needs no detector."""
 
 OpenPlan = Callable[[NetworkSpec, bytes], Backend]
 MakeDetector = Callable[[Mapping[str, Backend]], Detector]
@@ -134,6 +138,29 @@ def golden_crops(detector: Detector, pictures: Sequence[ImageU8], alignment: str
     if len(crops) < 3:
         raise EngineError(f"the golden pictures show {len(crops)} faces: 3 are needed")
     return np.stack(crops)
+
+
+def golden_face(aligner: Aligner) -> ImageU8:
+    """The canary's face, aligned: (1, S, S, 3)."""
+    points = np.array([_CANARY_POINTS], np.float32)
+    return aligner.crop(golden_pictures()[_CANARY], points)
+
+
+def check_against_reference(
+    wanted: Embedder, got: Embedder, crops: ImageU8, precision: str
+) -> None:
+    """Refuse an embedder that answers golden faces otherwise than the reference; see ParityGate.
+
+    Raises EngineError.
+    """
+    least = COSINE_MIN[precision]
+    a, b = wanted.embed(crops).vectors, got.embed(crops).vectors
+    cosine = float(np.sum(a * b, axis=1).min())
+    if not cosine >= least:
+        raise EngineError(
+            f"the plan of {got.space} answers a golden face wrong (cosine {cosine:.4f}, wanted "
+            f"{least} or more): run jetson-face engines check"
+        )
 
 
 class _Recorder:

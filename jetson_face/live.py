@@ -59,6 +59,8 @@ class LivePipeline:
     recognizer_factory: called in the recogniser's thread, once for each source. stages: further
     loops of the same run (deliveries), `name -> loop(stop)`; a loop ends when the event is set.
     facts: asked for each report, since the sampling rate may change while it runs.
+    between_frames: called in the recogniser's thread after each frame, with `clock_ns`'s time; what
+    it raises ends the run.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class LivePipeline:
         metrics: Metrics | None = None,
         facts: Callable[[], RunFacts] = RunFacts,
         stages: Mapping[str, Stage] | None = None,
+        between_frames: Callable[[int], None] | None = None,
         clock_ns: Callable[[], int] = time.monotonic_ns,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -82,6 +85,7 @@ class LivePipeline:
         self.metrics = metrics or Metrics(clock_ns)
         self._factory, self._sinks, self._facts = recognizer_factory, sinks, facts
         self._policy, self._clock_ns = policy or LivePolicy(), clock_ns
+        self._between_frames = between_frames
         self._meter = RunMeter(self.metrics, wall())
         self._group = StageGroup()
         self._frames: FanIn[Frame] = FanIn()
@@ -217,6 +221,8 @@ class LivePipeline:
             self._meter.reach(end)
             for queue, wants_frame in queues:
                 queue.put((report, frame if wants_frame else None))
+            if self._between_frames is not None:
+                self._between_frames(end)
 
     def _write(self, sink: Sink, queue: BoundedQueue[Item], stop: threading.Event) -> None:
         """A sink thread's loop."""

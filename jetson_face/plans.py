@@ -12,6 +12,7 @@ from time import monotonic
 from jetson_face.assemble import assemble_mtcnn
 from jetson_face.backends.base import Backend
 from jetson_face.backends.cuda import CudaRuntime, open_cuda
+from jetson_face.backends.onnx import OnnxBackend
 from jetson_face.backends.tensorrt import TensorRTBackend
 from jetson_face.backends.trt_build import BuildOptions, Progress
 from jetson_face.backends.trt_module import TensorRT, load_tensorrt
@@ -130,6 +131,12 @@ def _embedder(config: Config, card: ModelCard, precision: str) -> Network:
     )
     spec = NetworkSpec(EMBEDDER, onnx, precision, {card.input.name: shape})
     return Network(spec, reference)
+
+
+def reference_embedder(config: Config) -> OnnxEmbedder | None:
+    """The embedder's fp32 graph in ONNX Runtime; None where it is no ONNX network."""
+    card = embedder_card(config)
+    return None if card is None else OnnxEmbedder(card, OnnxBackend(resolve(card)))
 
 
 def open_plan(gpu: Gpu, spec: NetworkSpec, plan: bytes) -> Backend:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from jetson_face.capture.base import Source, SourceInfo
 from jetson_face.commands.common import add_config_arguments, config_of
 from jetson_face.compose import (
     LivePeople,
+    Parts,
+    build_canary,
     build_parts,
     build_recognizer,
     govern,
@@ -23,6 +28,8 @@ from jetson_face.compose import (
     run_facts,
 )
 from jetson_face.config import Config
+from jetson_face.engine.canary import Canary, CanaryEvent, CanaryWatch
+from jetson_face.errors import EngineError
 from jetson_face.files import write_file
 from jetson_face.live import LivePipeline, LivePolicy, Recognizer
 from jetson_face.pipeline import FaceRecognizer
@@ -31,6 +38,8 @@ from jetson_face.report.console import ConsoleSink, VisitSink
 from jetson_face.report.jsonl import JsonlSink
 from jetson_face.report.summary import RunReport
 from jetson_face.threshold import calibrated
+
+log = logging.getLogger(__name__)
 
 Wrap = Callable[[Recognizer], Recognizer]
 
@@ -48,10 +57,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises what a source, the gallery, a network or a result file raises."""
+    """Raises what a source, the gallery, a network or a result file raises, and EngineError at the
+    end of a run whose canary was answered wrong."""
     config = with_arguments(config_of(args), args)
     report, visits = recognise(config, frames=args.frames, quiet=args.quiet)
     print_summary(report, visits, any_live=any(source.is_live for source in report.sources))
+    if report.facts.more.get("canary", "").startswith("drifted"):
+        raise EngineError(
+            f"the embedder drifted while it ran (canary {report.facts.more['canary']}): names are "
+            "not to be trusted; with TensorRT run jetson-face engines check"
+        )
     return 0
 
 
@@ -103,6 +118,7 @@ def recognise(
             built.append(build_recognizer(config, parts, people))
             return wrap(govern(config, built[-1], info))
 
+        canary = CanaryWatch(partial(_canary, config), _tell)
         visits = VisitSink()
         pipeline = LivePipeline(
             sources,
@@ -113,7 +129,11 @@ def recognise(
                 frames=frames,
                 log_every_s=config.report.every_s,
             ),
-            facts=lambda: run_facts(config, built[0].sampler.every_n if built else None),
+            facts=lambda: replace(
+                run_facts(config, built[0].sampler.every_n if built else None),
+                more={"canary": canary.summary()},
+            ),
+            between_frames=partial(canary.poll, parts),
         )
         with _stopped_by_signals(pipeline):
             try:
@@ -124,6 +144,14 @@ def recognise(
                     text = json.dumps(report.to_json(), ensure_ascii=False, indent=2)
                     write_file(config.report.json_file, text + "\n")
     return report, visits
+
+
+def _canary(config: Config, parts: Parts, drifted: bool) -> Canary:
+    return build_canary(config, parts, drifted=drifted)
+
+
+def _tell(event: CanaryEvent) -> None:
+    log.log(logging.ERROR if event.state == "drifted" else logging.WARNING, "canary: %s", event)
 
 
 def print_summary(report: RunReport, visits: VisitSink, *, any_live: bool) -> None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from jetson_face import __version__
+from jetson_face.audit import AuditLog
 from jetson_face.capture.base import Source
 from jetson_face.compose import max_ages, open_sources, run_facts
 from jetson_face.config import Config
@@ -24,6 +25,7 @@ from jetson_face.notify import Health, Notifier, Progress, Verdict, watchdog_int
 from jetson_face.report.deliver import Deliverer
 from jetson_face.report.summary import RunReport
 from jetson_face.service import pages, plumbing
+from jetson_face.service.canary import ServiceCanary
 from jetson_face.service.events import EventTap, EventWriter, Occurrence
 from jetson_face.service.lock import StateLock
 from jetson_face.service.questions import Asked
@@ -103,6 +105,8 @@ class Daemon:
         try:
             self._swap = HotSwap(build_deck(config))
             self._outbox, self._snapshots = plumbing.open_outbox(config)
+            audit = AuditLog(config.state_dir / "audit.jsonl")
+            self._canary = ServiceCanary(self._swap, self._outbox, audit)
             self._questions = plumbing.open_questions(
                 config, self._outbox.age, lambda: self._swap.deck.parts.embedder.similarity_min
             )
@@ -154,6 +158,7 @@ class Daemon:
                 "timers": self._timers,
                 **{f"deliver-{d.name}": d.run for d in self._deliverers},
             },
+            between_frames=self._canary,
         )
         self._pipeline = pipeline
         self._swap.clear()
@@ -194,7 +199,8 @@ class Daemon:
         if now - self._looked < _LOOK_EVERY_S:
             return
         self._looked = now
-        self._verdict = self._health.observe(now, self._progress(self._pipeline))
+        verdict = self._health.observe(now, self._progress(self._pipeline))
+        self._verdict = self._canary.judge(verdict)
         self._tell(now)
 
     def _tell(self, now: float) -> None:
@@ -296,6 +302,7 @@ class Daemon:
         return document | {
             "cameras": pages.cameras(report),
             "engines": pages.engines(deck.config, deck.parts),
+            "canary": self._canary.document(),
             "gallery": {"people": deck.people.count, "error": deck.people.error},
             "rates": pages.rates(pipeline.metrics.snapshot()),
             "stages_p95_ms": {s.name: round(s.p95_ms, 2) for s in report.stages},
@@ -311,6 +318,9 @@ class Daemon:
         pipeline = self._pipeline
         if pipeline is None:
             return pages.health_metrics(self._now())
+        return self._canary.metrics_text() + self._run_metrics_text(pipeline)
+
+    def _run_metrics_text(self, pipeline: LivePipeline) -> str:
         return to_prometheus(pipeline.metrics.snapshot()) + pages.service_metrics(
             self._outbox.state(),
             self._deliverers,

@@ -137,6 +137,11 @@ class HotSwap:
         """The sampling rate of the first source, which a governor may have changed."""
         return self._slots[0].inner.sampler.every_n if self._slots else None
 
+    def use(self, call: Callable[[Deck], None]) -> None:
+        """Call with the deck in force, which stays so for the call; not from inside `put`."""
+        with self._lock:
+            call(self.deck)
+
     def clear(self) -> None:
         """Forget the sources; the loop starts again."""
         with self._lock:

@@ -119,6 +119,7 @@ def test_it_tells_the_manager_when_it_is_ready_and_feeds_the_watchdog(service: S
     status = service.status()
     assert (status["ready"], status["alive"]) == (True, True)
     assert status["cameras"]["door"]["state"] == "running"
+    until(lambda: service.status()["canary"]["state"] == "ok")  # asked after the first frame
     assert service.command("status")[0] == 0
 
 
@@ -132,6 +133,8 @@ def test_pages_for_machines(service: Service) -> None:
         'jetson_face_sink_queue{sink="jsonl"} 0',
         "jetson_face_outbox_degraded 0",
         "jetson_face_ready 1",
+        "jetson_face_canary_drifted 0",
+        "jetson_face_canary_cosine 1",
     ):
         assert name in text
 

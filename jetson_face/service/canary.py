@@ -1,0 +1,72 @@
+"""The canary of a running service: an event, the audit log, and a service that is not ready."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from typing import Any
+
+from jetson_face.audit import Action, AuditLog
+from jetson_face.compose import Parts, build_canary
+from jetson_face.engine.canary import Canary, CanaryEvent, CanaryWatch
+from jetson_face.errors import OutputError
+from jetson_face.metrics import Metrics, to_prometheus
+from jetson_face.notify import Verdict
+from jetson_face.report.outbox import Outbox
+from jetson_face.service.swap import HotSwap
+
+logger = logging.getLogger(__name__)
+
+KIND = "canary"
+
+
+class ServiceCanary:
+    """Asks between two frames, in the recogniser's thread, whichever deck is in force.
+
+    On drift the service goes on, since frames that are decided wrong are told from right ones by
+    whoever gets the event; it stays alive for systemd, but is not ready until the answer is right.
+    """
+
+    def __init__(self, swap: HotSwap, outbox: Outbox, audit: AuditLog) -> None:
+        self._swap, self._outbox, self._audit = swap, outbox, audit
+        self._watch: CanaryWatch[Parts] = CanaryWatch(self._build, self._tell)
+
+    def __call__(self, now_ns: int) -> None:
+        """See LivePipeline's between_frames."""
+        self._swap.use(lambda deck: self._watch.poll(deck.parts, now_ns))
+
+    def judge(self, verdict: Verdict) -> Verdict:
+        """Not ready while the answer is wrong."""
+        if not self._watch.drifted:
+            return verdict
+        status = f"answers wrong: {self._watch.last}; {verdict.status}"
+        return replace(verdict, ready=False, status=status)
+
+    def document(self) -> dict[str, Any]:
+        """For the page `/status`."""
+        return self._watch.to_json()
+
+    def metrics_text(self) -> str:
+        """For the page `/metrics`."""
+        own = Metrics()
+        own.gauge("canary_drifted").set(self._watch.drifted)
+        own.counter("canary_asked").add(self._watch.asked)
+        if self._watch.cosine is not None:
+            own.gauge("canary_cosine").set(self._watch.cosine)
+        return to_prometheus(own.snapshot())
+
+    def _build(self, parts: Parts, drifted: bool) -> Canary:
+        return build_canary(self._swap.deck.config, parts, drifted=drifted)
+
+    def _tell(self, event: CanaryEvent) -> None:
+        space = str(self._swap.deck.parts.embedder.space)
+        log = logger.error if event.state == "drifted" else logger.warning
+        log("canary_%s embedder=%s %s", event.state, space, event)
+        body = {**event.to_json(), "embedder": space, "text": str(event)}
+        self._outbox.append([(KIND, json.dumps(body, ensure_ascii=False).encode())])
+        action: Action = "canary_drifted" if event.state == "drifted" else "canary_recovered"
+        try:
+            self._audit.record(action, person="", name=space, details=event.to_json())
+        except OutputError as error:
+            logger.error("audit_not_written error=%s", error)
