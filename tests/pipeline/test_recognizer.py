@@ -127,6 +127,8 @@ class Rig:
         people: Callable[[int], Matcher] | None = None,
         known_every: int = 5,
         per_frame: int = 8,
+        review_margin: float | None = None,
+        ask_quality_min: float = 0.0,
     ) -> None:
         self.detector = ColourDetector()
         self.embedder = ColourEmbedder()
@@ -141,9 +143,11 @@ class Rig:
             quality=QualityGate(),
             embedder=self.embedder,
             fuser=Fuser(SPACE),
-            decider=Decider(0.95, margin_min=0.03, frames_min=2, unknown_after=3),
+            decider=Decider(
+                0.95, margin_min=0.03, frames_min=2, unknown_after=3, review_margin=review_margin
+            ),
             people=people or (lambda _: known),
-            budget=Budget(known_every, per_frame, quality_min=0.0),
+            budget=Budget(known_every, per_frame, 0.0, ask_quality_min),
             timer_ns=lambda: next(ticks),
         )
 
