@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -198,9 +199,11 @@ def _calibrate(args: argparse.Namespace, config: Config) -> int:
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """While inside, Ctrl-C and SIGTERM set a flag; the yielded call reads it.
+    """While inside, Ctrl-C and SIGTERM set a flag; the yielded call reads it, from any thread.
 
-    TensorRT cannot be left by an exception; its progress monitor can tell it to stop.
+    TensorRT cannot be left by an exception; its progress monitor can tell it to stop. It may ask
+    from a thread of its own while this one is in TensorRT, where Python runs no signal handler:
+    the byte that Python writes for each signal is looked at too.
     """
     asked: list[int] = []
 
@@ -209,12 +212,25 @@ def interruptible() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         asked.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, note) for number in numbers}
+    wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    came: list[int] = []
+
+    def asked_to_stop() -> bool:
+        with suppress(BlockingIOError):
+            came.extend(number for number in os.read(reader, 64) if number in numbers)
+        return bool(asked or came)
+
     try:
-        yield lambda: bool(asked)
+        yield asked_to_stop
     finally:
+        signal.set_wakeup_fd(wakeup)
         for number, handler in before.items():
             signal.signal(number, handler)
+        os.close(reader)
+        os.close(writer)
 
 
 class ProgressLine:

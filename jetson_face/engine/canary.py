@@ -39,7 +39,7 @@ class CanaryEvent:
         return (
             f"the golden face is answered wrong: cosine {self.cosine:.5f}, wanted "
             f"{self.cosine_min} or more: names are not to be trusted; with TensorRT stop "
-            "the program and run jetson-face engines check, else restart it and test the machine's memory"
+            "the program and run jetson-face engines check, else test the machine's memory"
         )
 
 

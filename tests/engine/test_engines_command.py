@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import json
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -139,6 +142,47 @@ def test_a_second_interrupt_is_not_swallowed() -> None:
     with pytest.raises(KeyboardInterrupt):
         _interrupt_twice()
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.usefixtures("_no_gpu", "trt")
+def test_an_interrupt_ends_a_real_build(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupting(ProgressLine):
+        def step(self, name: str, index: int) -> bool:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return super().step(name, index)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jetson_face.commands.engines.ProgressLine", Interrupting)
+        assert run("build", "onet", "--for", "8.6") == 130
+    assert "onet: the build was interrupted; nothing half-built was" in capsys.readouterr().err
+    folder = tmp_path / "engines"
+    assert [*folder.glob("*.plan"), *folder.glob(".tmp-*")] == []
+    assert run("build", "onet", "--for", "8.6") == 0
+
+
+def test_an_interrupt_is_heard_by_another_thread_while_this_one_is_in_native_code() -> None:
+    """As where TensorRT calls its progress monitor from threads of its own."""
+    libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
+    heard: list[bool] = []
+
+    def monitor(asked: Callable[[], bool]) -> None:
+        heard.append(asked())
+        os.kill(os.getpid(), signal.SIGINT)
+        until = time.monotonic() + 10
+        while not asked() and time.monotonic() < until:
+            pass
+        heard.append(asked())
+        libc.pthread_mutex_unlock(mutex)
+
+    libc.pthread_mutex_lock(mutex)
+    with interruptible() as asked:
+        thread = threading.Thread(target=monitor, args=(asked,))
+        thread.start()
+        libc.pthread_mutex_lock(mutex)  # unlike most calls, not cut short by a signal
+        thread.join()
+    assert heard == [False, True]
 
 
 class Terminal(io.StringIO):
