@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from jetson_face.report.rotating import RotatingJsonl
 from jetson_face.report.snapshots import SnapshotStore
 
 DAY = 86400.0
-EVENTS_A_DAY, CROPS_A_DAY = 100, 1
 OUTBOX, FILE, FILES, CROPS = 1 << 19, 200_000, 4, 150_000
-# What SQLite may add: the write-ahead log (bounded by its journal_size_limit) and the last rows.
-SLACK = 2_500_000
+EVENT_DAYS, CROP_DAYS = 30, 14
+BUSY_DAYS = 200
+# What SQLite keeps beside the rows: its log, cut to 1 MiB, which one transaction may overrun.
+WAL = 1_300_000
 
 
 class Clock:
@@ -25,48 +27,87 @@ class Clock:
         self.mono, self.wall = 0.0, 1.7e9
 
 
-def test_a_year_stays_under_its_size(tmp_path: Path) -> None:
-    clock, draw = Clock(), random.Random(7)
-    outbox = Outbox(
-        tmp_path / "outbox.db",
-        OutboxLimits(max_bytes=OUTBOX, max_age_s=30 * DAY),
-        clock=lambda: clock.mono,
-        wall=lambda: clock.wall,
-    )
-    crops = SnapshotStore(
-        tmp_path / "crops",
-        AesGcm(bytes(32)),
-        age=outbox.age,
-        max_bytes=CROPS,
-        max_age_s=14 * DAY,
-    )
-    sink = RotatingJsonl(tmp_path / "log" / "events.jsonl", max_bytes=FILE, files=FILES)
-    deliverer = Deliverer("file", outbox, sink, batch=500)
-    outbox.subscribe("dead")
-    peak = {"outbox": 0, "log": 0, "crops": 0}
-    for day in range(365):
-        clock.mono += DAY
-        clock.wall += DAY + (draw.choice([-400, 400]) * DAY if day % 50 == 49 else 0)
-        body = b'{"name": "' + b"x" * draw.randint(50, 250) + b'"}'
-        outbox.append([("decision", body)] * EVENTS_A_DAY)
-        while outbox.read("file", 1):
-            deliverer.step()
-        for _ in range(CROPS_A_DAY):
-            crops.add(b"j" * draw.randint(5_000, 20_000))
-        outbox.prune()
-        crops.prune()
-        for name, pattern in (("outbox", "outbox.db*"), ("log", "log/*"), ("crops", "crops/*")):
-            size = sum(path.stat().st_size for path in tmp_path.glob(pattern))
-            peak[name] = max(peak[name], size)
-    assert peak["outbox"] <= OUTBOX + SLACK
-    assert peak["log"] <= FILE * FILES
-    assert peak["crops"] <= CROPS
+class Year:
+    """Outbox, event files and crops of one box, and the most they ever took."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.clock, self.draw = folder, Clock(), random.Random(7)
+        self.outbox = Outbox(
+            folder / "outbox.db",
+            OutboxLimits(max_bytes=OUTBOX, max_age_s=EVENT_DAYS * DAY),
+            clock=lambda: self.clock.mono,
+            wall=lambda: self.clock.wall,
+        )
+        self.crops = SnapshotStore(
+            folder / "crops",
+            AesGcm(bytes(32)),
+            age=self.outbox.age,
+            max_bytes=CROPS,
+            max_age_s=CROP_DAYS * DAY,
+        )
+        sink = RotatingJsonl(folder / "log" / "events.jsonl", max_bytes=FILE, files=FILES)
+        self.deliverer = Deliverer("file", self.outbox, sink, batch=500)
+        self.outbox.subscribe("dead")
+        self.peak = {"outbox.db": 0, "outbox.db-wal": 0, "log/*": 0, "crops/*": 0}
+        self.events = 0
+
+    def day(self, number: int, *, events: int, crops: int) -> None:
+        """One day of work, with one retention timer at its end."""
+        self.clock.mono += DAY
+        step = self.draw.choice([-400, 400]) * DAY if number % 50 == 49 else 0
+        self.clock.wall += DAY + step
+        body = b'{"name": "' + b"x" * self.draw.randint(50, 250) + b'"}'
+        self.outbox.append([("decision", body)] * events)
+        self.events += events
+        while self.outbox.read("file", 1):
+            self.deliverer.step()
+        for _ in range(crops):
+            self.crops.add(b"j" * self.draw.randint(5_000, 20_000))
+        self.outbox.prune()
+        self.crops.prune()
+        for pattern, most in self.peak.items():
+            size = sum(path.stat().st_size for path in self.folder.glob(pattern))
+            self.peak[pattern] = max(most, size)
+
+
+def test_a_year_stays_under_its_size_and_keeps_what_still_fits(tmp_path: Path) -> None:
+    year = Year(tmp_path)
+    for number in range(BUSY_DAYS):
+        year.day(number, events=100, crops=2)
+    by_size = year.outbox.state().counts["size"]
+    assert by_size > 0.7 * year.events
+    assert year.crops.evicted > 300
+    # Full, not empty: a limit that gives up everything at once would pass the bounds below.
+    assert year.outbox.state().used_bytes > 0.7 * OUTBOX
+    assert year.crops.used_bytes > 0.7 * CROPS
+    for number in range(BUSY_DAYS, 365):
+        year.day(number, events=10, crops=number % 2)
+    # The outbox looks at its size every 64 events.
+    assert year.peak["outbox.db"] <= OUTBOX + 64 * 1024
+    assert year.peak["outbox.db-wal"] <= WAL
+    assert 0.9 * FILE * FILES < year.peak["log/*"] <= FILE * FILES
+    assert year.peak["crops/*"] <= CROPS
+    # In the quiet months the ages count: by service time, whatever the wall clock did.
+    state, now = year.outbox.state(), year.outbox.age()
+    assert state.counts["size"] - by_size < 3000
+    assert state.rows == 10 * (EVENT_DAYS + 1)
+    assert year.outbox.read("dead", 1)[0].age >= now - EVENT_DAYS * DAY
+    ages = [snapshot.age_ms / 1000 for snapshot in year.crops.stored()]
+    assert len(ages) in (CROP_DAYS // 2, CROP_DAYS // 2 + 1)
+    assert min(ages) >= now - CROP_DAYS * DAY - 0.001
     # Everything reached the sink that lives; what the dead one missed is counted.
-    assert deliverer.sent == 365 * EVENTS_A_DAY
-    state = outbox.state()
-    assert state.counts["unread"] == 365 * EVENTS_A_DAY - state.rows
-    assert min(s.age_ms for s in crops.stored()) >= (outbox.age() - 14 * DAY) * 1000
-    outbox.close()
+    assert year.deliverer.sent == year.events
+    assert state.counts["unread"] == year.events - state.rows
+    year.outbox.close()
+    lines = [json.loads(line)["seq"] for line in log_lines(tmp_path / "log")]
+    assert lines == list(range(year.events - len(lines) + 1, year.events + 1))
+
+
+def log_lines(folder: Path) -> list[bytes]:
+    """All lines of the rotated files, the oldest first."""
+    names = [f"events.jsonl.{n}" for n in range(FILES - 1, 0, -1)] + ["events.jsonl"]
+    assert sorted(names) == sorted(path.name for path in folder.iterdir())
+    return [line for name in names for line in (folder / name).read_bytes().splitlines()]
 
 
 def test_a_sink_that_is_away_for_a_year_costs_no_more(tmp_path: Path) -> None:
