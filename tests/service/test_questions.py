@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import stat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from jetson_face.audit import files_that_hold
+from jetson_face.commands.status import describe
+from jetson_face.config import Config, load_config
 from jetson_face.errors import OutputError
 from jetson_face.flow import BoundedQueue
 from jetson_face.pictures import decode_picture
 from jetson_face.report.outbox import Outbox
 from jetson_face.review.queue import ReviewQueue
+from jetson_face.service import pages, plumbing
 from jetson_face.service.events import EventTap, EventWriter, Occurrence
 from jetson_face.service.questions import Asked, Questions
 from jetson_face.types import Doubt, Frame, Person, Report, Sighting
@@ -97,3 +103,77 @@ def test_a_queue_that_cannot_be_used_costs_questions_and_comes_back(
     assert outbox.state().rows == 3
     questions.close()
     outbox.close()
+
+
+@pytest.mark.parametrize(
+    ("review", "line"),
+    [
+        ({"waiting": 3, "error": None}, "review: 3 doubtful faces wait: jetson-face review list"),
+        ({"waiting": None, "error": "disk full"}, "review: doubtful faces are not kept: disk full"),
+    ],
+)
+def test_the_status_names_what_waits(review: dict[str, object], line: str) -> None:
+    assert line in describe({"review": review})
+    assert not any("review" in line for line in describe({"review": {"waiting": 0}}))
+
+
+def test_somebody_removed_has_no_name_in_the_status() -> None:
+    last: list[dict[str, Any]] = [
+        {"name": name, "person": person} for name, person in (("Ada", "1"), ("Bob", "2"))
+    ]
+    last.append({"name": None, "person": None})
+    assert [d["name"] for d in pages.decisions(last, {"2"})] == [None, "Bob", None]
+
+
+class Crowd:
+    """A new person on every frame."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def process(self, frame: Frame) -> Report:
+        self.seen += 1
+        person = Person(f"p{self.seen}", "N")
+        sighting = Sighting(self.seen, BOX, "known", person, 0.9, 5, changed=True)
+        return Report(
+            frame.source, frame.seq, frame.captured_ns, frame.wall, (160, 160), (sighting,), {},
+            searched=True,
+        )  # fmt: skip
+
+
+def watch(config: Config, frames: int) -> Path:
+    """The service's way from decision to disk; the folder of crops."""
+    pending: BoundedQueue[Occurrence | Asked] = BoundedQueue(200, "events")
+    outbox, crops = plumbing.open_outbox(config)
+    tap, writer = Crowd(), EventWriter(pending, outbox, crops)
+    inner = EventTap(tap, pending, crops=config.service.crops)
+    for _ in range(frames):
+        inner.process(picture())
+    writer.drain()
+    outbox.close()
+    return config.state_dir / "crops"
+
+
+def test_crops_are_off_unless_asked_for(tmp_path: Path) -> None:
+    assert not watch(load_config(None, [f"state_dir={tmp_path}"]), 2).exists()
+
+
+def test_crops_of_a_service_are_private_sealed_and_bounded(tmp_path: Path) -> None:
+    settings = [f"state_dir={tmp_path}", "service.crops=true", "service.retention.crops_mib=1"]
+    config = load_config(None, settings)
+    folder = watch(config, 60)
+    files = sorted(folder.iterdir())
+    sizes = [path.stat().st_size for path in files]
+    assert (1 << 20) - max(sizes) < sum(sizes) <= 1 << 20
+    assert len(files) < 60
+    assert files[-1].name.endswith("-p60.crop")  # the newest stay
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert files_that_hold([b"JFIF"], files) == []
+    _, crops = plumbing.open_outbox(config)
+    assert crops is not None
+    assert decode_picture(crops.read(crops.stored("p60")[0]), "").shape == (160, 133, 3)
+    aged = load_config(None, [*settings, "service.retention.crops_days=1e-12"])
+    _, crops = plumbing.open_outbox(aged)
+    assert crops is not None
+    assert crops.prune() == len(files)
