@@ -81,12 +81,13 @@ class OutputSpec(_Part):
 class ModelCard(_Part):
     """One network, or one set of files that work together.
 
-    files: by precision (an embedder) or by part (`pnet`, `rnet`, `onet`). similarity_min: cosine at
-    or above which two single faces are the same person.
+    files: by precision (an embedder) or by part (`pnet`, `rnet`, `onet`). kind: `weights` are what
+    training begins with. similarity_min: cosine at or above which two single faces are the same
+    person.
     """
 
     name: str = Field(pattern=r"^[\w.-]+$")
-    kind: Literal["embedder", "detector"]
+    kind: Literal["embedder", "detector", "weights"]
     files: dict[str, ModelFile] = Field(default_factory=dict)
     package: dict[str, PackageFile] = Field(default_factory=dict)
     download: dict[str, DownloadFile] = Field(default_factory=dict)

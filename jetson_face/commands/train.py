@@ -16,7 +16,7 @@ from jetson_face.training import command
 
 if TYPE_CHECKING:
     from jetson_face.training.small import SmallSet
-    from jetson_face.training.transfer import Outcome, Start
+    from jetson_face.training.transfer import Outcome
     from jetson_face.training.transfer_settings import TransferConfig
 
 SHARE_MIN = 2
@@ -30,11 +30,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tune.add_argument("--finetune", type=Path, metavar="PEOPLE", help="a folder of photos a person")
     tune.add_argument("--net", metavar="NAME", help="alexnet, vgg16, googlenet, resnet10, ...")
     tune.add_argument(
-        "--layers", default="all", metavar="WHICH", help="trained: all, last, or N from the end"
+        "--layers",
+        default="all",
+        metavar="WHICH",
+        help="trained: all, block, last, or N from the end",
     )
     tune.add_argument("--loss", choices=("softmax", "triplet"), default="softmax")
     tune.add_argument("--seconds", type=float, default=300, metavar="S", help="training time")
-    tune.add_argument("--weights", type=Path, metavar="NPZ", help="to begin with; default: random")
+    tune.add_argument(
+        "--weights",
+        metavar="FILE|CARD",
+        help="to begin with: .npz of an earlier run, .pth as torchvision's, or squeezenet_imagenet",
+    )
     pairs = parser.add_argument_group("pair verification (matching.method: siamese)")
     pairs.add_argument("--pairs", type=Path, metavar="FILE", help="list of pairs to fit to")
     pairs.add_argument("--images", type=Path, metavar="DIR", help="their pictures")
@@ -129,28 +136,17 @@ def _found_faces(args: argparse.Namespace) -> SmallSet:
 
 
 def _train(config: TransferConfig, given: SmallSet, args: argparse.Namespace) -> int:
+    from jetson_face.training.starting import read_start
     from jetson_face.training.transfer import save, train_network
 
-    net, outcome = train_network(config, given, _weights(args.weights), resume=args.resume)
+    start = None if args.weights is None else read_start(args.weights)
+    if start is not None:
+        config = config.model_copy(update={"layout": start.layout})
+    net, outcome = train_network(config, given, start, resume=args.resume)
     _print(outcome)
     if args.export is not None:
         print(f"wrote {save(net, outcome, config, args.export)}")
     return 0
-
-
-def _weights(path: Path | None) -> Start | None:
-    if path is None:
-        return None
-    import torch
-
-    from jetson_face.training.transfer import Start
-
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            held = {key: torch.from_numpy(arrays[key]) for key in arrays.files}
-    except (OSError, ValueError) as exc:
-        raise InputBrokenError(f"{path}: not a file of weights (npz): {exc}") from exc
-    return Start(held, path.name)
 
 
 def _print(outcome: Outcome) -> None:

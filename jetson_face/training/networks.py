@@ -171,18 +171,24 @@ def _vgg16() -> tuple[nn.Sequential, int]:
     return _plain(tuple(table))
 
 
-def _resnet10() -> tuple[nn.Sequential, int]:
+def resnet(blocks: tuple[int, ...], normed_way: bool = False) -> tuple[nn.Sequential, int]:
+    """blocks: basic blocks a stage. normed_way: a batch-norm where the short way changes shape."""
     layers: list[nn.Module] = [conv(3, 64, 7, 2), nn.MaxPool2d(3, 2, 1)]
     channels = 64
-    for wide, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
-        body = nn.Sequential(
-            conv(channels, wide, 3, stride),
-            nn.Conv2d(wide, wide, 3, 1, 1, bias=False),
-            nn.BatchNorm2d(wide),
-        )
-        way = None if channels == wide else nn.Conv2d(channels, wide, 1, stride, bias=False)
-        layers.append(Plus(body, way))
-        channels = wide
+    for count, (wide, first) in zip(blocks, ((64, 1), (128, 2), (256, 2), (512, 2)), strict=True):
+        for number in range(count):
+            stride = first if number == 0 else 1
+            body = nn.Sequential(
+                conv(channels, wide, 3, stride),
+                nn.Conv2d(wide, wide, 3, 1, 1, bias=False),
+                nn.BatchNorm2d(wide),
+            )
+            way: nn.Module | None = None
+            if channels != wide:
+                way = nn.Conv2d(channels, wide, 1, stride, bias=False)
+                way = nn.Sequential(way, nn.BatchNorm2d(wide)) if normed_way else way
+            layers.append(Plus(body, way))
+            channels = wide
     return nn.Sequential(*layers), channels
 
 
@@ -240,7 +246,8 @@ TRUNKS: Mapping[str, Callable[[], tuple[nn.Sequential, int]]] = MappingProxyType
         "alexnet": _alexnet,
         "vgg16": _vgg16,
         "googlenet": lambda: _inceptions(_GOOGLENET),
-        "resnet10": _resnet10,
+        "resnet10": lambda: resnet((1, 1, 1, 1)),
+        "resnet18": lambda: resnet((2, 2, 2, 2)),
         "squeezenet": _squeezenet,
         "mobilenet_v2": _mobilenet_v2,
         "densenet": _densenet,
@@ -256,6 +263,7 @@ BLOCKS: Mapping[str, int] = MappingProxyType(
         "vgg16": 4,
         "googlenet": 2,
         "resnet10": 1,
+        "resnet18": 1,
         "squeezenet": 2,
         "mobilenet_v2": 2,
         "densenet": 6,
@@ -268,16 +276,22 @@ class FeatureNet(nn.Module):
     """A trunk, an average over its last map, and (dim > 0) a linear layer: unit vectors.
 
     (N, 3, S, S) RGB, (pixel - 127.5) / 127.5, any S of 64 or more, to (N, dim). dim 0: the last
-    map's own channels. side: pictures are resampled to it first; 0: taken as they come. Raises
+    map's own channels. side: pictures are resampled to it first; 0: taken as they come. layout:
+    `small` for this module's table, `published` for the layers that downloaded weights fit. Raises
     ValueError on a name that there is not.
     """
 
-    def __init__(self, name: str, dim: int = 128, side: int = 0) -> None:
+    def __init__(self, name: str, dim: int = 128, side: int = 0, layout: str = "small") -> None:
         super().__init__()
-        if name not in TRUNKS:
-            raise ValueError(f"no network {name!r}; there are {', '.join(TRUNKS)}")
-        self.name, self.side = name, side
-        self.trunk, channels = TRUNKS[name]()
+        trunks = TRUNKS
+        if layout == "published":
+            from jetson_face.training import published
+
+            trunks = published.PUBLISHED
+        if name not in trunks:
+            raise ValueError(f"no {layout} network {name!r}; there are {', '.join(trunks)}")
+        self.name, self.side, self.layout = name, side, layout
+        self.trunk, channels = trunks[name]()
         self.dim = dim or channels
         self.head: nn.Module = nn.Linear(channels, dim) if dim else nn.Identity()
 

@@ -23,7 +23,9 @@ from jetson_face.errors import InputBrokenError, UsageError
 from jetson_face.files import write_file
 from jetson_face.training.net import count_parameters
 from jetson_face.training.networks import FeatureNet
+from jetson_face.training.published import take_over
 from jetson_face.training.small import SmallSet
+from jetson_face.training.starting import Start
 from jetson_face.training.transfer_loop import CHECKPOINT, SmallTrainer, settle, to_input
 from jetson_face.training.transfer_settings import TransferConfig
 from jetson_face.types import F32, ImageU8
@@ -54,14 +56,6 @@ class Outcome:
     accuracy_softmax: float | None
     started_from: str
     trained_on: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Start:
-    """Weights to begin with: a state dict, and how reports call it."""
-
-    weights: Mapping[str, Tensor]
-    name: str
 
 
 def train_network(
@@ -126,29 +120,37 @@ def _check(config: TransferConfig, given: SmallSet, resume: bool) -> None:
 def begin(config: TransferConfig, start: Start | None) -> FeatureNet:
     """The network as training finds it. Raises UsageError on a wrong name, layers or weights."""
     try:
-        net = FeatureNet(config.architecture, config.dim, config.side)
+        net = FeatureNet(config.architecture, config.dim, config.side, config.layout)
         net.freeze(config.layers)
     except ValueError as exc:
         raise UsageError(str(exc)) from exc
     if start is None:
         return net
-    # The head belongs to the dimension; a trunk of another training fits any.
-    own = {key: value for key, value in start.weights.items() if not key.startswith("head.")}
-    head = {key: value for key, value in start.weights.items() if key.startswith("head.")}
     try:
-        lacking = net.load_state_dict(own, strict=False)
-    except RuntimeError as exc:
+        if any(key.startswith("trunk.") for key in start.weights):
+            _take_own(net, start.weights)
+        else:
+            take_over(net.trunk, start.weights)
+    except (ValueError, RuntimeError) as exc:
         raise UsageError(f"{start.name}: of another network than {net.name}: {exc}") from exc
-    wrong = [key for key in lacking.missing_keys if not key.startswith("head.")]
-    if wrong or lacking.unexpected_keys:
-        raise UsageError(
-            f"{start.name}: of another network than {net.name}: it lacks {len(wrong)} of its "
-            f"tensors and has {len(lacking.unexpected_keys)} others"
-        )
-    mine = net.head.state_dict()
-    if {f"head.{k}": v.shape for k, v in mine.items()} == {k: v.shape for k, v in head.items()}:
-        net.load_state_dict(head, strict=False)
     return net
+
+
+def _take_own(net: FeatureNet, weights: Mapping[str, Tensor]) -> None:
+    """Of a network that was trained here: its trunk, and its head where that has the same shape.
+
+    Raises ValueError where the trunk is another one.
+    """
+    own = {key: value for key, value in weights.items() if key.startswith("trunk.")}
+    if set(own) != {key for key in net.state_dict() if key.startswith("trunk.")}:
+        raise ValueError("it has other layers")
+    head = {key: value for key, value in weights.items() if key.startswith("head.")}
+    mine = net.head.state_dict()
+    if {key: value.shape for key, value in head.items()} == {
+        f"head.{key}": value.shape for key, value in mine.items()
+    }:
+        own |= head
+    net.load_state_dict(own, strict=False)
 
 
 def _told(
@@ -203,7 +205,8 @@ def save(net: FeatureNet, outcome: Outcome, config: TransferConfig, folder: Path
     write_file(folder / f"{name}.onnx", content)
     digest = sha256(content).hexdigest()
     buffer = io.BytesIO()
-    np.savez(buffer, **{key: value.numpy() for key, value in net.state_dict().items()})
+    weights = {key: value.numpy() for key, value in net.state_dict().items()}
+    np.savez(buffer, layout=np.array(net.layout), **weights)
     write_file(folder / f"{name}.weights.npz", buffer.getvalue())
     told = {**asdict(outcome), "mib": (folder / f"{name}.onnx").stat().st_size / 2**20}
     write_file(folder / f"{name}.report.json", json.dumps(told, indent=2) + "\n")
