@@ -21,6 +21,7 @@ from jetson_face.compose import (
 from jetson_face.config import Config
 from jetson_face.errors import CalibrationError, UsageError
 from jetson_face.gallery.calibrated import Calibration, full_name, write_calibration
+from jetson_face.gallery.classifiers import TRAINED
 from jetson_face.gallery.cohort import Cohort, gather
 from jetson_face.gallery.fpir import Rate, named, threshold_for
 from jetson_face.gallery.match import GallerySnapshot
@@ -29,7 +30,6 @@ from jetson_face.threshold import calibrated, engine, scoring
 
 FRAMES = 10
 """Faces that the second line of each threshold averages."""
-_TRAINED = ("svm", "softmax")
 _SHOWN = 5
 
 
@@ -107,7 +107,7 @@ def _trial(config: Config, snapshot: GallerySnapshot, cohort: Cohort | None) -> 
         lambda people: build_matcher(config, people),
         cohort,
         margin_min=config.matching.margin_min,
-        parts_max=10 if config.matching.method in _TRAINED else 200,
+        trained=config.matching.method in TRAINED,
     )
 
 

@@ -1,4 +1,4 @@
-"""`jetson-face eval verification|identification|video|five-people|sensitivity|bakeoff`."""
+"""`jetson-face eval verification|identification|video|five-people|sensitivity|calibration|…`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +22,23 @@ from jetson_face.errors import (
 )
 
 if TYPE_CHECKING:
+    from jetson_face.evaluate.extract import Faces
     from jetson_face.evaluate.method import Method
     from jetson_face.evaluate.pairs import PairList
     from jetson_face.evaluate.people import Division
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an evaluation leaves. facts: of the pictures, where the report says them."""
+
+    summary: str
+    result: Mapping[str, Any]
+    markdown: Callable[[str], str]
+    plots: Callable[[Path], list[Path]]
+    facts: Mapping[str, object] | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,8 +56,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--folds", type=int, default=10, metavar="N", help="where the list gives no folds"
     )
     identification = kinds.add_parser("identification", help="who is it, or is it nobody enrolled?")
+    identification.add_argument(
+        "--enrol-most",
+        action="store_true",
+        help="enrol four of five single pictures of a person (at most 20), not half",
+    )
     video = kinds.add_parser("video", help="what averaging over frames gains")
-    for sub in (identification, video):
+    calibration = kinds.add_parser(
+        "calibration", help="does a calibrated threshold hold on strangers it was not set with?"
+    )
+    for sub in (identification, video, calibration):
+        sub.add_argument(
+            "--each-picture",
+            action="store_true",
+            help="folders below a person are no videos: enrolled and asked pictures may share one",
+        )
         sub.add_argument(
             "--strangers",
             type=float,
@@ -76,6 +102,9 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="the report to read")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="PNG files")
     parser.add_argument(
+        "--cache", type=Path, metavar="DIR", help="keep found faces there for the next evaluation"
+    )
+    parser.add_argument(
         "--resamples", type=int, default=500, metavar="N", help="for intervals; 0: no intervals"
     )
     parser.add_argument(
@@ -97,49 +126,48 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--strangers is a share between 0 and 1, got {args.strangers}")
     if getattr(args, "limit", 2) < 2:
         raise UsageError(f"--limit must be 2 or more, got {args.limit}")
-    return _KINDS[args.kind](args)
+    if args.kind == "bakeoff":
+        return bakeoff.run(args)
+    title, measure = _KINDS[args.kind]
+    outcome = measure(args)
+    print(outcome.summary)
+    if outcome.facts is not None:
+        _print_detection(outcome.facts)
+    _leave(args, outcome, f"{title}: {args.images.name}")
+    return 0
 
 
-def _verification(args: argparse.Namespace) -> int:
+def _verification(args: argparse.Namespace) -> Outcome:
     from jetson_face.evaluate import verification_report as shown
-    from jetson_face.evaluate.method import log_progress
     from jetson_face.evaluate.verification import verify
 
     pairs, pictures = _pairs(args)
-    method = _method(args)
-    faces = method.extractor.extract(pictures, log_progress("verification, pictures"))
-    with _measuring(args.pairs):
+    with _method(args) as method, _measuring(args.pairs):
         result = verify(
             pairs,
-            faces,
+            _extract(args, method, pictures),
             rng=np.random.default_rng(args.seed),
             method={**_facts(args, method), "pairs_file": args.pairs.name},
             scorer=method.pair_scorer,
             resamples=args.resamples,
             fold_count=args.folds,
         )
-    title = f"Verification: {args.pairs.name}, {method.name}"
-    print(shown.summary(result))
-    _print_detection(result.faces.facts())
-    _leave(
-        args,
+    return Outcome(
+        shown.summary(result),
         result.as_json(),
-        lambda: shown.markdown(result, title),
-        lambda: shown.plots(result, args.plots),
+        lambda title: shown.markdown(result, f"{title}, {args.pairs.name}, {method.name}"),
+        lambda folder: shown.plots(result, folder),
+        result.faces.facts(),
     )
-    return 0
 
 
-def _identification(args: argparse.Namespace) -> int:
+def _identification(args: argparse.Namespace) -> Outcome:
     from jetson_face.evaluate import identification_report as shown
     from jetson_face.evaluate.identification import identify_open_set
-    from jetson_face.evaluate.method import log_progress
 
     division = _division(args)
-    method = _method(args)
-    pictures = {shot.name: shot.path for shot in division.shots}
-    faces = method.extractor.extract(pictures, log_progress("identification, pictures"))
-    with _measuring(args.images):
+    with _method(args) as method, _measuring(args.images):
+        faces = _extract(args, method, {shot.name: shot.path for shot in division.shots})
         result = identify_open_set(
             division,
             faces,
@@ -150,28 +178,22 @@ def _identification(args: argparse.Namespace) -> int:
             resamples=args.resamples,
             seed=args.seed,
         )
-    title = f"Open-set identification: {args.images.name}, {method.name}"
-    print(shown.summary(result))
-    _print_detection(faces.facts())
-    _leave(
-        args,
+    return Outcome(
+        shown.summary(result),
         result.as_json(),
-        lambda: shown.markdown(result, title),
-        lambda: shown.plots(result, args.plots),
+        lambda title: shown.markdown(result, f"{title}, {method.name}"),
+        lambda folder: shown.plots(result, folder),
+        faces.facts(),
     )
-    return 0
 
 
-def _video(args: argparse.Namespace) -> int:
+def _video(args: argparse.Namespace) -> Outcome:
     from jetson_face.evaluate import video_report as shown
-    from jetson_face.evaluate.method import log_progress
     from jetson_face.evaluate.video import average_over_frames
 
     division = _division(args)
-    method = _method(args)
-    pictures = {shot.name: shot.path for shot in division.shots}
-    faces = method.extractor.extract(pictures, log_progress("video, pictures"))
-    with _measuring(args.images):
+    with _method(args) as method, _measuring(args.images):
+        faces = _extract(args, method, {shot.name: shot.path for shot in division.shots})
         rows = average_over_frames(
             division,
             faces,
@@ -180,27 +202,47 @@ def _video(args: argparse.Namespace) -> int:
             resamples=args.resamples,
         )
     facts = _facts(args, method)
-    title = f"Averaging over frames: {args.images.name}, {method.name}"
-    print(shown.summary_table(rows))
-    _print_detection(faces.facts())
-    _leave(
-        args,
+    return Outcome(
+        shown.summary_table(rows),
         shown.as_json(rows, division, faces, facts),
-        lambda: shown.markdown(rows, division, faces, facts, title),
-        lambda: shown.plots(rows, args.plots),
+        lambda title: shown.markdown(rows, division, faces, facts, f"{title}, {method.name}"),
+        lambda folder: shown.plots(rows, folder),
+        faces.facts(),
     )
-    return 0
 
 
-def _five_people(args: argparse.Namespace) -> int:
+def _calibration(args: argparse.Namespace) -> Outcome:
+    from jetson_face.evaluate import calibration as shown
+    from jetson_face.evaluate.people import read_people
+
+    people = read_people(args.images, each_picture=args.each_picture)
+    pictures = {shot.name: shot.path for shots in people.values() for shot in shots}
+    with _method(args) as method, _measuring(args.images):
+        faces = _extract(args, method, pictures)
+        rows = shown.keep_promises(
+            people,
+            faces,
+            method,
+            strangers=args.strangers,
+            seeds=range(args.seed, args.seed + shown.DIVISIONS),
+        )
+    facts = _facts(args, method)
+    return Outcome(
+        shown.summary_table(rows),
+        shown.as_json(rows, faces, facts),
+        lambda title: shown.markdown(rows, faces, facts, f"{title}, {method.name}"),
+        lambda folder: shown.plots(rows, folder),
+        faces.facts(),
+    )
+
+
+def _five_people(args: argparse.Namespace) -> Outcome:
     from jetson_face.evaluate import five_people as lab
-    from jetson_face.evaluate import report
     from jetson_face.evaluate.method import log_progress
 
     names = lab.read_names(args.people)
     train, test = lab.split_lab(args.images, names, seed=args.seed)
-    method = _method(args)
-    with _measuring(args.images):
+    with _method(args) as method, _measuring(args.images):
         result = lab.run_lab(
             train,
             test,
@@ -209,27 +251,21 @@ def _five_people(args: argparse.Namespace) -> int:
             resamples=args.resamples,
             progress=log_progress("five-people, angles", 3),
         )
-    figures = result.as_json()
-    for name in ("located", "named", "accepted"):
-        shown = report.with_interval(figures[name], result.intervals.get(name), 1)
-        print(f"{name:10} {shown} of {figures['trials']} trials")
-    _leave(
-        args,
-        figures,
-        lambda: lab.markdown(result, f"Five-person lab: {method.name}"),
-        lambda: lab.plots(result, args.plots),
+    return Outcome(
+        lab.summary(result),
+        result.as_json(),
+        lambda title: lab.markdown(result, f"{title}, {method.name}"),
+        lambda folder: lab.plots(result, folder),
     )
-    return 0
 
 
-def _sensitivity(args: argparse.Namespace) -> int:
+def _sensitivity(args: argparse.Namespace) -> Outcome:
     from jetson_face.evaluate import sensitivity as shown
     from jetson_face.evaluate.method import log_progress
 
     pairs, pictures = _pairs(args)
     pairs = shown.sample_pairs(pairs, args.limit, args.seed)
-    method = _method(args)
-    with _measuring(args.pairs):
+    with _method(args) as method, _measuring(args.pairs):
         threshold, levels = shown.measure_sensitivity(
             pairs,
             {name: pictures[name] for name in pairs.pictures},
@@ -239,18 +275,12 @@ def _sensitivity(args: argparse.Namespace) -> int:
             progress=log_progress("sensitivity, levels", 5),
         )
     facts = _facts(args, method)
-    for level in levels:
-        print(
-            f"{level.kind:10} {level.value:>6g}  accuracy {100 * level.accuracy:5.1f} %  "
-            f"undetected {level.undetected} of {level.pairs}"
-        )
-    _leave(
-        args,
+    return Outcome(
+        shown.summary(levels),
         shown.as_json(threshold, levels, facts),
-        lambda: shown.markdown(threshold, levels, facts, f"Sensitivity: {method.name}"),
-        lambda: shown.plots(levels, args.plots, method.name),
+        lambda title: shown.markdown(threshold, levels, facts, f"{title}, {method.name}"),
+        lambda folder: shown.plots(levels, folder, method.name),
     )
-    return 0
 
 
 def _pairs(args: argparse.Namespace) -> tuple[PairList, dict[str, Path]]:
@@ -271,13 +301,36 @@ def _pairs(args: argparse.Namespace) -> tuple[PairList, dict[str, Path]]:
 def _division(args: argparse.Namespace) -> Division:
     from jetson_face.evaluate.people import divide, read_people
 
-    return divide(read_people(args.images), strangers=args.strangers, seed=args.seed)
+    return divide(
+        read_people(args.images, each_picture=args.each_picture),
+        strangers=args.strangers,
+        enrol_most=getattr(args, "enrol_most", False),
+        seed=args.seed,
+    )
 
 
-def _method(args: argparse.Namespace) -> Method:
+@contextmanager
+def _method(args: argparse.Namespace) -> Iterator[Method]:
+    """The method that the configuration describes; what it found is kept where `--cache` says."""
+    from jetson_face.evaluate import cache
     from jetson_face.evaluate.method import build_method
 
-    return build_method(config_of(args), relaxed=not args.no_relaxed)
+    config = config_of(args)
+    method = build_method(config, relaxed=not args.no_relaxed)
+    if args.cache is None:
+        yield method
+        return
+    facts = {**method.facts, "detector_settings": config.detector.model_dump(mode="json")}
+    path = cache.cache_file(args.cache, facts)
+    _log.info("%s: faces of %d pictures", path, cache.recall(method.extractor, path))
+    yield method
+    cache.keep(method.extractor, path)
+
+
+def _extract(args: argparse.Namespace, method: Method, pictures: Mapping[str, Path]) -> Faces:
+    from jetson_face.evaluate.method import log_progress
+
+    return method.extractor.extract(pictures, log_progress(f"{args.kind}, pictures"))
 
 
 def _facts(args: argparse.Namespace, method: Method) -> dict[str, object]:
@@ -303,25 +356,20 @@ def _print_detection(facts: Mapping[str, object]) -> None:
     )
 
 
-def _leave(
-    args: argparse.Namespace,
-    result: Mapping[str, Any],
-    markdown: Callable[[], str],
-    plots: Callable[[], list[Path]],
-) -> None:
+def _leave(args: argparse.Namespace, outcome: Outcome, title: str) -> None:
     """Write what was asked for, the JSON first: it must be there even where plots cannot be."""
     from jetson_face.evaluate.report import write_json, write_text
 
     written: list[Path] = []
     if args.json is not None:
-        write_json(args.json, result)
+        write_json(args.json, outcome.result)
         written.append(args.json)
     if args.markdown is not None:
-        write_text(args.markdown, markdown())
+        write_text(args.markdown, outcome.markdown(title))
         written.append(args.markdown)
     try:
         if args.plots is not None:
-            written.extend(plots())
+            written.extend(outcome.plots(args.plots))
     except MissingDependencyError:
         _log.warning("no plots; written before: %s", ", ".join(map(str, written)) or "nothing")
         raise
@@ -329,11 +377,11 @@ def _leave(
         print(f"wrote {path}")
 
 
-_KINDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
-    "verification": _verification,
-    "identification": _identification,
-    "video": _video,
-    "five-people": _five_people,
-    "sensitivity": _sensitivity,
-    "bakeoff": bakeoff.run,
+_KINDS: Mapping[str, tuple[str, Callable[[argparse.Namespace], Outcome]]] = {
+    "verification": ("Verification", _verification),
+    "identification": ("Open-set identification", _identification),
+    "video": ("Averaging over frames", _video),
+    "five-people": ("Five-person lab", _five_people),
+    "sensitivity": ("Sensitivity", _sensitivity),
+    "calibration": ("Calibrated thresholds", _calibration),
 }

@@ -87,7 +87,9 @@ class Faces:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Subject:
+class Subject:
+    """The face that a picture is about. count: faces in the picture."""
+
     crop: ImageU8
     box: F32
     quality: float
@@ -95,7 +97,8 @@ class _Subject:
     count: int
 
 
-_Kept: TypeAlias = "tuple[_Subject, F32] | None"
+Kept: TypeAlias = "tuple[Subject, F32] | None"
+"""What is remembered of a picture: its subject without the crop, and the vector; None: no face."""
 
 
 def pick_subject(faces: Detections, size: tuple[int, int]) -> int:
@@ -142,7 +145,7 @@ class FaceExtractor:
         self._read = read
         self._batch = batch
         self._clock = clock
-        self._kept: dict[Path, _Kept] = {}
+        self.remembered: dict[Path, Kept] = {}
 
     def extract(self, pictures: Mapping[str, Path], progress: Progress | None = None) -> Faces:
         """The faces of named pictures; a picture that was seen before is not searched again.
@@ -150,13 +153,13 @@ class FaceExtractor:
         Raises InputMissingError or InputBrokenError for a picture that cannot be read.
         """
         seconds = {"read": 0.0, "detect": 0.0, "align": 0.0, "embed": 0.0}
-        waiting: list[tuple[Path, _Subject]] = []
+        waiting: list[tuple[Path, Subject]] = []
         for done, path in enumerate(pictures.values(), 1):
-            if path not in self._kept:
+            if path not in self.remembered:
                 start = self._clock()
                 image = self._read(path)
                 seconds["read"] += self._clock() - start
-                self._kept[path] = None
+                self.remembered[path] = None
                 subject = self._subject(image, seconds)
                 if subject is not None:
                     waiting.append((path, subject))
@@ -167,7 +170,9 @@ class FaceExtractor:
                 progress(done, len(pictures))
         if waiting:
             self._embed(waiting, seconds)
-        return self._table(tuple(pictures), [self._kept[p] for p in pictures.values()], seconds)
+        return self._table(
+            tuple(pictures), [self.remembered[p] for p in pictures.values()], seconds
+        )
 
     def faces_of(self, images: Sequence[ImageU8]) -> Faces:
         """The subjects of pictures in memory, (H, W, 3) uint8 BGR each; nothing is remembered."""
@@ -175,10 +180,10 @@ class FaceExtractor:
         subjects = [self._subject(image, seconds) for image in images]
         there = [subject for subject in subjects if subject is not None]
         vectors = iter(self._vectors([subject.crop for subject in there], seconds))
-        rows: list[_Kept] = [None if s is None else (s, next(vectors)) for s in subjects]
+        rows: list[Kept] = [None if s is None else (s, next(vectors)) for s in subjects]
         return self._table(tuple(map(str, range(len(images)))), rows, seconds)
 
-    def _subject(self, image: ImageU8, seconds: dict[str, float]) -> _Subject | None:
+    def _subject(self, image: ImageU8, seconds: dict[str, float]) -> Subject | None:
         """The aligned subject of one picture; times are added to `seconds`."""
         start = self._clock()
         faces, relaxed = self._search(image)
@@ -191,7 +196,7 @@ class FaceExtractor:
         crops = self._aligner.crop(image, chosen.landmarks)
         quality = 1.0 if self._grader is None else float(self._grader.scores(crops, chosen)[0])
         seconds["align"] += self._clock() - start
-        return _Subject(crops[0], chosen.boxes[0], quality, relaxed, len(faces))
+        return Subject(crops[0], chosen.boxes[0], quality, relaxed, len(faces))
 
     def _search(self, image: ImageU8) -> tuple[Detections, bool]:
         for detector, relaxed in ((self._detector, False), (self._relaxed, True)):
@@ -203,14 +208,14 @@ class FaceExtractor:
                     return faces, relaxed
         return Detections.empty(), False
 
-    def _embed(self, waiting: list[tuple[Path, _Subject]], seconds: dict[str, float]) -> None:
+    def _embed(self, waiting: list[tuple[Path, Subject]], seconds: dict[str, float]) -> None:
         vectors = self._vectors([subject.crop for _, subject in waiting], seconds)
         for (path, subject), vector in zip(waiting, vectors, strict=True):
             # only the small facts are kept: crops of a large set would fill the memory
-            small = _Subject(
+            small = Subject(
                 subject.crop[:0], subject.box, subject.quality, subject.relaxed, subject.count
             )
-            self._kept[path] = (small, vector)
+            self.remembered[path] = (small, vector)
 
     def _vectors(self, crops: list[ImageU8], seconds: dict[str, float]) -> list[F32]:
         start = self._clock()
@@ -222,7 +227,7 @@ class FaceExtractor:
         return out
 
     def _table(
-        self, names: tuple[str, ...], rows: Sequence[_Kept], seconds: Mapping[str, float]
+        self, names: tuple[str, ...], rows: Sequence[Kept], seconds: Mapping[str, float]
     ) -> Faces:
         space = self.embedder.space
         vectors = np.full((len(rows), space.dim), np.nan, np.float32)

@@ -231,6 +231,16 @@ def _mean_of(values: np.ndarray[Any, Any]) -> Callable[[I64], float]:
     return lambda rows: float(values[rows].mean())
 
 
+def summary(lab: Lab) -> str:
+    """The main figures, a line each."""
+    figures = lab.as_json()
+    return "\n".join(
+        f"{name:10} {report.with_interval(figures[name], lab.intervals.get(name), 1)} of "
+        f"{figures['trials']} trials"
+        for name in ("located", "named", "accepted")
+    )
+
+
 def markdown(lab: Lab, title: str) -> str:
     """The report a person reads."""
     figures = lab.as_json()

@@ -20,6 +20,7 @@ FPIRS = (1e-2, 1e-3)
 ENROLLED_COUNTS = (1, 2, 5, 10, 20)
 PEOPLE_COUNTS = (5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 _MATRIX_MAX = 20
+_PANEL_LEAST = 4
 
 RULES = (
     "Probes never share a video (or a picture) with what is enrolled; who is a stranger and what "
@@ -162,15 +163,13 @@ def identify_open_set(
     faces: a row for every shot of the division. Raises ValueError where nobody can be enrolled.
     """
     main = ask(division, faces, enrol, clock=clock)
-    largest = max(len(shots) for shots in division.enrolled.values())
     by_enrolled = []
-    for count in [c for c in ENROLLED_COUNTS if c <= largest]:
-        fewer = {person: shots[:count] for person, shots in division.enrolled.items()}
-        trial = ask(Division(fewer, division.probes, division.strangers), faces, enrol, clock=clock)
-        full = sum(len(shots) >= count for shots in division.enrolled.values())
-        by_enrolled.append(
-            {"pictures": count, "people_with_so_many": full, **trial.figures(similarity_min)}
-        )
+    counts, panel = panel_of(division)
+    for count in counts:
+        fewer = {person: division.enrolled[person][:count] for person in panel}
+        asked = tuple(shot for shot in division.probes if shot.person in fewer)
+        trial = ask(Division(fewer, asked, division.strangers), faces, enrol, clock=clock)
+        by_enrolled.append({"pictures": count, **trial.figures(similarity_min)})
     order = by_hash(list(division.enrolled), seed)
     by_people = []
     for count in [c for c in PEOPLE_COUNTS if c < len(order)] + [len(order)]:
@@ -188,6 +187,19 @@ def identify_open_set(
         by_people,
         dict(method or {}),
     )
+
+
+def panel_of(division: Division) -> tuple[list[int], list[str]]:
+    """The numbers of pictures to enrol, and the people who have the most of them.
+
+    The same people at every number: else those with few pictures would blur what more of them
+    bring. The largest number is one that `_PANEL_LEAST` people have, or as many as there are.
+    """
+    owned = {person: len(shots) for person, shots in division.enrolled.items()}
+    enough = min(_PANEL_LEAST, len(owned))
+    largest = sorted(owned.values())[-enough]
+    counts = [count for count in ENROLLED_COUNTS if count <= largest]
+    return counts, [person for person, count in owned.items() if count >= counts[-1]]
 
 
 def ask(

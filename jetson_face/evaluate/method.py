@@ -22,6 +22,7 @@ from jetson_face.config import Config
 from jetson_face.evaluate.extract import FaceExtractor
 from jetson_face.evaluate.verification import PairScorer, cosine_scores
 from jetson_face.fuse import Scorer
+from jetson_face.gallery.classifiers import TRAINED
 from jetson_face.gallery.match import GallerySnapshot
 from jetson_face.types import F32, EmbeddingSpace, Person
 
@@ -36,7 +37,8 @@ _RELAXED_FACE_PX = 20
 class Method:
     """What is measured. pair_scorer: likeness of two faces; enrol: how a gallery is matched.
 
-    similarity_min: the method's own threshold for single faces. facts: for every report.
+    similarity_min: the method's own threshold for single faces. margin_min: its lead over the
+    second person. trained: enrolling somebody trains. facts: for every report.
     """
 
     name: str
@@ -45,6 +47,8 @@ class Method:
     similarity_min: float
     enrol: Enrolled
     pair_scorer: PairScorer = cosine_scores
+    margin_min: float = 0.0
+    trained: bool = False
 
     @property
     def space(self) -> EmbeddingSpace:
@@ -93,6 +97,8 @@ def build_method(config: Config, *, relaxed: bool = True) -> Method:
         similarity_min=decision_threshold(config, parts.embedder),
         enrol=lambda snapshot: build_matcher(config, snapshot),
         pair_scorer=scorer,
+        margin_min=config.matching.margin_min,
+        trained=config.matching.method in TRAINED,
     )
 
 

@@ -56,9 +56,10 @@ class Division:
         }
 
 
-def read_people(folder: Path) -> dict[str, list[Shot]]:
+def read_people(folder: Path, *, each_picture: bool = False) -> dict[str, list[Shot]]:
     """The pictures of every person below `folder`, in the order of their names' numbers.
 
+    each_picture: every one is a session of its own, whatever folders lie between.
     Raises InputMissingError without the folder, InputBrokenError where it has no pictures.
     """
     if not folder.is_dir():
@@ -66,7 +67,12 @@ def read_people(folder: Path) -> dict[str, list[Shot]]:
     people: dict[str, list[Shot]] = {}
     for home in sorted(path for path in folder.iterdir() if path.is_dir()):
         shots = [
-            Shot(home.name, _session(path, home), path.relative_to(folder).as_posix(), path)
+            Shot(
+                home.name,
+                _session(path, home, each_picture),
+                path.relative_to(folder).as_posix(),
+                path,
+            )
             for path in home.rglob("*")
             if path.suffix.lower() in SUFFIXES and path.is_file()
         ]
@@ -84,13 +90,14 @@ def divide(
     *,
     strangers: float = 0.5,
     enrol_max: int = 20,
+    enrol_most: bool = False,
     seed: int = 1,
 ) -> Division:
     """Divide people into enrolled ones and strangers, and the enrolled ones' pictures.
 
     A share `strangers` of the people with several sessions, and everybody with one session only,
     stays a stranger. Of the others one video is enrolled and the other videos are probes; of
-    single pictures half, at most `enrol_max`, are enrolled.
+    single pictures half, at most `enrol_max`, are enrolled; enrol_most: four in five.
     Raises InputBrokenError if nobody would be enrolled, or nobody be a stranger.
     """
     enrolled: dict[str, tuple[Shot, ...]] = {}
@@ -105,7 +112,8 @@ def divide(
             continue
         order = sorted(sessions, key=lambda name: fraction(f"{person}/{name}", seed))
         videos = len(sessions) < len(shots)
-        taken = 1 if videos else min(enrol_max, len(order) // 2)
+        share = len(order) - -(-len(order) // 5) if enrol_most else len(order) // 2
+        taken = 1 if videos else min(enrol_max, share)
         chosen = [shot for name in order[:taken] for shot in sessions[name]]
         enrolled[person] = tuple(chosen[:enrol_max])
         probes.extend(shot for name in order[taken:] for shot in sessions[name])
@@ -128,9 +136,10 @@ def by_hash(names: Sequence[str], seed: int) -> list[str]:
     return sorted(names, key=lambda name: (fraction(name, seed), name))
 
 
-def _session(path: Path, home: Path) -> str:
+def _session(path: Path, home: Path, each_picture: bool) -> str:
     """The folder below the person, or the picture itself where it lies right there."""
-    return path.relative_to(home).parts[0]
+    inside = path.relative_to(home)
+    return inside.as_posix() if each_picture else inside.parts[0]
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

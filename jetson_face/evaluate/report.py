@@ -104,6 +104,30 @@ def plot_curves(
     _save(path, figure)
 
 
+def plot_panels(
+    path: Path,
+    panels: Mapping[str, Mapping[str, tuple[ArrayLike, ArrayLike]]],
+    *,
+    title: str,
+    y_limits: tuple[float, float],
+) -> None:
+    """Curves by name beside each other, a panel by the label of its x axis, as one PNG.
+
+    Raises MissingDependencyError without matplotlib, OutputError.
+    """
+    figure = _figure((3.2 * len(panels), 3.2))
+    figure.suptitle(title)
+    for at, (label, curves) in enumerate(panels.items(), 1):
+        axes = figure.add_subplot(1, len(panels), at)
+        axes.set(xlabel=label, ylim=y_limits)
+        for name, (xs, ys) in curves.items():
+            axes.plot(np.asarray(xs), np.asarray(ys), label=name, marker="o", markersize=3)
+        axes.grid(alpha=0.3)
+        if at == 1:
+            axes.legend()
+    _save(path, figure)
+
+
 def plot_histogram(
     path: Path,
     edges: Sequence[float],
@@ -125,6 +149,13 @@ def plot_histogram(
 
 
 def _axes(title: str, x: str, y: str) -> tuple[Any, Any]:
+    figure = _figure((7, 5))
+    axes = figure.add_subplot()
+    axes.set(title=title, xlabel=x, ylabel=y)
+    return figure, axes
+
+
+def _figure(size: tuple[float, float]) -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -132,10 +163,7 @@ def _axes(title: str, x: str, y: str) -> tuple[Any, Any]:
             "plots need matplotlib: pip install 'jetson-face[eval]', or leave --plots out"
         ) from error
     # a Figure of its own, not pyplot: no global state, no display
-    figure = Figure(figsize=(7, 5), dpi=110, layout="constrained")
-    axes = figure.add_subplot()
-    axes.set(title=title, xlabel=x, ylabel=y)
-    return figure, axes
+    return Figure(figsize=size, dpi=110, layout="constrained")
 
 
 def _save(path: Path, figure: Any) -> None:

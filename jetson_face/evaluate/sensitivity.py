@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from jetson_face.evaluate import change, report
 from jetson_face.evaluate import metrics as m
@@ -209,19 +210,26 @@ def markdown(
     return "\n\n".join(parts) + "\n"
 
 
+def summary(levels: Sequence[Level]) -> str:
+    """A line a level."""
+    return "\n".join(
+        f"{level.kind:10} {level.value:>6g}  accuracy {100 * level.accuracy:5.1f} %  "
+        f"undetected {level.undetected} of {level.pairs}"
+        for level in levels
+    )
+
+
 def plots(levels: Sequence[Level], folder: Path, name: str) -> list[Path]:
-    """One PNG a change. Raises MissingDependencyError, OutputError."""
-    paths = []
+    """One PNG with a panel a change. Raises MissingDependencyError, OutputError."""
+    panels = {}
     for kind in dict.fromkeys(level.kind for level in levels):
         chosen = [level for level in levels if level.kind == kind]
-        paths.append(folder / f"sensitivity_{kind}.png")
-        report.plot_curves(
-            paths[-1],
-            {name: ([level.value for level in chosen], [level.accuracy for level in chosen])},
-            title=f"Accuracy against {kind.replace('_', ' ')}",
-            x=UNITS[kind],
-            y="accuracy",
-            y_limits=(0.0, 1.02),
-            marks=True,
-        )
-    return paths
+        xs = [level.value for level in chosen]
+        curves: dict[str, tuple[ArrayLike, ArrayLike]] = {
+            "accuracy": (xs, [level.accuracy for level in chosen]),
+            "faces found": (xs, [1 - level.undetected / level.pairs for level in chosen]),
+        }
+        panels[UNITS[kind]] = curves
+    path = folder / f"sensitivity_{name}.png"
+    report.plot_panels(path, panels, title=f"Sensitivity: {name}", y_limits=(0.0, 1.02))
+    return [path]

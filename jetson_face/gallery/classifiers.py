@@ -35,6 +35,9 @@ svm: tanh of the decision value, whose training pictures lie at +-0.76. softmax,
 probability.
 """
 
+TRAINED = ("svm", "softmax")
+"""Methods that train for every gallery."""
+
 
 class KnnMatcher(Matcher):
     """k nearest templates vote, each with the inverse of its distance.

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 
 from jetson_face.gallery.fpir import Scores
 from jetson_face.gallery.match import GallerySnapshot
-from jetson_face.types import F32, I64, BoolArray, Embeddings, Match, Person
+from jetson_face.types import F32, I64, BoolArray, Embeddings, Match
 
 
 class Answers(Protocol):
     """What is asked of a matcher (`gallery.match.Matcher`)."""
 
-    def match(self, probes: Embeddings) -> list[Match]: ...
+    def scores(self, probes: Embeddings) -> F32: ...
+    def pick(self, scores: F32) -> list[Match]: ...
 
 
 Enrol = Callable[[GallerySnapshot], Answers]
@@ -24,7 +25,18 @@ Enrol = Callable[[GallerySnapshot], Answers]
 
 def ask(matcher: Answers, faces: Embeddings, person: I64, margin_min: float = 0.0) -> Scores:
     """Strangers' faces; person: (N,) whose each is."""
-    return _scores(matcher.match(faces), [None] * len(faces), person, margin_min)
+    return _scores(matcher.pick(matcher.scores(faces)), [None] * len(faces), person, margin_min)
+
+
+def ask_with_truth(
+    matcher: Answers,
+    faces: Embeddings,
+    truth: Sequence[str],
+    person: I64,
+    margin_min: float = 0.0,
+) -> Scores:
+    """Enrolled people's faces; truth: (N,) the id of each face's person."""
+    return _scores(matcher.pick(matcher.scores(faces)), truth, person, margin_min)
 
 
 def ask_as_strangers(
@@ -78,9 +90,9 @@ def ask_as_known(
             continue
         faces, person = grouped(snapshot.vectors[out], index[out], average)
         matcher = enrol(_without(snapshot, out))
-        truth = [snapshot.people[who] for who in person]
-        matches = matcher.match(Embeddings(faces, snapshot.space))
-        found = _joined(found, _scores(matches, truth, person, margin_min))
+        truth = [snapshot.people[who].id for who in person]
+        asked_now = Embeddings(faces, snapshot.space)
+        found = _joined(found, ask_with_truth(matcher, asked_now, truth, person, margin_min))
     return found
 
 
@@ -104,14 +116,13 @@ def grouped(vectors: F32, group: I64, average: int) -> tuple[F32, I64]:
 
 def _scores(
     matches: list[Match],
-    truth: list[Person | None] | list[Person] | list[None],
+    truth: Sequence[str | None],
     person: I64,
     margin_min: float,
 ) -> Scores:
     score = [m.similarity if m.person and m.margin >= margin_min else -np.inf for m in matches]
     right = [
-        who is not None and m.person is not None and m.person.id == who.id
-        for m, who in zip(matches, truth, strict=True)
+        m.person is not None and m.person.id == who for m, who in zip(matches, truth, strict=True)
     ]
     return Scores(np.array(score, np.float64), np.array(right, np.bool_), person)
 

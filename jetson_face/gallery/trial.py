@@ -27,7 +27,8 @@ class Trial:
     """A gallery asked about its own people, each as a stranger, and about a cohort of strangers.
 
     enrol: from templates to a matcher. margin_min: the lead over the second person that a name
-    needs. parts_max: how often a matcher is made for the own people; few where it is trained.
+    needs. trained: making a matcher takes long, so that the own people are left out several at a
+    time.
     """
 
     def __init__(
@@ -37,14 +38,14 @@ class Trial:
         cohort: Cohort | None = None,
         *,
         margin_min: float = 0.0,
-        parts_max: int = 200,
+        trained: bool = False,
     ) -> None:
         self.snapshot = snapshot
         self.cohort = cohort
         self._enrol = enrol
         self._matcher = enrol(snapshot)
         self._margin = margin_min
-        self._parts_max = parts_max
+        self._parts_max = 10 if trained else 200
         self._asked: dict[int, tuple[Scores, Scores]] = {}
 
     def strangers(self, average: int = 1) -> Scores:
@@ -62,7 +63,8 @@ class Trial:
         """The cohort's faces that would get a name, surest first: perhaps they are enrolled."""
         if self.cohort is None:
             return []
-        rows = zip(self._matcher.match(self.cohort.faces), self.cohort.source, strict=True)
+        matches = self._matcher.pick(self._matcher.scores(self.cohort.faces))
+        rows = zip(matches, self.cohort.source, strict=True)
         found = [
             (match.similarity, source, match.person.name)
             for match, source in rows
