@@ -227,8 +227,8 @@ def open_network(uri: SourceUri, name: str, options: OpenOptions) -> OpenCvCamer
     )
     if not capture.isOpened():
         raise SourceError(
-            f"{uri.shown}: the stream does not open within {options.open_timeout_s:g} s: check "
-            "address, user and password, and that the camera is on"
+            f"{uri.shown}: the stream is refused, or gave no answer in {options.open_timeout_s:g} "
+            "s: check address, user and password, and that the camera is on"
         )
     return OpenCvCamera(capture, uri, name)
 

@@ -263,10 +263,13 @@ class Daemon:
 
     def _save(self, report: RunReport) -> None:
         text = json.dumps(report.to_json(), indent=2) + "\n"
-        for path in {self.config.state_dir / "last_report.json", self.config.report.json_file}:
+        for path, mode in (
+            (self.config.state_dir / "last_report.json", 0o600),
+            (self.config.report.json_file, 0o644),
+        ):
             if path is not None:
                 try:
-                    write_file(path, text)
+                    write_file(path, text, mode=mode)
                 except OutputError as error:
                     logger.error("report_not_written error=%s", error)
 

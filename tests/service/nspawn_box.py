@@ -1,4 +1,7 @@
-"""A box that boots a real systemd: debootstrap's root under systemd-nspawn, over an overlay."""
+"""A box that boots a real systemd: debootstrap's root under systemd-nspawn, over an overlay.
+
+Usage: python -m tests.service.nspawn_box ROOT   (exit code 0 if it boots here, else why not)
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,8 +23,10 @@ from jetson_face.web.status import ask
 UNIT = "jetson-face.service"
 PROGRAM = "/opt/jetson-face/bin/jetson-face"
 HERE = Path(__file__).parent
+DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL")
 HANG = """
 import os, time
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 if os.path.exists("/etc/jetson-face/test-hang-allowed"):
     from jetson_face.pipeline import FaceRecognizer
     process = FaceRecognizer.process
@@ -44,7 +50,7 @@ class Camera:
     def on(self) -> None:
         """Start, and wait until it listens."""
         self._process = subprocess.Popen(
-            ["/usr/bin/python3", str(HERE / "rtsp_camera.py"), str(self.port)],
+            [*DIES_WITH_US, "/usr/bin/python3", str(HERE / "rtsp_camera.py"), str(self.port)],
             stderr=subprocess.DEVNULL,
         )
         wait_for(self._listens, 20, "the RTSP server")
@@ -65,21 +71,31 @@ class Camera:
 
 
 class Box:
-    """A machine with the wheel in /opt/jetson-face, not yet booted."""
+    """A machine, not yet booted: `base` below, what is written above, in memory."""
 
     def __init__(self, base: Path, folder: Path) -> None:
         self.root = folder / "merged"
         self._folder = folder
         self._nspawn: subprocess.Popen[bytes] | None = None
         self._leader = 0
+        # In memory: an overlay's upper layer may not lie on an overlay, as containers have it.
+        mount("-t", "tmpfs", "box", str(folder))
         for name in ("upper", "work", "merged"):
-            (folder / name).mkdir(parents=True)
+            (folder / name).mkdir()
         options = f"lowerdir={base},upperdir={folder}/upper,workdir={folder}/work"
-        subprocess.run(["mount", "-t", "overlay", "box", "-o", options, str(self.root)], check=True)
+        try:
+            mount("-t", "overlay", "box", "-o", options, str(self.root))
+        except AssertionError:
+            self.close()
+            raise
+
+    def can_hang(self) -> None:
+        """Let the recogniser hang while /etc/jetson-face/test-hang exists."""
         site = next((self.root / "opt/jetson-face/lib").glob("python3.*")) / "site-packages"
         # A .pth file: Debian's Python has a sitecustomize of its own, which would come first.
         (site / "hang_on_demand.py").write_text(HANG)
         (site / "hang_on_demand.pth").write_text("import hang_on_demand\n")
+        self.write("/etc/jetson-face/test-hang-allowed", "")
 
     def prepare(self, *command: str) -> str:
         """Run a program in the box before it boots."""
@@ -104,11 +120,12 @@ class Box:
         """Boot systemd and wait until it answers."""
         log = (self._folder / "console.log").open("wb")
         self._nspawn = subprocess.Popen(
-            ["systemd-nspawn", "-D", str(self.root), "--register=no", "--keep-unit", "--boot"],
+            [*DIES_WITH_US, "systemd-nspawn", "-D", str(self.root), "--register=no", "--keep-unit",
+             "--boot"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-        )
+        )  # fmt: skip
         wait_for(self._found_leader, 30, "the box's systemd")
         wait_for(lambda: self.run("systemctl", "is-system-running")[1].strip() in (
             "running", "degraded", "starting"), 60, "the box's boot")  # fmt: skip
@@ -121,14 +138,25 @@ class Box:
         )  # fmt: skip
         return done.returncode, done.stdout + done.stderr
 
-    def show(self, key: str) -> str:
-        """A property of the unit."""
-        return self.run("systemctl", "show", UNIT, f"--property={key}", "--value")[1].strip()
+    def show(self, key: str, unit: str = UNIT) -> str:
+        """A property of a unit."""
+        return self.run("systemctl", "show", unit, f"--property={key}", "--value")[1].strip()
 
-    def status(self) -> dict[str, Any]:
+    def stamp(self, key: str, unit: str = UNIT) -> float:
+        """When something happened by systemd, on the clock of `time.monotonic`; `key` as in
+        ActiveEnter."""
+        return int(self.show(f"{key}TimestampMonotonic", unit)) / 1e6
+
+    def booted_at(self) -> float:
+        """When the box's systemd began to start, on the clock of `time.monotonic`."""
+        key = "UserspaceTimestampMonotonic"
+        return int(self.run("systemctl", "show", f"--property={key}", "--value")[1]) / 1e6
+
+    def status(self, instance: str = "") -> dict[str, Any]:
         """The service's own status; {} while it does not answer."""
         # Through the mount namespace: a process of ours would take longer to start than to ask.
-        socket_path = Path(f"/proc/{self._leader}/root/run/jetson-face/status.sock")
+        run = Path(f"/proc/{self._leader}/root/run/jetson-face")
+        socket_path = run / instance / "status.sock"
         try:
             found: dict[str, Any] = json.loads(ask(socket_path, "/status").body)
         except (JetsonFaceError, OSError, ValueError):
@@ -150,8 +178,8 @@ class Box:
                 subprocess.run(["kill", "-KILL", str(self._leader)], check=False)
             self._nspawn.terminate()
             self._nspawn.wait(30)
-        subprocess.run(["umount", "--lazy", str(self.root)], check=False)
-        shutil.rmtree(self._folder / "upper", ignore_errors=True)
+        for place in (self.root, self._folder):
+            subprocess.run(["umount", "--lazy", str(place)], check=False)
 
     def _found_leader(self) -> bool:
         assert self._nspawn is not None
@@ -164,6 +192,13 @@ class Box:
                 self._leader = int(child)
                 return True
         return False
+
+
+def mount(*words: str) -> None:
+    """Mount. Raises AssertionError with the reason."""
+    done = subprocess.run(["mount", *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise AssertionError(done.stderr.strip())
 
 
 def wait_for(true: Callable[[], object], limit_s: float, what: str) -> float:
@@ -186,3 +221,23 @@ def why_not() -> str | None:
         if shutil.which(program) is None:
             return f"no {program} here: apt-get install systemd-container"
     return None
+
+
+def main() -> int:
+    """Boot a bare root and power it off again."""
+    with tempfile.TemporaryDirectory() as folder:
+        box: Box | None = None
+        try:
+            box = Box(Path(sys.argv[1]), Path(folder))
+            box.boot()
+        except (AssertionError, OSError, subprocess.SubprocessError) as error:
+            sys.stdout.write(" | ".join(str(error).split("\n")[-5:]) + "\n")
+            return 1
+        finally:
+            if box is not None:
+                box.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
