@@ -24,6 +24,7 @@ from jetson_face.report.outbox import Outbox
 from jetson_face.report.snapshots import SnapshotStore
 from jetson_face.review.queue import ReviewQueue
 from jetson_face.types import Embeddings, Person
+from jetson_face.web.http import Page
 from tests.review.review_fakes import SPACE, face, question
 
 
@@ -185,7 +186,7 @@ def test_what_a_running_service_still_writes_goes_too(
                 began.set()
             outbox.append([("decision", body(ada))])
 
-    monkeypatch.setattr(erasure, "ask", lambda socket, page: None)
+    monkeypatch.setattr(erasure, "ask", lambda socket, page: Page(200, b"{}"))
     monkeypatch.setattr(erasure, "_NOTICE_S", 0.3)
     thread = threading.Thread(target=service)
     thread.start()
@@ -199,6 +200,22 @@ def test_what_a_running_service_still_writes_goes_too(
     assert receipt.queued_events == len(events) > 1
     assert all(ada.id.encode() not in e.body for e in events)
     outbox.close()
+
+
+def test_events_in_the_memory_of_a_service_leave_the_erasure_unfinished(
+    config: Config, gallery: GalleryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = enrol(gallery, "Ada", 1)
+    monkeypatch.setattr(erasure, "_NOTICE_S", 0)
+    with monkeypatch.context() as patch:
+        full = Page(200, b'{"outbox": {"memory": 3}}')
+        patch.setattr(erasure, "ask", lambda socket, page: full)
+        receipt, _ = erase(config, gallery, "Ada")
+    assert receipt.failed == ("the memory of the service, whose disk takes no events",)
+    leave_traces(config, ada)  # the disk is back
+    receipt, _ = erase(config, gallery, "Ada")
+    assert receipt.complete
+    assert (receipt.queued_events, left_of(config, ada)) == (3, [])
 
 
 @pytest.mark.parametrize("broken", ["outbox.db", "review.db"])
