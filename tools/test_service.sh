@@ -34,6 +34,8 @@ done
 /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")' 2>/dev/null ||
     skip "there is no GStreamer RTSP server for a camera, and it cannot be installed"
 unshare --mount --pid --fork true 2>/dev/null || skip "namespaces are not allowed here"
+# shellcheck disable=SC1091
+[ ! -e .venv/bin/activate ] || . .venv/bin/activate
 python -c 'import jetson_face, pytest, skimage' 2>/dev/null || setup_env pc,demo,dev
 
 mkdir -p "$cache/wheels"

@@ -46,7 +46,15 @@ def socket_of(args: argparse.Namespace) -> Path:
     except ConfigError:
         # The service runs on with its old configuration; it must be asked all the same.
         configured = _socket_by_hand(args.config)
-    return INSTALLED if not configured.exists() and INSTALLED.exists() else configured
+    return INSTALLED if not _is_there(configured) and _is_there(INSTALLED) else configured
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:
+        # Asking it then says what to do.
+        return True
 
 
 def _socket_by_hand(path: Path | None) -> Path:

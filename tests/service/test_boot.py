@@ -124,8 +124,11 @@ def test_the_installers_commands(box: Box) -> None:
     code, said = box.run(PROGRAM, "service", "logs", "-n", "50")
     assert code == 0, said
     assert "ready after_s=" in said
-    code, said = box.run(PROGRAM, "doctor")
-    assert code in (0, 1), said
+    stranger = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
+    code, said = box.run(*stranger, "env", "HOME=/nonexistent", PROGRAM, "status")
+    assert code == 6
+    assert said.count("\n") == 1
+    assert "use sudo, or join the group jetson-face" in said
 
 
 def test_people_are_enrolled_into_the_services_gallery(box: Box) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
 
 from jetson_face.cli import main
-from jetson_face.commands import service_exec, service_install
+from jetson_face.commands import service_exec, service_install, status
 from jetson_face.commands.service_exec import exec_command, hand_over
 
 PROGRAM = Path("/opt/jetson-face/bin/jetson-face")
@@ -142,3 +143,22 @@ def test_handing_over_follows_no_link(tmp_path: Path, monkeypatch: pytest.Monkey
     given.clear()
     hand_over(state, 12, 34, of=os.getuid() + 1)
     assert given == []
+
+
+def test_who_may_not_look_for_the_services_socket_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Closed(type(tmp_path)):  # type: ignore[misc]
+        """A path in a folder of somebody else."""
+
+        def exists(self, **options: bool) -> bool:
+            raise PermissionError(13, "Permission denied")
+
+    def refuse(self: socket.socket, address: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(status, "INSTALLED", Closed("/run/jetson-face/status.sock"))
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    assert main(["status", "--set", f"state_dir={tmp_path}"]) == 6
+    (line,) = said(capsys)
+    assert "/run/jetson-face/status.sock: you may not ask this service: use sudo" in line
