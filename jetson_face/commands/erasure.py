@@ -10,7 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -80,7 +80,10 @@ def erase(config: Config, gallery: GalleryStore, who: str) -> tuple[Receipt, Pat
         tuple(trace.hex() for trace in traces_of(gallery.path, info.person.id)),
         _review_items(config, gallery.snapshot(), info.person.id),
     )
-    write_file(_intent(config, erasure.person), json.dumps(asdict(erasure)), mode=0o600)
+    intent = _intent(config, erasure.person)
+    with suppress(OSError):  # the next line says it
+        intent.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_file(intent, json.dumps(asdict(erasure)), mode=0o600)
     return _finish(config, gallery, erasure)
 
 

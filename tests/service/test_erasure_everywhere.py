@@ -96,6 +96,7 @@ def test_everything_that_names_a_person_goes_and_the_receipt_counts_it(
     assert (receipt.review_items, len(receipt.crops)) == (1, 1)
     assert {"outbox.db", "review.db", "mine.jsonl", "jsonl.jsonl.1"} <= set(receipt.verified)
     assert json.loads(path.read_text())["queued_events"] == 3
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     # The other one is as before.
     assert len((config.state_dir / "jsonl.jsonl").read_text().split(body(bob).decode())) == 3
     assert left_of(config, bob)
