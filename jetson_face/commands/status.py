@@ -137,7 +137,9 @@ def _describe_review(review: dict[str, Any]) -> list[str]:
         return [f"review: doubtful faces are not kept: {review['error']}"]
     if not review.get("waiting"):
         return []
-    return [f"review: {review['waiting']} doubtful faces wait: jetson-face review list"]
+    count = review["waiting"]
+    faces = "1 doubtful face waits" if count == 1 else f"{count} doubtful faces wait"
+    return [f"review: {faces}: jetson-face review list"]
 
 
 def _duration(seconds: float) -> str:

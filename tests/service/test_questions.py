@@ -109,6 +109,7 @@ def test_a_queue_that_cannot_be_used_costs_questions_and_comes_back(
     ("review", "line"),
     [
         ({"waiting": 3, "error": None}, "review: 3 doubtful faces wait: jetson-face review list"),
+        ({"waiting": 1, "error": None}, "review: 1 doubtful face waits: jetson-face review list"),
         ({"waiting": None, "error": "disk full"}, "review: doubtful faces are not kept: disk full"),
     ],
 )
