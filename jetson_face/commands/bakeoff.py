@@ -4,39 +4,75 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
-import platform
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetson_face import __version__
-from jetson_face.errors import MissingDependencyError, UsageError
+from jetson_face.errors import JetsonFaceError, MissingDependencyError, UsageError
 
 if TYPE_CHECKING:
-    from jetson_face.evaluate.bakeoff import Faces, Row
+    from jetson_face.config import Config
+    from jetson_face.evaluate.bakeoff import Faces
+    from jetson_face.evaluate.bakeoff_work import Work
 
 _log = logging.getLogger(__name__)
 _NEWCOMER = 5
+METHODS = (
+    "mtcnn_squeezenet",
+    "haar_squeezenet",
+    "dlib_knn",
+    "openface_svm",
+    "facenet_triplet",
+    "siamese_logistic",
+    "transfer_alexnet",
+    "transfer_vgg16",
+    "transfer_googlenet",
+    "transfer_resnet10",
+    "transfer_squeezenet",
+    "transfer_mobilenet_v2",
+    "transfer_densenet",
+)
+"""Those of the source material, each a configuration that is shipped."""
 
 
 def add_parser(kinds: Any) -> None:
     """Which methods, on which faces, and where the results go."""
     parser = kinds.add_parser("bakeoff", help="all methods on the same faces, one row each")
-    parser.add_argument("--configs", type=Path, nargs="+", required=True, metavar="FILE")
+    parser.add_argument(
+        "--configs", type=Path, nargs="+", metavar="FILE", help="methods; default: all thirteen"
+    )
+    parser.add_argument(
+        "--models",
+        type=Path,
+        metavar="DIR",
+        help="folder of model cards made by `jetson-face train --export`, used where they fit",
+    )
     parser.add_argument("--pairs", type=Path, required=True, metavar="FILE")
     parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="of the pairs")
     parser.add_argument(
         "--people", type=Path, required=True, metavar="DIR", help="folders of people's videos"
     )
-    parser.add_argument("--limit-pairs", type=int, default=400, metavar="N")
+    parser.add_argument("--limit-pairs", type=int, default=600, metavar="N")
     parser.add_argument("--limit-people", type=int, default=60, metavar="N")
     parser.add_argument("--limit-sensitivity", type=int, default=60, metavar="N", help="pairs")
     parser.add_argument("--resamples", type=int, default=300, metavar="N")
+    parser.add_argument(
+        "--rounds", type=int, default=3, metavar="N", help="of timing all methods in turns; 0: none"
+    )
     parser.add_argument("--seed", type=int, default=1, metavar="N")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        metavar="DIR",
+        help="keep found faces and finished rows there; run again, only what changed is measured",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--markdown", type=Path, metavar="FILE")
     parser.add_argument("--plots", type=Path, metavar="DIR")
+    parser.add_argument(
+        "--notes", type=Path, metavar="FILE", help="text to put before the page's tables"
+    )
     parser.add_argument(
         "--set",
         dest="overrides",
@@ -52,23 +88,123 @@ def run(args: argparse.Namespace) -> int:
 
     Raises ConfigError, the errors of lists and pictures, OutputError.
     """
-    from jetson_face.config import load_config
-    from jetson_face.evaluate.bakeoff import measure_row
+    from jetson_face.evaluate.bakeoff_work import Work
 
     if min(args.limit_pairs, args.limit_people, args.limit_sensitivity) < 10:
         raise UsageError("the limits are 10 or more")
-    configs = [(path, load_config(path, args.overrides)) for path in args.configs]
+    if args.rounds < 0:
+        raise UsageError(f"--rounds must be 0 or more, got {args.rounds}")
+    configs = {path: _load(path, args) for path in args.configs or _shipped()}
     faces = _faces(args)
-    rows: list[Row] = []
-    for path, config in configs:
-        _log.info("%s: measuring", path.stem)
-        row = measure_row(
-            path.stem, path.name, config, faces, seed=args.seed, resamples=args.resamples
-        )
-        rows.append(row)
+    with closing(Work(args.work)) as work:
+        rows, keys = _rows(args, configs, faces, work)
+        measured = {
+            path.stem: config
+            for (path, config), row in zip(configs.items(), rows, strict=True)
+            if row["refused"] is None
+        }
+        if args.rounds and measured:
+            timing = _timing(args, measured, faces, work, keys)
+            rows = [{**row, **timing.get(row["name"], {})} for row in rows]
+            _leave(args, rows, faces)
+    for row in rows:
         print(_line(row))
-        _leave(args, rows, faces)
     return 0
+
+
+def _shipped() -> list[Path]:
+    """Configurations inside an installed package, else beside it in a source tree."""
+    import jetson_face
+
+    here = Path(jetson_face.__file__).resolve().parent
+    folder = next(f for f in (here / "_configs", here.parent / "configs") if f.is_dir())
+    return [folder / f"{name}.yaml" for name in METHODS]
+
+
+def _load(path: Path, args: argparse.Namespace) -> Config:
+    """A method's configuration, its network from `--models` where there is one of that name."""
+    from jetson_face.config import load_config
+
+    config = load_config(path, args.overrides)
+    if args.models is None:
+        return config
+    card = args.models / f"{config.embedder.model}.yaml"
+    if not card.is_file():
+        return config
+    return load_config(path, [*args.overrides, f"embedder.model={card}"])
+
+
+def _rows(
+    args: argparse.Namespace, configs: dict[Path, Config], faces: Faces, work: Work
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows, and the keys of those that have figures."""
+    from jetson_face.commands.common import show_line
+    from jetson_face.evaluate.bakeoff import measure_row
+    from jetson_face.evaluate.bakeoff_work import Pace
+
+    asked = faces.digest()
+    keys = {path: _key(config, asked, args) for path, config in configs.items()}
+    held = {path: work.recall(f"row-{path.stem}", key) for path, key in keys.items() if key}
+    rows: list[dict[str, Any]] = []
+    with show_line() as say:
+        pace = Pace(len(configs) - sum(row is not None for row in held.values()), say)
+        for path, config in configs.items():
+            row = held.get(path)
+            if row is None:
+                _log.info("%s: measuring, %s", path.stem, pace.left())
+                row = measure_row(
+                    path.stem,
+                    path.name,
+                    config,
+                    faces,
+                    seed=args.seed,
+                    resamples=args.resamples,
+                    kept=work.kept,
+                    progress=pace.row(path.stem),
+                )
+                pace.next()
+                if row["refused"] is None:
+                    work.keep(f"row-{path.stem}", keys[path], row)
+            rows.append(row)
+            _leave(args, rows, faces)
+    return rows, [key for key in keys.values() if key]
+
+
+def _key(config: Config, faces: str, args: argparse.Namespace) -> str:
+    """Empty for a method whose weights are not here."""
+    from jetson_face.evaluate.bakeoff import row_key
+
+    try:
+        return row_key(config, faces, args.seed, args.resamples)
+    except JetsonFaceError:
+        return ""
+
+
+def _timing(
+    args: argparse.Namespace,
+    configs: dict[str, Config],
+    faces: Faces,
+    work: Work,
+    keys: list[str],
+) -> dict[str, dict[str, Any]]:
+    """Speeds and costs by method; all are measured again where one of them changed."""
+    from jetson_face.commands.common import show_line
+    from jetson_face.evaluate.bakeoff_timing import measure_timing
+
+    key = f"{args.rounds} " + " ".join(keys)
+    held = work.recall("timing", key)
+    if held is not None:
+        return dict(held)
+    with show_line() as say:
+        timing = measure_timing(
+            configs,
+            faces.newcomer,
+            faces.moving,
+            rounds=args.rounds,
+            progress=lambda done, total: say(f"timing: {done}/{total}"),
+        )
+    work.keep("timing", key, timing)
+    return timing
 
 
 def _faces(args: argparse.Namespace) -> Faces:
@@ -94,43 +230,51 @@ def _faces(args: argparse.Namespace) -> Faces:
     )
 
 
-def _line(row: Row) -> str:
-    if row.verification is None or row.trial is None:
-        return f"{row.name}: not measured: {row.refused}"
-    figures = row.trial.figures(row.similarity_min)
-    fps = ", ".join(f"{fps:.1f}" for _, _, fps in row.speeds)
+def _line(row: dict[str, Any]) -> str:
+    if row["refused"] is not None:
+        return f"{row['name']}: not measured: {row['refused']}"
+    right = row["verification"]["accuracy"]
+    fps = ", ".join(f"{cell['fps']:.1f}" for cell in row.get("speed", []))
     return (
-        f"{row.name}: verification {100 * row.verification.cosine.folds.accuracy:.1f} %, "
-        f"rank-1 {100 * figures['rank1']:.1f} %, frames per second {fps}"
+        f"{row['name']}: verification {100 * right:.1f} %, "
+        f"rank-1 {100 * row['identification']['rank1']:.1f} %"
+        + (f", frames per second {fps}" if fps else "")
     )
 
 
-def _leave(args: argparse.Namespace, rows: list[Row], faces: Faces) -> None:
-    from jetson_face.evaluate import bakeoff_report as shown
+def _leave(args: argparse.Namespace, rows: list[dict[str, Any]], faces: Faces) -> None:
+    from jetson_face.evaluate import bakeoff_plots, bakeoff_report
     from jetson_face.evaluate.report import write_json, write_text
+    from jetson_face.machine import machine_facts
 
+    machine = machine_facts()
     facts = {
         "pairs": f"{len(faces.pairs.pairs)} of {args.pairs.name} in {args.pairs.parent.name}",
-        "people": f"{args.people.name}: {faces.division.facts()}",
-        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
-        "jetson_face": __version__,
+        "people": f"{args.people.name}: "
+        + ", ".join(f"{n} {what.replace('_', ' ')}" for what, n in faces.division.facts().items()),
+        "machine": f"{machine['cpu']}, {machine['cores_usable']} cores, "
+        f"load {machine['load_1min']} at the end",
+        "packages": ", ".join(f"{name} {found}" for name, found in machine["packages"].items()),
+        "jetson_face": machine["jetson_face"],
         "seed": args.seed,
     }
     if args.json is not None:
-        write_json(args.json, shown.as_json(rows, facts))
-    images = ""
+        write_json(args.json, bakeoff_report.as_json(rows, {**facts, "machine": machine}))
+    images: list[str] = []
     if args.plots is not None:
         try:
-            shown.plots(rows, args.plots)
+            images = [path.name for path in bakeoff_plots.plots(rows, args.plots)]
         except MissingDependencyError as error:
             _log.warning("%s", error)
-        else:
-            images = args.plots.name
     if args.markdown is not None:
-        if args.plots is not None and args.plots.parent != args.markdown.parent:
-            images = str(args.plots)
+        near = args.plots is not None and args.plots.parent == args.markdown.parent
+        folder = "" if args.plots is None else args.plots.name if near else str(args.plots)
         command = "jetson-face " + " ".join(_short(word) for word in sys.argv[1:])
-        write_text(args.markdown, shown.markdown(rows, facts, command, images))
+        notes = "" if args.notes is None else args.notes.read_text("utf-8").strip()
+        text = bakeoff_report.markdown(
+            rows, facts, command, [f"{folder}/{name}" for name in images], notes
+        )
+        write_text(args.markdown, text)
 
 
 def _short(word: str) -> str:

@@ -48,3 +48,16 @@ def show_progress(what: str) -> Iterator[Callable[[int, int, object], None]]:
     yield progress
     if shown:
         print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def show_line() -> Iterator[Callable[[str], None]]:
+    """A line on the terminal that says what it is told; silent where there is no terminal."""
+    shown = sys.stderr.isatty()
+
+    def say(text: str) -> None:
+        if shown:
+            print(f"\r{text:.100}\033[K", end="", file=sys.stderr, flush=True)
+
+    yield say
+    say("")

@@ -3,29 +3,32 @@ reaches. A method whose weights are not here gets a row that says so, and no fig
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jetson_face.compose import Parts, build_matcher, build_parts, build_recognizer
+from jetson_face import __version__
 from jetson_face.config import Config
+from jetson_face.detect.base import Detector
 from jetson_face.errors import JetsonFaceError
-from jetson_face.evaluate.bakeoff_facts import ModelFacts, model_facts
-from jetson_face.evaluate.bakeoff_frames import moving_face
-from jetson_face.evaluate.bootstrap import Interval
-from jetson_face.evaluate.identification import Trial, ask
-from jetson_face.evaluate.method import Method, build_method, log_progress
+from jetson_face.evaluate import metrics as m
+from jetson_face.evaluate.bakeoff_facts import model_facts
+from jetson_face.evaluate.extract import Progress
+from jetson_face.evaluate.identification import ask
+from jetson_face.evaluate.kept import KeptDetector, KeptFaces
+from jetson_face.evaluate.method import Keep, Method, build_method
 from jetson_face.evaluate.pairs import PairList
 from jetson_face.evaluate.people import Division
-from jetson_face.evaluate.sensitivity import Level, measure_sensitivity, sample_pairs
+from jetson_face.evaluate.report import plain
+from jetson_face.evaluate.sensitivity import measure_sensitivity, sample_pairs
 from jetson_face.evaluate.verification import Verification, verify
-from jetson_face.gallery.match import GallerySnapshot
-from jetson_face.types import Embeddings, EmbeddingSpace, ImageU8, Person
+from jetson_face.types import ImageU8
 
 _log = logging.getLogger(__name__)
 
@@ -36,11 +39,7 @@ LEVELS: Mapping[str, tuple[float, ...]] = {
     "rotation": (-30, 30, 60),
     "jpeg": (10,),
 }
-SPEEDS = ((320, 5), (640, 5), (1280, 5), (640, 1), (640, 10))
-"""Width of the frame, and one frame in how many is searched."""
-CROWDS = (10, 100, 300)
-_EACH = 5
-_FRAME_NS = 40_000_000
+_ROC_POINTS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,61 +56,38 @@ class Faces:
     moving: ImageU8
     limit: int = 60
 
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """seconds_pictures: find and embed the newcomer's pictures. seconds_train: make the matcher
-    of 100 people and the newcomer. crowds: people, seconds to make the matcher, seconds a query.
-    """
-
-    seconds_pictures: float
-    seconds_train: float
-    crowds: tuple[tuple[int, float, float], ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Row:
-    """One method. refused: why there are no figures; then everything below is empty."""
-
-    name: str
-    config: str
-    refused: str | None = None
-    model: ModelFacts | None = None
-    facts: Mapping[str, object] = field(default_factory=dict)
-    verification: Verification | None = None
-    trial: Trial | None = None
-    similarity_min: float = 0.0
-    intervals: Mapping[str, Interval | None] = field(default_factory=dict)
-    speeds: tuple[tuple[int, int, float], ...] = ()
-    cost: Cost | None = None
-    levels: tuple[Level, ...] = ()
-
-    def as_json(self) -> dict[str, Any]:
-        """Every figure under its key."""
-        out: dict[str, Any] = {"name": self.name, "config": self.config, "refused": self.refused}
-        if self.verification is None or self.trial is None or self.cost is None:
-            return out
-        measured = self.verification.as_json()
-        keys = ("accuracy", "f1", "auc", "eer", "tar_at_far", "pairs", "undetected_pairs")
-        return {
-            **out,
-            "model": None if self.model is None else self.model.as_json(),
-            "verification": {key: measured[key] for key in keys},
-            "verification_intervals": measured["intervals"],
-            "identification": self.trial.figures(self.similarity_min),
-            "identification_intervals": dict(self.intervals),
-            "speed": [{"width": w, "every": n, "fps": fps} for w, n, fps in self.speeds],
-            "add_person_seconds": {
-                "pictures": self.cost.seconds_pictures,
-                "train": self.cost.seconds_train,
-            },
-            "scaling": [
-                {"people": n, "train_seconds": made, "query_seconds": asked}
-                for n, made, asked in self.cost.crowds
-            ],
-            "sensitivity": [level.as_json() for level in self.levels],
-            "facts": dict(self.facts),
+    def digest(self) -> str:
+        """Of what is asked: pairs, who is enrolled and asked about, and the pictures' sizes."""
+        shots = {shot.name: shot.path for shot in self.division.shots}
+        asked = {
+            "pairs": [(p.fold, p.a, p.b, p.same) for p in self.pairs.pairs],
+            "pictures": {name: self.pictures[name].stat().st_size for name in self.pairs.pictures},
+            "enrolled": {p: [s.name for s in shots] for p, shots in self.division.enrolled.items()},
+            "probes": [shot.name for shot in self.division.probes],
+            "strangers": [shot.name for shot in self.division.strangers],
+            "shots": {name: path.stat().st_size for name, path in shots.items()},
+            "levels": {kind: list(values) for kind, values in LEVELS.items()},
+            "limit": self.limit,
         }
+        return _digest(asked)
+
+
+def row_key(config: Config, faces: str, seed: int, resamples: int) -> str:
+    """Of all that a row's accuracies depend on. Raises ModelError and its like for no weights."""
+    settings = config.model_dump(mode="json", include={"backend", "detector", "embedder"})
+    facts = model_facts(config)
+    decided = config.matching.model_dump(mode="json")
+    return _digest([settings, decided, facts.digest, faces, seed, resamples, __version__])
+
+
+def keeper(config: Config, kept: KeptFaces) -> Keep:
+    """What puts `kept` before the detectors of a configuration."""
+
+    def keep(detector: Detector, relaxed: bool) -> Detector:
+        settings = config.model_dump(mode="json", include={"backend", "detector"})
+        return KeptDetector(detector, _digest([settings, relaxed, __version__]), kept)
+
+    return keep
 
 
 def measure_row(
@@ -122,35 +98,50 @@ def measure_row(
     *,
     seed: int = 1,
     resamples: int = 300,
-    clock: Callable[[], float] = time.perf_counter,
-) -> Row:
-    """All figures of one method, or the reason why there are none."""
+    kept: KeptFaces | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """All accuracies of one method under their keys, or `refused`: why there are none.
+
+    progress: called with pictures looked at, and those in all.
+    """
+    row: dict[str, Any] = {"name": name, "config": config_file, "refused": None}
     try:
-        method = build_method(config)
-        parts = build_parts(config)
+        facts = model_facts(config)
+        method = build_method(config, keep=None if kept is None else keeper(config, kept))
     except JetsonFaceError as error:
         _log.warning("%s: refused: %s", name, error)
-        return Row(name, config_file, refused=str(error))
-    try:
-        return _measure(name, config_file, config, method, parts, faces, seed, resamples, clock)
-    finally:
-        parts.close()
+        return {**row, "refused": str(error)}
+    measured = _measure(method, faces, seed, resamples, _Counter(faces, progress))
+    return dict(plain({**row, "model": facts.as_json(), **measured}))
+
+
+class _Counter:
+    """One progress over the three parts of a row."""
+
+    def __init__(self, faces: Faces, progress: Progress | None) -> None:
+        levels = sum(len(values) for values in LEVELS.values())
+        few = len(sample_pairs(faces.pairs, faces.limit).pairs)
+        self._sizes = (len(faces.pairs.pictures), len(faces.division.shots), levels * few)
+        self._progress = progress
+
+    def of(self, part: int) -> Progress:
+        """What one part calls with its own numbers."""
+        before, size = sum(self._sizes[:part]), self._sizes[part]
+
+        def progress(done: int, total: int) -> None:
+            if self._progress is not None:
+                self._progress(before + size * done // max(total, 1), sum(self._sizes))
+
+        return progress
 
 
 def _measure(
-    name: str,
-    config_file: str,
-    config: Config,
-    method: Method,
-    parts: Parts,
-    faces: Faces,
-    seed: int,
-    resamples: int,
-    clock: Callable[[], float],
-) -> Row:
+    method: Method, faces: Faces, seed: int, resamples: int, counter: _Counter
+) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     pictures = {picture: faces.pictures[picture] for picture in faces.pairs.pictures}
-    seen = method.extractor.extract(pictures, log_progress(f"{name}, pairs", 200))
+    seen = method.extractor.extract(pictures, counter.of(0))
     verification = verify(
         faces.pairs,
         seen,
@@ -161,90 +152,33 @@ def _measure(
         fold_count=5,
     )
     shots = {shot.name: shot.path for shot in faces.division.shots}
-    met = method.extractor.extract(shots, log_progress(f"{name}, people", 200))
-    trial = ask(faces.division, met, method.enrol, clock=clock)
+    met = method.extractor.extract(shots, counter.of(1))
+    trial = ask(faces.division, met, method.enrol)
     few = sample_pairs(faces.pairs, faces.limit, seed)
-    _, levels = measure_sensitivity(few, pictures, method, rng=rng, levels=LEVELS, resamples=0)
-    return Row(
-        name,
-        config_file,
-        model=model_facts(config),
-        facts=method.facts,
-        verification=verification,
-        trial=trial,
-        similarity_min=method.similarity_min,
-        intervals=trial.intervals(rng, resamples) if resamples else {},
-        speeds=tuple(
-            (width, every, measure_speed(config, parts, faces.moving, width, every, clock))
-            for width, every in SPEEDS
-        ),
-        cost=measure_cost(method, faces.newcomer, clock),
-        levels=tuple(levels),
+    _, levels = measure_sensitivity(
+        few, pictures, method, rng=rng, levels=LEVELS, resamples=0, progress=counter.of(2)
     )
+    told = verification.as_json()
+    keys = ("accuracy", "f1", "auc", "eer", "tar_at_far", "pairs", "undetected_pairs")
+    return {
+        "verification": {key: told[key] for key in keys},
+        "verification_intervals": told["intervals"],
+        "roc": _roc(verification),
+        "identification": trial.figures(method.similarity_min),
+        "identification_intervals": trial.intervals(rng, resamples) if resamples else {},
+        "sensitivity": [level.as_json() for level in levels],
+        "facts": dict(method.facts),
+    }
 
 
-def measure_speed(
-    config: Config,
-    parts: Parts,
-    face: ImageU8,
-    width: int,
-    every: int,
-    clock: Callable[[], float] = time.perf_counter,
-    *,
-    seconds: float = 1.5,
-) -> float:
-    """Frames a second through the whole recogniser, one walking face in view, 20 people enrolled.
-
-    At least two searches and `seconds`, the first round left out.
-    """
-    sampling = config.sampling.model_copy(update={"every": every})
-    own = config.model_copy(update={"sampling": sampling})
-    matcher = build_matcher(own, crowd(parts.embedder.space, 20))
-    recognizer = build_recognizer(own, parts, lambda _now: matcher)
-    frames = moving_face(face, width, _FRAME_NS)
-    for _ in range(every):
-        recognizer.process(next(frames))
-    done, start = 0, clock()
-    while done < 2 * every or clock() - start < seconds:
-        recognizer.process(next(frames))
-        done += 1
-    return done / (clock() - start)
+def _roc(verification: Verification) -> dict[str, list[float]]:
+    """The curve's points, thinned out evenly where there are many."""
+    curve = m.roc(verification.cosine.scores, verification.same)
+    last = len(curve.far) - 1
+    rows = np.unique(np.linspace(0, last, min(last + 1, _ROC_POINTS)).round().astype(int))
+    return {"far": curve.far[rows].tolist(), "tar": curve.tar[rows].tolist()}
 
 
-def measure_cost(
-    method: Method, newcomer: Sequence[Path], clock: Callable[[], float] = time.perf_counter
-) -> Cost:
-    """What adding one person to 100 takes, and how the matcher grows with the gallery."""
-    start = clock()
-    method.extractor.extract({f"newcomer{i}": path for i, path in enumerate(newcomer)})
-    pictures = clock() - start
-    crowds = []
-    for people in CROWDS:
-        gallery = crowd(method.space, people)
-        start = clock()
-        matcher = method.enrol(gallery)
-        made = clock() - start
-        probe = Embeddings(gallery.vectors[:1], method.space)
-        start = clock()
-        for _ in range(20):
-            matcher.scores(probe)
-        crowds.append((people, made, (clock() - start) / 20))
-    start = clock()
-    method.enrol(crowd(method.space, 101))
-    return Cost(pictures, clock() - start, tuple(crowds))
-
-
-def crowd(space: EmbeddingSpace, people: int, seed: int = 0) -> GallerySnapshot:
-    """Made-up people with five templates each, spread as faces are: about a common middle."""
-    rng = np.random.default_rng(seed)
-    middle = rng.normal(size=space.dim)
-    centres = middle + rng.normal(size=(people, space.dim))
-    vectors = np.repeat(centres, _EACH, axis=0)
-    vectors = vectors + 0.3 * rng.normal(size=vectors.shape)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return GallerySnapshot(
-        space,
-        np.asarray(vectors, np.float32),
-        np.repeat(np.arange(people), _EACH),
-        tuple(Person(str(i), f"person {i}") for i in range(people)),
-    )
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

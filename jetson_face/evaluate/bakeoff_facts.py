@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from jetson_face.config import Config, DlibConfig, HaarConfig, MtcnnConfig, YunetConfig
-from jetson_face.models import ModelCard, card_dir, load_card, resolve
+from jetson_face.models import ModelCard, card_dir, embedding_space, load_card, resolve
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """bytes: all network files of the method. licence, trained_on: of detector and embedder."""
+    """bytes: all network files of the method. licence, trained_on: of detector and embedder.
+    digest: of what its answers depend on, beside the settings."""
 
     bytes: int
     licence: str
     trained_on: str
+    digest: str = ""
 
     @property
     def mib(self) -> float:
@@ -33,10 +36,12 @@ def model_facts(config: Config) -> ModelFacts:
     card = load_card(config.embedder.model)
     size += resolve(card, config.embedder.precision).stat().st_size
     licences.append(f"{card.name}: {card.licence}")
+    digest = f"{embedding_space(card, config.embedder.precision).digest} {card.similarity_min}"
     if config.matching.method == "siamese":
-        weights = config.matching.pair_weights or card_dir() / f"siamese_{card.name}.json"
-        size += Path(weights).stat().st_size
-    return ModelFacts(size, "; ".join(licences), card.source)
+        weights = Path(config.matching.pair_weights or card_dir() / f"siamese_{card.name}.json")
+        size += weights.stat().st_size
+        digest += f" {sha256(weights.read_bytes()).hexdigest()}"
+    return ModelFacts(size, "; ".join(licences), card.source, digest)
 
 
 def _detector(config: Config) -> tuple[int, list[str]]:

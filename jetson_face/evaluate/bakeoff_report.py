@@ -1,14 +1,16 @@
-"""The bake-off as a page to read: one table a question, and its plots."""
+"""The bake-off as a page to read: one table a question."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from jetson_face.evaluate import report
-from jetson_face.evaluate.bakeoff import LEVELS, SPEEDS, Row
+from jetson_face.evaluate.bakeoff import LEVELS
+from jetson_face.evaluate.bootstrap import Interval
 from jetson_face.evaluate.sensitivity import UNITS
+
+Row = Mapping[str, Any]
 
 RULES = (
     "All methods see the same pictures. A face that is not found counts as an error in accuracy "
@@ -22,45 +24,50 @@ RULES = (
     "Sensitivity: one picture of each pair is changed, the threshold stays the one that was best "
     "unchanged.",
     "Frames per second: one face in view, everything from the frame to the decision; N: one frame "
-    "in N is searched.",
-    "Adding a person: finding and embedding five pictures, then making the matcher of 101 people.",
+    "in N is searched. All methods take turns, round after round; medians, with the extremes.",
+    "Adding a person: finding and embedding five pictures, then making the matcher of 101 people; "
+    "make / query: seconds to make a matcher of so many people, five pictures each, and to ask it.",
 )
 
 
-def markdown(rows: Sequence[Row], facts: Mapping[str, object], command: str, images: str) -> str:
-    """The page; images: folder of the plots as the page names it, empty for none."""
-    done = [row for row in rows if row.refused is None]
+def markdown(
+    rows: Sequence[Row],
+    facts: Mapping[str, object],
+    command: str,
+    images: Sequence[str],
+    notes: str = "",
+) -> str:
+    """The page; images: paths of the plots as the page names them. notes: what to know first."""
+    done = [row for row in rows if row["refused"] is None]
+    timed = [row for row in done if row.get("speed")]
     parts = [
         "# The bake-off",
         "Every method of the source material in this program, on the same faces. Made by:",
         f"```\n{command}\n```",
-        _setting(facts),
+        report.facts_table(facts),
+        notes,
         "## Accuracy",
         _accuracy(done),
-        "## Speed and cost",
-        _speed(done),
-        _cost(done),
+    ]
+    if timed:
+        parts += ["## Speed and cost", _speed(timed), _cost(timed)]
+    parts += [
         "## Sensitivity",
         "Accuracy of pairs of which one picture is changed, per cent.",
         _sensitivity(done),
+        "\n".join(f"![{path.rsplit('/', 1)[-1]}]({path})" for path in images),
+        "## Sizes, training data and licences",
+        _licences(done),
     ]
-    if images:
-        names = [f"bakeoff_{name}.png" for name in ("roc", "speed", *LEVELS)]
-        parts.append("\n".join(f"![{name}]({images}/{name})" for name in names))
-    parts += ["## Sizes, training data and licences", _licences(done)]
-    refused = [row for row in rows if row.refused is not None]
+    refused = [row for row in rows if row["refused"] is not None]
     if refused:
         parts += [
             "## Not measured",
             "These run like the others once their weights are there; none are shipped.",
-            report.table(["method", "why"], [[row.name, row.refused] for row in refused]),
+            report.table(["method", "why"], [[row["name"], row["refused"]] for row in refused]),
         ]
     parts += ["## Rules", "\n".join(f"- {rule}" for rule in RULES)]
-    return "\n\n".join(parts) + "\n"
-
-
-def _setting(facts: Mapping[str, object]) -> str:
-    return report.facts_table(facts)
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _accuracy(rows: Sequence[Row]) -> str:
@@ -68,6 +75,7 @@ def _accuracy(rows: Sequence[Row]) -> str:
         "method",
         "verification accuracy",
         "EER",
+        "TAR at FAR 1 %",
         "pairs without a face",
         "rank-1",
         "DIR at FPIR 1 %",
@@ -75,22 +83,17 @@ def _accuracy(rows: Sequence[Row]) -> str:
     ]
     lines = []
     for row in rows:
-        assert row.verification is not None
-        assert row.trial is not None
-        measured, figures = row.verification.as_json(), row.trial.figures(row.similarity_min)
-        at = figures["at_similarity_min"]
+        seen, met = row["verification"], row["identification"]
+        at, intervals = met["at_similarity_min"], row["identification_intervals"]
         lines.append(
             [
-                row.name,
-                report.with_interval(
-                    measured["accuracy"], row.verification.intervals.get("accuracy"), 1
-                ),
-                report.percent(measured["eer"], 1),
-                measured["undetected_pairs"],
-                report.with_interval(figures["rank1"], row.intervals.get("rank1"), 1),
-                report.with_interval(
-                    figures["dir_at_fpir"]["0.01"], row.intervals.get("dir_at_fpir_0.01"), 1
-                ),
+                row["name"],
+                _between(seen["accuracy"], row["verification_intervals"].get("accuracy")),
+                report.percent(seen["eer"], 1),
+                report.percent(seen["tar_at_far"].get("0.01"), 1),
+                seen["undetected_pairs"],
+                _between(met["rank1"], intervals.get("rank1")),
+                _between(met["dir_at_fpir"]["0.01"], intervals.get("dir_at_fpir_0.01")),
                 " / ".join(
                     report.percent(at[key], 1) for key in ("named_rightly", "misnamed", "fpir")
                 ),
@@ -99,27 +102,40 @@ def _accuracy(rows: Sequence[Row]) -> str:
     return report.table(header, lines)
 
 
+def _between(value: float | None, ends: Sequence[float] | None) -> str:
+    """A share with its 95 % interval."""
+    interval = None if ends is None else Interval(ends[0], ends[1], 0.95, 0)
+    return report.with_interval(value, interval, 1)
+
+
 def _speed(rows: Sequence[Row]) -> str:
-    header = ["frames per second", *(f"{width} px, N = {every}" for width, every in SPEEDS)]
-    return report.table(
-        header, [[row.name, *(f"{fps:.1f}" for _, _, fps in row.speeds)] for row in rows]
-    )
+    cells = rows[0]["speed"]
+    header = ["frames per second", *(f"{c['width']} px, N = {c['every']}" for c in cells)]
+    lines = [
+        [
+            row["name"],
+            *(f"{c['fps']:.1f} ({c['fps_low']:.1f}, {c['fps_high']:.1f})" for c in row["speed"]),
+        ]
+        for row in rows
+    ]
+    return report.table(header, lines)
 
 
 def _cost(rows: Sequence[Row]) -> str:
     header = ["method", "network files, MiB", "add a person: pictures + matcher, s"]
-    crowds = rows[0].cost.crowds if rows and rows[0].cost is not None else ()
-    header += [f"{people} people: make / query" for people, _, _ in crowds]
+    header += [f"{crowd['people']} people: make / query" for crowd in rows[0]["scaling"]]
     lines = []
     for row in rows:
-        assert row.cost is not None
-        assert row.model is not None
+        spent = row["add_person_seconds"]
         lines.append(
             [
-                row.name,
-                f"{row.model.mib:.1f}",
-                f"{row.cost.seconds_pictures:.2f} + {row.cost.seconds_train:.3f}",
-                *(f"{made:.3f} s / {1000 * q:.2f} ms" for _, made, q in row.cost.crowds),
+                row["name"],
+                f"{row['model']['mib']:.1f}",
+                f"{spent['pictures']:.2f} + {spent['train']:.3f}",
+                *(
+                    f"{crowd['train_seconds']:.3f} s / {1000 * crowd['query_seconds']:.2f} ms"
+                    for crowd in row["scaling"]
+                ),
             ]
         )
     return report.table(header, lines)
@@ -130,17 +146,18 @@ def _sensitivity(rows: Sequence[Row]) -> str:
     header = ["method", *(f"{kind.replace('_', ' ')} {value:g}" for kind, value in steps)]
     lines = []
     for row in rows:
-        found = {(level.kind, level.value): level.accuracy for level in row.levels}
-        lines.append([row.name, *(f"{100 * found[step]:.0f}" for step in steps)])
+        found = {(each["kind"], each["value"]): each["accuracy"] for each in row["sensitivity"]}
+        lines.append([row["name"], *(f"{100 * found[step]:.0f}" for step in steps)])
     units = "; ".join(f"{kind.replace('_', ' ')}: {UNITS[kind]}" for kind in LEVELS)
     return report.table(header, lines) + f"\n\n{units}."
 
 
 def _licences(rows: Sequence[Row]) -> str:
-    lines = []
-    for row in rows:
-        assert row.model is not None
-        lines.append([row.name, f"{row.model.mib:.1f}", row.model.trained_on, row.model.licence])
+    lines = [
+        [row["name"], f"{facts['mib']:.1f}", facts["trained_on"], facts["licence"]]
+        for row in rows
+        for facts in [row["model"]]
+    ]
     return report.table(["method", "MiB", "features come from", "licence"], lines)
 
 
@@ -148,53 +165,7 @@ def as_json(rows: Sequence[Row], facts: Mapping[str, object]) -> dict[str, Any]:
     """Every figure of every row."""
     return {
         "kind": "bakeoff",
-        "rows": [row.as_json() for row in rows],
+        "rows": [dict(row) for row in rows],
         "setting": dict(facts),
         "rules": list(RULES),
     }
-
-
-def plots(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """ROC, speed, and a plot a change. Raises MissingDependencyError, OutputError."""
-    done = [row for row in rows if row.verification is not None]
-    if not done:
-        return []
-    from jetson_face.evaluate import metrics as m
-
-    paths = [folder / "bakeoff_roc.png"]
-    curves = {}
-    for row in done:
-        assert row.verification is not None
-        curve = m.roc(row.verification.cosine.scores, row.verification.same)
-        curves[row.name] = (curve.far, curve.tar)
-    report.plot_curves(paths[0], curves, title="Verification", x="false accepts", y="true accepts")
-    widths = sorted({width for width, every in SPEEDS if every == 5})
-    paths.append(folder / "bakeoff_speed.png")
-    lines = {
-        row.name: (widths, [fps for w in widths for x, n, fps in row.speeds if (x, n) == (w, 5)])
-        for row in done
-    }
-    report.plot_curves(
-        paths[-1],
-        lines,
-        title="Speed, one frame in 5 searched",
-        x="width of the frame, pixels",
-        y="frames per second",
-        marks=True,
-    )
-    for kind, values in LEVELS.items():
-        paths.append(folder / f"bakeoff_{kind}.png")
-        levels = {
-            row.name: (values, [each.accuracy for each in row.levels if each.kind == kind])
-            for row in done
-        }
-        report.plot_curves(
-            paths[-1],
-            levels,
-            title=f"Accuracy against {kind.replace('_', ' ')}",
-            x=UNITS[kind],
-            y="accuracy",
-            y_limits=(0.0, 1.02),
-            marks=True,
-        )
-    return paths

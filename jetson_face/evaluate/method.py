@@ -19,6 +19,7 @@ from jetson_face.compose import (
     load_pair_weights,
 )
 from jetson_face.config import Config
+from jetson_face.detect.base import Detector
 from jetson_face.evaluate.extract import FaceExtractor
 from jetson_face.evaluate.verification import PairScorer, cosine_scores
 from jetson_face.fuse import Scorer
@@ -56,19 +57,25 @@ class Method:
         return self.extractor.embedder.space
 
 
-def build_method(config: Config, *, relaxed: bool = True) -> Method:
+Keep: TypeAlias = Callable[[Detector, bool], Detector]
+"""Puts a memory before a detector; the flag says whether it is the relaxed one."""
+
+
+def build_method(config: Config, *, relaxed: bool = True, keep: Keep | None = None) -> Method:
     """The method that a configuration describes; relaxed: search again where nothing was found.
 
     Raises ModelError, EngineError, MissingDependencyError.
     """
     parts = build_parts(config)
+    detector = parts.detector if keep is None else keep(parts.detector, False)
     again = None
     if relaxed:
         smaller = min(config.detector.min_face_px, _RELAXED_FACE_PX)
-        detector = config.detector.model_copy(update={"min_face_px": smaller})
-        again = build_detector(config.model_copy(update={"detector": detector}), relaxed=True)
+        eager = config.detector.model_copy(update={"min_face_px": smaller})
+        again = build_detector(config.model_copy(update={"detector": eager}), relaxed=True)
+        again = again if keep is None else keep(again, True)
     extractor = FaceExtractor(
-        parts.detector, parts.aligner, parts.embedder, relaxed=again, grader=parts.quality
+        detector, parts.aligner, parts.embedder, relaxed=again, grader=parts.quality
     )
     decision = config.matching.method
     name = f"{config.detector.type}_{parts.embedder.space.model}"

@@ -104,6 +104,26 @@ def plot_curves(
     _save(path, figure)
 
 
+def plot_points(
+    path: Path,
+    points: Mapping[str, tuple[float, float, float]],
+    *,
+    title: str,
+    x: str,
+    y: str,
+) -> None:
+    """Named points (x, y, size) as a PNG, x logarithmic, area by size. Raises as `plot_curves`."""
+    figure, axes = _axes(title, x, y)
+    largest = max((size for _, _, size in points.values()), default=1.0) or 1.0
+    for name, (at_x, at_y, size) in points.items():
+        axes.scatter([at_x], [at_y], s=20 + 600 * size / largest, alpha=0.5)
+        axes.annotate(f"{name}, {size:.1f}", (at_x, at_y), fontsize=7, ha="center", va="center")
+    axes.set_xscale("log")
+    axes.margins(0.15)
+    axes.grid(alpha=0.3)
+    _save(path, figure)
+
+
 def plot_panels(
     path: Path,
     panels: Mapping[str, Mapping[str, tuple[ArrayLike, ArrayLike]]],
