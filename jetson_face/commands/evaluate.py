@@ -173,6 +173,7 @@ def _identification(args: argparse.Namespace) -> Outcome:
             faces,
             method.enrol,
             similarity_min=method.similarity_min,
+            margin_min=method.margin_min,
             rng=np.random.default_rng(args.seed),
             method=_facts(args, method),
             resamples=args.resamples,
@@ -320,7 +321,8 @@ def _method(args: argparse.Namespace) -> Iterator[Method]:
     if args.cache is None:
         yield method
         return
-    facts = {**method.facts, "detector_settings": config.detector.model_dump(mode="json")}
+    facts = {key: method.facts[key] for key in cache.FACTS}
+    facts["detector_settings"] = config.detector.model_dump(mode="json")
     path = cache.cache_file(args.cache, facts)
     _log.info("%s: faces of %d pictures", path, cache.recall(method.extractor, path))
     yield method

@@ -153,7 +153,7 @@ def _measure(
     )
     shots = {shot.name: shot.path for shot in faces.division.shots}
     met = method.extractor.extract(shots, counter.of(1))
-    trial = ask(faces.division, met, method.enrol)
+    trial = ask(faces.division, met, method.enrol, margin_min=method.margin_min)
     few = sample_pairs(faces.pairs, faces.limit, seed)
     _, levels = measure_sensitivity(
         few, pictures, method, rng=rng, levels=LEVELS, resamples=0, progress=counter.of(2)

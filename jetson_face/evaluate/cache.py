@@ -15,6 +15,9 @@ from jetson_face.evaluate.extract import FaceExtractor, Kept, Subject
 from jetson_face.files import write_file
 from jetson_face.types import ImageU8
 
+FACTS = ("relaxed_search", "alignment", "space", "precision", "backend")
+"""What of a method's facts changes its faces, beside the detector's settings."""
+
 _log = logging.getLogger(__name__)
 _NO_CROP: ImageU8 = np.zeros((0, 0, 3), np.uint8)
 

@@ -48,18 +48,20 @@ class Times:
 class Trial:
     """One gallery asked about all probes. people: enrolled with at least one template.
 
-    ranked: probes of enrolled people first, then strangers. groups: (P,) whose probe it is.
+    ranked: probes of enrolled people first, then strangers. decided: the same, with -inf where the
+    lead over the second person is too small for a name. groups: (P,) whose probe it is.
     """
 
     ranked: o.Ranked
+    decided: o.Ranked
     people: tuple[str, ...]
     groups: tuple[str, ...]
     templates: int
     times: Times
 
     def figures(self, similarity_min: float) -> dict[str, Any]:
-        """rank1, DIR by FPIR, and what happens at the method's own threshold."""
-        at = o.at_threshold(self.ranked, similarity_min)
+        """rank1, DIR by FPIR, and what happens at the method's own threshold and lead."""
+        at = o.at_threshold(self.decided, similarity_min)
         known, missing = self.ranked.known, np.isnan(self.ranked.top)
         return {
             "people": len(self.people),
@@ -137,7 +139,7 @@ class Identification:
         """Answers by truth at `similarity_min`."""
         # people without a template have no column: their probes are shown with the strangers'
         truth = np.where(self.main.ranked.truth < len(self.main.people), self.main.ranked.truth, -1)
-        shown = o.Ranked(self.main.ranked.top, self.main.ranked.best, truth)
+        shown = o.Ranked(self.main.decided.top, self.main.decided.best, truth)
         return o.confusion_matrix(shown, len(self.main.people), self.similarity_min)
 
     @property
@@ -152,6 +154,7 @@ def identify_open_set(
     enrol: Enrolled,
     *,
     similarity_min: float,
+    margin_min: float = 0.0,
     rng: np.random.Generator,
     method: Mapping[str, object] | None = None,
     resamples: int = 500,
@@ -162,21 +165,25 @@ def identify_open_set(
 
     faces: a row for every shot of the division. Raises ValueError where nobody can be enrolled.
     """
-    main = ask(division, faces, enrol, clock=clock)
+    main = ask(division, faces, enrol, margin_min=margin_min, clock=clock)
+
+    def again(enrolled: Mapping[str, tuple[Shot, ...]], probes: tuple[Shot, ...]) -> Trial:
+        smaller = Division(enrolled, probes, division.strangers)
+        return ask(smaller, faces, enrol, margin_min=margin_min, clock=clock)
+
     by_enrolled = []
     counts, panel = panel_of(division)
     for count in counts:
         fewer = {person: division.enrolled[person][:count] for person in panel}
         asked = tuple(shot for shot in division.probes if shot.person in fewer)
-        trial = ask(Division(fewer, asked, division.strangers), faces, enrol, clock=clock)
+        trial = again(fewer, asked)
         by_enrolled.append({"pictures": count, **trial.figures(similarity_min)})
     order = by_hash(list(division.enrolled), seed)
     by_people = []
     for count in [c for c in PEOPLE_COUNTS if c < len(order)] + [len(order)]:
         chosen = {person: division.enrolled[person] for person in order[:count]}
         asked = tuple(shot for shot in division.probes if shot.person in chosen)
-        trial = ask(Division(chosen, asked, division.strangers), faces, enrol, clock=clock)
-        by_people.append(trial.figures(similarity_min))
+        by_people.append(again(chosen, asked).figures(similarity_min))
     return Identification(
         division,
         faces,
@@ -207,9 +214,10 @@ def ask(
     faces: Faces,
     enrol: Enrolled,
     *,
+    margin_min: float = 0.0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Trial:
-    """Every probe and every stranger against one gallery.
+    """Every probe and every stranger against one gallery; margin_min: the lead that a name needs.
 
     Raises ValueError where no enrolled picture has a face.
     """
@@ -230,7 +238,9 @@ def ask(
     asked = (clock() - start) / max(int(there.sum()), 1)
     ranked = o.rank(scores, np.arange(len(people)), truth_of(division, people))
     groups = tuple(shot.person for shot in shots)
-    return Trial(ranked, people, groups, len(snapshot.vectors), Times(enrolled, asked))
+    led = np.isnan(ranked.top) | (_leads(scores) >= margin_min)
+    decided = o.Ranked(np.where(led, ranked.top, -np.inf), ranked.best, ranked.truth)
+    return Trial(ranked, decided, people, groups, len(snapshot.vectors), Times(enrolled, asked))
 
 
 def templates_of(enrolled: Mapping[str, Sequence[Shot]], faces: Faces) -> dict[str, F32]:
@@ -247,6 +257,14 @@ def truth_of(division: Division, people: Sequence[str]) -> I64:
     column = {person: at for at, person in enumerate(people)}
     known = [column.get(shot.person, len(people)) for shot in division.probes]
     return np.array([*known, *[-1] * len(division.strangers)], np.int64)
+
+
+def _leads(scores: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """(N, P) scores to (N,) of the first over the second; as `Match`, the second of one is -1."""
+    if scores.shape[1] == 1:
+        return np.asarray(scores[:, 0] + 1)
+    two = np.partition(scores, -2, axis=1)[:, -2:]
+    return np.asarray(two[:, 1] - two[:, 0])
 
 
 def _dir(ranked: o.Ranked, fpir: float) -> float | None:

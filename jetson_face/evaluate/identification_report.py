@@ -67,7 +67,7 @@ def _main_rows(result: Identification) -> list[tuple[str, str]]:
         interval = result.intervals.get(f"dir_at_fpir_{fpir}")
         rows.append((f"DIR at FPIR {fpir}", report.with_interval(value, interval)))
     at = figures["at_similarity_min"]
-    where = f"at cosine {at['similarity_min']:.3f}: "
+    where = f"at the own threshold, {at['similarity_min']:.3f}: "
     rows += [
         (where + "named rightly", report.percent(at["named_rightly"])),
         (where + "misnamed", report.percent(at["misnamed"])),
