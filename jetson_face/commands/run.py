@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from jetson_face.capture.base import Source, SourceInfo
-from jetson_face.commands.common import add_config_arguments, config_of
+from jetson_face.commands.common import add_config_arguments, config_of, quicken_streams
 from jetson_face.compose import (
     LivePeople,
     Parts,
@@ -60,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     """Raises what a source, the gallery, a network or a result file raises, and EngineError at the
     end of a run whose canary was answered wrong."""
     config = with_arguments(config_of(args), args)
+    quicken_streams(config)
     report, visits = recognise(config, frames=args.frames, quiet=args.quiet)
     print_summary(report, visits, any_live=any(source.is_live for source in report.sources))
     if report.facts.more.get("canary", "").startswith("drifted"):

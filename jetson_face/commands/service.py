@@ -9,8 +9,9 @@ import subprocess
 from pathlib import Path
 
 from jetson_face.commands import service_install
-from jetson_face.commands.common import add_config_arguments, config_of
+from jetson_face.commands.common import add_config_arguments, config_of, quicken_streams
 from jetson_face.commands.service_exec import exec_as_service
+from jetson_face.config import Config
 from jetson_face.errors import JetsonFaceError, UsageError
 
 _WITHOUT = (
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "run":
         from jetson_face.service import serve
 
-        return serve(lambda: config_of(args))
+        return serve(lambda: _load(args))
     if args.action in ("install", "uninstall"):
         return _change(args)
     unit = service_install.service_name(args.name)
@@ -67,6 +68,12 @@ def run(args: argparse.Namespace) -> int:
         return _call(["systemctl", "--no-pager", "--full", "status", unit])
     follow = ["--follow"] if args.follow else ["--no-pager"]
     return _call(["journalctl", f"--unit={unit}", f"--lines={args.lines}", *follow])
+
+
+def _load(args: argparse.Namespace) -> Config:
+    config = config_of(args)
+    quicken_streams(config)
+    return config
 
 
 def _change(args: argparse.Namespace) -> int:
