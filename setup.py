@@ -27,6 +27,7 @@ EXTRAS = {
     "rtx": ["tensorrt-rtx>=1.4,<2"],
     "mqtt": ["paho-mqtt>=2"],
     "demo": ["scikit-image>=0.22", "matplotlib>=3.7"],
+    "fuzz": ["atheris>=2.3; python_version < '3.14'", "hypothesis>=6"],
     "dev": [
         *EVAL,
         "build",

@@ -1,9 +1,13 @@
 """A million frames of a synthetic camera with faults through the live loop: is anything growing?
 
 Usage: python tools/soak.py [--frames 1000000] [--json FILE]
-Recognition is played by the mock networks of this file, so that the run is about the loop, the
-tracker, the fusion, the gallery, the outbox and the status, not about convolutions. Exit code 1
-when memory, file descriptors or threads grew beyond what is allowed.
+Recognition is played by mock networks, so that the run is about the loop, reconnecting, the
+tracker, the fusion, the gallery, crops, the outbox, rotating files and the status, not about
+convolutions. The camera breaks frames, stalls, hangs, changes its size and goes away; the outbox's
+disk fails and comes back; the sink goes down and up; people are enrolled and removed; the status is
+asked all the time. Exit code 1 when memory, file descriptors or threads grew beyond what is
+allowed, or an event is missing. --json is written all along: a run that is stopped has told how far
+it came.
 """
 
 from __future__ import annotations
@@ -12,130 +16,54 @@ import argparse
 import gc
 import json
 import logging
-import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from soak_parts import (
+    SPACE,
+    STALL_S,
+    FaultyCamera,
+    FaultyDisk,
+    FlakySink,
+    Gallery,
+    PlayedDetector,
+    PlayedEmbedder,
+)
 
 from jetson_face.align import Aligner
-from jetson_face.capture.base import EndOfSource, FrameBroken, SourceHealth, SourceInfo
+from jetson_face.capture.base import SourceInfo
 from jetson_face.decide import Decider
+from jetson_face.errors import InputMissingError, SourceError
 from jetson_face.flow import BoundedQueue
 from jetson_face.fuse import Fuser
-from jetson_face.gallery.match import Matcher
-from jetson_face.gallery.records import NewTemplate
-from jetson_face.gallery.store import GalleryStore
 from jetson_face.live import LivePipeline, LivePolicy
+from jetson_face.metrics import to_prometheus
 from jetson_face.pipeline import FaceRecognizer
 from jetson_face.protect import AesGcm
 from jetson_face.quality import QualityGate
-from jetson_face.report.deliver import Deliverer
+from jetson_face.report.deliver import Backoff, Deliverer
 from jetson_face.report.outbox import Outbox, OutboxLimits
 from jetson_face.report.rotating import RotatingJsonl
+from jetson_face.report.snapshots import SnapshotStore
 from jetson_face.sample import Sampler
+from jetson_face.service import pages
 from jetson_face.service.events import EventTap, EventWriter, Occurrence
+from jetson_face.service.questions import Asked
 from jetson_face.track import Tracker
-from jetson_face.types import F32, Detections, Embeddings, EmbeddingSpace, Frame, ImageU8
+from jetson_face.types import Frame, Report
+from jetson_face.web.http import Page
+from jetson_face.web.status import StatusServer, ask
 
-SPACE = EmbeddingSpace("soak", "0" * 64, 64)
-PEOPLE = 50
 WARM_UP = 0.1
 """Share of the run after which the baseline is taken."""
-
-
-class FaultyCamera:
-    """Frames as fast as they are read; every few thousand something goes wrong."""
-
-    def __init__(self, frames: int) -> None:
-        self.frames, self.n = frames, 0
-        self.counts = {"broken": 0, "stalled": 0, "size_changed": 0, "lost": 0}
-        self.info = SourceInfo("soak", "soak://", False, 160, 120, 30.0, frames)
-        draw = np.random.default_rng(0)
-        self._images = {
-            size: draw.integers(0, 255, (size[1], size[0], 3), np.uint8)
-            for size in ((160, 120), (176, 144))
-        }
-        self._closed = False
-
-    @property
-    def health(self) -> SourceHealth:
-        """See Source."""
-        return SourceHealth("ended" if self._closed else "running", dict(self.counts))
-
-    def read(self, timeout_s: float) -> Frame:
-        """See Source."""
-        n, self.n = self.n, self.n + 1
-        if n >= self.frames or self._closed:
-            raise EndOfSource
-        if n % 3001 == 3000:
-            self.counts["broken"] += 1
-            raise FrameBroken("a broken frame")
-        if n % 5003 == 5002:
-            self.counts["stalled"] += 1
-            raise TimeoutError
-        other = (n // 7001) % 2 == 1
-        self.counts["size_changed"] += n % 7001 == 0 and n > 0
-        image = self._images[(176, 144) if other else (160, 120)]
-        return Frame(image, n, n * 33_000_000, 1.7e9 + n / 30, "soak")
-
-    def close(self) -> None:
-        """See Source."""
-        self._closed = True
-
-
-class PlayedDetector:
-    """Three faces that walk, leave and come back, by frame number."""
-
-    name = "played"
-
-    def __init__(self) -> None:
-        self._n = 0
-
-    def detect(self, image: ImageU8) -> Detections:
-        """See Detector."""
-        self._n += 1
-        boxes, marks = [], []
-        for index in range(3):
-            phase = (self._n + 37 * index) % 200
-            if phase < 150:
-                x, y = 5 + phase * 0.6, 10 + 30 * index
-                boxes.append((x, y, x + 24, y + 28))
-                marks.append([(x + 7, y + 10), (x + 17, y + 10), (x + 12, y + 16),
-                              (x + 8, y + 22), (x + 16, y + 22)])  # fmt: skip
-        count = len(boxes)
-        return Detections(
-            np.array(boxes, np.float32).reshape(count, 4),
-            np.full(count, 0.99, np.float32),
-            np.array(marks, np.float32).reshape(count, 5, 2),
-        )
-
-    def close(self) -> None:
-        """See Detector."""
-
-
-class PlayedEmbedder:
-    """Vectors near an enrolled person's, or near nobody's."""
-
-    space, alignment, similarity_min = SPACE, "arcface112", 0.5
-
-    def __init__(self, people: F32) -> None:
-        self._people, self._draw = people, np.random.default_rng(1)
-
-    def embed(self, crops: ImageU8) -> Embeddings:
-        """See Embedder."""
-        picks = self._draw.integers(0, PEOPLE * 2, len(crops))
-        vectors = self._draw.normal(0, 0.05, (len(crops), SPACE.dim)).astype(np.float32)
-        known = picks < PEOPLE
-        vectors[known] += self._people[picks[known]]
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        return Embeddings(vectors, SPACE)
-
-    def close(self) -> None:
-        """See Embedder."""
+MEMORY_MAX_MB = 5.0
+EVERY_S = 2.0
+"""Between two changes of the gallery, with a look at the status."""
 
 
 @dataclass(slots=True)
@@ -158,94 +86,159 @@ class Samples:
             }
         )
 
+    def verdict(self) -> dict[str, object]:
+        """Growth from the baseline: the median of the last fifth against the first."""
+        base = self.rows[int(len(self.rows) * WARM_UP) :]
+        part = max(1, len(base) // 5)
 
-def enrolled(folder: Path) -> tuple[GalleryStore, F32]:
-    """A sealed gallery of PEOPLE people, and their vectors."""
-    draw = np.random.default_rng(2)
-    vectors = draw.normal(size=(PEOPLE, SPACE.dim)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    gallery = GalleryStore.open(folder / "gallery.db", SPACE, create=True, cipher=AesGcm(bytes(32)))
-    with gallery.transaction():
-        for index, vector in enumerate(vectors):
-            person = gallery.add_person(f"person {index}")
-            portrait, marks = np.zeros((32, 32, 3), np.uint8), np.zeros((5, 2), np.float32)
-            gallery.add_template(
-                person, NewTemplate(vector, 1.0, f"p{index}", portrait, marks, "x")
-            )
-    return gallery, vectors
+        def growth(key: str) -> float:
+            late = float(np.median([row[key] for row in base[-part:]]))
+            return round(late - float(np.median([row[key] for row in base[:part]])), 2)
+
+        few = self.rows[:: max(1, len(self.rows) // 10)]
+        return {
+            "rss_mb": [round(row["rss_mb"], 1) for row in few],
+            "fds": [int(row["fds"]) for row in few],
+            "threads": [int(row["threads"]) for row in few],
+            "grew_rss_mb": growth("rss_mb"),
+            "grew_fds": growth("fds"),
+            "grew_threads": growth("threads"),
+        }
 
 
-def soak(frames: int, folder: Path, limit_s: float) -> dict[str, object]:
-    """Run, and say what grew."""
-    gallery, vectors = enrolled(folder)
-    embedder = PlayedEmbedder(vectors)
-    outbox = Outbox(folder / "outbox.db", OutboxLimits(max_bytes=4 << 20))
-    sink = RotatingJsonl(folder / "events.jsonl", max_bytes=1 << 20, files=4)
-    deliverer = Deliverer("file", outbox, sink)
-    queue: BoundedQueue[Occurrence] = BoundedQueue(1000, "events")
-    writer = EventWriter(queue, outbox, None)
-    matcher = Matcher(gallery.snapshot(), top_k=1)
+class CountingTap(EventTap):
+    """Counts what has to arrive."""
 
-    def recognizer(info: SourceInfo) -> EventTap:
-        inner = FaceRecognizer(
-            detector=PlayedDetector(), refiner=None, sampler=Sampler(2, cooldown=1),
-            tracker=Tracker(0.3, max_gap_ns=1_000_000_000), aligner=Aligner("arcface112"),
-            quality=QualityGate(), embedder=embedder, fuser=Fuser(SPACE),
-            decider=Decider(0.5), people=lambda now_ns: matcher,
+    made = 0
+
+    def process(self, frame: Frame) -> Report:
+        """See EventTap."""
+        report = super().process(frame)
+        self.made += sum(s.changed and s.state != "pending" for s in report.sightings)
+        return report
+
+
+class Soak:
+    """The whole run."""
+
+    def __init__(self, frames: int, folder: Path, *, stall_s: float = STALL_S) -> None:
+        self.frames = frames
+        self.gallery = Gallery(folder / "gallery.db")
+        self.camera, self.disk, self.samples = FaultyCamera(frames), FaultyDisk(), Samples()
+        limits = OutboxLimits(max_bytes=4 << 20, retry_s=0.05)
+        self.outbox = Outbox(folder / "outbox.db", limits, open_file=self.disk.open)
+        self.sink = FlakySink(RotatingJsonl(folder / "events.jsonl", max_bytes=1 << 20, files=4))
+        self.deliverer = Deliverer("file", self.outbox, self.sink, backoff=Backoff(0.01, 0.05))
+        self.crops = SnapshotStore(
+            folder / "crops", AesGcm(bytes(32)), age=self.outbox.age, max_bytes=2 << 20
+        )
+        self.queue: BoundedQueue[Occurrence | Asked] = BoundedQueue(1000, "events")
+        self.writer = EventWriter(self.queue, self.outbox, self.crops)
+        self.tap: CountingTap | None = None
+        self.asked = 0
+        self._folder, self._due, self._ask_at = folder, 0, 0.0
+        self._limit_reached = False
+        socket = folder / "status.sock"
+        status = StatusServer(
+            {("GET", "/status"): self._status, ("GET", "/metrics"): self._metrics}, unix=socket
+        )
+        stages = {"events": self.writer.run, "deliver": self.deliverer.run, "status": status.run}
+        self.pipeline = LivePipeline(
+            [self.camera.source(stall_s)], self._recognizer, policy=LivePolicy(log_every_s=60),
+            stages=stages,
         )  # fmt: skip
-        return EventTap(inner, queue)
 
-    camera, samples, step = FaultyCamera(frames), Samples(), max(1, frames // 500)
-    pipeline = LivePipeline(
-        [camera], recognizer, policy=LivePolicy(log_every_s=60),
-        stages={"events": writer.run, "deliver": deliverer.run},
-    )  # fmt: skip
-    due, start = [0], time.monotonic()
+    def run(self, limit_s: float, progress: Callable[[dict[str, object]], None]) -> int:
+        """To the last frame, or until `limit_s` passed. Returns the frames that were decided."""
+        start = time.monotonic()
 
-    def tick() -> None:
-        if time.monotonic() - start > limit_s:
-            pipeline.stop()
-        if camera.n >= due[0]:
-            due[0] = camera.n + step
-            samples.take(camera.n)
-            if sys.stderr.isatty():
-                print(f"\r{camera.n}/{frames}", end="", file=sys.stderr)
+        def tick() -> None:
+            now = time.monotonic()
+            if now - start > limit_s:
+                self._limit_reached = True
+                self.pipeline.stop()
+            if now >= self._ask_at and not self._over:
+                self._ask_at = now + EVERY_S
+                self._look()
+                self.gallery.change()
+                self.outbox.prune()
+            if self.camera.n >= self._due:
+                self._due = self.camera.n + max(1, self.frames // 250)
+                self.samples.take(self.camera.n)
+                progress({"frames": self.camera.n, "seconds": round(now - start, 1)})
 
-    report = pipeline.run(tick)
-    seconds = time.monotonic() - start
-    writer.drain()
-    outbox.prune()
-    used = outbox.state()
-    outbox.close()
-    gallery.close()
-    logs = sum(path.stat().st_size for path in folder.glob("events.jsonl*"))
-    return verdict(samples, report.processed, seconds) | {
-        "faults": camera.counts,
-        "events": deliverer.sent,
-        "outbox_mb": round(used.used_bytes / 2**20, 2),
-        "given_up": used.counts,
-        "log_mb": round(logs / 2**20, 2),
-    }
+        decided = self.pipeline.run(tick).processed
+        self.writer.drain()
+        self.outbox.prune()
+        return decided
 
+    def result(self) -> dict[str, object]:
+        """What happened; after `run`."""
+        (source,) = self.pipeline.report().sources
+        state = self.outbox.state()
+        made = self.tap.made if self.tap else 0
+        given_up = state.counts.get("memory", 0) + state.counts.get("unread", 0)
+        logs = sum(path.stat().st_size for path in self._folder.glob("events.jsonl*"))
+        return {
+            "faults": {**source.faults, **self.camera.counts},
+            "disk_failures": self.disk.failed,
+            "sink_failures": self.sink.down,
+            "status_asked": self.asked,
+            "gallery_changes": self.gallery.changes,
+            "events": made,
+            "delivered": self.deliverer.sent,
+            "waiting": state.lag["file"],
+            "given_up": given_up,
+            "missing": made - self.deliverer.sent - state.lag["file"] - given_up,
+            "outbox_mb": round(state.used_bytes / 2**20, 2),
+            "log_mb": round(logs / 2**20, 2),
+            "crops_mb": round(self.crops.used_bytes / 2**20, 2),
+        }
 
-def verdict(samples: Samples, processed: int, seconds: float) -> dict[str, object]:
-    """Growth from the baseline to the end: the median of the last fifth against the first."""
-    rows = samples.rows
-    base = rows[int(len(rows) * WARM_UP) :]
-    part = max(1, len(base) // 5)
+    def close(self) -> None:
+        """Close the files."""
+        self.outbox.close()
+        self.gallery.close()
 
-    def growth(key: str) -> float:
-        late = float(np.median([row[key] for row in base[-part:]]))
-        return round(late - float(np.median([row[key] for row in base[:part]])), 2)
+    def _recognizer(self, info: SourceInfo) -> CountingTap:
+        inner = FaceRecognizer(
+            detector=PlayedDetector(), refiner=None, sampler=Sampler(5, cooldown=1),
+            tracker=Tracker(0.3, max_gap_ns=1_000_000_000), aligner=Aligner("arcface112"),
+            quality=QualityGate(), embedder=PlayedEmbedder(self.gallery.vectors),
+            fuser=Fuser(SPACE), decider=Decider(0.5), people=lambda now_ns: self.gallery.matcher,
+        )  # fmt: skip
+        self.tap = CountingTap(inner, self.queue, crops=True)
+        return self.tap
 
-    return {
-        "frames": processed,
-        "seconds": round(seconds, 1),
-        "rss_mb": [round(row["rss_mb"], 1) for row in rows[:: max(1, len(rows) // 10)]],
-        "grew_rss_mb": growth("rss_mb"),
-        "grew_fds": growth("fds"),
-        "grew_threads": growth("threads"),
-    }
+    @property
+    def _over(self) -> bool:
+        return self._limit_reached or self.camera.n >= self.frames
+
+    def _look(self) -> None:
+        for path in ("/status", "/metrics", "/none"):
+            try:
+                page = ask(self._folder / "status.sock", path)
+            except (InputMissingError, SourceError):
+                if self._over:
+                    return  # it stops answering with the last frame
+                raise
+            if page.status != (404 if path == "/none" else 200):
+                raise AssertionError(f"{path}: {page.status} {page.body[:200]!r}")
+            self.asked += 1
+
+    def _status(self) -> Page:
+        return pages.json_page(
+            {
+                "cameras": pages.cameras(self.pipeline.report()),
+                "rates": pages.rates(self.pipeline.metrics.snapshot()),
+                "outbox": pages.outbox(self.outbox.state()),
+                "sinks": pages.sinks([self.deliverer]),
+                "decisions": list(self.writer.decisions),
+            }
+        )
+
+    def _metrics(self) -> Page:
+        return Page(200, to_prometheus(self.pipeline.metrics.snapshot()).encode(), "text/plain")
 
 
 def main() -> int:
@@ -255,17 +248,26 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    logging.basicConfig(level=logging.WARNING)
+    logging.basicConfig(level=logging.CRITICAL)  # the faults would fill pages
+
+    def save(result: dict[str, object]) -> None:
+        if args.json:
+            args.json.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
+
     with tempfile.TemporaryDirectory() as folder:
-        result = soak(args.frames, Path(folder), args.seconds)
-    text = json.dumps(result, indent=2)
-    print(text)
-    if args.json:
-        args.json.write_text(text + "\n", "utf-8")
+        soak = Soak(args.frames, Path(folder))
+        start = time.monotonic()
+        decided = soak.run(args.seconds, lambda so_far: save(so_far | soak.samples.verdict()))
+        seconds = round(time.monotonic() - start, 1)
+        result = {"frames": decided, "seconds": seconds, **soak.samples.verdict(), **soak.result()}
+        soak.close()
+    save(result)
+    print(json.dumps(result, indent=2))
     flat = (
-        float(str(result["grew_rss_mb"])) < 5
+        float(str(result["grew_rss_mb"])) < MEMORY_MAX_MB
         and float(str(result["grew_fds"])) <= 0
         and float(str(result["grew_threads"])) <= 0
+        and result["missing"] == 0
     )
     return 0 if flat else 1
 

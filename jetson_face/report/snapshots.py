@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
 import logging
 import os
 import re
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,8 @@ from jetson_face.errors import OutputError
 
 logger = logging.getLogger(__name__)
 
+_OLDEST = 500
+"""Pictures to be given up next that are remembered."""
 _NAME = re.compile(r"^(\d{15})-(\d{12})-([\w.-]{1,80})\.crop$")
 
 
@@ -54,6 +58,7 @@ class SnapshotStore:
         self._folder, self._cipher, self._age = folder, cipher, age
         self._max_bytes, self._max_age_s = max_bytes, max_age_s
         self._lock = threading.Lock()
+        self._oldest: deque[Snapshot] = deque()
         self.evicted = 0
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for draft in folder.glob(".*.draft"):
@@ -118,6 +123,7 @@ class SnapshotStore:
         with self._lock:
             # Another process may have erased a person's pictures meanwhile.
             self._bytes = sum(_size(snapshot.path) for snapshot in self._scan())
+            self._oldest.clear()
             limit = (self._age() - self._max_age_s) * 1000
             old = [snapshot for snapshot in self._scan() if snapshot.age_ms < limit]
             for snapshot in old:
@@ -133,14 +139,18 @@ class SnapshotStore:
 
     def _shrink(self, target: int) -> int:
         """Erase the oldest until at most `target` bytes are left; returns the bytes freed."""
-        if self._bytes <= max(target, 0):
-            return 0
-        start = self._bytes
-        for snapshot in self.stored():
-            if self._bytes <= max(target, 0):
-                break
-            self._unlink(snapshot)
-            self.evicted += 1
+        start, fresh = self._bytes, False
+        while self._bytes > max(target, 0):
+            before = self._bytes
+            while self._oldest and self._bytes > max(target, 0):
+                self._unlink(self._oldest.popleft())
+                self.evicted += 1
+            if fresh and self._bytes == before:
+                break  # a disk that erases nothing
+            if self._bytes > max(target, 0):
+                # Listing a full folder takes up to a second: not for each picture.
+                self._oldest.extend(heapq.nsmallest(_OLDEST, self._scan(), key=_order))
+                fresh = True
         return start - self._bytes
 
     def _write(self, path: Path, data: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,36 @@ def test_a_half_written_draft_of_a_killed_process_goes_at_the_next_start(tmp_pat
 def test_an_owner_that_is_no_id_is_a_bug(tmp_path: Path, owner: str) -> None:
     with pytest.raises(ValueError, match="not an owner"):
         store(tmp_path).add(JPEG, owner)
+
+
+def test_a_full_store_is_not_listed_for_each_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshots = store(tmp_path, max_bytes=1 << 30)
+    (size,) = {snapshots.add(JPEG).path.stat().st_size for _ in range(30)}
+    full = store(tmp_path, max_bytes=30 * size)
+    listed: list[Path] = []
+    iterdir = Path.iterdir
+
+    def counted(self: Path) -> Iterator[Path]:
+        listed.append(self)
+        return iterdir(self)
+
+    monkeypatch.setattr(Path, "iterdir", counted)
+    kept = [full.add(JPEG) for _ in range(30)]
+    assert len(listed) == 1  # each of them took 0.17 s with 50,000 pictures
+    assert (full.evicted, full.used_bytes) == (30, 30 * size)
+    assert full.stored() == kept
+
+
+def test_a_disk_that_erases_nothing_does_not_hold_up_the_next_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshots = store(tmp_path, max_bytes=1)
+    snapshots.add(JPEG)
+
+    def refuse(self: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(errno.EPERM, "read-only")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert snapshots.add(JPEG).path.exists()
