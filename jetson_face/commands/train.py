@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import yaml
 
 from jetson_face.documents import load_document, read_text
 from jetson_face.errors import InputBrokenError, MissingDependencyError, UsageError
 from jetson_face.training import command
+from jetson_face.yamltext import YamlTextError, read_yaml
 
 if TYPE_CHECKING:
     from jetson_face.training.small import SmallSet
@@ -63,8 +63,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _is_small(path: Path) -> bool:
     try:
-        content = yaml.safe_load(read_text(path))
-    except yaml.YAMLError:
+        _, content = read_yaml(read_text(path))
+    except YamlTextError:
         return False  # the reader of recipes says what is wrong with it, and where
     return isinstance(content, dict) and "architecture" in content
 
