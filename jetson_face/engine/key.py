@@ -37,7 +37,7 @@ class NetworkSpec:
 
     onnx: the file's bytes; for int8 a graph that already has Q/DQ, otherwise an fp32 graph that
     the build converts. profiles: a shape range for each input that varies. fp32_ops: operators
-    that stay in fp32 in an fp16 plan.
+    and single nodes, by their first output, that stay in fp32 in an fp16 plan.
     """
 
     name: str

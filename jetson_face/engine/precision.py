@@ -21,8 +21,9 @@ _LARGEST = 65504.0
 def to_fp16(onnx: bytes, what: str, *, fp32_ops: Sequence[str] = ()) -> bytes:
     """The graph with fp16 weights and arithmetic; its inputs and outputs stay fp32.
 
-    fp32_ops: operator types left in fp32 besides FP32_OPS. A graph that already holds fp16 weights
-    is returned as it is. Raises EngineError, MissingDependencyError.
+    fp32_ops: what is left in fp32 besides FP32_OPS: operator types, and outputs of single nodes. A
+    graph that already holds fp16 weights is returned as it is.
+    Raises EngineError, MissingDependencyError.
     """
     module = _onnx()
     model = read_model(onnx, what)
@@ -65,7 +66,7 @@ class _Halver:
                 )
             if node.op_type == "Constant" and node.output[0] in self._weights:
                 self._nodes.append(node)
-            elif node.op_type in self._keep:
+            elif node.op_type in self._keep or node.output[0] in self._keep:
                 self._keep_node(node)
             else:
                 self._halve_node(node)

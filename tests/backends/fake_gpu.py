@@ -342,6 +342,10 @@ class _Config:
     def __init__(self) -> None:
         self.profiles: list[dict[str, list[Shape]]] = []
         self.timing: _TimingCache | None = None
+        self.flags = {"TF32"}  # on unless it is cleared
+
+    def clear_flag(self, flag: str) -> None:
+        self.flags.discard(flag)
 
     def set_memory_pool_limit(self, pool: str, size: int) -> None:
         self.workspace = size
@@ -388,6 +392,7 @@ class _Builder:
             if not all(monitor.step_complete("Building", i) for i in range(2)):
                 return None
         assert config.timing is not None
+        assert config.flags == set()
         config.timing.content += b"+"
         onnx = network.onnx if self._module.worsen is None else self._module.worsen(network.onnx)
         return make_plan(onnx, config.profiles[0] if config.profiles else {})
@@ -406,6 +411,7 @@ class FakeModule:
     TensorLocation = SimpleNamespace(DEVICE="DEVICE", HOST="HOST")
     NetworkDefinitionCreationFlag = SimpleNamespace(STRONGLY_TYPED=1)
     MemoryPoolType = SimpleNamespace(WORKSPACE="WORKSPACE")
+    BuilderFlag = SimpleNamespace(TF32="TF32")
     IProgressMonitor = _Monitor
     OnnxParser = _Parser
 

@@ -172,3 +172,10 @@ def test_a_graph_without_convolutions_is_refused() -> None:
     graph = model(nodes, {"x": ["n", 3]}, {"y": ["n", 3]}, {})
     with pytest.raises(EngineError, match="relu: has no fp32 convolution to quantise"):
         calibrate(graph, [{"x": np.zeros((16, 3), np.float32)}], "relu")
+
+
+def test_single_nodes_stay_in_fp32_by_their_output() -> None:
+    half = onnx.load_model_from_string(to_fp16(NET, "embed", fp32_ops=("conv1",))).graph
+    kinds = {t.name: t.data_type for t in half.initializer}
+    assert kinds["conv1.w"] == onnx.TensorProto.FLOAT
+    assert kinds["fire2.squeeze.w__fp16"] == onnx.TensorProto.FLOAT16
