@@ -4,7 +4,8 @@
 # DATA holds lfw_dev, cfp_dev and video_frames_dev (folders, or .zip files of them) and
 # five_people.txt. OUT gets JSON, Markdown and plots of every evaluation, and what was found in the
 # pictures, which a second run does not search again. PAGE (default: docs/evaluations.md) gets the
-# tables between its markers, and the plots beside it. About 10 minutes on two cores.
+# tables between its markers, and the plots beside it. About 10 minutes on two cores, a few more
+# where dlib's faces are not in OUT yet.
 set -euo pipefail
 data=$(realpath "$1")
 mkdir -p "$2"
@@ -67,6 +68,7 @@ videos() {
         --images "$cfp/images"
     evaluate identification_cfp b identification $main --images "$cfp/images" \
         --each-picture --enrol-most
+    # last: dlib takes half of the whole time, and what it found is kept
     evaluate calibration_dlib b calibration dlib_knn --images "$video"
 }
 

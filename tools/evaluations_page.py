@@ -51,6 +51,8 @@ def main(out: Path, page: Path) -> int:
         told = report.read_text("utf-8")
         parts = [shown(told), f"({facts(told)})\n"]
         for plot in sorted((out / name).glob("*.png")):
+            if plot.stem.endswith("_l2"):
+                continue  # the same pairs in the same order as by cosine
             pictures.mkdir(exist_ok=True)
             copied = pictures / f"{name}_{plot.name.removeprefix(name + '_')}"
             shutil.copyfile(plot, copied)

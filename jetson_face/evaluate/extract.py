@@ -44,7 +44,7 @@ class Faces:
     vectors: (N, dim) float32 unit vectors. boxes: (N, 4) xyxy pixels. quality: (N,) in [0, 1], 1
     where nothing grades. All three are NaN where no face was found. relaxed: (N,) found by the
     second, relaxed search only. count: (N,) faces in the picture. seconds: by stage, those spent
-    on this call.
+    on this call, in which `searched` pictures were not remembered.
     """
 
     names: tuple[str, ...]
@@ -55,6 +55,7 @@ class Faces:
     count: I64
     space: EmbeddingSpace
     seconds: Mapping[str, float]
+    searched: int = 0
 
     def __len__(self) -> int:
         return len(self.names)
@@ -154,8 +155,10 @@ class FaceExtractor:
         """
         seconds = {"read": 0.0, "detect": 0.0, "align": 0.0, "embed": 0.0}
         waiting: list[tuple[Path, Subject]] = []
+        searched = 0
         for done, path in enumerate(pictures.values(), 1):
             if path not in self.remembered:
+                searched += 1
                 start = self._clock()
                 image = self._read(path)
                 seconds["read"] += self._clock() - start
@@ -170,9 +173,8 @@ class FaceExtractor:
                 progress(done, len(pictures))
         if waiting:
             self._embed(waiting, seconds)
-        return self._table(
-            tuple(pictures), [self.remembered[p] for p in pictures.values()], seconds
-        )
+        rows = [self.remembered[path] for path in pictures.values()]
+        return self._table(tuple(pictures), rows, seconds, searched)
 
     def faces_of(self, images: Sequence[ImageU8]) -> Faces:
         """The subjects of pictures in memory, (H, W, 3) uint8 BGR each; nothing is remembered."""
@@ -181,7 +183,7 @@ class FaceExtractor:
         there = [subject for subject in subjects if subject is not None]
         vectors = iter(self._vectors([subject.crop for subject in there], seconds))
         rows: list[Kept] = [None if s is None else (s, next(vectors)) for s in subjects]
-        return self._table(tuple(map(str, range(len(images)))), rows, seconds)
+        return self._table(tuple(map(str, range(len(images)))), rows, seconds, len(images))
 
     def _subject(self, image: ImageU8, seconds: dict[str, float]) -> Subject | None:
         """The aligned subject of one picture; times are added to `seconds`."""
@@ -227,7 +229,11 @@ class FaceExtractor:
         return out
 
     def _table(
-        self, names: tuple[str, ...], rows: Sequence[Kept], seconds: Mapping[str, float]
+        self,
+        names: tuple[str, ...],
+        rows: Sequence[Kept],
+        seconds: Mapping[str, float],
+        searched: int,
     ) -> Faces:
         space = self.embedder.space
         vectors = np.full((len(rows), space.dim), np.nan, np.float32)
@@ -240,4 +246,4 @@ class FaceExtractor:
                 subject, vectors[at] = kept
                 boxes[at], quality[at] = subject.box, subject.quality
                 relaxed[at], count[at] = subject.relaxed, subject.count
-        return Faces(names, vectors, boxes, quality, relaxed, count, space, dict(seconds))
+        return Faces(names, vectors, boxes, quality, relaxed, count, space, dict(seconds), searched)

@@ -143,9 +143,10 @@ class Identification:
         return o.confusion_matrix(shown, len(self.main.people), self.similarity_min)
 
     @property
-    def seconds_per_picture(self) -> float:
-        """Read, detect, align and embed one picture."""
-        return sum(self.faces.seconds.values()) / max(len(self.faces), 1)
+    def seconds_per_picture(self) -> float | None:
+        """Read, detect, align and embed one picture; None where all were remembered."""
+        searched = self.faces.searched
+        return sum(self.faces.seconds.values()) / searched if searched else None
 
 
 def identify_open_set(

@@ -68,12 +68,13 @@ def _main_rows(result: Identification) -> list[tuple[str, str]]:
         rows.append((f"DIR at FPIR {fpir}", report.with_interval(value, interval)))
     at = figures["at_similarity_min"]
     where = f"at the own threshold, {at['similarity_min']:.3f}: "
+    spent = result.seconds_per_picture
     rows += [
         (where + "named rightly", report.percent(at["named_rightly"])),
         (where + "misnamed", report.percent(at["misnamed"])),
         (where + "called unknown", report.percent(at["known_called_unknown"])),
         (where + "strangers unknown", report.percent(at["strangers_called_unknown"])),
-        ("read to vector, a picture", f"{1e3 * result.seconds_per_picture:.1f} ms"),
+        ("read to vector, a picture", "–" if spent is None else f"{1e3 * spent:.1f} ms"),
         ("enrol everybody", f"{1e3 * figures['enrol_seconds']:.2f} ms"),
         ("query, a probe", f"{1e3 * figures['query_seconds']:.4f} ms"),
     ]
