@@ -202,12 +202,15 @@ class FaceRecognizer:
 
     def _embed(self, frame: Frame, tracks: I64, faces: Detections, watch: Stopwatch) -> _Embedded:
         """Embed the faces that are worth it now."""
+        usable = np.asarray(np.isfinite(faces.landmarks).all(axis=(1, 2)), np.bool_)
+        if not usable.any():  # most frames without a search
+            return _Embedded(np.zeros(0, np.int64), np.zeros(0, np.float32))
         records = [self._tracks[int(track)] for track in tracks]
         rows = select_for_embedding(
             np.array([r.decision.state in ("known", "unknown") for r in records], np.bool_),
             np.array([r.frames for r in records], np.int64),
             np.array([r.waited for r in records], np.int64),
-            usable=np.asarray(np.isfinite(faces.landmarks).all(axis=(1, 2)), np.bool_),
+            usable=usable,
             every_known=self.budget.known_every,
             cap=self.budget.per_frame,
         )
@@ -234,6 +237,8 @@ class FaceRecognizer:
         if matcher.snapshot.revision != self._revision:
             self._revision = matcher.snapshot.revision
             embedded = np.array(sorted(self._tracks), np.int64)
+        if not len(embedded):
+            return
         counts = self.fuser.frames(embedded)
         found = self.fuser.match(embedded, matcher)
         for track, match, count in zip(embedded, found, counts, strict=True):

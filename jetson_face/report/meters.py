@@ -142,7 +142,10 @@ class RunMeter:
 
     def source(self, name: str) -> SourceMeter:
         """The meter of a source, made on first use."""
-        return self.sources.setdefault(name, SourceMeter(self.metrics, name))
+        found = self.sources.get(name)
+        if found is None:
+            found = self.sources.setdefault(name, SourceMeter(self.metrics, name))
+        return found
 
     def sink(self, name: str) -> Counter:
         """The count of what a sink wrote."""
