@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jetson_face.commands import compare
 from jetson_face.documents import load_document, read_text
 from jetson_face.errors import InputBrokenError, MissingDependencyError, UsageError
 from jetson_face.training import command
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     command.add_arguments(parser)
     tune = parser.add_argument_group("fine-tuning a network on people of your own")
     tune.add_argument("--finetune", type=Path, metavar="PEOPLE", help="a folder of photos a person")
-    tune.add_argument("--net", metavar="NAME", help="alexnet, vgg16, googlenet, resnet10, ...")
+    tune.add_argument("--net", metavar="NAME", help="alexnet, vgg16, ...; all: compare them")
     tune.add_argument(
         "--layers",
         default="all",
@@ -42,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE|CARD",
         help="to begin with: .npz of an earlier run, .pth as torchvision's, or squeezenet_imagenet",
     )
+    compare.add_arguments(parser)
     pairs = parser.add_argument_group("pair verification (matching.method: siamese)")
     pairs.add_argument("--pairs", type=Path, metavar="FILE", help="list of pairs to fit to")
     pairs.add_argument("--images", type=Path, metavar="DIR", help="their pictures")
@@ -56,17 +58,19 @@ def run(args: argparse.Namespace) -> int:
         return _finetune(args)
     if args.config is None:
         raise UsageError("nothing to train: give -c RECIPE, --finetune PEOPLE or --pairs FILE")
-    if _is_small(args.config):
+    if _has(args.config, "architecture"):
         return _small(args)
+    if _has(args.config, "networks"):
+        return _compare(args)
     return command.run(args)
 
 
-def _is_small(path: Path) -> bool:
+def _has(path: Path, key: str) -> bool:
     try:
         _, content = read_yaml(read_text(path))
     except YamlTextError:
         return False  # the reader of recipes says what is wrong with it, and where
-    return isinstance(content, dict) and "architecture" in content
+    return isinstance(content, dict) and key in content
 
 
 def _small(args: argparse.Namespace) -> int:
@@ -80,6 +84,21 @@ def _small(args: argparse.Namespace) -> int:
     return _train(config, from_zip(config), args)
 
 
+def _compare(args: argparse.Namespace) -> int:
+    """A recipe with `networks`, on a zip of aligned crops, or on photos of `--finetune`."""
+    _need_torch()
+    from jetson_face.training.compare import CompareConfig, apart
+    from jetson_face.training.small import from_zip
+
+    config = load_document(args.config, CompareConfig, overrides=args.overrides)
+    first = config.first(config.networks[0])
+    if first is None:
+        raise UsageError(f"{args.config}: give `pretrain`, or use --finetune PEOPLE --net all")
+    command._keep_freed_memory()
+    general, people = apart(from_zip(first), config.new_people, config.new_photos)
+    return compare.run(config, general, people, args)
+
+
 def _finetune(args: argparse.Namespace) -> int:
     """Photos as they are: found, aligned, then trained on."""
     if args.net is None:
@@ -88,6 +107,12 @@ def _finetune(args: argparse.Namespace) -> int:
     from jetson_face.training.networks import TRUNKS
     from jetson_face.training.transfer_settings import TransferConfig
 
+    if args.net == "all":
+        from jetson_face.training.compare import CompareConfig
+
+        settings = {"loss": args.loss, "seconds": args.seconds}
+        all_nets = CompareConfig(finetune=settings, layers=(args.layers,))
+        return compare.run(all_nets, None, _found_faces(args), args)
     if args.net not in TRUNKS:
         raise UsageError(f"no network {args.net!r}; there are {', '.join(TRUNKS)}")
     if args.seconds <= 0:

@@ -38,7 +38,8 @@ OWN_NAMES = ("openface", "facenet_small")
 class Outcome:
     """What a run reached. accuracy_*: share of held-out photos whose nearest photo (before and
     after training), or whose class by the softmax layer, is the right person. side: of the
-    network's picture, pixels. started_from: what the weights were at first."""
+    network's picture, pixels. faces_seen: in all batches. started_from: what the weights were at
+    first."""
 
     network: str
     layers: str
@@ -48,6 +49,7 @@ class Outcome:
     steps: int
     seconds: float
     faces: int
+    faces_seen: int
     people: int
     loss_first: float
     loss_last: float
@@ -96,6 +98,7 @@ def train_network(
         steps=len(losses),
         seconds=round(trainer.spent_s, 1),
         faces=len(given.labels),
+        faces_seen=trainer.faces_seen,
         people=given.people,
         loss_first=round(float(np.mean(losses[:few])), 4),
         loss_last=round(float(np.mean(losses[-few:])), 4),
@@ -162,9 +165,8 @@ def _told(
         what += seen.origin
     if config.teacher is not None:
         what += f" towards {config.teacher.name}"
-    drawn = (
-        f"{len(trainer.losses)} batches, {trainer.spent_s:.0f} s on {config.threads} CPU threads"
-    )
+    drawn = f"{trainer.faces_seen} in {len(trainer.losses)} batches"
+    drawn += f", {trainer.spent_s:.0f} s on {config.threads} CPU threads"
     begun = "" if start is None else f", begun from {start.name}"
     return f"{what}, {drawn}{begun}"
 

@@ -39,7 +39,8 @@ def to_input(faces: ImageU8) -> Tensor:
 class SmallTrainer:
     """One run. Batch n depends on the seed and n alone, so that a resumed run goes on exactly.
 
-    losses: the total of every step so far; spent_s: time in steps, over all parts of the run.
+    losses: the total of every step so far; faces_seen: in them; spent_s: time in steps, over all
+    parts of the run.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class SmallTrainer:
         self._watch = CollapseWatch(config.joined)
         self.losses: list[float] = []
         self.spent_s = 0.0
+        self.faces_seen = 0
 
     @property
     def done(self) -> float:
@@ -98,6 +100,7 @@ class SmallTrainer:
         faces = augment_batch(self.seen.faces[rows], config.augment, (config.seed, 2, step), pool)
         for group in self.optim.param_groups:
             group["lr"] = config.rate * max(_rate(done), 0.01)
+        self.faces_seen += len(rows)
         self._train_mode()
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
             vectors = self.net(to_input(faces))
@@ -149,6 +152,7 @@ class SmallTrainer:
             "recipe": _digest(self.config),
             "losses": torch.tensor(self.losses, dtype=torch.float64),
             "spent_s": self.spent_s,
+            "faces_seen": self.faces_seen,
             "net": self.net.state_dict(),
             "mix": self.mix.state_dict(),
             "optim": self.optim.state_dict(),
@@ -171,6 +175,7 @@ class SmallTrainer:
         self.mix.load_state_dict(state["mix"])
         self.optim.load_state_dict(state["optim"])
         self.losses, self.spent_s = state["losses"].tolist(), float(state["spent_s"])
+        self.faces_seen = int(state.get("faces_seen", 0))
         return True
 
 
