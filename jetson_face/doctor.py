@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from jetson_face.backends.cuda import PycudaRuntime
+from jetson_face.backends.cuda import open_cuda
 from jetson_face.backends.trt_module import load_tensorrt
 from jetson_face.errors import JetsonFaceError
 
@@ -109,9 +109,9 @@ class Probe:
         return f"{found.flavour} {found.version}"
 
     def gpu(self) -> str:
-        """Name and compute capability. Raises JetsonFaceError."""
-        cuda = PycudaRuntime()
-        return f"{cuda.device}, compute capability {cuda.compute_capability}"
+        """Name, compute capability and way of access. Raises JetsonFaceError."""
+        cuda = open_cuda()
+        return f"{cuda.device}, compute capability {cuda.compute_capability}, by {cuda.access}"
 
 
 def examine(probe: Probe, folders: Sequence[Path]) -> list[Finding]:
@@ -154,7 +154,7 @@ def _jetpack(probe: Probe, jetson: bool) -> Iterator[Finding]:
 
 
 def _cuda(probe: Probe, jetson: bool) -> Iterator[Finding]:
-    driver = probe.module("pycuda.driver") if probe.module("pycuda") else None
+    """The GPU counts; pycuda and what compiles it may be missing."""
     need: State = "problem" if jetson else "missing"
     toolkit = probe.read("/usr/local/cuda/version.json") or ""
     version = re.search(r'"cuda"\s*:\s*{[^}]*"version"\s*:\s*"([\d.]+)"', toolkit)
@@ -162,16 +162,23 @@ def _cuda(probe: Probe, jetson: bool) -> Iterator[Finding]:
         yield Finding("cuda", "ok", f"CUDA toolkit {version[1]}")
     else:
         fix = "sudo apt install nvidia-jetpack" if jetson else None
-        yield Finding("cuda", need, "no CUDA toolkit in /usr/local/cuda", fix)
-    if driver is None or isinstance(driver, Exception):
-        why = "is not installed" if driver is None else f"cannot be loaded: {driver}"
-        fix = "export PATH=$PATH:/usr/local/cuda/bin; pip install 'jetson-face[jetson]'"
-        yield Finding("pycuda", need, f"pycuda {why}", fix)
-        return
+        text = "no CUDA toolkit in /usr/local/cuda: only compiling pycuda needs it"
+        yield Finding("cuda", "missing", text, fix)
+    driver = probe.module("pycuda.driver") if probe.module("pycuda") else None
+    fix = "export PATH=$PATH:/usr/local/cuda/bin; pip install 'jetson-face[jetson]'"
+    if driver is None:
+        text = "pycuda is not installed: CUDA is reached through the driver's own library"
+        yield Finding("pycuda", "missing", text, fix if jetson else None)
+    elif isinstance(driver, Exception):
+        yield Finding("pycuda", need, f"pycuda cannot be loaded: {driver}", fix)
+    else:
+        yield Finding("pycuda", "ok", "pycuda")
     try:
         yield Finding("gpu", "ok", probe.gpu())
     except JetsonFaceError as exc:
-        yield Finding("gpu", need, str(exc), "install the NVIDIA driver, then restart")
+        text = "is the user in the groups video and render? else flash JetPack again"
+        fix = text if jetson else "with an NVIDIA GPU: install its driver, then restart"
+        yield Finding("gpu", need, str(exc), fix)
 
 
 def _tensorrt(probe: Probe, jetson: bool) -> Iterator[Finding]:
@@ -252,16 +259,23 @@ def _cameras(probe: Probe, jetson: bool) -> Iterator[Finding]:
 def _power(probe: Probe, jetson: bool) -> Iterator[Finding]:
     if jetson:
         mode = re.search(r"NV Power Mode: (\S+)", probe.command("nvpmodel", "-q") or "")
-        fix = None if mode and "MAXN" in mode[1] else "for full speed: sudo nvpmodel -m 0"
+        # The number of the fastest mode differs: 0 on AGX Orin, 2 on Orin Nano Super.
+        faster = "for full speed: sudo nvpmodel -m N, N of MAXN in /etc/nvpmodel.conf"
+        fix = None if mode and "MAXN" in mode[1] else faster
         yield Finding("power", "info", f"power mode {mode[1] if mode else 'unknown'}", fix)
     governor = probe.read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
     clocks = [
         probe.read(f"{d}/scaling_cur_freq") for d in ("/sys/devices/system/cpu/cpu0/cpufreq",)
     ]
     if governor:
-        now = f", now {int(clocks[0]) // 1000} MHz" if clocks[0] and clocks[0].isdecimal() else ""
+        mhz = f", now {int(clocks[0]) // 1000} MHz" if clocks[0] and clocks[0].isdecimal() else ""
         fix = "before measuring: sudo jetson_clocks" if jetson else None
-        yield Finding("clocks", "info", f"CPU governor {governor}{now}", fix)
+        yield Finding("clocks", "info", f"CPU governor {governor}{mhz}", fix)
+    for gpu in probe.glob("/sys/class/devfreq/*.g*"):
+        rates = [probe.read(f"/sys/class/devfreq/{gpu.name}/{n}_freq") for n in ("cur", "max")]
+        if all(rate and rate.isdecimal() for rate in rates):
+            now, most = (int(rate or 0) // 1_000_000 for rate in rates)
+            yield Finding("clocks", "info", f"GPU at {now} of {most} MHz")
     zones = [
         probe.read(f"/sys/class/thermal/{z.name}/temp")
         for z in probe.glob("/sys/class/thermal/thermal_zone*")

@@ -90,7 +90,7 @@ def load_driver() -> Driver:
         return Driver(ctypes.CDLL(LIBRARY))
     except OSError as exc:
         raise EngineError(
-            f"CUDA cannot start: is the NVIDIA driver installed? ({LIBRARY}: {exc})"
+            f"CUDA cannot start: is the NVIDIA driver installed? ({exc})"
         ) from exc
 
 

@@ -25,6 +25,8 @@ JETSON_FILES = {
     "sys/class/video4linux/video0/name": "vi-output, imx219 9-0010",
     "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "schedutil",
     "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": "729600",
+    "sys/class/devfreq/17000000.gpu/cur_freq": "306000000",
+    "sys/class/devfreq/17000000.gpu/max_freq": "1020000000",
     "sys/class/thermal/thermal_zone0/temp": "51250",
 }
 
@@ -43,7 +45,7 @@ class Played(Probe):
         commands: Mapping[str, str] | None = None,
         wheels: tuple[str, ...] = (),
         trt: str | Exception = "tensorrt 10.3.0",
-        gpu: str | Exception = "Orin, compute capability 8.7",
+        gpu: str | Exception = "Orin, compute capability 8.7, by pycuda",
         cameras_readable: bool = True,
         free: int = 50 << 30,
     ) -> None:
@@ -120,12 +122,14 @@ def test_a_jetson_where_all_is_well(tmp_path: Path) -> None:
     assert texts["board"] == "NVIDIA Jetson Orin Nano Developer Kit"
     assert texts["jetpack"] == "Jetson Linux 36.4.3, JetPack 6.2+b77"
     assert texts["cuda"] == "CUDA toolkit 12.6.1"
-    assert texts["gpu"] == "Orin, compute capability 8.7"
+    assert texts["gpu"] == "Orin, compute capability 8.7, by pycuda"
+    assert texts["pycuda"] == "pycuda"
     assert texts["opencv"] == "OpenCV 4.8.0 with GStreamer"
     assert texts["cameras"] == "/dev/video0: vi-output, imx219 9-0010"
     assert texts["power"] == "power mode 15W"
-    assert by_topic(found, "power").fix == "for full speed: sudo nvpmodel -m 0"
-    assert texts["clocks"] == "CPU governor schedutil, now 729 MHz"
+    assert "MAXN" in (by_topic(found, "power").fix or "")
+    assert by_topic(found, "clocks").text == "CPU governor schedutil, now 729 MHz"
+    assert texts["clocks"] == "GPU at 306 of 1020 MHz"
     assert texts["temperature"] == "hottest part 51 °C"
     assert texts["back ends"] == "working: onnxruntime, tensorrt"
 
@@ -136,9 +140,8 @@ def test_a_jetson_where_all_is_well(tmp_path: Path) -> None:
         ({"missing": ("cv2",)}, "opencv", "sudo apt install python3-opencv"),
         ({"gstreamer": False, "wheels": ("opencv-python",)}, "opencv", "pip uninstall opencv-py"),
         ({"broken": ("cv2",)}, "opencv", "python3-opencv"),
-        ({"missing": ("pycuda",)}, "pycuda", "jetson-face[jetson]"),
         ({"broken": ("pycuda.driver",)}, "pycuda", "jetson-face[jetson]"),
-        ({"gpu": EngineError("CUDA cannot start")}, "gpu", "install the NVIDIA driver"),
+        ({"gpu": EngineError("CUDA cannot start")}, "gpu", "groups video and render"),
         (
             {"trt": MissingDependencyError("TensorRT is not installed: run sudo apt")},
             "tensorrt",
@@ -200,6 +203,18 @@ def test_a_pc_without_gpu_is_fine(tmp_path: Path) -> None:
     }
     assert by_topic(found, "extras").fix == "pip install 'jetson-face[train]'"
     assert "which is fine on a PC" in by_topic(found, "back ends").text
+
+
+def test_a_jetson_without_pycuda_works_and_is_told_how_to_get_it(tmp_path: Path) -> None:
+    files = {k: v for k, v in JETSON_FILES.items() if "cuda" not in k}
+    probe = Played(tmp_path, files, commands=GOOD_COMMANDS, missing=("pycuda",))
+    found = examine(probe, [Path("/x")])
+    assert problems(found) == []
+    finding = by_topic(found, "pycuda")
+    assert (finding.state, "jetson-face[jetson]" in (finding.fix or "")) == ("missing", True)
+    assert "driver's own library" in finding.text
+    assert by_topic(found, "cuda").state == "missing"
+    assert by_topic(found, "back ends").text == "working: onnxruntime, tensorrt"
 
 
 def test_two_opencv_wheels_break_each_other(tmp_path: Path) -> None:
