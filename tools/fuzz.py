@@ -51,6 +51,7 @@ class Counts:
     refused: int = 0
     not_reached: int = 0
     slowest_s: float = 0.0
+    slowest_cpu_s: float = 0.0
     seconds: float = 0.0
     draws: int = 0
     fds_grew: int = 0
@@ -85,7 +86,7 @@ class Watched:
         self._seen.add(key)
         self._last[: 4 + len(data)] = len(data).to_bytes(4, "big") + data
         counts, reached = self.counts, self._target.reaches(data)
-        start = time.monotonic()
+        start, cpu = time.monotonic(), time.process_time()
         try:
             self._target.attempt(data)
             counts.taken += reached
@@ -98,6 +99,7 @@ class Watched:
             self._note(data, f"{type(error).__name__} in {at.filename}:{at.lineno}: {error}")
         took = time.monotonic() - start
         counts.slowest_s = max(counts.slowest_s, round(took, 3))
+        counts.slowest_cpu_s = max(counts.slowest_cpu_s, round(time.process_time() - cpu, 3))
         if took > self._slow_s:
             self._note(data, f"took {took:.1f} s")
         counts.inputs += reached

@@ -201,6 +201,10 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             f"{path}: an SQLite file, but not a gallery: name another gallery.path, or move the "
             "file away"
         )
+    # A view or trigger runs SQL of whoever made the file: one that counts for ever in place of a
+    # table would hang the program. They, and virtual tables, have no page of their own.
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE ifnull(rootpage, 0) = 0").fetchone():
+        raise corrupt(path, "it holds views, triggers or virtual tables")
     for pragma in ("foreign_keys=ON", "synchronous=FULL", "secure_delete=ON"):
         connection.execute(f"PRAGMA {pragma}")
     (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()

@@ -78,6 +78,13 @@ def _foreign(path: Path) -> None:
     _sql("CREATE TABLE songs (title)")(path)
 
 
+def _endless(path: Path) -> None:
+    """Reading people would take for ever."""
+    _sql("ALTER TABLE people RENAME TO aside")(path)
+    counting = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n)"
+    _sql(f"CREATE VIEW people(id, name) AS {counting} SELECT hex(x), 'a' FROM n")(path)
+
+
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (lambda path: path.write_bytes(b""), "0 bytes"),
     "text": (lambda path: path.write_text("not a database at all\n" * 99), "not a gallery"),
@@ -98,6 +105,11 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         "checksum of the vector",
     ),
     "no portrait": (_sql("DELETE FROM portraits"), "keeps no portrait"),
+    "a view that never ends": (_endless, "views, triggers"),
+    "a trigger": (
+        _sql("CREATE TRIGGER t AFTER UPDATE ON meta BEGIN DELETE FROM people; END"),
+        "views, triggers",
+    ),
 }
 
 
