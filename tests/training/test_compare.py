@@ -14,11 +14,14 @@ torch = pytest.importorskip("torch")
 
 from jetson_face.cli import main  # noqa: E402
 from jetson_face.commands import compare as command  # noqa: E402
+from jetson_face.documents import load_document  # noqa: E402
 from jetson_face.errors import ConfigError, UsageError  # noqa: E402
 from jetson_face.models import load_card  # noqa: E402
+from jetson_face.training import compare  # noqa: E402
 from jetson_face.training.compare import CompareConfig, apart, compare_one  # noqa: E402
 from jetson_face.training.small import SmallSet  # noqa: E402
 from jetson_face.training.transfer import train_network  # noqa: E402
+from jetson_face.training.transfer_settings import TransferConfig  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -120,7 +123,7 @@ def test_the_command_leaves_a_page_and_the_networks(
     words += [f"pretrain.teacher={tmp_path / 't.npy'}", f"pretrain.cache={tmp_path / 'cache'}"]
     words += ["pretrain.steps=1", "pretrain.batch=4", "finetune.steps=2", "new_people=3", "own={}"]
     words += ["finetune.people_each=2", "pretrain.threads=1", "finetune.threads=1"]
-    recipe_file = Path(__file__).parents[2] / "configs" / "compare_networks.yaml"
+    recipe_file = Path(__file__).parents[2] / "configs" / "train_networks.yaml"
     out = tmp_path / "out"
     told = ["--export", str(out), "--markdown", str(out / "t.md"), "--json", str(out / "t.json")]
     sets = [part for word in words for part in ("--set", word)]
@@ -129,3 +132,16 @@ def test_the_command_leaves_a_page_and_the_networks(
     assert "| resnet10 | 64 |" in (out / "t.md").read_text()
     assert (out / "transfer_resnet10.onnx").is_file()
     assert main(["train", "-c", str(recipe_file), *sets]) == UsageError.exit_code
+
+
+@pytest.mark.parametrize("name", ["openface", "facenet_small", "networks"])
+def test_the_recipes_in_the_repository_are_valid(name: str) -> None:
+    path = Path(__file__).parents[2] / "configs" / f"train_{name}.yaml"
+    if name == "networks":
+        config = load_document(path, CompareConfig)
+        assert config.networks == compare.NETWORKS
+        assert config.second("vgg16", "last").side == 48
+    else:
+        single = load_document(path, TransferConfig)
+        assert (single.architecture, single.loss) == (name, "triplet")
+        assert 0 < single.warm < 1
