@@ -247,11 +247,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--set", dest="overrides", action="append", default=[])
     parser.add_argument("--seconds", type=float, help="for each timing; default 2, dry 0.02")
     parser.add_argument("--runs", type=int, help=f"for flat memory; default {FLAT_RUNS}, dry 100")
-    parser.add_argument("--precisions", default=",".join(PRECISIONS), help="as in fp16,int8")
+    parser.add_argument("--precisions", help="as in fp16,int8; default all, dry fp16,int8")
     parser.add_argument("--other", default="8.6", help="what to build for where none runs")
     parser.add_argument("--dry-run", action="store_true", help="with a simulated GPU")
     args = parser.parse_args()
     args.seconds = args.seconds or (0.02 if args.dry_run else 2)
+    args.precisions = args.precisions or ("fp16,int8" if args.dry_run else ",".join(PRECISIONS))
     args.runs = args.runs or (100 if args.dry_run else FLAT_RUNS)
     return args
 

@@ -1,14 +1,16 @@
-"""MTCNN in FP16 as it is configured unless told otherwise: the gate passes with room to spare."""
+"""MTCNN for the accelerator: FP16 passes the gate with room to spare, and few runs a picture."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from jetson_face.assemble import assemble_mtcnn
 from jetson_face.backends.onnx import OnnxBackend
 from jetson_face.config import load_config
+from jetson_face.detect.mtcnn_decode import pyramid_scales
 from jetson_face.engine.parity import detection_parity
 from jetson_face.engine.precision import prepare
 from jetson_face.gate import golden_pictures
@@ -28,3 +30,38 @@ def test_each_network_in_fp16_moves_no_box_by_half_a_pixel(name: str, tmp_path: 
     rows = detection_parity(wanted.detect, got.detect, golden_pictures()[4:7]).rows
     assert [row.measured for row in rows[:1]] == [0]
     assert max(row.measured for row in rows[1:]) < 0.5
+
+
+class Counted:
+    """A back end that counts its runs and the items in each."""
+
+    def __init__(self, inner: OnnxBackend) -> None:
+        self.inner, self.batches = inner, list[int]()
+        self.inputs, self.outputs, self.info = inner.inputs, inner.outputs, inner.info
+
+    def run(self, feeds: Any) -> Any:
+        self.batches.append(len(feeds["image"]))
+        return self.inner.run(feeds)
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+def test_a_picture_costs_one_run_a_level_and_one_each_for_the_other_two(tmp_path: Path) -> None:
+    """All candidates of a picture go through R-Net and O-Net together, however many there are."""
+    config = load_config(None, [f"engines.cache={tmp_path}"])
+    nets = {
+        name: Counted(OnnxBackend(network.reference, threads=1))
+        for name, network in networks_of(config).items()
+        if name != "embed"
+    }
+    detector = assemble_mtcnn(config, nets)
+    picture = golden_pictures()[4]
+    assert len(detector.detect(picture)) == 1
+    height, width = picture.shape[:2]
+    levels = len(pyramid_scales(width, height, config.mtcnn.min_face_px, 0.709))
+    assert nets["pnet"].batches == [1] * levels
+    assert len(nets["rnet"].batches) == 1
+    assert len(nets["onet"].batches) == 1
+    assert nets["rnet"].batches[0] > nets["onet"].batches[0] >= 1
+    detector.close()
