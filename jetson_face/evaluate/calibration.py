@@ -45,8 +45,9 @@ RULES = (
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """One way to set the threshold. fpir: None for the method's own. average: pictures a face."""
+    """One way to set the threshold: `name`. average: pictures a face."""
 
+    name: str
     fpir: float | None
     thresholds: tuple[float, ...]
     average: int
@@ -74,7 +75,8 @@ def keep_promises(
     seeds: Sequence[int] = tuple(range(1, DIVISIONS + 1)),
     enrol_max: int = 20,
 ) -> list[Kept]:
-    """The method's own threshold, then a calibrated one for each FPIR that can be shown.
+    """The network's threshold, the configuration's, then a calibrated one for each FPIR that can
+    be shown.
 
     faces: a row for every picture. Raises InputBrokenError where people cannot be divided.
     """
@@ -89,12 +91,16 @@ def keep_promises(
         )
         for s in seeds
     ]
-    out = _kept(asked, None, [method.similarity_min] * len(asked))
+    out: list[Kept] = []
+    if method.default_min is not None and method.default_min != method.similarity_min:
+        out += _kept(asked, "the method's own", None, [method.default_min] * len(asked))
+    out += _kept(asked, "as configured", None, [method.similarity_min] * len(asked))
     for fpir in fpirs:
         try:
-            out += _kept(asked, fpir, [threshold_for(a.trial.strangers(), fpir) for a in asked])
+            set_to = [threshold_for(one.trial.strangers(), fpir) for one in asked]
         except CalibrationError:
             continue
+        out += _kept(asked, f"FPIR {100 * fpir:g} %", fpir, set_to)
     return out
 
 
@@ -147,7 +153,9 @@ def _averaged(cohort: Cohort, average: int) -> tuple[Embeddings, I64]:
     return Embeddings(vectors, cohort.faces.space), person
 
 
-def _kept(asked: Sequence[_Asked], fpir: float | None, thresholds: Sequence[float]) -> list[Kept]:
+def _kept(
+    asked: Sequence[_Asked], name: str, fpir: float | None, thresholds: Sequence[float]
+) -> list[Kept]:
     out = []
     for average in (1, FRAMES):
         moved = [
@@ -158,6 +166,7 @@ def _kept(asked: Sequence[_Asked], fpir: float | None, thresholds: Sequence[floa
         wrong = Scores(np.where(known.right, -np.inf, known.score), known.right, known.person)
         out.append(
             Kept(
+                name,
                 fpir,
                 tuple(float(at) for at in thresholds),
                 average,
@@ -201,7 +210,7 @@ def summary_table(rows: Sequence[Kept]) -> str:
         [*header, "misnamed"],
         [
             [
-                "as shipped" if row.fpir is None else f"FPIR {100 * row.fpir:g} %",
+                row.name,
                 _range(row.thresholds),
                 row.average if row.average == 1 else f"up to {row.average}",
                 *(_shown(rate) for rate in (row.strangers, row.enrolled, row.misnamed)),

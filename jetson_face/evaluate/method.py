@@ -39,7 +39,8 @@ class Method:
     """What is measured. pair_scorer: likeness of two faces; enrol: how a gallery is matched.
 
     similarity_min: the method's own threshold for single faces. margin_min: its lead over the
-    second person. trained: enrolling somebody trains. facts: for every report.
+    second person. default_min: the threshold where the configuration gives none. trained: enrolling
+    somebody trains. facts: for every report.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Method:
     enrol: Enrolled
     pair_scorer: PairScorer = cosine_scores
     margin_min: float = 0.0
+    default_min: float | None = None
     trained: bool = False
 
     @property
@@ -84,6 +86,8 @@ def build_method(config: Config, *, relaxed: bool = True, keep: Keep | None = No
     if config.matching.method == "siamese":
         # what verifies pairs with a gallery verifies them without
         scorer = load_pair_weights(config, parts.embedder.space).probability
+    matching = config.matching.model_copy(update={"similarity_min": None})
+    without = config.model_copy(update={"matching": matching})
     return Method(
         name=name,
         extractor=extractor,
@@ -105,6 +109,7 @@ def build_method(config: Config, *, relaxed: bool = True, keep: Keep | None = No
         enrol=lambda snapshot: build_matcher(config, snapshot),
         pair_scorer=scorer,
         margin_min=config.matching.margin_min,
+        default_min=decision_threshold(without, parts.embedder),
         trained=config.matching.method in TRAINED,
     )
 

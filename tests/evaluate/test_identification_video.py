@@ -360,14 +360,15 @@ def videos_folder(root: Path) -> Path:
     return root
 
 
-@pytest.mark.parametrize("kind", ["identification", "video"])
+@pytest.mark.parametrize("kind", ["identification", "video", "calibration"])
 def test_the_commands_on_videos(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = videos_folder(tmp_path / "videos")
     assert run(monkeypatch, kind, "--images", images, *leaving(tmp_path / "out")) == 0
     got = json.loads((tmp_path / "out/r.json").read_text())
     assert got["kind"] == kind
     assert got["undetected"] == 0
-    assert got["enrolled_people"] + got["strangers"] == 8
+    if kind != "calibration":  # it divides the people several times
+        assert got["enrolled_people"] + got["strangers"] == 8
     assert (tmp_path / "out/r.md").read_text().startswith("# ")
     assert list((tmp_path / "out/plots").glob("*.png"))
 
