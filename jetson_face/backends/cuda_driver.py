@@ -89,9 +89,7 @@ def load_driver() -> Driver:
     try:
         return Driver(ctypes.CDLL(LIBRARY))
     except OSError as exc:
-        raise EngineError(
-            f"CUDA cannot start: is the NVIDIA driver installed? ({exc})"
-        ) from exc
+        raise EngineError(f"CUDA cannot start: is the NVIDIA driver installed? ({exc})") from exc
 
 
 class _Stream:

@@ -146,16 +146,6 @@ class TensorRTBackend:
         with self._cuda.active():
             self._owned.close()  # all of it, even where one call fails
 
-    def time_alone(self, runs: int) -> None:
-        """Enqueue the network `runs` times at the last run's shapes, without copies, and wait.
-
-        For measuring what TensorRT itself takes. Raises EngineError.
-        """
-        with self._using():
-            for _ in range(runs):
-                self._check(self._context.execute_async_v3(self._stream.handle), "execute_async_v3")
-            self._stream.synchronize()
-
     def _open_plan(self, plan: bytes) -> None:
         try:
             self._runtime = self._trt.module.Runtime(self._trt.logger)

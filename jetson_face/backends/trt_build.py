@@ -179,8 +179,9 @@ def _make_config(
     config.set_memory_pool_limit(
         trt.module.MemoryPoolType.WORKSPACE, options.workspace_mib * (1 << 20)
     )
-    # "fp32" shall mean it: TF32 rounds inputs to the 10 bits of fp16.
-    config.clear_flag(trt.module.BuilderFlag.TF32)
+    rounding = getattr(trt.module.BuilderFlag, "TF32", None)
+    if rounding is not None:  # on by default; "fp32" shall mean it, not the 10 bits of fp16
+        config.clear_flag(rounding)
     if options.compute_capability is not None:
         config.num_compute_capabilities = 1
         if not config.set_compute_capability(_capability(trt, options.compute_capability), 0):

@@ -240,17 +240,6 @@ def test_a_failure_under_way_is_our_error_and_all_is_given_back() -> None:
     backend.close()
 
 
-def test_time_alone_runs_the_network_without_copies() -> None:
-    backend, cuda, module = open_backend()
-    backend.run({"x": picture(1, 3, 8, 8)})
-    backend.time_alone(3)
-    module.failing.add("execute_async_v3")
-    with pytest.raises(EngineError, match="refused execute_async_v3"):
-        backend.time_alone(1)
-    backend.close()
-    assert cuda.gpu.clean
-
-
 def test_a_refused_shape_is_not_remembered_as_set() -> None:
     backend, _, module = open_backend()
     backend.run({"x": picture(1, 3, 8, 8)})
