@@ -19,6 +19,9 @@ PIXELS_MAX = 64_000_000
 """More is refused before decoding: 64 million pixels are 192 MB of BGR."""
 BYTES_MAX = 256 << 20
 """A larger file is refused before reading it."""
+_SCANS_MAX, _SEGMENTS_MAX = 500, 5000
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
+"""A JPEG marker, without those that belong to the data of a scan."""
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm"})
 """What a folder is searched for, in lower case."""
 
@@ -77,6 +80,11 @@ def _decoded(data: bytes, where: str, pixels_max: int, side_max: int | None) -> 
     if image.width * image.height > pixels_max:
         million = f"{image.width * image.height / 1e6:.0f} million pixels, "
         raise InputBrokenError(_too_large(where, million, pixels_max))
+    if image.format in ("JPEG", "MPO") and _is_endless(data):
+        raise InputBrokenError(
+            f"{where}: a JPEG of more than {_SCANS_MAX} scans or {_SEGMENTS_MAX} segments would take "
+            "too long: save it anew"
+        )
     try:
         turn = _orientation(image)
         if side_max is not None:
@@ -90,6 +98,23 @@ def _decoded(data: bytes, where: str, pixels_max: int, side_max: int | None) -> 
         raise InputBrokenError(
             f"{where}: the picture is damaged or truncated ({_short(error)}): replace or remove it"
         ) from None
+
+
+def _is_endless(data: bytes) -> bool:
+    """Whether a JPEG has so many passes over the whole picture that it takes hours: each costs ten
+    bytes of the file. What follows the picture (a video, of some telephones) does not count."""
+    scans, at = 0, 2
+    for _ in range(_SEGMENTS_MAX):
+        marker = _MARKER.search(data, at)
+        if marker is None or marker[0] == b"\xff\xd9":
+            return False
+        at = marker.end()
+        scans += marker[0] == b"\xff\xda"
+        if scans > _SCANS_MAX:
+            return True
+        if marker[0] not in (b"\xff\x01", b"\xff\xd8"):
+            at += int.from_bytes(data[at : at + 2], "big")
+    return True
 
 
 def encode_jpeg(image: ImageU8, *, quality: int = 95) -> bytes:

@@ -226,3 +226,26 @@ def test_writing_where_one_cannot_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be written"):
         write_picture(tmp_path / "taken.png", BGR)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "taken.png"]
+
+
+def _scans(count: int, after: bytes = b"") -> bytes:
+    """A JPEG with `count` further passes over the whole picture, of ten bytes each."""
+    data = _bytes(Image.new("RGB", (64, 64)), "JPEG", progressive=True)
+    start = data.rindex(b"\xff\xda")
+    empty = data[start : start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")]
+    return data[:-2] + empty * count + b"\xff\xd9" + after
+
+
+def test_a_jpeg_of_endless_scans_is_refused() -> None:
+    with pytest.raises(InputBrokenError, match="more than 500 scans"):
+        decode_picture(_scans(600), "x")  # a million of them on 49 megapixels take an hour
+
+
+def test_what_follows_a_jpeg_does_not_count_as_scans() -> None:
+    assert decode_picture(_scans(5, after=b"\xff\xda\0\2" * 9000), "x").shape == (64, 64, 3)
+
+
+def test_a_jpeg_of_endless_segments_is_refused() -> None:
+    data = _scans(0)
+    with pytest.raises(InputBrokenError, match="5000 segments"):
+        decode_picture(data[:2] + b"\xff\xfe\0\2" * 6000 + data[2:], "x")
