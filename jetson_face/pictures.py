@@ -82,8 +82,8 @@ def _decoded(data: bytes, where: str, pixels_max: int, side_max: int | None) -> 
         raise InputBrokenError(_too_large(where, million, pixels_max))
     if image.format in ("JPEG", "MPO") and _is_endless(data):
         raise InputBrokenError(
-            f"{where}: a JPEG of more than {_SCANS_MAX} scans or {_SEGMENTS_MAX} segments would take "
-            "too long: save it anew"
+            f"{where}: a JPEG of more than {_SCANS_MAX} scans or {_SEGMENTS_MAX} segments would "
+            "take too long: save it anew"
         )
     try:
         turn = _orientation(image)
