@@ -313,7 +313,7 @@ def _division(args: argparse.Namespace) -> Division:
 @contextmanager
 def _method(args: argparse.Namespace) -> Iterator[Method]:
     """The method that the configuration describes; what it found is kept where `--cache` says."""
-    from jetson_face.evaluate import cache
+    from jetson_face.evaluate.cache import FaceCache
     from jetson_face.evaluate.method import build_method
 
     config = config_of(args)
@@ -321,12 +321,12 @@ def _method(args: argparse.Namespace) -> Iterator[Method]:
     if args.cache is None:
         yield method
         return
-    facts = {key: method.facts[key] for key in cache.FACTS}
-    facts["detector_settings"] = config.detector.model_dump(mode="json")
-    path = cache.cache_file(args.cache, facts)
-    _log.info("%s: faces of %d pictures", path, cache.recall(method.extractor, path))
+    settings = config.detector.model_dump(mode="json")
+    cache = FaceCache(args.cache, {**method.facts, "detector_settings": settings})
+    searched, embedded = cache.recall(method.extractor)
+    _log.info("%s: %d pictures searched, %d embedded before", args.cache, searched, embedded)
     yield method
-    cache.keep(method.extractor, path)
+    cache.keep(method.extractor)
 
 
 def _extract(args: argparse.Namespace, method: Method, pictures: Mapping[str, Path]) -> Faces:

@@ -88,6 +88,15 @@ class Faces:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Located:
+    """The subject's place in a picture: one face, or none. count: faces in the picture."""
+
+    face: Detections
+    relaxed: bool
+    count: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Subject:
     """The face that a picture is about. count: faces in the picture."""
 
@@ -147,6 +156,7 @@ class FaceExtractor:
         self._batch = batch
         self._clock = clock
         self.remembered: dict[Path, Kept] = {}
+        self.located: dict[Path, Located] = {}
 
     def extract(self, pictures: Mapping[str, Path], progress: Progress | None = None) -> Faces:
         """The faces of named pictures; a picture that was seen before is not searched again.
@@ -163,7 +173,9 @@ class FaceExtractor:
                 image = self._read(path)
                 seconds["read"] += self._clock() - start
                 self.remembered[path] = None
-                subject = self._subject(image, seconds)
+                if path not in self.located:
+                    self.located[path] = self._locate(image, seconds)
+                subject = self._subject(image, self.located[path], seconds)
                 if subject is not None:
                     waiting.append((path, subject))
             if len(waiting) >= self._batch or (waiting and done == len(pictures)):
@@ -179,26 +191,31 @@ class FaceExtractor:
     def faces_of(self, images: Sequence[ImageU8]) -> Faces:
         """The subjects of pictures in memory, (H, W, 3) uint8 BGR each; nothing is remembered."""
         seconds = {"detect": 0.0, "align": 0.0, "embed": 0.0}
-        subjects = [self._subject(image, seconds) for image in images]
+        subjects = [self._subject(image, self._locate(image, seconds), seconds) for image in images]
         there = [subject for subject in subjects if subject is not None]
         vectors = iter(self._vectors([subject.crop for subject in there], seconds))
         rows: list[Kept] = [None if s is None else (s, next(vectors)) for s in subjects]
         return self._table(tuple(map(str, range(len(images)))), rows, seconds, len(images))
 
-    def _subject(self, image: ImageU8, seconds: dict[str, float]) -> Subject | None:
-        """The aligned subject of one picture; times are added to `seconds`."""
+    def _locate(self, image: ImageU8, seconds: dict[str, float]) -> Located:
+        """The subject of one picture; times are added to `seconds`."""
         start = self._clock()
         faces, relaxed = self._search(image)
         seconds["detect"] += self._clock() - start
         if len(faces) == 0:
+            return Located(faces, False, 0)
+        at = pick_subject(faces, (image.shape[0], image.shape[1]))
+        return Located(faces[at : at + 1], relaxed, len(faces))
+
+    def _subject(self, image: ImageU8, place: Located, seconds: dict[str, float]) -> Subject | None:
+        """The aligned subject; times are added to `seconds`."""
+        if not len(place.face):
             return None
         start = self._clock()
-        at = pick_subject(faces, (image.shape[0], image.shape[1]))
-        chosen = faces[at : at + 1]
-        crops = self._aligner.crop(image, chosen.landmarks)
-        quality = 1.0 if self._grader is None else float(self._grader.scores(crops, chosen)[0])
+        crops = self._aligner.crop(image, place.face.landmarks)
+        quality = 1.0 if self._grader is None else float(self._grader.scores(crops, place.face)[0])
         seconds["align"] += self._clock() - start
-        return Subject(crops[0], chosen.boxes[0], quality, relaxed, len(faces))
+        return Subject(crops[0], place.face.boxes[0], quality, place.relaxed, place.count)
 
     def _search(self, image: ImageU8) -> tuple[Detections, bool]:
         for detector, relaxed in ((self._detector, False), (self._relaxed, True)):

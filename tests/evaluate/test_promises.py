@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jetson_face.evaluate import calibration
-from jetson_face.evaluate.cache import cache_file, keep, recall
+from jetson_face.evaluate.cache import FaceCache
 from jetson_face.evaluate.extract import FaceExtractor, Faces
 from jetson_face.evaluate.identification import panel_of
 from jetson_face.evaluate.method import Method
@@ -153,24 +153,35 @@ def test_faces_come_back_from_the_disk_unless_the_picture_changed(tmp_path: Path
     for name, image in (("a", picture(0)), ("b", picture(1)), ("c", picture(2, how=HIDDEN))):
         paths[name] = tmp_path / f"{name}.png"
         write_picture(paths[name], image)
-    file = cache_file(tmp_path / "cache", {"method": "x"})
-    assert file != cache_file(tmp_path / "cache", {"method": "y"})
+    facts = {"space": "one", "alignment": "a", "precision": "fp32"}
+    facts |= {"relaxed_search": "no", "backend": "cpu", "detector_settings": "{}"}
+    cache = FaceCache(tmp_path / "cache", facts)
     first = fake(FakeDetector())
-    assert recall(first, file) == 0
+    assert cache.recall(first) == (0, 0)
     before = first.extract(paths)
-    keep(first, file)
+    cache.keep(first)
 
     detector = FakeDetector()
     second = fake(detector)
-    assert recall(second, file) == 3
+    assert cache.recall(second) == (3, 3)
     again = second.extract(paths)
     assert (detector.asked, again.searched, before.searched) == (0, 0, 3)
     np.testing.assert_array_equal(again.vectors, before.vectors)
     np.testing.assert_array_equal(again.quality, before.quality)
     assert again.undetected == ("c",)
 
+    # another embedding: the places of the faces stay
+    third = fake(detector)
+    assert FaceCache(tmp_path / "cache", {**facts, "space": "other"}).recall(third) == (3, 0)
+    anew = third.extract(paths)
+    assert (detector.asked, anew.searched) == (0, 3)
+    np.testing.assert_array_equal(anew.vectors, before.vectors)
+    np.testing.assert_array_equal(anew.boxes, before.boxes)
+    other = FaceCache(tmp_path / "cache", {**facts, "detector_settings": "{faster}"})
+    assert other.recall(fake(FakeDetector())) == (0, 0)
+
     write_picture(paths["a"], picture(5))
     os.utime(paths["a"], ns=(1, 1))
-    assert recall(fake(FakeDetector()), file) == 2
-    file.write_bytes(b"half a fi")
-    assert recall(fake(FakeDetector()), file) == 0
+    assert cache.recall(fake(FakeDetector())) == (2, 2)
+    cache.faces.write_bytes(b"half a fi")
+    assert cache.recall(fake(FakeDetector())) == (2, 0)
