@@ -167,12 +167,16 @@ def test_an_interrupt_is_heard_by_another_thread_while_this_one_is_in_native_cod
     libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
     heard: list[bool] = []
 
+    def wait_for(true: Callable[[], bool]) -> None:
+        until = time.monotonic() + 10
+        while not true() and time.monotonic() < until:
+            pass
+
     def monitor(asked: Callable[[], bool]) -> None:
+        wait_for(lambda: ctypes.c_int.from_buffer(mutex).value == 2)  # glibc: somebody waits
         heard.append(asked())
         os.kill(os.getpid(), signal.SIGINT)
-        until = time.monotonic() + 10
-        while not asked() and time.monotonic() < until:
-            pass
+        wait_for(asked)
         heard.append(asked())
         libc.pthread_mutex_unlock(mutex)
 
