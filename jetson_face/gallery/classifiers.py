@@ -8,6 +8,7 @@ scikit-learn trains; what is kept afterwards are plain arrays.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,7 +151,10 @@ def _train(
         model = LinearSVC(C=strength, class_weight="balanced", random_state=0, max_iter=5000)
     else:
         model = LogisticRegression(C=strength * 10, max_iter=500)
-    model.fit(vectors, labels)
+    with warnings.catch_warnings():
+        # one photo a person is common here, and scikit-learn takes such labels for a regression
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+        model.fit(vectors, labels)
     weights, bias = np.asarray(model.coef_, np.float32), np.asarray(model.intercept_, np.float32)
     if len(weights) == 1:  # two people: one machine tells them apart
         half = np.float32(1.0 if method == "svm" else 0.5)
