@@ -155,6 +155,9 @@ def test_int8_rounds_the_inputs_of_convolutions_and_nothing_else() -> None:
     assert not any(stored[name].any() for name in stored if name.endswith("_zero"))
     assert stored["a_q"].dtype == np.int8
     assert stored["a_scale"].shape == (4,)
+    steps = weights["a"] / stored["a_scale"].reshape(4, 1, 1, 1)
+    assert np.abs(stored["a_q"] - steps).max() <= 0.5  # the nearest step
+    assert np.abs(stored["a_q"]).reshape(4, -1).max(axis=1).tolist() == [127] * 4  # all of int8
     assert set(stored).isdisjoint({"a", "b"})
     a, b = OnnxBackend(graph, threads=1), OnnxBackend(made, threads=1)
     assert tensor_parity("two", "int8", a, b, feeds).rows[0].measured > 0.999
