@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jetson_face.commands.common import command_line
 from jetson_face.errors import JetsonFaceError, MissingDependencyError, UsageError
 
 if TYPE_CHECKING:
@@ -269,14 +270,9 @@ def _leave(args: argparse.Namespace, rows: list[dict[str, Any]], faces: Faces) -
     if args.markdown is not None:
         near = args.plots is not None and args.plots.parent == args.markdown.parent
         folder = "" if args.plots is None else args.plots.name if near else str(args.plots)
-        command = "jetson-face " + " ".join(_short(word) for word in sys.argv[1:])
+        command = command_line(sys.argv[1:])
         notes = "" if args.notes is None else args.notes.read_text("utf-8").strip()
         text = bakeoff_report.markdown(
             rows, facts, command, [f"{folder}/{name}" for name in images], notes
         )
         write_text(args.markdown, text)
-
-
-def _short(word: str) -> str:
-    """An argument as the page shows it: absolute paths by their last two parts."""
-    return "/".join(Path(word).parts[-2:]) if word.startswith("/") else word

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -77,3 +77,15 @@ def show_line() -> Iterator[Callable[[str], None]]:
 
     yield say
     say("")
+
+
+def command_line(words: Sequence[str]) -> str:
+    """The command as a page shows it: absolute paths by their last two parts, lines of 100."""
+    lines = ["jetson-face"]
+    for word in words:
+        shown = "/".join(Path(word).parts[-2:]) if word.startswith("/") else word
+        if len(lines[-1]) + len(shown) > 96:
+            lines[-1] += " \\"
+            lines.append(" ")
+        lines[-1] += f" {shown}"
+    return "\n".join(lines)

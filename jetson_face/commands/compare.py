@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jetson_face.commands.common import command_line
 from jetson_face.errors import MissingDependencyError, UsageError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Where the table goes."""
     group = parser.add_argument_group("comparing networks (-c RECIPE with networks, or --net all)")
     group.add_argument("--markdown", type=Path, metavar="FILE", help="the table")
+    group.add_argument("--notes", type=Path, metavar="FILE", help="text to put before the table")
     group.add_argument("--json", type=Path, metavar="FILE")
     group.add_argument("--plots", type=Path, metavar="DIR")
 
@@ -100,7 +102,8 @@ def _leave(args: argparse.Namespace, rows: list[dict[str, Any]], people: SmallSe
     parts = [
         "# Networks compared",
         "Transfer learning with the networks of the source material. Made by:",
-        "```\njetson-face " + " ".join(sys.argv[1:]) + "\n```",
+        f"```\n{command_line(sys.argv[1:])}\n```",
+        "" if args.notes is None else args.notes.read_text("utf-8").strip(),
         f"People: {people.people} of {people.origin}, {len(people.labels)} photos. "
         f"Machine: {machine['cpu']}, {machine['cores_usable']} cores, no GPU used.",
         table(rows, layers),

@@ -14,6 +14,7 @@ import pytest
 
 from jetson_face.cli import main
 from jetson_face.commands.bakeoff import _shipped
+from jetson_face.commands.common import command_line
 from jetson_face.config import load_config
 from jetson_face.errors import ModelError, OutputError
 from jetson_face.evaluate import bakeoff, bakeoff_plots, bakeoff_report, bakeoff_timing
@@ -301,3 +302,10 @@ def test_the_command_knows_every_method_of_the_table() -> None:
     assert all(path.is_file() for path in paths)
     with pytest.raises(SystemExit):
         main(["eval", "bakeoff", "--pairs", "x"])
+
+
+def test_a_page_shows_the_command_without_this_machine_s_folders() -> None:
+    shown = command_line(["eval", "bakeoff", "--pairs", "/home/me/lfw/pairs.txt", *["--x"] * 30])
+    assert shown.startswith("jetson-face eval bakeoff --pairs lfw/pairs.txt --x")
+    assert all(len(line) <= 100 for line in shown.split("\n"))
+    assert shown.replace(" \\\n ", "").count("--x") == 30
