@@ -203,9 +203,9 @@ def command(words: Sequence[str]) -> dict[str, Any]:
 def contract(dry_run: bool) -> dict[str, Any]:
     """The back ends' contract suite; on a real GPU it must have run there, not been skipped."""
     which = ["-k", "Simulated or Libcuda or Pycuda"] if dry_run else ["-m", "gpu"]
-    answer = command(["pytest", "-q", "-rs", "tests/backends", *which])
+    answer = command(["pytest", "-v", "-rs", "tests/backends", *which])
     last = answer["output"].strip().splitlines()[-1]
-    if "passed" not in last or (not dry_run and "skipped" in last):
+    if " passed" not in last or (not dry_run and "skipped" in last):
         raise RuntimeError(f"the contract suite did not run: {answer['output'][-800:]}")
     return answer
 

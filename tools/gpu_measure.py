@@ -82,7 +82,8 @@ class BareLoop:
         shape = tuple(self._context.get_tensor_shape(name))
         dtype = np.dtype(module.nptype(self._engine.get_tensor_dtype(name)))
         size = int(np.prod(shape)) * dtype.itemsize
-        device = self._cuda.device_memory(max(size, 1 << 16))
+        room = size if name in feed else max(size, self._context.get_max_output_size(name))
+        device = self._cuda.device_memory(room)
         self._stack.callback(device.free)
         host = self._cuda.pinned(size)
         self._stack.callback(self._cuda.free_pinned, host)
