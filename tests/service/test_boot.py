@@ -107,7 +107,7 @@ def test_it_starts_at_boot_and_is_ready_although_the_camera_is_absent(box: Box) 
 def test_the_camera_comes_and_frames_are_decided(box: Box, camera: Camera) -> None:
     camera.on()
     note("camera on to first decision", wait_for(lambda: box.decided() > 0, 90, "a decision"))
-    assert box.status()["ready"]
+    wait_for(lambda: box.status().get("ready"), 10, "its saying so")
     assert box.run(PROGRAM, "status")[0] == 0
 
 
