@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import replace
 from itertools import islice, pairwise
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from jetson_face.cli import main
-from jetson_face.commands.bakeoff import _shipped
+from jetson_face.commands.bakeoff import _load, _shipped
 from jetson_face.commands.common import command_line
 from jetson_face.config import load_config
 from jetson_face.errors import ModelError, OutputError
@@ -309,3 +310,13 @@ def test_a_page_shows_the_command_without_this_machine_s_folders() -> None:
     assert shown.startswith("jetson-face eval bakeoff --pairs lfw/pairs.txt --x")
     assert all(len(line) <= 100 for line in shown.split("\n"))
     assert shown.replace(" \\\n ", "").count("--x") == 30
+
+
+def test_networks_trained_on_the_spot_are_taken_by_name(tmp_path: Path, write: Any) -> None:
+    path = write("x.yaml", "embedder: {model: transfer_vgg16}\n")
+    asked = argparse.Namespace(overrides=[], models=tmp_path / "nets")
+    assert _load(path, asked).embedder.model == "transfer_vgg16"
+    (tmp_path / "nets").mkdir()
+    card = tmp_path / "nets" / "transfer_vgg16.yaml"
+    card.touch()
+    assert _load(path, asked).embedder.model == str(card)
