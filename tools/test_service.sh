@@ -4,7 +4,7 @@
 # was not run and why, and exits 0 then; a test that fails exits 1.
 # Usage: tools/test_service.sh [DIR [PYTEST ARGUMENTS]]
 #   DIR    keeps for the next run what no test changes: Debian as debootstrap made it, and the
-#          downloaded wheels (default: .box, 0.5 GB). The box itself is made anew every time.
+#          downloaded wheels (default: .box; 1.4 GB with the box, which is made anew every time).
 #   WHEEL  in the environment: the wheel to install (default: built from what git has in HEAD)
 #   SUITE, MIRROR: what debootstrap takes (default: bookworm, Debian's own)
 set -euo pipefail
