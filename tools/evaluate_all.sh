@@ -55,7 +55,7 @@ pictures() {
     evaluate five_people a five-people $main --people "$data/five_people.txt" \
         --images "$lfw/images"
     evaluate sensitivity a sensitivity $main --pairs "$lfw/pairs.txt" --images "$lfw/images" \
-        --limit "${PAIRS:-80}"
+        --limit "${PAIRS:-60}"
 }
 
 videos() {
