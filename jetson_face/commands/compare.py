@@ -20,7 +20,8 @@ RULES = (
     "Accuracy: share of held-out photos, one in four of everybody, that the softmax layer gives to "
     "the right person. As it came: share of them whose nearest photo of the training part is of "
     "the right person, before anything was learnt of these people.",
-    "Seconds: of training alone. All networks get the same number of batches of the same people.",
+    "Seconds: of processor time (all threads together), training alone. All networks get the same "
+    "number of batches of the same people.",
     "Last: the linear layer over the features. Block: the last block of the network as well.",
 )
 
@@ -129,7 +130,7 @@ def _plots(rows: list[dict[str, Any]], folder: Path) -> list[Path]:
             for each in row["finetune"]
         },
         title="Accuracy against training time (area: MiB)",
-        x="seconds of training",
+        x="processor seconds of training",
         y="held-out photos right, per cent",
     )
     return [path]

@@ -37,36 +37,39 @@ class KeptFaces:
             )
         except (OSError, sqlite3.Error) as exc:
             raise OutputError(f"{path}: not usable for found faces: {exc}; remove it") from exc
-        self._path, self._waiting = path, 0
+        self._path = path
+        self._waiting: dict[tuple[str, bytes], bytes] = {}
         self.hits = self.misses = 0
 
     def find(self, search: str, picture: bytes) -> Detections | None:
         """What `search` found in it, or None where it was never asked."""
-        row = self._db.execute(
-            "SELECT faces FROM found WHERE search = ? AND picture = ?", (search, picture)
-        ).fetchone()
-        if row is None:
+        raw = self._waiting.get((search, picture))
+        if raw is None:
+            row = self._db.execute(
+                "SELECT faces FROM found WHERE search = ? AND picture = ?", (search, picture)
+            ).fetchone()
+            raw = None if row is None else row[0]
+        if raw is None:
             self.misses += 1
             return None
         self.hits += 1
-        return _unpacked(row[0])
+        return _unpacked(raw)
 
     def add(self, search: str, picture: bytes, faces: Detections) -> None:
         """Remember what was found, or that nothing was."""
-        try:
-            self._db.execute(
-                "INSERT OR REPLACE INTO found VALUES (?, ?, ?)", (search, picture, _packed(faces))
-            )
-            self._waiting += 1
-            if self._waiting >= _COMMIT_EVERY:
-                self.flush()
-        except sqlite3.Error as exc:
-            raise OutputError(f"{self._path}: cannot be written: {exc}") from exc
+        self._waiting[search, picture] = _packed(faces)
+        if len(self._waiting) >= _COMMIT_EVERY:
+            self.flush()
 
     def flush(self) -> None:
-        """Write what waits."""
-        self._db.commit()
-        self._waiting = 0
+        """Write what waits, at once: another process may use the file. Raises OutputError."""
+        rows = [(*key, faces) for key, faces in self._waiting.items()]
+        try:
+            with self._db:
+                self._db.executemany("INSERT OR REPLACE INTO found VALUES (?, ?, ?)", rows)
+        except sqlite3.Error as exc:
+            raise OutputError(f"{self._path}: cannot be written: {exc}") from exc
+        self._waiting.clear()
 
     def close(self) -> None:
         """Write what waits, and close."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from hashlib import sha256
@@ -103,7 +104,8 @@ def compare_one(
     folder: Path,
     train: Callable[..., Any] = train_network,
 ) -> dict[str, Any]:
-    """One row; `folder` keeps the network's files, and the row: what is there is not done again.
+    """One row, seconds of processor time; `folder` keeps the network's files, and the row: what is
+    there is not done again.
 
     general: faces to learn from first, None where the recipe has no `pretrain`.
     """
@@ -118,7 +120,7 @@ def compare_one(
     if first is not None:
         assert general is not None
         first = _in_layout(first, start)
-        net, outcome = train(first, general, start)
+        net, outcome = train(first, general, start, time.process_time)
         card = save(net, outcome, first, folder)
         row["pretrain"] = asdict(outcome)
         start = read_start(str(card.with_suffix(".weights.npz")))
@@ -127,7 +129,7 @@ def compare_one(
     row["finetune"] = []
     for layers in config.layers:
         second = _in_layout(config.second(network, layers), start)
-        net, outcome = train(second, people, start)
+        net, outcome = train(second, people, start, time.process_time)
         row["finetune"].append(asdict(outcome))
         if first is None:
             save(net, outcome, second, folder)

@@ -101,7 +101,15 @@ def read_all(config: TransferConfig) -> SmallSet:
     assert config.packed is not None
     how = DataSettings(packed=config.packed, teacher=config.teacher, cache=config.cache)
     given = data.load(how, config.dim)
-    return SmallSet(given.faces, given.labels, config.packed.name, given.teacher)
+    whole = SmallSet(given.faces, given.labels, config.packed.name, given.teacher)
+    if config.faces is None or config.faces >= len(whole.labels):
+        return whole
+    counts = np.append(np.bincount(given.labels[given.labels >= 0]), 0)  # the last: unknown
+    order = np.lexsort((given.labels, -counts[given.labels]))[: config.faces]
+    some = whole.rows(np.sort(order))
+    labels = some.labels.copy()
+    _, labels[labels >= 0] = np.unique(labels[labels >= 0], return_inverse=True)
+    return SmallSet(some.faces, labels, some.origin, some.teacher)
 
 
 def read_packed(path: Path, people: int, photos: int) -> SmallSet:

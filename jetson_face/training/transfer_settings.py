@@ -39,6 +39,9 @@ class TransferConfig(BaseModel):
         400, ge=0, description="at most so many, those with most photos; 0: every face of the zip"
     )
     photos: int = Field(10, ge=2, description="at most so many photos of each")
+    faces: int | None = Field(
+        None, ge=2, description="of people: 0, at most so many, those of people with most first"
+    )
     teacher: Path | None = Field(None, description="npy of vectors in the order of labels.csv")
     warm: float = Field(
         0.0, ge=0, le=1, description="part of the run that follows only the teacher"

@@ -194,6 +194,9 @@ def test_found_faces_are_shared_by_searches_of_one_name(tmp_path: Path) -> None:
     assert other.asked == 2
     hidden = picture(3, how=2)
     assert len(KeptDetector(other, "mtcnn", kept).detect(hidden)) == 0
+    beside = KeptFaces(tmp_path / "found.sqlite")  # another process, meanwhile
+    beside.add("mtcnn", b"x", first)
+    beside.close()
     kept.close()
     reopened = KeptFaces(tmp_path / "found.sqlite")
     assert len(KeptDetector(other, "mtcnn", reopened).detect(hidden)) == 0
