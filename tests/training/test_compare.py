@@ -122,7 +122,8 @@ def test_the_command_leaves_a_page_and_the_networks(
     words = ["networks=[resnet10]", f"pretrain.packed={tmp_path / 'faces.zip'}", "starts={}"]
     words += [f"pretrain.teacher={tmp_path / 't.npy'}", f"pretrain.cache={tmp_path / 'cache'}"]
     words += ["pretrain.steps=1", "pretrain.batch=4", "finetune.steps=2", "new_people=3", "own={}"]
-    words += ["pretrain.faces=30", "finetune.people_each=2", "pretrain.threads=1", "finetune.threads=1"]
+    words += ["pretrain.faces=30", "finetune.people_each=2"]
+    words += ["pretrain.threads=1", "finetune.threads=1"]
     recipe_file = Path(__file__).parents[2] / "configs" / "train_networks.yaml"
     out = tmp_path / "out"
     told = ["--export", str(out), "--markdown", str(out / "t.md"), "--json", str(out / "t.json")]
