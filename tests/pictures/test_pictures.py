@@ -238,7 +238,7 @@ def _scans(count: int, after: bytes = b"") -> bytes:
 
 def test_a_jpeg_of_endless_scans_is_refused() -> None:
     with pytest.raises(InputBrokenError, match="more than 500 scans"):
-        decode_picture(_scans(600), "x")  # a million of them on 49 megapixels take an hour
+        decode_picture(_scans(600), "x")  # a million on 49 megapixels would take an hour
 
 
 def test_what_follows_a_jpeg_does_not_count_as_scans() -> None:
