@@ -199,7 +199,7 @@ def _card(
         "kind": "embedder",
         "files": files,
         "licence": told.licence,
-        "source": "trained by this project: configs/train_squeezenet.yaml",
+        "source": told.source,
         "input": {
             "name": INPUT,
             "size": [INPUT_SIZE, INPUT_SIZE],

@@ -124,6 +124,7 @@ class CardSettings(_Part):
     """What the model card says that the run does not know."""
 
     licence: str = "not stated"
+    source: str = Field("trained with jetson-face train", description="where the weights are from")
     similarity_min: float = Field(0.35, ge=-1, le=1, description="cosine, from an ROC at FAR 1e-3")
     notes: str = ""
 
