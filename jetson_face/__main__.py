@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
+from jetson_face.cli import entry
 
-from jetson_face.cli import main
-
-sys.exit(main())
+entry()

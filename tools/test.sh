@@ -35,4 +35,7 @@ echo "== tests"
 export JETSON_FACE_TEST_CACHE="${JETSON_FACE_TEST_CACHE:-$PWD/build/test-cache}"
 export JETSON_FACE_INSTALLED="$PWD/build/site"
 cd build/run
-PYTHONPATH="$JETSON_FACE_INSTALLED" pytest -p no:cacheprovider --import-mode=importlib "$@"
+PYTHONPATH="$JETSON_FACE_INSTALLED" pytest -p no:cacheprovider --import-mode=importlib \
+    --junitxml=tests.xml "$@"
+# Code under test that ends the process would end the tests with its own exit code.
+[ -s tests.xml ] || { echo "the tests ended before their end" >&2; exit 1; }

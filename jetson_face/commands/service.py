@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
-from typing import NoReturn
 
 from jetson_face.commands import service_install
 from jetson_face.commands.common import add_config_arguments, config_of, quicken_streams
@@ -59,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "run":
         from jetson_face.service import serve
 
-        _end_now(serve(lambda: _load(args)))
+        return serve(lambda: _load(args))
     if args.action in ("install", "uninstall"):
         return _change(args)
     unit = service_install.service_name(args.name)
@@ -77,14 +74,6 @@ def _load(args: argparse.Namespace) -> Config:
     config = config_of(args)
     quicken_streams(config)
     return config
-
-
-def _end_now(code: int) -> NoReturn:
-    """End the process: all is closed and on the disk, and what Python and the networks' libraries
-    still take apart at a normal end costs a second and more of the two that a stop may take."""
-    logging.shutdown()
-    sys.stdout.flush()
-    os._exit(code)
 
 
 def _change(args: argparse.Namespace) -> int:
