@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gallery_fakes import OTHER, SPACE, filled, snapshot, template, unit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -42,6 +41,7 @@ from jetson_face.gallery.trial import Trial
 from jetson_face.pictures import write_picture
 from jetson_face.threshold import calibrated, engine, scoring
 from jetson_face.types import F32, Detections, Embeddings, EmbeddingSpace, ImageU8, Person
+from tests.gallery.gallery_fakes import OTHER, SPACE, filled, snapshot, template, unit
 
 
 def strangers(scores: Sequence[float] | np.ndarray, each: int = 1) -> Scores:
