@@ -190,22 +190,24 @@ def _timing(
 ) -> dict[str, dict[str, Any]]:
     """Speeds and costs by method; all are measured again where one of them changed."""
     from jetson_face.commands.common import show_line
-    from jetson_face.evaluate.bakeoff_timing import measure_timing
+    from jetson_face.evaluate.bakeoff_timing import measure_round, medians
 
-    key = f"{args.rounds} " + " ".join(keys)
-    held = work.recall("timing", key)
-    if held is not None:
-        return dict(held)
+    turns = []
     with show_line() as say:
-        timing = measure_timing(
-            configs,
-            faces.newcomer,
-            faces.moving,
-            rounds=args.rounds,
-            progress=lambda done, total: say(f"timing: {done}/{total}"),
-        )
-    work.keep("timing", key, timing)
-    return timing
+        for number in range(1, args.rounds + 1):
+            name, key = f"timing-{number}", " ".join(keys)
+            turn = work.recall(name, key)
+            if turn is None:
+                _log.info("timing, round %d of %d", number, args.rounds)
+                turn = measure_round(
+                    configs,
+                    faces.newcomer,
+                    faces.moving,
+                    progress=lambda method, n=number: say(f"timing, round {n}: {method}"),  # type: ignore[misc]
+                )
+                work.keep(name, key, turn)
+            turns.append(turn)
+    return medians(turns)
 
 
 def _faces(args: argparse.Namespace) -> Faces:

@@ -83,7 +83,9 @@ def command_line(words: Sequence[str]) -> str:
     """The command as a page shows it: absolute paths by their last two parts, lines of 100."""
     lines = ["jetson-face"]
     for word in words:
-        shown = "/".join(Path(word).parts[-2:]) if word.startswith("/") else word
+        key, between, value = word.rpartition("=")
+        shown = "/".join(Path(value).parts[-2:]) if value.startswith(("/", "..")) else value
+        shown = key + between + shown
         if len(lines[-1]) + len(shown) > 96:
             lines[-1] += " \\"
             lines.append(" ")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ import numpy as np
 from jetson_face.compose import Parts, build_matcher, build_parts, build_recognizer
 from jetson_face.config import Config
 from jetson_face.evaluate.bakeoff_frames import moving_face
-from jetson_face.evaluate.extract import Progress
 from jetson_face.evaluate.method import Method, build_method
 from jetson_face.gallery.match import GallerySnapshot
 from jetson_face.types import Embeddings, EmbeddingSpace, ImageU8, Person
@@ -39,58 +38,58 @@ class Cost:
     crowds: tuple[tuple[int, float, float], ...]
 
 
-def measure_timing(
+def measure_round(
     configs: Mapping[str, Config],
     newcomer: Sequence[Path],
     moving: ImageU8,
     *,
-    rounds: int,
     clock: Clock = time.perf_counter,
-    progress: Progress | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Frames a second and seconds to add a person by method: medians over the rounds.
-
-    A round goes through all methods, one after the other; the next round begins with the first
-    again. fps_low and fps_high are the extremes.
-    """
-    speeds: dict[str, list[list[float]]] = {name: [] for name in configs}
-    costs: dict[str, list[Cost]] = {name: [] for name in configs}
-    for number in range(rounds):
-        for at, (name, config) in enumerate(configs.items(), 1):
-            parts = build_parts(config)
-            try:
-                speeds[name].append(
-                    [measure_speed(config, parts, moving, w, n, clock) for w, n in SPEEDS]
-                )
-            finally:
-                parts.close()
-            costs[name].append(measure_cost(build_method(config), newcomer, clock))
-            if progress is not None:
-                progress(number * len(configs) + at, rounds * len(configs))
-    return {name: _medians(speeds[name], costs[name]) for name in configs}
+    """One turn of every method: `fps` for each of SPEEDS, and `cost`, by method."""
+    out: dict[str, dict[str, Any]] = {}
+    for name, config in configs.items():
+        if progress is not None:
+            progress(name)
+        parts = build_parts(config)
+        try:
+            fps = [measure_speed(config, parts, moving, w, n, clock) for w, n in SPEEDS]
+        finally:
+            parts.close()
+        cost = measure_cost(build_method(config), newcomer, clock)
+        out[name] = {"fps": fps, "cost": asdict(cost)}
+    return out
 
 
-def _medians(speeds: Sequence[Sequence[float]], costs: Sequence[Cost]) -> dict[str, Any]:
-    table = [
-        {"width": w, "every": n, "fps": statistics.median(v), "fps_low": min(v), "fps_high": max(v)}
-        for (w, n), v in zip(SPEEDS, zip(*speeds, strict=True), strict=True)
-    ]
-    crowds = [
-        {
-            "people": people,
-            "train_seconds": statistics.median(cost.crowds[at][1] for cost in costs),
-            "query_seconds": statistics.median(cost.crowds[at][2] for cost in costs),
-        }
-        for at, people in enumerate(CROWDS)
-    ]
+def medians(rounds: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """What the rows take over: medians over the rounds; fps_low and fps_high are the extremes."""
+    return {name: _medians([turn[name] for turn in rounds]) for name in rounds[0]}
+
+
+def _medians(turns: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def middle(values: Iterable[float]) -> float:
+        return statistics.median(values)
+
+    costs = [turn["cost"] for turn in turns]
+    cells = zip(SPEEDS, zip(*(turn["fps"] for turn in turns), strict=True), strict=True)
     return {
-        "rounds": len(costs),
-        "speed": table,
+        "rounds": len(turns),
+        "speed": [
+            {"width": w, "every": n, "fps": middle(v), "fps_low": min(v), "fps_high": max(v)}
+            for (w, n), v in cells
+        ],
         "add_person_seconds": {
-            "pictures": statistics.median(cost.seconds_pictures for cost in costs),
-            "train": statistics.median(cost.seconds_train for cost in costs),
+            "pictures": middle(cost["seconds_pictures"] for cost in costs),
+            "train": middle(cost["seconds_train"] for cost in costs),
         },
-        "scaling": crowds,
+        "scaling": [
+            {
+                "people": people,
+                "train_seconds": middle(cost["crowds"][at][1] for cost in costs),
+                "query_seconds": middle(cost["crowds"][at][2] for cost in costs),
+            }
+            for at, people in enumerate(CROWDS)
+        ],
     }
 
 
@@ -102,7 +101,7 @@ def measure_speed(
     every: int,
     clock: Clock = time.perf_counter,
     *,
-    seconds: float = 0.6,
+    seconds: float = 0.4,
 ) -> float:
     """Frames a second through the whole recogniser, one walking face in view, 20 people enrolled.
 

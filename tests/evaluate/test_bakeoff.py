@@ -22,7 +22,14 @@ from jetson_face.evaluate import bakeoff, bakeoff_plots, bakeoff_report, bakeoff
 from jetson_face.evaluate.bakeoff import Faces, measure_row, row_key
 from jetson_face.evaluate.bakeoff_facts import ModelFacts, model_facts
 from jetson_face.evaluate.bakeoff_frames import moving_face
-from jetson_face.evaluate.bakeoff_timing import CROWDS, SPEEDS, crowd, measure_cost, measure_timing
+from jetson_face.evaluate.bakeoff_timing import (
+    CROWDS,
+    SPEEDS,
+    crowd,
+    measure_cost,
+    measure_round,
+    medians,
+)
 from jetson_face.evaluate.bakeoff_work import Pace, Work
 from jetson_face.evaluate.extract import FaceExtractor
 from jetson_face.evaluate.kept import KeptDetector, KeptFaces
@@ -168,7 +175,10 @@ def test_methods_take_turns_and_medians_are_given(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(bakeoff_timing, "measure_speed", lambda *rest: now[0])
     ticks = iter(range(10_000))
     configs: dict[str, Any] = {"a": "A", "b": "B"}
-    out = measure_timing(configs, [], picture(1), rounds=3, clock=lambda: float(next(ticks)))
+    turns = [
+        measure_round(configs, [], picture(1), clock=lambda: float(next(ticks))) for _ in range(3)
+    ]
+    out = medians(turns)
     assert order == ["A", "B"] * 3
     assert out["a"]["speed"][0] == {
         "width": 320,
@@ -309,8 +319,10 @@ def test_the_command_knows_every_method_of_the_table() -> None:
 
 
 def test_a_page_shows_the_command_without_this_machine_s_folders() -> None:
-    shown = command_line(["eval", "bakeoff", "--pairs", "/home/me/lfw/pairs.txt", *["--x"] * 30])
-    assert shown.startswith("jetson-face eval bakeoff --pairs lfw/pairs.txt --x")
+    shown = command_line(
+        ["eval", "bakeoff", "--pairs", "/home/me/lfw/pairs.txt", "k=/a/b/c", *["--x"] * 30]
+    )
+    assert shown.startswith("jetson-face eval bakeoff --pairs lfw/pairs.txt k=b/c --x")
     assert all(len(line) <= 100 for line in shown.split("\n"))
     assert shown.replace(" \\\n ", "").count("--x") == 30
 
