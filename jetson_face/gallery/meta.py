@@ -43,7 +43,10 @@ def space(db: sqlite3.Connection, path: Path) -> EmbeddingSpace:
     dim = value(db, path, "dim")
     if not isinstance(dim, int) or not 1 <= dim <= 65536:
         raise schema.corrupt(path, f"dimension {dim!r}")
-    return EmbeddingSpace(str(value(db, path, "model")), str(value(db, path, "digest")), dim)
+    model, digest = str(value(db, path, "model")), str(value(db, path, "digest"))
+    if not (model + digest).isprintable():
+        raise schema.corrupt(path, f"model {model!r}")  # it goes into messages
+    return EmbeddingSpace(model, digest, dim)
 
 
 def set_space(db: sqlite3.Connection, space: EmbeddingSpace) -> None:

@@ -96,6 +96,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "no table": (_sql("DROP TABLE portraits"), "damaged"),
     "no meta": (_sql("DELETE FROM meta WHERE key = 'dim'"), "'dim' is missing"),
     "bad meta": (_sql("UPDATE meta SET value = 'x' WHERE key = 'dim'"), "dimension 'x'"),
+    "bad model": (_sql("UPDATE meta SET value = 'a' || char(10) WHERE key = 'model'"), "model 'a"),
     "bad revision": (_sql("UPDATE meta SET value = 'x' WHERE key = 'revision'"), "revision 'x'"),
     "bad vector": (_sql("UPDATE templates SET vector = x'00112233'"), "checksum of the vector"),
     "no vector": (_forced("UPDATE templates SET vector = 7"), "CHECK constraint failed"),
