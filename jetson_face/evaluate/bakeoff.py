@@ -75,6 +75,7 @@ class Faces:
 def row_key(config: Config, faces: str, seed: int, resamples: int) -> str:
     """Of all that a row's accuracies depend on. Raises ModelError and its like for no weights."""
     settings = config.model_dump(mode="json", include={"backend", "detector", "embedder"})
+    settings["embedder"].pop("model")  # a name or a path; what it leads to is in the digest
     facts = model_facts(config)
     decided = config.matching.model_dump(mode="json")
     return _digest([settings, decided, facts.digest, faces, seed, resamples, __version__])
