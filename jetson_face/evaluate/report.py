@@ -91,8 +91,10 @@ def plot_curves(
 ) -> None:
     """Lines by name as a PNG. Raises MissingDependencyError without matplotlib, OutputError."""
     figure, axes = _axes(title, x, y)
-    for name, (xs, ys) in curves.items():
-        axes.plot(np.asarray(xs), np.asarray(ys), label=name, marker="o" if marks else None)
+    for number, (name, (xs, ys)) in enumerate(curves.items()):
+        style = "-" if number < 10 else "--"  # there are ten colours
+        mark = "o" if marks else None
+        axes.plot(np.asarray(xs), np.asarray(ys), label=name, marker=mark, linestyle=style)
     if log_x:
         axes.set_xscale("log")
     if x_limits is not None:
