@@ -28,7 +28,7 @@ python tools/check_aarch64.py build/wheel/*.whl
 rm -rf build/site build/run && mkdir -p build/run
 python -m pip install --quiet --disable-pip-version-check --no-deps --target build/site \
     build/wheel/*.whl
-for name in tests tools configs engines docs pyproject.toml .importlinter README.md; do
+for name in tests tools configs engines docs systemd pyproject.toml .importlinter README.md; do
     ln -s "../../$name" "build/run/$name"
 done
 echo "== tests"
