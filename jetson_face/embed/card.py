@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 
 from jetson_face.align import TEMPLATES
@@ -10,7 +12,7 @@ from jetson_face.models import ModelCard, embedding_space
 from jetson_face.types import F32, Embeddings, EmbeddingSpace, ImageU8
 
 
-class CardEmbedder:
+class CardEmbedder(ABC):
     """Checks the crops on the way in and the vectors on the way out; `_vectors` is the network.
 
     Raises ModelError where the card is not that of an embedder.
@@ -48,9 +50,9 @@ class CardEmbedder:
         check_crops(crops, self._size)
         return Embeddings(unit_vectors(self._vectors(crops), self._card.name), self._space)
 
+    @abstractmethod
     def _vectors(self, crops: ImageU8) -> F32:
         """(N, dim) of any length."""
-        raise NotImplementedError
 
 
 def check_crops(crops: ImageU8, size: int) -> None:
