@@ -51,26 +51,33 @@ def mask_file(path: Path, person: str) -> int:
 
     Raises OSError.
     """
-    # First all names: what still has its id is found again by the next try.
-    found = _rewrite(path, person, mask_names)
-    if found:
-        _rewrite(path, person, lambda line: mask_id(line, person))
-    return found
-
-
-def _rewrite(path: Path, person: str, mask: Callable[[bytes], bytes]) -> int:
-    needle, found, offset = person.encode(), 0, 0
     # No O_APPEND: with it, Linux writes at the end whatever the offset.
     fd = os.open(path, os.O_RDWR)
     try:
-        with open(fd, "rb", closefd=False) as file:
-            for line in file:
-                if needle in line:
-                    found += 1
-                    os.pwrite(fd, mask(line), offset)
-                offset += len(line)
+        # First all names: what still has its id is found again by the next try. The ids of the
+        # same lines of the same file: one that is appended meanwhile keeps id and name.
+        found, end = _rewrite(fd, person, mask_names, None)
         if found:
-            os.fsync(fd)
+            _rewrite(fd, person, lambda line: mask_id(line, person), end)
     finally:
         os.close(fd)
     return found
+
+
+def _rewrite(
+    fd: int, person: str, mask: Callable[[bytes], bytes], end: int | None
+) -> tuple[int, int]:
+    """How many lines before the byte `end` changed, and the byte reached."""
+    needle, found, offset = person.encode(), 0, 0
+    os.lseek(fd, 0, os.SEEK_SET)
+    with open(fd, "rb", closefd=False) as file:
+        for line in file:
+            if end is not None and offset + len(line) > end:
+                break
+            if needle in line:
+                found += 1
+                os.pwrite(fd, mask(line), offset)
+            offset += len(line)
+    if found:
+        os.fsync(fd)
+    return found, offset

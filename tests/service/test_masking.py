@@ -86,6 +86,29 @@ def test_killed_between_names_and_ids_the_next_try_finishes(
     assert json.loads(path.read_bytes())["person"] == NOBODY
 
 
+def test_a_line_written_between_names_and_ids_keeps_both_for_the_next_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(event("Ada", ADA) + b"\n")
+
+    def synced(fd: int) -> None:
+        with path.open("ab") as file:
+            file.write(event("Ada", ADA) + b"\n")
+        path.replace(path.with_name("events.jsonl.1"))  # and the sink begins a new file
+        path.write_bytes(event("Ada", ADA) + b"\n")
+        patch.undo()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", synced)
+        assert mask_file(path, ADA) == 1
+    files = [path.with_name("events.jsonl.1"), path]
+    lines = [json.loads(line) for p in files for line in p.read_bytes().splitlines()]
+    assert [(d["name"], d["person"]) for d in lines[:1]] == [("***", NOBODY)]
+    assert [(d["name"], d["person"]) for d in lines[1:]] == [("Ada", ADA)] * 2
+    assert [mask_file(p, ADA) for p in files] == [1, 1]
+
+
 def test_a_sink_that_appends_and_rotates_meanwhile_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     sink = RotatingJsonl(path, max_bytes=20_000, files=50)
