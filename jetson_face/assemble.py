@@ -13,11 +13,15 @@ RELAXED = (0.5, 0.3, 0.15)
 
 
 def assemble_mtcnn(config: Config, nets: Mapping[str, Backend], *, relaxed: bool = False) -> Mtcnn:
-    """MTCNN over `pnet`, `rnet` and `onet`; relaxed: for pictures that surely show a face."""
+    """MTCNN over `pnet`, `rnet`, `onet`, and `search` where there is one.
+
+    relaxed: with lower thresholds, for pictures that surely show a face.
+    """
     wanted = config.mtcnn
     first, second, third = wanted.thresholds
     if relaxed:
         first, second, third = first * RELAXED[0], second * RELAXED[1], third * RELAXED[2]
+    frame = config.engines.frame_size
     return Mtcnn(
         nets["pnet"],
         nets["rnet"],
@@ -28,4 +32,5 @@ def assemble_mtcnn(config: Config, nets: Mapping[str, Backend], *, relaxed: bool
         max_faces=wanted.max_faces,
         face_px_min=wanted.face_px_min,
         max_side_px=wanted.max_side_px,
+        searches={frame: nets["search"]} if frame is not None and "search" in nets else {},
     )

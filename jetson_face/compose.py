@@ -40,7 +40,7 @@ from jetson_face.gallery.classifiers import (
 from jetson_face.gallery.enroll import Enroller
 from jetson_face.gallery.match import GallerySnapshot, Matcher
 from jetson_face.gallery.store import GalleryStore
-from jetson_face.gate import check_against_reference, golden_face
+from jetson_face.gate import SEARCH, check_against_reference, golden_face
 from jetson_face.governed import GovernedRecognizer, Recognizer
 from jetson_face.governor import Bounds, Goal, Governor
 from jetson_face.models import card_dir, load_card, resolve
@@ -127,6 +127,11 @@ def build_mtcnn(config: Config, *, relaxed: bool = False) -> Mtcnn:
 
     graphs = ensure_mtcnn(load_card("mtcnn"), config.engine_cache)
     nets = {str(net): build_backend(config, net, path) for net, path in graphs.items()}
+    if isinstance(config.backend, TensorRTConfig) and not relaxed:  # photos are of any size
+        from jetson_face.plans import open_network, searches_frames
+
+        if searches_frames(config):
+            nets[SEARCH] = open_network(config, SEARCH)
     return assemble_mtcnn(config, nets, relaxed=relaxed)
 
 

@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from zipfile import BadZipFile
 
+import cv2
 import numpy as np
 
 from jetson_face.align import Aligner
@@ -28,6 +29,7 @@ from jetson_face.pictures import decode_picture
 from jetson_face.types import ImageU8
 
 DETECTOR_NETS = ("pnet", "rnet", "onet")
+SEARCH = "search"
 EMBEDDER = "embed"
 _FEEDS_MAX = 8
 _CANARY = 4
@@ -75,8 +77,10 @@ class ParityGate:
         open_plan: OpenPlan,
         make_detector: MakeDetector,
         make_embedder: MakeEmbedder | None,
+        frame_size: tuple[int, int] | None = None,
     ) -> None:
         self._references, self._pictures = references, pictures
+        self._frame_size = frame_size
         self._open_plan = open_plan
         self._make_detector, self._make_embedder = make_detector, make_embedder
 
@@ -86,7 +90,9 @@ class ParityGate:
             candidate = stack.enter_context(closing(self._open_plan(spec, plan)))
             recorded = _Recorder(OnnxBackend(self._references[spec.name], precision="fp32"))
             reference = stack.enter_context(closing(recorded))
-            if spec.name in DETECTOR_NETS:
+            if spec.name == SEARCH:
+                report = self._judge_search(reference, candidate, stack)
+            elif spec.name in DETECTOR_NETS:
                 report = self._judge_detector(spec, reference, candidate, stack)
             else:
                 report = self._judge_embedder(spec, reference, candidate, stack)
@@ -102,6 +108,18 @@ class ParityGate:
         wanted = self._make_detector({**nets, spec.name: reference})
         got = self._make_detector({**nets, spec.name: candidate})
         return detection_parity(wanted.detect, got.detect, self._pictures, network=spec.name)
+
+    def _judge_search(
+        self, reference: Backend, candidate: Backend, stack: ExitStack
+    ) -> ParityReport:
+        if self._frame_size is None:
+            raise EngineError("search: no frame size to judge it at: set engines.frame_size")
+        frames = [on_frame(picture, self._frame_size) for picture in self._pictures]
+        nets = self._reference_nets(stack)
+        wanted = self._make_detector(nets)
+        got = self._make_detector({**nets, SEARCH: candidate})
+        self._make_detector({**nets, SEARCH: reference}).detect(frames[0])  # recorded
+        return detection_parity(wanted.detect, got.detect, frames, network=SEARCH)
 
     def _judge_embedder(
         self, spec: NetworkSpec, reference: Backend, candidate: Backend, stack: ExitStack
@@ -125,6 +143,15 @@ class ParityGate:
             net: stack.enter_context(closing(OnnxBackend(self._references[net])))
             for net in DETECTOR_NETS
         }
+
+
+def on_frame(picture: ImageU8, size: tuple[int, int]) -> ImageU8:
+    """The picture as large as a frame of (width, height) takes it, at its upper left corner."""
+    scale = min(size[0] / picture.shape[1], size[1] / picture.shape[0])
+    width, height = (max(1, int(side * scale)) for side in picture.shape[1::-1])
+    frame = np.full((size[1], size[0], 3), 127, np.uint8)
+    frame[:height, :width] = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    return frame
 
 
 def golden_crops(detector: Detector, pictures: Sequence[ImageU8], alignment: str) -> ImageU8:

@@ -14,10 +14,12 @@ from jetson_face.backends.base import Backend
 from jetson_face.backends.cuda import CudaRuntime, open_cuda
 from jetson_face.backends.onnx import OnnxBackend
 from jetson_face.backends.tensorrt import TensorRTBackend
-from jetson_face.backends.trt_build import BuildOptions, Progress
+from jetson_face.backends.trt_build import BuildOptions, Progress, ShapeRange
 from jetson_face.backends.trt_module import TensorRT, load_tensorrt
 from jetson_face.config import Config, HaarConfig, MtcnnConfig, TensorRTConfig
+from jetson_face.detect.mtcnn import search_levels
 from jetson_face.detect.mtcnn_graph import ensure_mtcnn
+from jetson_face.detect.mtcnn_search import SEARCH_FP32, ensure_search, first_convolutions
 from jetson_face.embed.onnx import OnnxEmbedder
 from jetson_face.engine.build import BuildResult, Clock, EngineBuilder
 from jetson_face.engine.cache import EngineCache
@@ -25,7 +27,7 @@ from jetson_face.engine.key import Machine, NetworkSpec, key_of
 from jetson_face.engine.parity import ParityReport
 from jetson_face.engine.shapes import embedding_range, mtcnn_ranges
 from jetson_face.errors import EngineError, JetsonFaceError, UsageError
-from jetson_face.gate import EMBEDDER, ParityGate, golden_pictures
+from jetson_face.gate import EMBEDDER, SEARCH, ParityGate, golden_pictures
 from jetson_face.models import ModelCard, load_card, resolve
 
 log = logging.getLogger(__name__)
@@ -75,12 +77,13 @@ def tensorrt_config(config: Config) -> TensorRTConfig:
 
 
 def networks_of(config: Config) -> dict[str, Network]:
-    """Every network that the configuration runs, by name: pnet, rnet, onet, embed.
+    """Every network that the configuration runs, by name: pnet, rnet, onet, search, embed.
 
     Int8 is for the embedding alone: a detector whose boxes must stay within a pixel keeps fp16.
     Raises ModelError, InputMissingError, MissingDependencyError.
     """
     precision = tensorrt_config(config).precision
+    detecting = "fp16" if precision == "int8" else precision
     ranges = mtcnn_ranges(
         USUAL_FRAME,
         min_face_px=config.mtcnn.min_face_px,
@@ -90,13 +93,31 @@ def networks_of(config: Config) -> dict[str, Network]:
     graphs = ensure_mtcnn(load_card("mtcnn"), config.engine_cache) if needs_mtcnn(config) else {}
     for net, path in graphs.items():
         onnx = path.read_bytes()
-        each = "fp16" if precision == "int8" else precision
-        spec = NetworkSpec(net, onnx, each, {"image": ranges[net]}, DETECTOR_FP32)
+        spec = NetworkSpec(net, onnx, detecting, {"image": ranges[net]}, DETECTOR_FP32)
         found[net] = Network(spec, onnx)
+    if searches_frames(config):
+        found[SEARCH] = _search(config, graphs["pnet"], detecting)
     card = embedder_card(config)
     if card is not None:
         found[EMBEDDER] = _embedder(config, card, precision)
     return found
+
+
+def searches_frames(config: Config) -> bool:
+    """Whether frames of a known size are searched, all levels of their pyramid in one plan."""
+    return isinstance(config.detector, MtcnnConfig) and config.engines.frame_size is not None
+
+
+def _search(config: Config, pnet: Path, precision: str) -> Network:
+    frame, wanted = config.engines.frame_size, config.mtcnn
+    assert frame is not None
+    (width, height), levels = search_levels(
+        frame, wanted.min_face_px, wanted.pyramid_factor, max_side_px=wanted.max_side_px
+    )
+    onnx = ensure_search(pnet, config.engine_cache, width, height, levels).read_bytes()
+    profiles = {"picture": ShapeRange.fixed((1, height, width, 3))}
+    fp32 = (*SEARCH_FP32, *first_convolutions(levels))
+    return Network(NetworkSpec(SEARCH, onnx, precision, profiles, fp32), onnx)
 
 
 def needs_mtcnn(config: Config) -> bool:
@@ -241,6 +262,7 @@ class Plans:
         return ParityGate(
             {name: network.reference for name, network in self.networks.items()},
             golden_pictures(),
+            frame_size=self.config.engines.frame_size,
             open_plan=partial(open_plan, gpu),
             make_detector=lambda nets: assemble_mtcnn(self.config, nets),
             make_embedder=None

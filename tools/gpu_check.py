@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from gpu_measure import RATIO_MAX, flat_memory, measure, table, trtexec
 
@@ -116,9 +117,22 @@ def try_cuda(make: Callable[[], CudaRuntime]) -> dict[str, str]:
 def config_for(args: argparse.Namespace, precision: str) -> Config:
     """The configuration of one precision, with its own cache."""
     words = ["backend.type=tensorrt", f"backend.precision={precision}"]
-    words += [f"engines.cache={args.cache}"]
+    words += [f"engines.cache={args.cache}", f"engines.frame_size={list(frame_of(args))}"]
     words += [f"embedder.model={args.embedder}"] if args.embedder else []
     return load_config(args.config, [*words, *args.overrides])
+
+
+def frame_of(args: argparse.Namespace) -> tuple[int, int]:
+    """Width and height of the clip's frames, or of the clip that the bench makes."""
+    if args.clip is None:
+        return (640, 480) if args.dry_run else (1280, 720)
+    clip = cv2.VideoCapture(str(args.clip))
+    size = (
+        int(clip.get(cv2.CAP_PROP_FRAME_WIDTH)),
+        int(clip.get(cv2.CAP_PROP_FRAME_HEIGHT)),
+    )
+    clip.release()
+    return size
 
 
 def check_precision(book: Book, args: argparse.Namespace, gpu: Gpu, precision: str) -> None:
@@ -215,7 +229,9 @@ def end_to_end(args: argparse.Namespace, backend: str) -> dict[str, Any]:
     file = args.out / f"bench-{backend}.json"
     words = ["jetson_face", "bench", "--json", str(file), "--set", f"engines.cache={args.cache}"]
     words += ["--set", f"backend.type={backend}", "--repeats", "1" if args.dry_run else "3"]
-    words += ["--clip", str(args.clip)] if args.clip else []
+    width, height = frame_of(args)
+    words += ["--clip", str(args.clip)] if args.clip else ["--frame-size", f"{width}x{height}"]
+    words += ["--set", f"engines.frame_size={[width, height]}"]
     words += ["--set", f"embedder.model={args.embedder}"] if args.embedder else []
     command(words)
     answer: dict[str, Any] = json.loads(file.read_text("utf-8"))

@@ -19,9 +19,16 @@ from jetson_face.backends.base import Array, Backend
 from jetson_face.backends.cuda import Bytes, CudaRuntime
 from jetson_face.backends.tensorrt import TensorRTBackend
 from jetson_face.engine.key import NetworkSpec
+from jetson_face.gate import SEARCH
 from jetson_face.plans import Gpu
 
-BATCHES = {"pnet": (1,), "rnet": (1, 16, 64), "onet": (1, 4, 16), "embed": (1, 4, 16)}
+BATCHES = {
+    "pnet": (1,),
+    "search": (1,),
+    "rnet": (1, 16, 64),
+    "onet": (1, 4, 16),
+    "embed": (1, 4, 16),
+}
 FLAT_MAX = 4 << 20
 """Bytes that many runs may add to the process."""
 RATIO_MAX = 2.0
@@ -46,10 +53,11 @@ def run_times(run: Callable[[], Any], seconds: float) -> dict[str, float]:
 
 
 def feed_of(spec: NetworkSpec, batch: int) -> dict[str, Array]:
-    """Random input of the profile's usual size."""
+    """Random input of the profile's usual size; a search takes the bytes of a frame."""
     rng = np.random.default_rng(0)
+    kind = np.uint8 if spec.name == SEARCH else np.float32
     return {
-        name: rng.uniform(0, 255, (batch, *ranges.opt[1:])).astype(np.float32)
+        name: rng.uniform(0, 255, (batch, *ranges.opt[1:])).astype(kind)
         for name, ranges in spec.profiles.items()
     }
 

@@ -21,11 +21,15 @@ from typing import Any
 
 import onnx
 
+from jetson_face.detect.mtcnn import search_levels
 from jetson_face.detect.mtcnn_decode import pyramid_scales
 from jetson_face.detect.mtcnn_graph import ensure_mtcnn
+from jetson_face.detect.mtcnn_search import ensure_search
 from jetson_face.models import load_card
 
 MEMORY_SHARE = 0.60
+PLAIN_SHARE = 0.5
+"""Of the plain cores' peak."""
 FREE = {
     "Relu",
     "Add",
@@ -51,39 +55,50 @@ FREE = {
 
 @dataclass(frozen=True)
 class Board:
-    """fp16: dense operations, 1e12/s. bandwidth: 1e9 B/s. launch: least microseconds a layer.
-    share: of the peak that small convolutions reach; plain cores reach more than tensor cores."""
+    """fp16: dense operations, 1e12/s. fp32: those of the plain cores, without TF32. bandwidth: 1e9
+    B/s. launch: least microseconds a layer. share: of the peak that small convolutions reach; plain
+    cores reach more than tensor cores."""
 
     name: str
     fp16: float
+    fp32: float
     bandwidth: float
     launch: float = 10.0
     share: float = 0.3
 
 
 BOARDS = (
-    Board("Orin Nano 8GB (25 W)", 16.7, 102.4),
-    Board("Orin NX 16GB (25 W)", 15.0, 102.4),
-    Board("AGX Orin 64GB", 42.6, 204.8),
-    Board("AGX Thor (T5000)", 257.0, 273.0, launch=8.0),
+    Board("Orin Nano 8GB (25 W)", 16.7, 2.1, 102.4),
+    Board("Orin NX 16GB (25 W)", 15.0, 1.9, 102.4),
+    Board("AGX Orin 64GB", 42.6, 5.3, 204.8),
+    Board("AGX Thor (T5000)", 257.0, 8.0, 273.0, launch=8.0),
 )
-NANO = Board("Nano (Maxwell)", 0.472, 25.6, launch=14.0, share=0.5)
-XAVIER = Board("AGX Xavier", 11.3, 137.0, launch=14.0)
+NANO = Board("Nano (Maxwell)", 0.472, 0.236, 25.6, launch=14.0, share=0.5)
+XAVIER = Board("AGX Xavier", 11.3, 1.4, 137.0, launch=14.0)
 
 
 @dataclass(frozen=True)
 class Work:
-    """One layer: multiply-adds, elements of weights, elements of activations read and written."""
+    """One layer: multiply-adds, elements of weights, elements of activations read and written.
+
+    exact: stays in fp32 whatever the plan's precision.
+    """
 
     macs: float
     weights: float
     activations: float
+    exact: bool = False
 
     def seconds(self, board: Board, precision: str = "fp16") -> float:
         """Predicted time."""
+        precision = "fp32" if self.exact else precision
         size = {"fp32": 4, "fp16": 2, "int8": 1}[precision]
-        gain = {"fp32": 0.5, "fp16": 1.0, "int8": 2.0}[precision]
-        arithmetic = 2 * self.macs / (board.share * board.fp16 * 1e12 * gain)
+        peak = {
+            "fp32": PLAIN_SHARE * board.fp32,
+            "fp16": board.share * board.fp16,
+            "int8": board.share * board.fp16 * 2,
+        }[precision]
+        arithmetic = 2 * self.macs / (peak * 1e12)
         traffic = (self.weights + self.activations) * size / (MEMORY_SHARE * board.bandwidth * 1e9)
         return max(arithmetic, traffic) + board.launch * 1e-6
 
@@ -115,8 +130,10 @@ def _node(node: Any, shapes: Mapping[str, tuple[int, ...]], stored: set[str]) ->
     if node.op_type == "Conv":
         macs = out * math.prod(shapes[node.input[1]][1:])
     elif node.op_type in ("Gemm", "MatMul"):
-        macs = out * weights / max(1, shapes[node.output[0]][-1])
-    return Work(macs, weights, read + out)
+        macs = out * shapes[node.input[0]][-1]
+    # Only the pyramid has these; its pixels are not rounded to fp16.
+    exact = node.op_type in ("MatMul", "Transpose", "ReduceMean")
+    return Work(macs, weights, read + out, exact)
 
 
 def squeezenet_1_1(side: int = 224) -> list[Work]:
@@ -200,6 +217,9 @@ def stages(
         f"P-Net, {len(levels)} levels of {width}x{height}": [
             layer for size in levels for layer in work_of(nets["pnet"], (1, 3, *size))
         ],
+        "The same with its pyramid, one plan": work_of(
+            _search_file(nets["pnet"], frame, min_face, cache), (1, height, width, 3)
+        ),
         "R-Net, 64 candidates": work_of(nets["rnet"], (64, 3, 24, 24)),
         "O-Net, 16 candidates": work_of(nets["onet"], (16, 3, 48, 48)),
         "O-Net, 4 faces followed": work_of(nets["onet"], (4, 3, 48, 48)),
@@ -210,6 +230,11 @@ def stages(
                 embed, (batch, 3, 112, 112)
             )
     return found
+
+
+def _search_file(pnet: Path, frame: tuple[int, int], min_face: float, cache: Path) -> Path:
+    size, levels = search_levels(frame, min_face, 0.709, max_side_px=None)
+    return ensure_search(pnet, cache, *size, levels)
 
 
 def rows_of(work: Mapping[str, Sequence[Work]]) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from jetson_face.config.section import Section
 
@@ -39,4 +39,8 @@ class EnginesConfig(Section):
 
     cache: Path | None = Field(None, description="null: $XDG_CACHE_HOME/jetson-face/engines")
     autobuild: bool = Field(True, description="`run` builds what is missing first")
+    frame_size: tuple[PositiveInt, PositiveInt] | None = Field(
+        None,
+        description="width, height of the camera's frames: MTCNN's pyramid is then made on the GPU",
+    )
     canary_every_s: float = Field(600, ge=0, description="0: no canary")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Iterator, Mapping
 
 import cv2
 import numpy as np
@@ -16,13 +17,15 @@ from jetson_face.detect.mtcnn_decode import (
     regress,
     suppress,
 )
+from jetson_face.detect.mtcnn_pyramid import Level, build_pyramid, pyramid_levels
+from jetson_face.errors import ModelError
 from jetson_face.geometry import clip_boxes, square_boxes
 from jetson_face.types import F32, Detections, ImageU8
 
+log = logging.getLogger(__name__)
+
 _PNET_OVERLAP_MAX = 0.5
 _OVERLAP_MAX = 0.7
-_MARGIN = 6.0
-_HALVED_FROM_PX = 1200
 
 
 class Mtcnn:
@@ -33,8 +36,10 @@ class Mtcnn:
     after P-, R- and O-Net. max_faces: the best so many are returned. face_px_min: a box whose
     longer side is below this is not returned. max_side_px: search on a picture shrunk to this
     longer side; None: full size. candidates_max: the best so many proposals of a pyramid level
-    are looked at, which bounds the time on a picture full of texture.
-    Raises ValueError on a parameter out of range.
+    are looked at, which bounds the time on a picture full of texture. searches: by width and height
+    of a picture as given, what runs `mtcnn_search`'s graph for it; P-Net and the CPU's resizing
+    serve all others.
+    Raises ValueError on a parameter out of range, ModelError on a search made for other settings.
     """
 
     name = "mtcnn"
@@ -52,6 +57,7 @@ class Mtcnn:
         face_px_min: float = 0,
         max_side_px: int | None = None,
         candidates_max: int = 500,
+        searches: Mapping[tuple[int, int], Backend] | None = None,
     ) -> None:
         if min_face_px < 12 or not 0.3 < pyramid_factor < 0.95 or max_faces < 1:
             raise ValueError(
@@ -66,11 +72,18 @@ class Mtcnn:
         self._face_px_min = face_px_min
         self._max_side_px = max_side_px
         self._candidates_max = candidates_max
+        self._searches = dict(searches or {})
+        self._told_of_other_size = False
+        for size, search in self._searches.items():
+            self._check_search(size, search)
 
     def detect(self, image: ImageU8) -> Detections:
         """The faces of a (H, W, 3) BGR image, best first."""
         small, scale = shrink(image, self._max_side_px)
-        boxes = self._propose(small, max(12.0, self._min_face_px * scale))
+        levels = self._levels(image.shape[1], image.shape[0])
+        search = self._search_for((image.shape[1], image.shape[0]))
+        maps = self._maps(small, levels) if search is None else _found(search, small, len(levels))
+        boxes = self._propose(levels, maps)
         boxes = self._refine_proposals(small, boxes)
         boxes, scores, points = self._run_onet(small, boxes)
         sure = scores > self._thresholds[2]
@@ -97,31 +110,60 @@ class Mtcnn:
         )
 
     def close(self) -> None:
-        """Close the three back ends."""
-        for backend in (self._pnet, self._rnet, self._onet):
+        """Close the back ends."""
+        for backend in (self._pnet, self._rnet, self._onet, *self._searches.values()):
             backend.close()
 
-    def _propose(self, image: ImageU8, min_face_px: float) -> F32:
-        """Squares (N, 4) that P-Net takes for faces."""
-        height, width = image.shape[:2]
-        found: list[tuple[F32, F32]] = []
-        scales = pyramid_scales(width, height, min_face_px, self._factor)
-        for scale, level in zip(scales, build_pyramid(image, scales), strict=True):
-            maps = self._pnet.run({"image": cv2.dnn.blobFromImage(level)})
-            boxes, scores = proposals(
-                maps["offsets"][0],
-                maps["scores"][0, 0],
-                scale,
-                self._thresholds[0],
-                self._candidates_max,
+    def _levels(self, width: int, height: int) -> list[Level]:
+        """The pyramid of a picture of this size."""
+        return search_levels(
+            (width, height), self._min_face_px, self._factor, max_side_px=self._max_side_px
+        )[1]
+
+    def _search_for(self, size: tuple[int, int]) -> Backend | None:
+        search = self._searches.get(size)
+        if search is None and self._searches and not self._told_of_other_size:
+            self._told_of_other_size = True
+            log.info(
+                "pictures of %dx%d are searched level by level, which is slower: "
+                "engines.frame_size is for %s",
+                *size,
+                " ".join(f"{width}x{height}" for width, height in self._searches),
             )
-            keep = suppress(boxes, scores, _PNET_OVERLAP_MAX, ordered=True)
-            found.append((boxes[keep], scores[keep]))
+        return search
+
+    def _maps(self, image: ImageU8, levels: list[Level]) -> Iterator[tuple[F32, F32]]:
+        """P-Net's offsets (4, h, w) and scores (h, w) of each level."""
+        for level in build_pyramid(image, levels):
+            maps = self._pnet.run({"image": cv2.dnn.blobFromImage(level)})
+            yield maps["offsets"][0], maps["scores"][0, 0]
+
+    def _propose(self, levels: list[Level], maps: Iterator[tuple[F32, F32]]) -> F32:
+        """Squares (N, 4) that P-Net takes for faces."""
+        found: list[tuple[F32, F32]] = []
+        for level, (offsets, scores) in zip(levels, maps, strict=True):
+            boxes, picked = proposals(
+                offsets, scores, level.scale, self._thresholds[0], self._candidates_max
+            )
+            keep = suppress(boxes, picked, _PNET_OVERLAP_MAX, ordered=True)
+            found.append((boxes[keep], picked[keep]))
         if not found:
             return np.zeros((0, 4), np.float32)
         boxes = np.concatenate([f[0] for f in found])
         scores = np.concatenate([f[1] for f in found])
         return square_boxes(boxes[suppress(boxes, scores, _OVERLAP_MAX)])
+
+    def _check_search(self, size: tuple[int, int], search: Backend) -> None:
+        small, levels = search_levels(
+            size, self._min_face_px, self._factor, max_side_px=self._max_side_px
+        )
+        wanted = (1, small[1], small[0], 3)
+        have = search.inputs["picture"].shape if "picture" in search.inputs else None
+        if have != wanted or len(search.outputs) != 2 * len(levels):
+            raise ModelError(
+                f"the search for {size[0]}x{size[1]} takes {have} and answers for "
+                f"{len(search.outputs) // 2} levels; these settings want {wanted} and {len(levels)}"
+            )
 
     def _refine_proposals(self, image: ImageU8, boxes: F32) -> F32:
         """Squares (M, 4) that R-Net lets pass."""
@@ -138,35 +180,30 @@ class Mtcnn:
         return regress(boxes, result["offsets"]), result["scores"][:, 0].copy(), points
 
 
-def build_pyramid(image: ImageU8, scales: Sequence[float]) -> Iterator[F32]:
-    """The image at each of the falling scales, (h, w, 3) float32.
-
-    Each level averages areas. In float: levels rounded to whole grey values changed one face in
-    eight by more than 2 px. A large picture is halved first, and halved again, for the levels that
-    stay _MARGIN times smaller than the half, which saves a fifth of the time at 1080p. At that
-    margin 116 of 116 faces stay within 2 px of those without halving; with half of it, 4 do not.
-    Pictures below _HALVED_FROM_PX are not halved: there it changed one face in 50
-    by more than 2 px.
-    """
-    height, width = image.shape[:2]
-    base, halved = image.astype(np.float32), 1.0
-    for scale in scales:
-        while scale * _MARGIN * 2 <= halved and max(base.shape) >= _HALVED_FROM_PX:
-            if base.shape[0] % 2 or base.shape[1] % 2:
-                break  # half of an odd side would shift what follows
-            size = (base.shape[1] // 2, base.shape[0] // 2)
-            base = np.asarray(cv2.resize(base, size, interpolation=cv2.INTER_AREA), np.float32)
-            halved /= 2
-        size = (int(width * scale), int(height * scale))
-        yield np.asarray(cv2.resize(base, size, interpolation=cv2.INTER_AREA), np.float32)
+def search_levels(
+    size: tuple[int, int], min_face_px: float, factor: float, *, max_side_px: int | None
+) -> tuple[tuple[int, int], list[Level]]:
+    """Width and height that a picture of `size` is searched at, and the pyramid's levels."""
+    small, scale = _small_size(size, max_side_px)
+    scales = pyramid_scales(*small, max(12.0, min_face_px * scale), factor)
+    return small, pyramid_levels(*small, scales)
 
 
 def shrink(image: ImageU8, max_side_px: int | None) -> tuple[ImageU8, float]:
     """The image with its longer side at most `max_side_px`, and the scale that did it (<= 1)."""
-    side = max(image.shape[:2])
-    if max_side_px is None or side <= max_side_px:
+    size, scale = _small_size((image.shape[1], image.shape[0]), max_side_px)
+    if scale == 1:
         return image, 1.0
-    scale = max_side_px / side
-    size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
-    small = cv2.resize(image, (max(size[0], 1), max(size[1], 1)), interpolation=cv2.INTER_AREA)
-    return np.asarray(small, np.uint8), scale
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8), scale
+
+
+def _small_size(size: tuple[int, int], max_side_px: int | None) -> tuple[tuple[int, int], float]:
+    if max_side_px is None or max(size) <= max_side_px:
+        return size, 1.0
+    scale = max_side_px / max(size)
+    return (max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)), scale
+
+
+def _found(search: Backend, image: ImageU8, levels: int) -> Iterator[tuple[F32, F32]]:
+    maps = search.run({"picture": image[None]})
+    return ((maps[f"offsets_{i}"][0], maps[f"scores_{i}"][0, 0]) for i in range(levels))

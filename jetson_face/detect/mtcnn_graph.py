@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -95,7 +95,18 @@ def _ensure(card: ModelCard, net: Net, cache: Path) -> Path:
     key = hashlib.sha256(
         f"{card.package[net].sha256 if net in card.package else weights.name}/{BUILDER}".encode()
     ).hexdigest()[:12]
-    path = cache / f"mtcnn-{net}-{key}.onnx"
+    return cached_graph(
+        cache / f"mtcnn-{net}-{key}.onnx",
+        {"card": card.name, "part": net},
+        lambda: build_graph(net, read_arrays(weights.read_bytes(), weight_shapes(net))),
+    )
+
+
+def cached_graph(path: Path, facts: Mapping[str, str], build: Callable[[], bytes]) -> Path:
+    """`path`, built where it is not there or not as the record beside it says. Raises OutputError.
+
+    facts: what the record says besides the SHA-256.
+    """
     record = path.with_suffix(".json")
     try:
         check_sha256(path, str(json.loads(record.read_text("utf-8"))["sha256"]))
@@ -104,8 +115,8 @@ def _ensure(card: ModelCard, net: Net, cache: Path) -> Path:
         pass
     except (ModelError, ValueError, KeyError, TypeError) as exc:
         log.warning("engine_rebuilt file=%s reason=%s", path, exc)
-    data = build_graph(net, read_arrays(weights.read_bytes(), weight_shapes(net)))
-    made = {"sha256": hashlib.sha256(data).hexdigest(), "card": card.name, "part": net}
+    data = build()
+    made = {"sha256": hashlib.sha256(data).hexdigest(), **facts}
     write_all({path: data, record: json.dumps(made, indent=1)}, _full_cache)
     return path
 

@@ -16,7 +16,7 @@ from jetson_face.errors import ModelError
 from jetson_face.models import load_card, resolve
 from jetson_face.plans import Plans
 
-NETWORKS = ("pnet", "rnet", "onet", "embed")
+NETWORKS = ("pnet", "rnet", "onet", "search", "embed")
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def plans_for(trt: TensorRT, folder: Path, precision: str) -> Plans:
     words = ["backend.type=tensorrt", f"backend.precision={precision}"]
-    config: Config = load_config(None, [*words, f"engines.cache={folder}"])
+    config: Config = load_config(
+        None, [*words, f"engines.cache={folder}", "engines.frame_size=[1280, 720]"]
+    )
     return Plans(config, trt, None, compute_capability="8.6")
 
 
@@ -63,6 +65,7 @@ def test_each_network_builds_in_fp16(name: str, trt: TensorRT, folder: Path) -> 
         "pnet": ((1, 3, 12, 12), (1, 3, 768, 768)),
         "rnet": ((1, 3, 24, 24), (256, 3, 24, 24)),
         "onet": ((1, 3, 48, 48), (64, 3, 48, 48)),
+        "search": ((1, 720, 1280, 3), (1, 720, 1280, 3)),
         "embed": ((1, 3, 112, 112), (16, 3, 112, 112)),
     }[name]
     assert (ranges["min"], ranges["max"]) == wanted

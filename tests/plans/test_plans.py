@@ -12,9 +12,12 @@ import pytest
 from onnx import numpy_helper
 
 from jetson_face.assemble import assemble_mtcnn
+from jetson_face.backends.tensorrt import TensorRTBackend
+from jetson_face.compose import build_mtcnn
 from jetson_face.config import Config, load_config
+from jetson_face.detect.mtcnn import search_levels
 from jetson_face.errors import EngineError, UsageError
-from jetson_face.gate import golden_pictures
+from jetson_face.gate import golden_pictures, on_frame
 from jetson_face.plans import Gpu, Plans, networks_of
 from tests.backends.fake_gpu import FakeCuda, FakeModule, fake_gpu
 
@@ -73,6 +76,72 @@ def test_all_networks_in_fp16_pass_the_gate_and_find_the_same_faces(
     assert [len(detector.detect(image)) for image in golden_pictures()[:2]] == [1, 1]
     detector.close()
     assert gpu[1].memory == {}
+
+
+def framed(config: Config, width: int, height: int) -> Config:
+    return load_config(
+        None,
+        [
+            f"engines.cache={config.engine_cache}",
+            f"engines.frame_size={[width, height]}",
+            "backend.type=tensorrt",
+            "detector.min_face_px=60",
+        ],
+    )
+
+
+def test_frames_of_a_known_size_are_searched_by_one_captured_plan(
+    config: Config,
+    gpu: tuple[Gpu, FakeCuda, FakeModule],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = framed(config, 640, 480)
+    plans = plans_on(config, gpu[0])
+    with plans.cache.lock():
+        report = plans.build(plans.specs(["search"])[0]).parity
+    assert report is not None
+    rows = {row.check: row.measured for row in report.rows}
+    assert rows["faces missing or extra"] == 0
+    assert 0 < rows["boxes, largest shift (px)"] < 0.5
+    assert sum(name.endswith("cosine") for name in rows) == 2 * len(
+        search_levels((640, 480), 60, 0.709, max_side_px=None)[1]
+    )
+    monkeypatch.setattr("jetson_face.plans.this_gpu", lambda: gpu[0])
+    search = plans.open("search", autobuild=False)
+    assert isinstance(search, TensorRTBackend)
+    nets = {name: plans.open(name, autobuild=True) for name in ("pnet", "rnet", "onet")}
+    detector = assemble_mtcnn(config, {**nets, "search": search})
+    pictures = [on_frame(picture, (640, 480)) for picture in golden_pictures()[:3]]
+    assert [len(detector.detect(picture)) for picture in pictures] == [1, 1, 1]
+    assert search.graph_captured
+    taken = gpu[1].allocations
+    detector.detect(pictures[0])
+    assert gpu[1].allocations == taken
+    detector.close()
+    assert gpu[1].memory == {}
+
+
+@pytest.mark.usefixtures("_few_pictures")
+def test_the_live_detector_has_the_search_and_the_one_for_photos_not(
+    config: Config, gpu: tuple[Gpu, FakeCuda, FakeModule], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = framed(config, 320, 240)
+    monkeypatch.setattr("jetson_face.plans.this_gpu", lambda: gpu[0])
+    build_mtcnn(config, relaxed=True).close()
+    assert gpu[2].builds == 3
+    build_mtcnn(config).close()
+    assert gpu[2].builds == 4
+    assert len(plans_on(config, gpu[0]).fitting()) == 4
+
+
+@pytest.mark.usefixtures("_few_pictures")
+def test_a_search_that_answers_wrong_is_refused(
+    config: Config, gpu: tuple[Gpu, FakeCuda, FakeModule]
+) -> None:
+    plans = plans_on(framed(config, 640, 480), gpu[0])
+    gpu[2].worsen = worsen
+    with plans.cache.lock(), pytest.raises(EngineError, match="search: the new plan failed the p"):
+        plans.build(plans.specs(["search"])[0])
 
 
 @pytest.mark.usefixtures("_few_pictures")
