@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from jetson_face.training.turning import turn
+
 if TYPE_CHECKING:
     from jetson_face.training.settings import AugmentSettings
 
@@ -41,6 +43,9 @@ def augment_batch(
 
 def augment_one(face: U8, how: AugmentSettings, rng: np.random.Generator) -> U8:
     """One changed copy of a face (H, W, 3) uint8 RGB."""
+    if how.turn and rng.random() < how.turn:
+        low, high = how.turn_deg
+        face = turn(face, int(rng.integers(low, high + 1) * rng.choice((-1, 1))))
     out = _warp(face, how, rng)
     chance = rng.random(5)
     if chance[0] < how.lowres:

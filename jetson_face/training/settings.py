@@ -98,6 +98,8 @@ class AugmentSettings(_Part):
     jpeg: float = Field(0.1, ge=0, le=1)
     occlude: float = Field(0.15, ge=0, le=1)
     border: float = Field(0.0, ge=0, le=1, description="chance of black beyond a slanting edge")
+    turn: float = Field(0.0, ge=0, le=1, description="chance of a view from the side (turning.py)")
+    turn_deg: tuple[int, int] = Field((20, 70), description="smallest and largest such angle")
 
 
 class OptimSettings(_Part):
