@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ from jetson_face.decide import Decider
 from jetson_face.detect.base import Detector, Refiner
 from jetson_face.detect.mtcnn import Mtcnn
 from jetson_face.embed.base import Embedder
+from jetson_face.embed.mirrored import Mirrored
 from jetson_face.engine.canary import Canary
 from jetson_face.fuse import Fuser
 from jetson_face.gallery.classifiers import (
@@ -188,6 +189,16 @@ def build_parts(config: Config) -> Parts:
     )
 
 
+def for_photos(config: Config, parts: Parts) -> Parts:
+    """The same for pictures that stand alone: faces count together with their mirror images.
+
+    Only where `embedder.mirror` says so. A track needs none of it: it has several looks.
+    """
+    if not config.embedder.mirror:
+        return parts
+    return replace(parts, embedder=Mirrored(parts.embedder))
+
+
 def build_canary(config: Config, parts: Parts, *, drifted: bool = False) -> Canary:
     """A golden face to ask the embedder for, every `engines.canary_every_s`.
 
@@ -339,6 +350,7 @@ def build_recognizer(
             per_frame=config.fusion.max_per_frame,
             quality_min=config.quality.embed_min,
             ask_quality_min=config.quality.enroll_min,
+            mirror=config.embedder.mirror,
         ),
     )
 

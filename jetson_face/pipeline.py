@@ -38,12 +38,14 @@ from jetson_face.types import (
 class Budget:
     """What is worth embedding. known_every: frames between two embeddings of a face that is surely
     known. per_frame: faces on one frame. quality_min: [0, 1], of the aligned crop. ask_quality_min:
-    the same for a face that a person is asked about."""
+    the same for a face that a person is asked about. mirror: every other look at a track is of the
+    mirrored face."""
 
     known_every: int = 5
     per_frame: int = 8
     quality_min: float = 0.05
     ask_quality_min: float = 0.25
+    mirror: bool = False
 
 
 @dataclass(slots=True)
@@ -223,6 +225,9 @@ class FaceRecognizer:
             rows, crops, quality = rows[good], crops[good], quality[good]
         if not len(rows):
             return _Embedded(rows, quality)
+        if self.budget.mirror:  # averaging over frames then averages both sides of the network
+            odd = [records[int(row)].frames % 2 == 1 for row in rows]
+            crops[odd] = crops[odd, :, ::-1]
         with watch("embed"):
             vectors = self.embedder.embed(crops)
         self.fuser.add(tracks[rows], vectors, quality)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jetson_face.commands.common import add_config_arguments, config_of, show_progress
 from jetson_face.commands.erasure import audit_log
-from jetson_face.compose import build_enroller, build_parts, open_gallery
+from jetson_face.compose import build_enroller, build_parts, for_photos, open_gallery
 from jetson_face.errors import EnrollmentError, UsageError
 from jetson_face.gallery.enroll import EnrollResult
 
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     config = config_of(args)
     if args.name is None and len(args.paths) > 1:
         raise UsageError("several paths need --name NAME; a folder of folders is one path")
-    parts = build_parts(config)
+    parts = for_photos(config, build_parts(config))
     with open_gallery(config, parts.embedder.space, create=True) as gallery:
         enroller = build_enroller(config, parts, gallery)
         with show_progress("enrolling") as progress:

@@ -317,7 +317,8 @@ def _method(args: argparse.Namespace) -> Iterator[Method]:
     from jetson_face.evaluate.method import build_method
 
     config = config_of(args)
-    method = build_method(config, relaxed=not args.no_relaxed)
+    photos = args.kind not in ("video", "calibration")  # what a camera sees
+    method = build_method(config, relaxed=not args.no_relaxed, photos=photos)
     if args.cache is None:
         yield method
         return

@@ -8,7 +8,7 @@ import numpy as np
 
 from jetson_face.align import Portrait
 from jetson_face.commands.common import add_config_arguments, config_of, show_progress
-from jetson_face.compose import build_parts, open_gallery
+from jetson_face.compose import build_parts, for_photos, open_gallery
 from jetson_face.types import F32, Embeddings, ImageU8
 
 
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
             templates = len(gallery.snapshot().vectors)
             print(f"{gallery.path}: {len(people)} people, {templates} photos, {gallery.space}")
             return 0
-        parts = build_parts(config)
+        parts = for_photos(config, build_parts(config))
 
         def embed(portraits: ImageU8, landmarks: F32) -> Embeddings:
             crops = [

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from jetson_face.commands.common import add_config_arguments, config_of
-from jetson_face.compose import build_decider, build_matcher, build_parts, open_gallery
+from jetson_face.compose import build_decider, build_matcher, build_parts, for_photos, open_gallery
 from jetson_face.identify import identify
 from jetson_face.pictures import read_picture, write_picture
 from jetson_face.threshold import calibrated
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
 
         raise UsageError("--draw takes one picture at a time")
     pictures = [(path, read_picture(path)) for path in args.images]
-    parts = build_parts(config)
+    parts = for_photos(config, build_parts(config))
     with open_gallery(config, parts.embedder.space, create=True) as gallery:
         config = calibrated(config, gallery)
         matcher = build_matcher(config, gallery.snapshot())

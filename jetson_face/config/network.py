@@ -16,6 +16,11 @@ class EmbedderConfig(Section):
     model: str = Field("squeezenet_face", description="a model card's name, or a path to one")
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     max_batch: int = Field(16, ge=1, le=256)
+    mirror: bool = Field(
+        True,
+        description="photos count together with their mirror image, for twice the time; every "
+        "other look at a tracked face is mirrored, for nothing",
+    )
 
 
 class OnnxRuntimeConfig(Section):

@@ -23,7 +23,7 @@ from jetson_face.types import Detections, ImageU8
 _log = logging.getLogger(__name__)
 _NO_CROP: ImageU8 = np.zeros((0, 0, 3), np.uint8)
 _WHERE = ("relaxed_search", "backend", "detector_settings")
-_WHAT = (*_WHERE, "alignment", "space", "precision")
+_WHAT = (*_WHERE, "alignment", "mirror", "space", "precision")
 
 Row: TypeAlias = "tuple[Path, dict[str, Any]]"
 """A picture and its item of every array."""

@@ -16,6 +16,7 @@ from jetson_face.compose import (
     build_matcher,
     build_parts,
     decision_threshold,
+    for_photos,
     load_pair_weights,
 )
 from jetson_face.config import Config
@@ -63,12 +64,17 @@ Keep: TypeAlias = Callable[[Detector, bool], Detector]
 """Puts a memory before a detector; the flag says whether it is the relaxed one."""
 
 
-def build_method(config: Config, *, relaxed: bool = True, keep: Keep | None = None) -> Method:
+def build_method(
+    config: Config, *, relaxed: bool = True, keep: Keep | None = None, photos: bool = False
+) -> Method:
     """The method that a configuration describes; relaxed: search again where nothing was found.
 
+    photos: pictures stand alone, as for `identify`; otherwise each is a single look of a camera.
     Raises ModelError, EngineError, MissingDependencyError.
     """
     parts = build_parts(config)
+    mirrored = photos and config.embedder.mirror
+    parts = for_photos(config, parts) if mirrored else parts
     detector = parts.detector if keep is None else keep(parts.detector, False)
     again = None
     if relaxed:
@@ -97,6 +103,7 @@ def build_method(config: Config, *, relaxed: bool = True, keep: Keep | None = No
             "min_face_px": config.detector.min_face_px,
             "relaxed_search": relaxed,
             "alignment": parts.embedder.alignment,
+            "mirror": mirrored,
             "model": parts.embedder.space.model,
             "space": str(parts.embedder.space),
             "decision": decision,

@@ -14,6 +14,7 @@ from jetson_face.compose import (
     build_matcher,
     build_parts,
     build_recognizer,
+    for_photos,
     open_gallery,
 )
 from jetson_face.config import Config
@@ -55,7 +56,9 @@ def open_subject(
             with open_gallery(config, parts.embedder.space) as gallery:
                 matcher = build_matcher(config, gallery.snapshot())
         elif matcher is None:
-            matcher = _enrolled(config, parts, {} if truth is None else truth.enrol)
+            matcher = _enrolled(
+                config, for_photos(config, parts), {} if truth is None else truth.enrol
+            )
         yield Subject(config, parts, matcher)
     finally:
         parts.close()

@@ -13,6 +13,7 @@ from jetson_face.align import TEMPLATES
 from jetson_face.backends.base import BackendInfo, TensorSpec
 from jetson_face.embed.base import Embedder
 from jetson_face.embed.dlib_resnet import DlibResnet128
+from jetson_face.embed.mirrored import Mirrored
 from jetson_face.embed.onnx import OnnxEmbedder, preprocess
 from jetson_face.errors import ModelError
 from jetson_face.models import InputSpec, ModelCard, load_card
@@ -68,10 +69,11 @@ def card(**changes: Any) -> ModelCard:
     return ModelCard.model_validate({**content, **changes})
 
 
-@pytest.fixture(scope="module", params=["onnx", "dlib"])
+@pytest.fixture(scope="module", params=["onnx", "dlib", "mirrored"])
 def embedder(request: pytest.FixtureRequest) -> Iterator[Embedder]:
     makers: dict[str, Callable[[], Embedder]] = {
         "onnx": lambda: OnnxEmbedder(card(), FakeBackend(), max_batch=2),
+        "mirrored": lambda: Mirrored(OnnxEmbedder(card(), FakeBackend(), max_batch=2)),
         "dlib": lambda: DlibResnet128(load_card("dlib_resnet"), max_batch=2),
     }
     made = makers[request.param]()
@@ -118,6 +120,19 @@ class TestEmbedderContract:
     def test_it_says_its_template_and_threshold(self, embedder: Embedder) -> None:
         assert embedder.alignment in TEMPLATES
         assert 0 < embedder.similarity_min < 1
+
+
+def test_a_face_and_its_mirror_image_are_one() -> None:
+    inner = OnnxEmbedder(card(), FakeBackend())
+    both = Mirrored(inner)
+    some = crops(inner, 3)
+    found = both.embed(some).vectors
+    np.testing.assert_allclose(found, both.embed(some[:, :, ::-1]).vectors, atol=1e-6)
+    mean = inner.embed(some).vectors + inner.embed(some[:, :, ::-1]).vectors
+    mean /= np.linalg.norm(mean, axis=1, keepdims=True)
+    np.testing.assert_allclose(found, mean, atol=1e-6)
+    assert np.abs(found - inner.embed(some).vectors).max() > 1e-3
+    assert both.space == inner.space
 
 
 def test_batches_are_split() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from jetson_face.commands import evaluate as command
+from jetson_face.config import Config
 from jetson_face.errors import InputBrokenError, InputMissingError, UsageError
 from jetson_face.evaluate import change
 from jetson_face.evaluate import method as methods
@@ -336,7 +337,11 @@ def test_sensitivity_counts_what_a_change_breaks(pairs_folder: Path) -> None:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *words: str | Path) -> int:
-    monkeypatch.setattr(methods, "build_method", lambda config, relaxed: fake_method())
+    def build(config: Config, *, relaxed: bool, photos: bool) -> Method:
+        assert photos == (words[0] not in ("video", "calibration")), "a camera has single looks"
+        return fake_method()
+
+    monkeypatch.setattr(methods, "build_method", build)
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     return command.run(parser.parse_args([*map(str, words), "--resamples", "5"]))

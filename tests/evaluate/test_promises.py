@@ -153,7 +153,7 @@ def test_faces_come_back_from_the_disk_unless_the_picture_changed(tmp_path: Path
     for name, image in (("a", picture(0)), ("b", picture(1)), ("c", picture(2, how=HIDDEN))):
         paths[name] = tmp_path / f"{name}.png"
         write_picture(paths[name], image)
-    facts = {"space": "one", "alignment": "a", "precision": "fp32"}
+    facts = {"space": "one", "alignment": "a", "mirror": False, "precision": "fp32"}
     facts |= {"relaxed_search": "no", "backend": "cpu", "detector_settings": "{}"}
     cache = FaceCache(tmp_path / "cache", facts)
     first = fake(FakeDetector())
@@ -173,6 +173,8 @@ def test_faces_come_back_from_the_disk_unless_the_picture_changed(tmp_path: Path
     # another embedding: the places of the faces stay
     third = fake(detector)
     assert FaceCache(tmp_path / "cache", {**facts, "space": "other"}).recall(third) == (3, 0)
+    mirrored = FaceCache(tmp_path / "cache", {**facts, "mirror": True})
+    assert mirrored.recall(fake(FakeDetector())) == (3, 0)
     anew = third.extract(paths)
     assert (detector.asked, anew.searched) == (0, 3)
     np.testing.assert_array_equal(anew.vectors, before.vectors)

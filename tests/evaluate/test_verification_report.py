@@ -128,7 +128,7 @@ def test_the_same_seed_gives_the_same_report(lab: Path) -> None:
 
 
 def run(lab: Path, monkeypatch: pytest.MonkeyPatch, *more: str) -> int:
-    monkeypatch.setattr(methods, "build_method", lambda config, relaxed: fake_method())
+    monkeypatch.setattr(methods, "build_method", lambda config, relaxed, photos: fake_method())
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     names = ["--pairs", str(lab / "pairs.tsv"), "--images", str(lab / "images")]

@@ -129,9 +129,11 @@ class Rig:
         per_frame: int = 8,
         review_margin: float | None = None,
         ask_quality_min: float = 0.0,
+        mirror: bool = False,
+        embedder: ColourEmbedder | None = None,
     ) -> None:
         self.detector = ColourDetector()
-        self.embedder = ColourEmbedder()
+        self.embedder = embedder or ColourEmbedder()
         ticks = count(step=MS)
         known = gallery((ADA, RED), (BOB, GREEN))
         self.recognizer = FaceRecognizer(
@@ -147,7 +149,7 @@ class Rig:
                 0.95, margin_min=0.03, frames_min=2, unknown_after=3, review_margin=review_margin
             ),
             people=people or (lambda _: known),
-            budget=Budget(known_every, per_frame, 0.0, ask_quality_min),
+            budget=Budget(known_every, per_frame, 0.0, ask_quality_min, mirror),
             timer_ns=lambda: next(ticks),
         )
 
@@ -184,6 +186,28 @@ def test_two_people_and_a_stranger_are_decided_once_each() -> None:
     last = reports[-1].sightings[0]
     assert last.box == (30, 40, 110, 140)
     assert last.similarity == pytest.approx(1.0, abs=0.01)
+
+
+class SideEmbedder(ColourEmbedder):
+    """Notes on which side of a crop it is brighter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sides: list[str] = []
+
+    def embed(self, crops: ImageU8) -> Embeddings:
+        for crop in crops.astype(int):
+            self.sides.append("left" if crop[:, :56].sum() > crop[:, 56:].sum() else "right")
+        return super().embed(crops)
+
+
+@pytest.mark.parametrize(("mirror", "second"), [(True, "right"), (False, "left")])
+def test_every_other_look_at_a_track_is_mirrored(mirror: bool, second: str) -> None:
+    embedder = SideEmbedder()
+    rig = Rig(known_every=1, mirror=mirror, embedder=embedder)
+    beside = ((0, 40, 60, 140), (250, 250, 250))  # bright, left of the face, and in its crop
+    rig.see(*[(A_RED, beside)] * 4)
+    assert embedder.sides == ["left", second, "left", second]
 
 
 def test_one_frame_in_n_is_searched_and_the_boxes_follow_in_between() -> None:
