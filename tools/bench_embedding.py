@@ -30,6 +30,8 @@ from jetson_face.align import Aligner  # noqa: E402
 from jetson_face.backends.onnx import OnnxBackend  # noqa: E402
 from jetson_face.compose import build_detector  # noqa: E402
 from jetson_face.config import Config, OnnxRuntimeConfig  # noqa: E402
+from jetson_face.embed.base import Embedder  # noqa: E402
+from jetson_face.embed.mirrored import Mirrored  # noqa: E402
 from jetson_face.embed.onnx import OnnxEmbedder  # noqa: E402
 from jetson_face.evaluate import metrics  # noqa: E402
 from jetson_face.evaluate.extract import pick_subject  # noqa: E402
@@ -41,6 +43,7 @@ F32 = NDArray[np.float32]
 DATA = Path(os.environ.get("JETSON_FACE_DATA", REPO.parent / "shared" / "data"))
 SETS = {"lfw": ("lfw_dev.zip", "pairs.txt"), "cfp_fp": ("cfp_dev.zip", "pairs_FP.tsv")}
 FACES_COMPARED = 1000
+MIRRORED = "fp32, with mirror image"
 
 
 def cut_crops(archive: Path, pairs: list[Pair]) -> dict[str, U8]:
@@ -85,9 +88,12 @@ def cached_crops(name: str, folder: Path) -> tuple[list[Pair], dict[str, U8]]:
 
 
 def embed_all(card: ModelCard, precision: str, crops: dict[str, U8]) -> dict[str, F32]:
-    """Unit vectors by picture."""
-    backend = OnnxBackend(resolve(card, precision), threads=2)
-    embedder = OnnxEmbedder(card, backend, max_batch=32)
+    """Unit vectors by picture; `MIRRORED`: as photos are embedded."""
+    part = "fp32" if precision == MIRRORED else precision
+    backend = OnnxBackend(resolve(card, part), threads=2)
+    embedder: Embedder = OnnxEmbedder(card, backend, max_batch=32)
+    if precision == MIRRORED:
+        embedder = Mirrored(embedder)
     vectors = embedder.embed(np.stack(list(crops.values()))).vectors
     embedder.close()
     return dict(zip(crops, np.asarray(vectors, np.float32), strict=True))
@@ -145,6 +151,8 @@ def contestants(card: ModelCard) -> dict[str, Callable[[], object]]:
     }
     for precision in card.parts:
         work[precision] = _one_face(OnnxBackend(resolve(card, precision), threads=1), face)
+    both = np.concatenate([face, face[..., ::-1]])
+    work[MIRRORED] = _one_face(OnnxBackend(resolve(card), threads=1), both)
     return work
 
 
@@ -161,11 +169,11 @@ def measure(card: ModelCard, folder: Path) -> dict[str, Any]:
     }
     for name in SETS:
         pairs, crops = cached_crops(name, folder)
-        vectors = {p: embed_all(card, p, crops) for p in card.parts}
+        vectors = {p: embed_all(card, p, crops) for p in (*card.parts, MIRRORED)}
         facts[name] = {p: accuracy(pairs, vectors[p]) for p in vectors}
         if name == "lfw":
             first = list(crops)[:FACES_COMPARED]
-            for p in (p for p in vectors if p != "fp32"):
+            for p in (p for p in card.parts if p != "fp32"):
                 cosine = np.array([float(vectors["fp32"][n] @ vectors[p][n]) for n in first])
                 facts[f"cosine_{p}_fp32"] = {
                     "faces": len(first), "min": cosine.min().item(), "mean": cosine.mean().item(),
