@@ -33,7 +33,10 @@ def search_graph(pnet: bytes, width: int, height: int, levels: Sequence[Level]) 
     `build_pyramid`'s. Raises ModelError where there is no level, MissingDependencyError.
     """
     if not levels:
-        raise ModelError(f"frames of {width}x{height} have no pyramid level: smaller than a face")
+        raise ModelError(
+            f"frames of {width}x{height} have no pyramid level: smaller than the smallest face "
+            "looked for: set engines.frame_size to the camera's, or detector.min_face_px lower"
+        )
     return _SearchGraph(pnet, width, height).build(levels)
 
 
