@@ -30,7 +30,7 @@ from jetson_face.detect.mtcnn import Mtcnn
 from jetson_face.embed.base import Embedder
 from jetson_face.embed.mirrored import Mirrored
 from jetson_face.engine.canary import Canary
-from jetson_face.fuse import Fuser
+from jetson_face.fuse import Fuser, contradiction_below
 from jetson_face.gallery.classifiers import (
     SCORE_MIN,
     KnnMatcher,
@@ -293,15 +293,6 @@ def build_decider(config: Config, embedder: Embedder, *, single: bool = False) -
         unknown_after=1 if single else wanted.unknown_after,
         review_margin=wanted.review_margin,
     )
-
-
-def contradiction_below(similarity_min: float) -> float:
-    """The cosine below which a new vector contradicts its track's mean: another face.
-
-    A third of the way from the threshold towards what two strangers have, taken as symmetric to
-    1 about the threshold: 0.87 for dlib's 0.905, 0.2 for a threshold of 0.4.
-    """
-    return similarity_min - (1 - similarity_min) / 3
 
 
 class LivePeople:

@@ -35,6 +35,15 @@ class _Evidence:
     aside: list[tuple[F32, float]] = field(default_factory=list)
 
 
+def contradiction_below(similarity_min: float) -> float:
+    """The cosine below which a new vector contradicts its track's mean: another face.
+
+    A third of the way from the threshold towards what two strangers have, taken as symmetric to
+    1 about the threshold: 0.87 for dlib's 0.905, 0.2 for a threshold of 0.4.
+    """
+    return similarity_min - (1 - similarity_min) / 3
+
+
 class Fuser:
     """Averages each track's embeddings and matches the average.
 
