@@ -101,6 +101,13 @@ class AugmentSettings(_Part):
     turn: float = Field(0.0, ge=0, le=1, description="chance of a view from the side (turning.py)")
     turn_deg: tuple[int, int] = Field((20, 70), description="smallest and largest such angle")
 
+    @model_validator(mode="after")
+    def _angles_in_order(self) -> AugmentSettings:
+        low, high = self.turn_deg
+        if not 0 <= low <= high <= 80:
+            raise ValueError(f"augment.turn_deg: two angles from 0 to 80, got {low} and {high}")
+        return self
+
 
 class OptimSettings(_Part):
     """AdamW with a one-cycle rate (Smith, 2018), driven by compute time or by steps."""

@@ -49,6 +49,12 @@ def test_to_the_other_side_is_the_mirror_image(yaw: int) -> None:
     assert np.median(np.abs(one - (112 - other[:, ::-1]))) < 1.5
 
 
+@pytest.mark.parametrize("angles", [(70, 20), (-5, 20), (20, 90)])
+def test_angles_that_no_head_has_are_refused(angles: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="two angles from 0 to 80"):
+        AugmentSettings(turn_deg=angles)
+
+
 def test_augmentation_turns_the_share_that_it_is_told() -> None:
     face = np.zeros((112, 112, 3), np.uint8)
     face[:, 40:72] = (200, 120, 60)
