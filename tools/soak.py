@@ -35,29 +35,29 @@ from soak_parts import (
     PlayedEmbedder,
 )
 
-from jetson_face.align import Aligner
-from jetson_face.capture.base import SourceInfo
-from jetson_face.decide import Decider
-from jetson_face.errors import InputMissingError, SourceError
-from jetson_face.flow import BoundedQueue
-from jetson_face.fuse import Fuser
+from jetson_face.capture.source import SourceInfo
+from jetson_face.core.errors import InputMissingError, SourceError
+from jetson_face.core.types import Frame, Report
+from jetson_face.embedding.align import Aligner
+from jetson_face.embedding.quality import QualityGate
+from jetson_face.events.delivery import Backoff, Deliverer
+from jetson_face.events.outbox import Outbox, OutboxLimits
+from jetson_face.events.rotating import RotatingJsonl
+from jetson_face.events.snapshots import SnapshotStore
 from jetson_face.live import LivePipeline, LivePolicy
-from jetson_face.metrics import to_prometheus
-from jetson_face.pipeline import FaceRecognizer
-from jetson_face.protect import AesGcm
-from jetson_face.quality import QualityGate
-from jetson_face.report.deliver import Backoff, Deliverer
-from jetson_face.report.outbox import Outbox, OutboxLimits
-from jetson_face.report.rotating import RotatingJsonl
-from jetson_face.report.snapshots import SnapshotStore
-from jetson_face.sample import Sampler
+from jetson_face.privacy.encryption import AesGcm
+from jetson_face.recognition.decision import Decider
+from jetson_face.recognition.detection_interval import Sampler
+from jetson_face.recognition.fusion import Fuser
+from jetson_face.recognition.recognizer import FaceRecognizer
+from jetson_face.recognition.tracker import Tracker
 from jetson_face.service import pages
 from jetson_face.service.events import EventTap, EventWriter, Occurrence
-from jetson_face.service.questions import Asked
-from jetson_face.track import Tracker
-from jetson_face.types import Frame, Report
-from jetson_face.web.http import Page
-from jetson_face.web.status import StatusServer, ask
+from jetson_face.service.http import Page
+from jetson_face.service.review_writer import Asked
+from jetson_face.service.status_server import StatusServer, ask
+from jetson_face.util.channels import BoundedQueue
+from jetson_face.util.metrics import to_prometheus
 
 WARM_UP = 0.1
 """Share of the run after which the baseline is taken."""

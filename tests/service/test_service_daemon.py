@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from jetson_face.errors import JetsonFaceError
-from jetson_face.web.status import ask
+from jetson_face.core.errors import JetsonFaceError
+from jetson_face.service.status_server import ask
 
 pytestmark = pytest.mark.timeout(180)
 CONFIG = """
