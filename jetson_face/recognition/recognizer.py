@@ -138,7 +138,7 @@ class FaceRecognizer:
         embedded = self._embed(frame, tracks, faces, watch)
         with watch("decide"):
             self._decide(tracks[embedded.rows], frame)
-            sightings = self._sightings(tracks, faces)
+            sightings = self._sightings(tracks, faces, embedded)
             doubts = self._doubts(tracks, faces, embedded)
         height, width = frame.image.shape[:2]
         return Report(
@@ -253,8 +253,12 @@ class FaceRecognizer:
                 record.decision, match, int(count), frame.captured_ns
             )
 
-    def _sightings(self, tracks: I64, faces: Detections) -> tuple[Sighting, ...]:
+    def _sightings(
+        self, tracks: I64, faces: Detections, embedded: _Embedded
+    ) -> tuple[Sighting, ...]:
         frames = self.fuser.frames(tracks)
+        pointed = np.asarray(np.isfinite(faces.landmarks).all(axis=(1, 2)), np.bool_)
+        quality = dict(zip(embedded.rows.tolist(), embedded.quality.tolist(), strict=True))
         sightings = []
         for row, track in enumerate(tracks):
             record = self._tracks[int(track)]
@@ -272,6 +276,9 @@ class FaceRecognizer:
                     frames=int(frames[row]),
                     changed=changed,
                     detected=bool(faces.scores[row] > 0),
+                    landmarks=faces.landmarks[row].copy() if pointed[row] else None,
+                    quality=quality.get(row),
+                    candidates=record.match.candidates,
                 )
             )
         return tuple(sightings)
