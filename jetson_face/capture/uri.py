@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote
 
 from jetson_face.core.errors import UsageError
+from jetson_face.util.plugins import installed
 
 SCHEMES = ("v4l2", "csi", "rtsp", "rtsps", "http", "https", "file", "test", "gst")
 
@@ -28,7 +29,7 @@ def redact(text: str) -> str:
 class SourceUri:
     """A parsed URI. raw may hold a password and stays out of `repr`; shown is for people.
 
-    scheme: one of SCHEMES, or "path". target: what follows the scheme, without the query of a
+    scheme: one of SCHEMES, that of a plug-in, or "path". target: what follows the scheme, without the query of a
     test:// URI; a number for cameras given by their number.
     """
 
@@ -70,10 +71,10 @@ def parse_uri(text: str) -> SourceUri:
         return SourceUri("gst", rest.removeprefix("//").strip(), (), text, redact(text))
     if not rest.startswith("//"):
         return SourceUri("path", text, (), text, redact(text))
-    if scheme not in SCHEMES:
+    if scheme not in SCHEMES and scheme not in (brought := installed("source")):
         raise UsageError(
             f"source {redact(text)!r}: unknown scheme {scheme!r}: use one of "
-            f"{', '.join(SCHEMES)}, a path, or a camera's number"
+            f"{', '.join((*SCHEMES, *sorted(brought)))}, a path, or a camera's number"
         )
     target = rest[2:]
     query: tuple[tuple[str, str], ...] = ()

@@ -30,6 +30,7 @@ from jetson_face.factory.parts import (
     open_sources,
     run_facts,
 )
+from jetson_face.factory.plugins import build_sinks
 from jetson_face.factory.threshold import calibrated
 from jetson_face.inference.canary import Canary, CanaryEvent, CanaryWatch
 from jetson_face.live import LivePipeline, LivePolicy, Recognizer
@@ -111,7 +112,7 @@ def recognise(
         stack.callback(parts.close)
         gallery = stack.enter_context(open_gallery(config, parts.embedder.space, create=True))
         config = calibrated(config, gallery)
-        people = LivePeople(config, gallery)
+        people = LivePeople(config, gallery, parts.embedder.similarity_min)
 
         built: list[FaceRecognizer] = []
 
@@ -166,6 +167,7 @@ def print_summary(report: RunReport, visits: VisitSink, *, any_live: bool) -> No
 
 def _sinks(config: Config, sources: Sequence[Source], quiet: bool) -> Iterator[Sink]:
     wanted = config.report
+    yield from build_sinks(config)
     live = any(source.info.is_live for source in sources)
     if not quiet:
         yield ConsoleSink(sys.stdout, media_time=not live)

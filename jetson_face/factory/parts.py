@@ -19,10 +19,13 @@ from jetson_face.config import (
     HaarConfig,
     MtcnnConfig,
     OnnxRuntimeConfig,
+    PluginDetectorConfig,
+    PluginEmbedderConfig,
     TensorRTConfig,
 )
 from jetson_face.core.types import EmbeddingSpace
 from jetson_face.detection.detector import Detector, Refiner
+from jetson_face.detection.guarded import GuardedRefiner
 from jetson_face.detection.mtcnn.detector import Mtcnn
 from jetson_face.embedding.align import Aligner, cut_portraits
 from jetson_face.embedding.embedder import Embedder
@@ -30,6 +33,7 @@ from jetson_face.embedding.mirrored import Mirrored
 from jetson_face.embedding.quality import QualityGate
 from jetson_face.factory.mtcnn import assemble_mtcnn
 from jetson_face.factory.parity_gate import SEARCH, check_against_reference, golden_face
+from jetson_face.factory.plugins import build_refiner, plugin_detector, plugin_embedder
 from jetson_face.gallery.classifiers import (
     SCORE_MIN,
     KnnMatcher,
@@ -56,7 +60,10 @@ from jetson_face.recognition.tracker import Tracker
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The networks and what stands around them; shared by all sources of a process."""
+    """The networks and what stands around them; shared by all sources of a process.
+
+    A refiner that is not the detector itself is closed too.
+    """
 
     detector: Detector
     refiner: Refiner | None
@@ -68,6 +75,8 @@ class Parts:
         """Close the networks."""
         self.detector.close()
         self.embedder.close()
+        if isinstance(self.refiner, GuardedRefiner) and not self.refiner.is_part_of(self.detector):
+            self.refiner.close()
 
 
 def build_backend(config: Config, name: str, onnx: Path) -> Backend:
@@ -87,9 +96,11 @@ def build_backend(config: Config, name: str, onnx: Path) -> Backend:
 def build_detector(config: Config, *, relaxed: bool = False) -> Detector:
     """The detector; relaxed: with lower thresholds, for pictures that surely show a face.
 
-    Raises ModelError, EngineError, InputMissingError, MissingDependencyError.
+    Raises ModelError, EngineError, InputMissingError, MissingDependencyError, PluginError.
     """
     wanted = config.detector
+    if isinstance(wanted, PluginDetectorConfig):
+        return plugin_detector(wanted)
     if isinstance(wanted, MtcnnConfig):
         mtcnn = build_mtcnn(config, relaxed=relaxed)
         if not relaxed:
@@ -159,7 +170,12 @@ def _build_haar(config: Config, wanted: HaarConfig, *, relaxed: bool) -> Detecto
 
 
 def build_embedder(config: Config) -> Embedder:
-    """The embedder that the configuration names. Raises ModelError, MissingDependencyError."""
+    """The embedder that the configuration names.
+
+    Raises ModelError, MissingDependencyError, PluginError.
+    """
+    if isinstance(config.embedder, PluginEmbedderConfig):
+        return plugin_embedder(config.embedder)
     card = load_card(config.embedder.model)
     if card.name == "dlib_resnet":
         from jetson_face.embedding.dlib import DlibResnet128
@@ -176,13 +192,19 @@ def build_embedder(config: Config) -> Embedder:
     return OnnxEmbedder(card, backend, max_batch=config.embedder.max_batch)
 
 
-def build_parts(config: Config) -> Parts:
-    """Detector, alignment, quality and embedder."""
-    embedder = build_embedder(config)
-    detector = build_detector(config)
+def build_parts(
+    config: Config,
+    *,
+    detector: Detector | None = None,
+    refiner: Refiner | None = None,
+    embedder: Embedder | None = None,
+) -> Parts:
+    """Detector, alignment, quality and embedder; objects stand in for what is configured."""
+    embedder = embedder or build_embedder(config)
+    detector = detector or build_detector(config)
     return Parts(
         detector=detector,
-        refiner=detector if config.sampling.refine and isinstance(detector, Mtcnn) else None,
+        refiner=refiner or build_refiner(config, detector),
         aligner=Aligner(embedder.alignment),
         quality=QualityGate(),
         embedder=embedder,
@@ -249,9 +271,12 @@ def build_enroller(config: Config, parts: Parts, gallery: GalleryStore) -> Enrol
     )
 
 
-def build_matcher(config: Config, snapshot: GallerySnapshot) -> Matcher:
+def build_matcher(
+    config: Config, snapshot: GallerySnapshot, similarity_min: float | None = None
+) -> Matcher:
     """Compares faces with everybody in the gallery as it is now.
 
+    similarity_min: the embedder's own; None: that of the configured network's card.
     Raises MissingDependencyError, InputMissingError where the method's parts are not there.
     """
     wanted = config.matching
@@ -262,8 +287,9 @@ def build_matcher(config: Config, snapshot: GallerySnapshot) -> Matcher:
     if wanted.method == "siamese":
         pairs = load_pair_weights(config, snapshot.space)
         return PairMatcher(snapshot, pairs, top_k=wanted.top_k)
-    least = load_card(config.embedder.model).similarity_min or 0.0
-    return LinearMatcher(snapshot, wanted.method, similarity_min=least)
+    if similarity_min is None:
+        similarity_min = load_card(config.embedder.model).similarity_min or 0.0
+    return LinearMatcher(snapshot, wanted.method, similarity_min=similarity_min)
 
 
 def load_pair_weights(config: Config, space: EmbeddingSpace) -> PairWeights:
@@ -298,12 +324,14 @@ def build_decider(config: Config, embedder: Embedder, *, single: bool = False) -
 class LivePeople:
     """The gallery of a running program: looks for changes every so often, by the frame's time."""
 
-    def __init__(self, config: Config, gallery: GalleryStore) -> None:
-        self._config = config
+    def __init__(
+        self, config: Config, gallery: GalleryStore, similarity_min: float | None = None
+    ) -> None:
+        self._config, self._similarity_min = config, similarity_min
         self._gallery = gallery
         self._every_ns = int(config.gallery.refresh_s * 1e9)
         self._looked_ns: int | None = None
-        self._matcher = build_matcher(config, gallery.snapshot())
+        self._matcher = build_matcher(config, gallery.snapshot(), similarity_min)
 
     def __call__(self, now_ns: int) -> Matcher:
         """The matcher to use for a frame captured at `now_ns`."""
@@ -311,7 +339,7 @@ class LivePeople:
             self._looked_ns = now_ns
             snapshot = self._gallery.snapshot()
             if snapshot is not self._matcher.snapshot:
-                self._matcher = build_matcher(self._config, snapshot)
+                self._matcher = build_matcher(self._config, snapshot, self._similarity_min)
         return self._matcher
 
 

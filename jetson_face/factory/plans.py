@@ -9,7 +9,13 @@ from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from time import monotonic
 
-from jetson_face.config import Config, HaarConfig, MtcnnConfig, TensorRTConfig
+from jetson_face.config import (
+    Config,
+    HaarConfig,
+    MtcnnConfig,
+    PluginEmbedderConfig,
+    TensorRTConfig,
+)
 from jetson_face.core.errors import EngineError, JetsonFaceError, UsageError
 from jetson_face.detection.mtcnn.detector import search_levels
 from jetson_face.detection.mtcnn.graph import ensure_mtcnn
@@ -130,6 +136,8 @@ def needs_mtcnn(config: Config) -> bool:
 
 def embedder_card(config: Config) -> ModelCard | None:
     """The configured embedder's card; None where it is no ONNX network, as dlib's is not."""
+    if isinstance(config.embedder, PluginEmbedderConfig):
+        return None
     card = load_card(config.embedder.model)
     return card if card.input is not None and resolve(card).suffix == ".onnx" else None
 

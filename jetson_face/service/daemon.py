@@ -17,6 +17,7 @@ from jetson_face.config import Config
 from jetson_face.core.errors import OutputError
 from jetson_face.events.delivery import Deliverer
 from jetson_face.factory.parts import max_ages, open_sources, run_facts
+from jetson_face.factory.plugins import build_sinks
 from jetson_face.live import LivePipeline, LivePolicy
 from jetson_face.output.run_report import RunReport
 from jetson_face.privacy.audit import AuditLog
@@ -150,6 +151,7 @@ class Daemon:
                 crops=config.service.crops,
                 review=config.service.review,
             ),
+            build_sinks(config),
             policy=LivePolicy(max_age_ms=max_ages(config), log_every_s=config.report.every_s),
             facts=lambda: run_facts(self.config, self._swap.every),
             stages={
