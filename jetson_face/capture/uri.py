@@ -29,8 +29,8 @@ def redact(text: str) -> str:
 class SourceUri:
     """A parsed URI. raw may hold a password and stays out of `repr`; shown is for people.
 
-    scheme: one of SCHEMES, that of a plug-in, or "path". target: what follows the scheme, without the query of a
-    test:// URI; a number for cameras given by their number.
+    scheme: one of SCHEMES, that of a plug-in, or "path". target: what follows the scheme, without
+    the query of a test:// URI; a number for cameras given by their number.
     """
 
     scheme: str

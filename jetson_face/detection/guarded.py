@@ -43,13 +43,14 @@ class GuardedDetector:
             found = self.inner.detect(small)
         found = checked(found, self._who)
         height, width = image.shape[:2]
-        boxes = clip_boxes(found.boxes / scale, width, height)
+        boxes = clip_boxes(np.asarray(found.boxes / scale, np.float32), width, height)
         sides = boxes[:, 2:] - boxes[:, :2]
         good = np.flatnonzero(
             (sides.max(axis=1, initial=0) >= self._min_face_px) & (sides.min(axis=1, initial=1) > 0)
         )
         best = good[np.argsort(-found.scores[good], kind="stable")][: self._max_faces]
-        return Detections(boxes[best], found.scores[best], found.landmarks[best] / scale)
+        points = np.asarray(found.landmarks[best] / scale, np.float32)
+        return Detections(boxes[best], found.scores[best], points)
 
     def refiner(self) -> GuardedRefiner | None:
         """The same object as a refiner, where it can follow faces too."""
@@ -81,7 +82,7 @@ class GuardedRefiner:
 
     def is_part_of(self, detector: Detector) -> bool:
         """Whether the detector is the same object, which closes it."""
-        return isinstance(detector, GuardedDetector) and detector.inner is self._inner
+        return isinstance(detector, GuardedDetector) and id(detector.inner) == id(self._inner)
 
     def close(self) -> None:
         """Close it, where it can be closed."""
