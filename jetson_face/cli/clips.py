@@ -109,7 +109,7 @@ def clip_of_people(
     """A clip of people from a folder; the detector of the configuration finds their heads."""
     from jetson_face.benchmark.clips.cast import choose_cast, people_in
     from jetson_face.benchmark.clips.make import compose_clip, roles_of
-    from jetson_face.factory.parts import build_detector
+    from jetson_face.factory.networks import build_detector
 
     cast = choose_cast(
         people_in(people), known=known, strangers=strangers, enrol=enrol, seed=plan.seed

@@ -128,7 +128,7 @@ def _found_faces(args: argparse.Namespace) -> SmallSet:
     from jetson_face.config import load_config
     from jetson_face.embedding.align import Aligner
     from jetson_face.evaluation.extract import pick_subject
-    from jetson_face.factory.parts import build_detector
+    from jetson_face.factory.networks import build_detector
     from jetson_face.gallery.enroll import photos_by_folder
     from jetson_face.training.small import SmallSet
     from jetson_face.util.images import read_picture

@@ -16,8 +16,8 @@ from jetson_face.core.types import F32, EmbeddingSpace, Person
 from jetson_face.detection.detector import Detector
 from jetson_face.evaluation.extract import FaceExtractor
 from jetson_face.evaluation.verification import PairScorer, cosine_scores
+from jetson_face.factory.networks import build_detector
 from jetson_face.factory.parts import (
-    build_detector,
     build_matcher,
     build_parts,
     decision_threshold,

@@ -21,7 +21,7 @@ from jetson_face.detection.mtcnn.decode import cut_patches, pyramid_scales, supp
 from jetson_face.detection.mtcnn.detector import Mtcnn
 from jetson_face.detection.mtcnn.graph import NETS, ensure_mtcnn, weight_shapes
 from jetson_face.detection.mtcnn.weights import decompress_lz4, read_arrays
-from jetson_face.factory.parts import build_detector
+from jetson_face.factory.networks import build_detector
 from jetson_face.inference.onnxruntime import OnnxBackend
 from jetson_face.models.cards import load_card, resolve
 

@@ -14,8 +14,9 @@ from jetson_face.core.errors import EngineError
 from jetson_face.core.types import Embeddings
 from jetson_face.embedding.align import Aligner
 from jetson_face.factory.mtcnn import assemble_mtcnn
+from jetson_face.factory.networks import build_embedder
 from jetson_face.factory.parity_gate import _CANARY, _CANARY_POINTS, golden_face, golden_pictures
-from jetson_face.factory.parts import Parts, build_canary, build_embedder
+from jetson_face.factory.parts import Parts, build_canary
 from jetson_face.factory.plans import Gpu, Plans, networks_of
 from jetson_face.inference.onnxruntime import OnnxBackend
 from tests.inference.fake_gpu import FakeModule, fake_gpu

@@ -15,8 +15,8 @@ from jetson_face.config import Config, load_config
 from jetson_face.core.errors import EngineError, UsageError
 from jetson_face.detection.mtcnn.detector import search_levels
 from jetson_face.factory.mtcnn import assemble_mtcnn
+from jetson_face.factory.networks import build_mtcnn
 from jetson_face.factory.parity_gate import golden_pictures, on_frame
-from jetson_face.factory.parts import build_mtcnn
 from jetson_face.factory.plans import Gpu, Plans, networks_of
 from jetson_face.inference.tensorrt.runtime import TensorRTBackend
 from tests.inference.fake_gpu import FakeCuda, FakeModule, fake_gpu

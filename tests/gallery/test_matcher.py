@@ -34,7 +34,8 @@ def test_the_nearest_people_are_named_best_first_with_their_similarity() -> None
     (match,) = Matcher(people, top_k=1).match(probes(unit(0.64, 0.48, 0.6)))
     named = [(c.person.name, round(c.similarity, 3)) for c in match.candidates]
     assert named == [("ann", 0.64), ("eve", 0.64), ("cid", 0.6)]
-    assert (match.person, match.second) == (match.candidates[0].person, pytest.approx(0.64))
+    assert match.person == match.candidates[0].person
+    assert match.second == pytest.approx(0.64)
 
 
 def test_a_second_template_of_the_same_person_is_not_the_second_person() -> None:
