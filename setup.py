@@ -47,11 +47,11 @@ CARRIED = {"engines": "_engines", "configs": "_configs", "systemd": "_systemd"}
 
 
 def version() -> str:
-    """The one in jetson_face/__init__.py."""
-    text = (HERE / "jetson_face" / "__init__.py").read_text("utf-8")
+    """The one in jetson_face/core/version.py."""
+    text = (HERE / "jetson_face" / "core" / "version.py").read_text("utf-8")
     found = re.search(r'__version__ = "([^"]+)"', text)
     if found is None:
-        raise SystemExit("jetson_face/__init__.py has no __version__")
+        raise SystemExit("jetson_face/core/version.py has no __version__")
     return found[1]
 
 

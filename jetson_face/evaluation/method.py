@@ -10,9 +10,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-from jetson_face import __version__
 from jetson_face.config import Config
 from jetson_face.core.types import F32, EmbeddingSpace, Person
+from jetson_face.core.version import __version__
 from jetson_face.detection.detector import Detector
 from jetson_face.evaluation.extract import FaceExtractor
 from jetson_face.evaluation.verification import PairScorer, cosine_scores

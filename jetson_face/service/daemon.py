@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from jetson_face import __version__
 from jetson_face.capture.source import Source
 from jetson_face.config import Config
 from jetson_face.core.errors import OutputError
+from jetson_face.core.version import __version__
 from jetson_face.events.delivery import Deliverer
 from jetson_face.factory.parts import max_ages, open_sources, run_facts
 from jetson_face.factory.plugins import build_sinks
