@@ -12,10 +12,7 @@ import numpy as np
 
 from jetson_face.capture.opening import open_source
 from jetson_face.capture.source import OpenOptions, Source, SourceInfo
-from jetson_face.config import (
-    Config,
-    TensorRTConfig,
-)
+from jetson_face.config import Config, PluginDetectorConfig, TensorRTConfig
 from jetson_face.core.types import EmbeddingSpace
 from jetson_face.detection.detector import Detector, Refiner
 from jetson_face.detection.guarded import GuardedRefiner
@@ -295,10 +292,12 @@ def open_sources(config: Config, *, must_open: bool = False) -> list[Source]:
 
 def run_facts(config: Config, every: int | None = None) -> RunFacts:
     """What the report says was set; every: the sampling rate now, where it is adapted."""
+    detector = config.detector
+    named = detector.name if isinstance(detector, PluginDetectorConfig) else detector.type
     return RunFacts(
         sampling=every or config.sampling.every,
-        search_max_side=config.detector.max_side_px,
-        method=f"{config.detector.type}+{config.embedder.model}",
+        search_max_side=detector.max_side_px,
+        method=f"{named}+{config.embedder.model}",
     )
 
 
