@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from jetson_face.config import Config
 from jetson_face.core.errors import UsageError
 from jetson_face.detection.detector import Detector, Refiner
 from jetson_face.embedding.embedder import Embedder
-from jetson_face.factory.overrides import configure, named_detector, named_embedder, parts_with
+from jetson_face.factory.overrides import configure, named, parts_with
 from jetson_face.factory.parts import (
     LivePeople,
     Parts,
@@ -60,9 +60,10 @@ class Recognizer:
         for this machine. Its `report` and `service` sections are not used here.
     gallery: the file of the enrolled people, made where there is none; None: the configured one
         (which the command line uses too).
-    detector, embedder, refiner: a name (`"yunet"`, a model card, a plug-in that is installed), or
-        an object that offers what `jetson_face.Detector`, `.Embedder`, `.Refiner` say; None: as
-        configured. A refiner follows faces between two searches.
+    detector, embedder, refiner: a name (`"yunet"`, a model card, a plug-in that is installed), a
+        whole section (`{"type": "plugin", "name": …, "options": …}`), or an object that offers what
+        `jetson_face.Detector`, `.Embedder`, `.Refiner` say; None: as configured. A refiner follows
+        faces between two searches.
     overrides: any other configuration value by its section, as `sampling={"every": 2}`, or by its
         whole key, as `**{"matching.similarity_min": 0.5}`.
 
@@ -75,28 +76,31 @@ class Recognizer:
         self,
         config: Config | str | os.PathLike[str] | None = None,
         *,
-        gallery: str | os.PathLike[str] | None = None,
-        detector: str | Detector | None = None,
-        embedder: str | Embedder | None = None,
-        refiner: str | Refiner | None = None,
+        gallery: str | os.PathLike[str] | Mapping[str, object] | None = None,
+        detector: str | Mapping[str, object] | Detector | None = None,
+        embedder: str | Mapping[str, object] | Embedder | None = None,
+        refiner: str | Mapping[str, object] | Refiner | None = None,
         **overrides: Any,
     ) -> None:
         changes: dict[str, object] = dict(overrides)
-        if gallery is not None:
+        if isinstance(gallery, Mapping):
+            changes["gallery"] = gallery
+        elif gallery is not None:
             changes["gallery.path"] = Path(gallery)
-        if isinstance(detector, str):
-            changes["detector"], detector = named_detector(detector), None
-        if isinstance(embedder, str):
-            changes["embedder"], embedder = named_embedder(embedder), None
-        if isinstance(refiner, str):
-            changes["refiner"], refiner = {"type": "plugin", "name": refiner}, None
-        wanted = configure(config, changes)
+        if isinstance(detector, str | Mapping):
+            changes["detector"], detector = named("detector", detector), None
+        if isinstance(embedder, str | Mapping):
+            changes["embedder"], embedder = named("embedder", embedder), None
+        if isinstance(refiner, str | Mapping):
+            changes["refiner"], refiner = named("refiner", refiner), None
+        asked = wanted = configure(config, changes)
         wanted, self._parts = parts_with(
             wanted, detector=detector, embedder=embedder, refiner=refiner
         )
         try:
             self._gallery = open_gallery(wanted, self._parts.embedder.space, create=True)
             self._config = calibrated(wanted, self._gallery)
+            self._asked = calibrated(asked, self._gallery)
         except BaseException:
             self._parts.close()
             raise
@@ -108,8 +112,9 @@ class Recognizer:
 
     @property
     def config(self) -> Config:
-        """The configuration in force, with the gallery's calibrated threshold."""
-        return self._config
+        """The configuration in force, with the gallery's calibrated threshold; objects that were
+        handed over are not in it."""
+        return self._asked
 
     def enroll(self, name: str, images: Image | Iterable[Image]) -> EnrollmentResult:
         """Enrol a person from photos, or add photos to somebody who is enrolled.

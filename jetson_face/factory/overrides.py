@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from jetson_face.config import (
     Config,
@@ -20,9 +20,8 @@ from jetson_face.embedding.embedder import Embedder
 from jetson_face.embedding.guarded import GuardedEmbedder
 from jetson_face.factory.parts import Parts, build_parts
 from jetson_face.util.documents import check_values
-from jetson_face.util.plugins import installed
+from jetson_face.util.plugins import Kind, installed
 
-T = TypeVar("T")
 DETECTORS = ("mtcnn", "haar", "dlib", "yunet")
 _WHERE = "Recognizer"
 
@@ -52,24 +51,25 @@ def configure(
     return check_values(values, _WHERE, Config)
 
 
-def named_detector(name: str) -> dict[str, object]:
-    """A built-in detector's section, or a plug-in's. Raises UsageError for neither."""
-    if name in DETECTORS:
-        return {"type": name}
-    brought = installed("detector")
-    if name in brought:
-        return {"type": "plugin", "name": name}
-    known = ", ".join(sorted(brought)) or "none"
-    raise UsageError(
-        f"no detector {name!r}: built in are {', '.join(DETECTORS)}; plug-ins installed: {known}"
-    )
+def named(kind: Kind, given: str | Mapping[str, object]) -> Mapping[str, object]:
+    """The section that a name means: what is built in, else a plug-in; a section is one already.
 
-
-def named_embedder(name: str) -> dict[str, object]:
-    """A plug-in's section where one has that name, else that of a model card or a path to one."""
-    if name in installed("embedder"):
-        return {"type": "plugin", "name": name}
-    return {"type": "network", "model": name}
+    An embedder that is no plug-in is a model card, or a path to one. Raises UsageError.
+    """
+    if not isinstance(given, str):
+        return given
+    brought = installed(kind)
+    if kind == "detector" and given in DETECTORS:
+        return {"type": given}
+    if kind == "embedder" and given not in brought:
+        return {"type": "network", "model": given}
+    if given not in brought and kind == "detector":
+        known = ", ".join(sorted(brought)) or "none"
+        raise UsageError(
+            f"no detector {given!r}: built in are {', '.join(DETECTORS)}; "
+            f"plug-ins installed: {known}"
+        )
+    return {"type": "plugin", "name": given}
 
 
 def parts_with(

@@ -82,7 +82,7 @@ def build_parts(
     detector = detector or build_detector(config)
     return Parts(
         detector=detector,
-        refiner=refiner or build_refiner(config, detector),
+        refiner=(config.sampling.refine and refiner) or build_refiner(config, detector),
         aligner=Aligner(embedder.alignment),
         quality=QualityGate(),
         embedder=embedder,
