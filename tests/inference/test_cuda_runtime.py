@@ -14,9 +14,10 @@ import pytest
 
 from jetson_face.core.errors import EngineError, MissingDependencyError
 from jetson_face.inference.cuda import driver as cuda_driver
+from jetson_face.inference.cuda.base import CudaRuntime
 from jetson_face.inference.cuda.driver import Driver, DriverRuntime, load_driver
 from jetson_face.inference.cuda.pycuda import PycudaRuntime
-from jetson_face.inference.cuda.runtime import CudaRuntime, open_cuda
+from jetson_face.inference.cuda.runtime import open_cuda
 from jetson_face.inference.tensorrt.bindings import adopt
 from jetson_face.inference.tensorrt.runtime import TensorRTBackend
 from tests.inference.fake_driver import FakeLibcuda, install_pycuda
