@@ -246,8 +246,7 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def _leave(args: argparse.Namespace, rows: list[dict[str, Any]], faces: Faces) -> None:
-    from jetson_face.evaluation.bakeoff import plots as bakeoff_plots
-    from jetson_face.evaluation.bakeoff import report as bakeoff_report
+    from jetson_face.evaluation.bakeoff import plots, report
     from jetson_face.evaluation.report import write_json, write_text
     from jetson_face.util.machine import machine_facts
 
@@ -263,11 +262,11 @@ def _leave(args: argparse.Namespace, rows: list[dict[str, Any]], faces: Faces) -
         "seed": args.seed,
     }
     if args.json is not None:
-        write_json(args.json, bakeoff_report.as_json(rows, {**facts, "machine": machine}))
+        write_json(args.json, report.as_json(rows, {**facts, "machine": machine}))
     images: list[str] = []
     if args.plots is not None:
         try:
-            images = [path.name for path in bakeoff_plots.plots(rows, args.plots)]
+            images = [path.name for path in plots.plots(rows, args.plots)]
         except MissingDependencyError as error:
             _log.warning("%s", error)
     if args.markdown is not None:
@@ -275,7 +274,5 @@ def _leave(args: argparse.Namespace, rows: list[dict[str, Any]], faces: Faces) -
         folder = "" if args.plots is None else args.plots.name if near else str(args.plots)
         command = command_line(sys.argv[1:])
         notes = "" if args.notes is None else args.notes.read_text("utf-8").strip()
-        text = bakeoff_report.markdown(
-            rows, facts, command, [f"{folder}/{name}" for name in images], notes
-        )
+        text = report.markdown(rows, facts, command, [f"{folder}/{name}" for name in images], notes)
         write_text(args.markdown, text)

@@ -137,16 +137,16 @@ def build_mtcnn(config: Config, *, relaxed: bool = False) -> Mtcnn:
 
 
 def _build_haar(config: Config, wanted: HaarConfig, *, relaxed: bool) -> Detector:
-    from jetson_face.detection import landmarks as points
+    from jetson_face.detection import landmarks
     from jetson_face.detection.haar import Haar, turns
 
-    finder: points.PointFinder
+    finder: landmarks.PointFinder
     if wanted.points == "onet":
-        finder = points.OnetPoints(build_mtcnn(config, relaxed=relaxed))
+        finder = landmarks.OnetPoints(build_mtcnn(config, relaxed=relaxed))
     elif wanted.points == "eyes":
-        finder = points.EyePoints(points.open_cascade("haarcascade_eye_tree_eyeglasses.xml"))
+        finder = landmarks.EyePoints(landmarks.open_cascade("haarcascade_eye_tree_eyeglasses.xml"))
     else:
-        finder = points.DlibPoints(load_card("dlib_faces"), wanted.points)
+        finder = landmarks.DlibPoints(load_card("dlib_faces"), wanted.points)
     return Haar(
         finder,
         angles=turns(wanted.turn_max_deg, wanted.turn_step_deg),

@@ -18,10 +18,7 @@ from jetson_face.cli.common import command_line
 from jetson_face.cli.main import main
 from jetson_face.config import load_config
 from jetson_face.core.errors import ModelError, OutputError
-from jetson_face.evaluation.bakeoff import plots as bakeoff_plots
-from jetson_face.evaluation.bakeoff import report as bakeoff_report
-from jetson_face.evaluation.bakeoff import rows as bakeoff
-from jetson_face.evaluation.bakeoff import timing as bakeoff_timing
+from jetson_face.evaluation.bakeoff import plots, report, rows, timing
 from jetson_face.evaluation.bakeoff.facts import ModelFacts, model_facts
 from jetson_face.evaluation.bakeoff.frames import moving_face
 from jetson_face.evaluation.bakeoff.rows import Faces, measure_row, row_key
@@ -96,9 +93,9 @@ def test_costs_come_from_the_clock() -> None:
 @pytest.fixture
 def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Methods of stand-ins, whatever the configuration."""
-    monkeypatch.setattr(bakeoff, "build_method", lambda config, keep: method())
+    monkeypatch.setattr(rows, "build_method", lambda config, keep: method())
     facts = ModelFacts(2**20, "free", "here", "digest")
-    monkeypatch.setattr(bakeoff, "model_facts", lambda config: facts)
+    monkeypatch.setattr(rows, "model_facts", lambda config: facts)
 
 
 @pytest.mark.usefixtures("fakes")
@@ -115,12 +112,12 @@ def test_a_measured_row_has_every_figure_and_its_page(faces: Faces, tmp_path: Pa
     assert row["refused"] is None
     assert row["verification"]["accuracy"] == 1
     assert row["identification"]["rank1"] == 1
-    assert len(row["sensitivity"]) == sum(map(len, bakeoff.LEVELS.values()))
+    assert len(row["sensitivity"]) == sum(map(len, rows.LEVELS.values()))
     assert (row["roc"]["far"][0], row["roc"]["tar"][-1]) == (0, 1)
     assert told == sorted(told)
     assert told[-1][0] == told[-1][1]
     refused = {"name": "other", "config": "other.yaml", "refused": "no weights"}
-    page = bakeoff_report.markdown([row, refused], {"seed": 1}, "jetson-face", [], "Read this.")
+    page = report.markdown([row, refused], {"seed": 1}, "jetson-face", [], "Read this.")
     assert "| fake | 100.0 %" in page
     assert "| other | no weights |" in page
     assert page.count("| other |") == 1
@@ -135,14 +132,14 @@ def test_a_measured_row_has_every_figure_and_its_page(faces: Faces, tmp_path: Pa
         "add_person_seconds": {"pictures": 0.1, "train": 0.2},
         "scaling": [{"people": 10, "train_seconds": 0.1, "query_seconds": 0.001}],
     }
-    page = bakeoff_report.markdown([timed], {}, "jetson-face", ["plots/bakeoff_roc.png"])
+    page = report.markdown([timed], {}, "jetson-face", ["plots/bakeoff_roc.png"])
     assert "| fake | 8.0 (4.0, 9.0) |" in page
     assert "![bakeoff_roc.png](plots/bakeoff_roc.png)" in page
     pytest.importorskip("matplotlib")
-    names = [path.name for path in bakeoff_plots.plots([timed, refused], tmp_path)]
+    names = [path.name for path in plots.plots([timed, refused], tmp_path)]
     assert names[:3] == ["bakeoff_roc.png", "bakeoff_trade.png", "bakeoff_speed.png"]
     assert all((tmp_path / name).stat().st_size > 1000 for name in names)
-    assert bakeoff_plots.plots([refused], tmp_path) == []
+    assert plots.plots([refused], tmp_path) == []
 
 
 @pytest.mark.usefixtures("fakes")
@@ -173,9 +170,9 @@ def test_methods_take_turns_and_medians_are_given(monkeypatch: pytest.MonkeyPatc
         now[:] = [next(speeds)]
         return SimpleNamespace(close=lambda: None)
 
-    monkeypatch.setattr(bakeoff_timing, "build_parts", build)
-    monkeypatch.setattr(bakeoff_timing, "build_method", lambda config: method())
-    monkeypatch.setattr(bakeoff_timing, "measure_speed", lambda *rest: now[0])
+    monkeypatch.setattr(timing, "build_parts", build)
+    monkeypatch.setattr(timing, "build_method", lambda config: method())
+    monkeypatch.setattr(timing, "measure_speed", lambda *rest: now[0])
     ticks = iter(range(10_000))
     configs: dict[str, Any] = {"a": "A", "b": "B"}
     turns = [
@@ -291,13 +288,13 @@ def test_a_run_that_is_repeated_measures_only_what_changed(
     lines = [f"{p.fold}\t{p.a}\t{p.b}\t{int(p.same)}" for p in faces.pairs.pairs]
     pairs = write("pairs.tsv", "\n".join(["fold\ta\tb\tsame", *lines]) + "\n")
     measured: list[str] = []
-    real = bakeoff.measure_row
+    real = rows.measure_row
 
     def watched(name: str, *rest: Any, **more: Any) -> dict[str, Any]:
         measured.append(name)
         return real(name, *rest, **more)
 
-    monkeypatch.setattr(bakeoff, "measure_row", watched)
+    monkeypatch.setattr(rows, "measure_row", watched)
     words = ["eval", "bakeoff", "--configs", str(one), str(two), "--pairs", str(pairs)]
     words += ["--images", str(tmp_path), "--people", str(tmp_path), "--rounds", "0"]
     words += ["--resamples", "0", "--work", str(tmp_path / "w"), "--limit-people", "12"]
