@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from itertools import islice, pairwise
 from pathlib import Path
@@ -13,12 +12,11 @@ import cv2
 import numpy as np
 import pytest
 
-from jetson_face.cli.bakeoff import _load, _shipped
 from jetson_face.cli.common import command_line
 from jetson_face.cli.main import main
 from jetson_face.config import load_config
 from jetson_face.core.errors import ModelError, OutputError
-from jetson_face.evaluation.bakeoff import plots, report, rows, timing
+from jetson_face.evaluation.bakeoff import plots, report, rows, run, timing
 from jetson_face.evaluation.bakeoff.facts import ModelFacts, model_facts
 from jetson_face.evaluation.bakeoff.frames import moving_face
 from jetson_face.evaluation.bakeoff.rows import Faces, measure_row, row_key
@@ -294,7 +292,7 @@ def test_a_run_that_is_repeated_measures_only_what_changed(
         measured.append(name)
         return real(name, *rest, **more)
 
-    monkeypatch.setattr(rows, "measure_row", watched)
+    monkeypatch.setattr(run, "measure_row", watched)
     words = ["eval", "bakeoff", "--configs", str(one), str(two), "--pairs", str(pairs)]
     words += ["--images", str(tmp_path), "--people", str(tmp_path), "--rounds", "0"]
     words += ["--resamples", "0", "--work", str(tmp_path / "w"), "--limit-people", "12"]
@@ -311,9 +309,7 @@ def test_a_run_that_is_repeated_measures_only_what_changed(
 
 
 def test_the_command_knows_every_method_of_the_table() -> None:
-    paths = _shipped()
-    assert len(paths) == 13
-    assert all(path.is_file() for path in paths)
+    assert len(run.methods(None, [], None)) == 13
     with pytest.raises(SystemExit):
         main(["eval", "bakeoff", "--pairs", "x"])
 
@@ -329,9 +325,12 @@ def test_a_page_shows_the_command_without_this_machine_s_folders() -> None:
 
 def test_networks_trained_on_the_spot_are_taken_by_name(tmp_path: Path, write: Any) -> None:
     path = write("x.yaml", "embedder: {model: transfer_vgg16}\n")
-    asked = argparse.Namespace(overrides=[], models=tmp_path / "nets")
-    assert _load(path, asked).embedder.model == "transfer_vgg16"
+
+    def model() -> str:
+        return run.methods([path], [], tmp_path / "nets")[path].embedder.model
+
+    assert model() == "transfer_vgg16"
     (tmp_path / "nets").mkdir()
     card = tmp_path / "nets" / "transfer_vgg16.yaml"
     card.touch()
-    assert _load(path, asked).embedder.model == str(card)
+    assert model() == str(card)

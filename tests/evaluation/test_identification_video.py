@@ -14,8 +14,7 @@ from jetson_face.cli import evaluate as command
 from jetson_face.config import Config
 from jetson_face.core.errors import InputBrokenError, InputMissingError, UsageError
 from jetson_face.core.types import ImageU8
-from jetson_face.evaluation import image_changes
-from jetson_face.evaluation import method as methods
+from jetson_face.evaluation import image_changes, kinds
 from jetson_face.evaluation.extract import FaceExtractor
 from jetson_face.evaluation.five_people import read_names, run_lab, split_lab
 from jetson_face.evaluation.identification import ask, identify_open_set
@@ -341,7 +340,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *words: str | Path) -> int:
         assert photos == (words[0] not in ("video", "calibration")), "a camera has single looks"
         return fake_method()
 
-    monkeypatch.setattr(methods, "build_method", build)
+    monkeypatch.setattr(kinds, "build_method", build)
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     return command.run(parser.parse_args([*map(str, words), "--resamples", "5"]))
