@@ -29,9 +29,9 @@ from jetson_face import __version__
 from jetson_face.config import Config, load_config
 from jetson_face.factory import plans
 from jetson_face.factory.plans import Gpu, Plans, networks_of
+from jetson_face.inference.cuda.base import CudaRuntime
 from jetson_face.inference.cuda.driver import DriverRuntime
 from jetson_face.inference.cuda.pycuda import PycudaRuntime
-from jetson_face.inference.cuda.runtime import CudaRuntime
 from jetson_face.inference.onnxruntime import OnnxBackend
 from jetson_face.inference.tensorrt.bindings import load_tensorrt
 from jetson_face.inference.tensorrt.key import NetworkSpec, key_of

@@ -103,6 +103,23 @@ def recognise(
 
     wrap: put around each recogniser. on_tick: called about ten times a second.
     """
+    visits = VisitSink()
+    with _open_pipeline(config, frames, [visits], quiet, wrap) as pipeline:
+        try:
+            pipeline.run(None if on_tick is None else lambda: on_tick(pipeline))
+        finally:
+            report = pipeline.report()
+            if config.report.json_file is not None:
+                text = json.dumps(report.to_json(), ensure_ascii=False, indent=2)
+                write_file(config.report.json_file, text + "\n")
+    return report, visits
+
+
+@contextmanager
+def _open_pipeline(
+    config: Config, frames: int | None, sinks: Sequence[Sink], quiet: bool, wrap: Wrap
+) -> Iterator[LivePipeline]:
+    """Everything that is configured, open and joined; a signal ends its run."""
     with ExitStack() as stack:
         # Sources first: a missing file is said at once, not after the networks are loaded.
         sources = open_sources(config, must_open=True)
@@ -121,11 +138,10 @@ def recognise(
             return wrap(govern(config, built[-1], info))
 
         canary = CanaryWatch(partial(_canary, config), _tell)
-        visits = VisitSink()
         pipeline = LivePipeline(
             sources,
             recognizer,
-            [visits, *_sinks(config, sources, quiet)],
+            [*sinks, *_sinks(config, sources, quiet)],
             policy=LivePolicy(
                 max_age_ms=max_ages(config),
                 frames=frames,
@@ -138,14 +154,7 @@ def recognise(
             between_frames=partial(canary.poll, parts),
         )
         with _stopped_by_signals(pipeline):
-            try:
-                pipeline.run(None if on_tick is None else lambda: on_tick(pipeline))
-            finally:
-                report = pipeline.report()
-                if config.report.json_file is not None:
-                    text = json.dumps(report.to_json(), ensure_ascii=False, indent=2)
-                    write_file(config.report.json_file, text + "\n")
-    return report, visits
+            yield pipeline
 
 
 def _canary(config: Config, parts: Parts, drifted: bool) -> Canary:

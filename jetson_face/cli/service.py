@@ -12,7 +12,7 @@ from jetson_face.cli.common import add_config_arguments, config_of, quicken_stre
 from jetson_face.cli.service_exec import exec_as_service
 from jetson_face.config import Config
 from jetson_face.core.errors import JetsonFaceError, UsageError
-from jetson_face.service import install as service_install
+from jetson_face.service import install
 
 _WITHOUT = (
     "let what starts programs on this machine start `jetson-face service run -c FILE`, and ask it "
@@ -23,24 +23,24 @@ _WITHOUT = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to do with the service."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    install = actions.add_parser("install", help="put it on this box, enable and start it")
-    uninstall = actions.add_parser("uninstall", help="stop it and take it off this box")
+    put_on = actions.add_parser("install", help="put it on this box, enable and start it")
+    take_off = actions.add_parser("uninstall", help="stop it and take it off this box")
     status = actions.add_parser("status", help="what systemd says of it")
     logs = actions.add_parser("logs", help="its log")
     other = actions.add_parser("exec", help="another command, with the service's gallery and key")
     run = actions.add_parser("run", help="what systemd starts: recognise until told to stop")
-    for sub in (install, uninstall, status, logs, other):
+    for sub in (put_on, take_off, status, logs, other):
         sub.add_argument("--name", metavar="NAME", help="one of several instances")
-    for sub in (install, uninstall):
+    for sub in (put_on, take_off):
         sub.add_argument("--dry-run", action="store_true", help="only say what would be done")
         sub.add_argument(
             "--root", type=Path, default=Path("/"), metavar="DIR", help="of an image, not this box"
         )
-    install.add_argument(
+    put_on.add_argument(
         "-c", "--config", type=Path, metavar="FILE", help="used where the box has none yet"
     )
-    install.add_argument("--no-start", action="store_true", help="enable it, start it at boot")
-    uninstall.add_argument(
+    put_on.add_argument("--no-start", action="store_true", help="enable it, start it at boot")
+    take_off.add_argument(
         "--purge", action="store_true", help="erase configuration, key, gallery and events, too"
     )
     logs.add_argument("-f", "--follow", action="store_true", help="go on showing new lines")
@@ -59,10 +59,10 @@ def run(args: argparse.Namespace) -> int:
         return serve(lambda: _load(args))
     if args.action in ("install", "uninstall"):
         return _change(args)
-    unit = service_install.service_name(args.name)
+    unit = install.service_name(args.name)
     if args.action == "exec":
         return exec_as_service(args.words, args.name)
-    if not service_install.systemd_runs():
+    if not install.systemd_runs():
         raise UsageError(f"systemd does not run here: {_WITHOUT}")
     if args.action == "status":
         return _call(["systemctl", "--no-pager", "--full", "status", unit])
@@ -82,13 +82,13 @@ def _change(args: argparse.Namespace) -> int:
     if shutil.which("systemctl") is None:
         raise UsageError(f"there is no systemctl here to {args.action} a service with: {_WITHOUT}")
     on_this_box = args.root == Path("/")
-    box = service_install.Box(args.root, booted=on_this_box and service_install.systemd_runs())
+    box = install.Box(args.root, booted=on_this_box and install.systemd_runs())
     if args.action == "install":
-        steps = service_install.install_steps(
+        steps = install.install_steps(
             box, config=args.config, instance=args.name, start=not args.no_start
         )
     else:
-        steps = service_install.uninstall_steps(box, instance=args.name, purge=args.purge)
+        steps = install.uninstall_steps(box, instance=args.name, purge=args.purge)
     for step in steps:
         if not step.needed:
             print(f"     as it is  {step.what}")
@@ -100,7 +100,7 @@ def _change(args: argparse.Namespace) -> int:
     return 0
 
 
-def _act(step: service_install.Step) -> None:
+def _act(step: install.Step) -> None:
     try:
         step.act()
     except JetsonFaceError:

@@ -17,7 +17,7 @@ from jetson_face.util.yamltext import YamlTextError, read_yaml
 
 if TYPE_CHECKING:
     from jetson_face.training.small import SmallSet
-    from jetson_face.training.transfer import Outcome
+    from jetson_face.training.transfer_export import Outcome
     from jetson_face.training.transfer_settings import TransferConfig
 
 SHARE_MIN = 2
@@ -162,7 +162,8 @@ def _found_faces(args: argparse.Namespace) -> SmallSet:
 
 def _train(config: TransferConfig, given: SmallSet, args: argparse.Namespace) -> int:
     from jetson_face.training.starting import read_start
-    from jetson_face.training.transfer import save, train_network
+    from jetson_face.training.transfer import train_network
+    from jetson_face.training.transfer_export import save
 
     start = None if args.weights is None else read_start(args.weights)
     if start is not None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from jetson_face.core.errors import OutputError
+from jetson_face.util.files import TEMPORARY, write_file
 
 logger = logging.getLogger(__name__)
 
@@ -61,8 +62,8 @@ class SnapshotStore:
         self._oldest: deque[Snapshot] = deque()
         self.evicted = 0
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for draft in folder.glob(".*.draft"):
-            draft.unlink(missing_ok=True)
+        for unfinished in folder.glob(f"{TEMPORARY}*"):
+            unfinished.unlink(missing_ok=True)
         found = sorted(self._scan(), key=_order)
         self._number = max((snapshot.number for snapshot in found), default=0)
         self._bytes = sum(_size(snapshot.path) for snapshot in found)
@@ -82,15 +83,12 @@ class SnapshotStore:
             self._shrink(self._max_bytes - len(data))
             path = self._folder / name
             try:
-                self._write(path, data)
-            except OSError as first:
+                write_file(path, data, mode=0o600)
+            except OutputError:
                 # A full disk gives up old pictures before anything else.
                 if self._shrink(self._bytes - 4 * len(data)) == 0:
-                    raise OutputError(f"{path}: cannot be written: {first.strerror}") from first
-                try:
-                    self._write(path, data)
-                except OSError as error:
-                    raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+                    raise
+                write_file(path, data, mode=0o600)
             self._bytes += len(data)
             return _snapshot(path, match)
 
@@ -152,19 +150,6 @@ class SnapshotStore:
                 self._oldest.extend(heapq.nsmallest(_OLDEST, self._scan(), key=_order))
                 fresh = True
         return start - self._bytes
-
-    def _write(self, path: Path, data: bytes) -> None:
-        draft = path.with_name(f".{path.name}.draft")
-        try:
-            fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(fd, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
-        except OSError:
-            draft.unlink(missing_ok=True)
-            raise
 
     def _unlink(self, snapshot: Snapshot) -> None:
         size = _size(snapshot.path)

@@ -24,7 +24,8 @@ from jetson_face.embedding.onnx import OnnxEmbedder
 from jetson_face.factory.mtcnn import assemble_mtcnn
 from jetson_face.factory.parity_gate import EMBEDDER, SEARCH, ParityGate, golden_pictures
 from jetson_face.inference.backend import Backend
-from jetson_face.inference.cuda.runtime import CudaRuntime, open_cuda
+from jetson_face.inference.cuda.base import CudaRuntime
+from jetson_face.inference.cuda.runtime import open_cuda
 from jetson_face.inference.onnxruntime import OnnxBackend
 from jetson_face.inference.tensorrt.bindings import TensorRT, load_tensorrt
 from jetson_face.inference.tensorrt.build import BuildResult, Clock, EngineBuilder

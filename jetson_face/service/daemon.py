@@ -24,7 +24,7 @@ from jetson_face.privacy.audit import AuditLog
 from jetson_face.service import pages, plumbing
 from jetson_face.service.canary import ServiceCanary
 from jetson_face.service.events import EventTap, EventWriter, Occurrence
-from jetson_face.service.lock import StateLock
+from jetson_face.service.lock import state_lock
 from jetson_face.service.notify import Health, Notifier, Progress, Verdict, watchdog_interval_s
 from jetson_face.service.recent import RecentErrors
 from jetson_face.service.reception import Reception
@@ -51,7 +51,7 @@ def serve(load: Callable[[], Config]) -> int:
     """
     config = load()
     logging.getLogger("jetson_face").setLevel(config.log_level)
-    with StateLock(config.state_dir), _recorded() as recent, Signals() as signals:
+    with state_lock(config.state_dir), _recorded() as recent, Signals() as signals:
         daemon = Daemon(config, load, recent, signals)
         try:
             daemon.run()

@@ -12,14 +12,14 @@ import pytest
 from jetson_face.cli import service_exec, status
 from jetson_face.cli.main import main
 from jetson_face.cli.service_exec import exec_command, hand_over
-from jetson_face.service import install as service_install
+from jetson_face.service import install
 
 PROGRAM = Path("/opt/jetson-face/bin/jetson-face")
 
 
 @pytest.fixture
 def no_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service_install, "systemd_runs", lambda: False)
+    monkeypatch.setattr(install, "systemd_runs", lambda: False)
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -45,8 +45,8 @@ def test_without_systemctl_nothing_is_begun(
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(service_install, "install_steps", None)
-    monkeypatch.setattr(service_install, "uninstall_steps", None)
+    monkeypatch.setattr(install, "install_steps", None)
+    monkeypatch.setattr(install, "uninstall_steps", None)
     assert main(["service", *words]) == 2
     (line,) = said(capsys)
     assert line.startswith(f"jetson-face: there is no systemctl here to {words[0]} a service with")
@@ -57,7 +57,7 @@ def test_a_dry_run_changes_nothing_and_needs_no_rights(
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(service_install, "own_program", lambda: PROGRAM)
+    monkeypatch.setattr(install, "own_program", lambda: PROGRAM)
     assert main(["service", "install", "--dry-run", "--root", str(tmp_path)]) == 0
     lines = said(capsys)
     assert sum("would be done" in line for line in lines) >= 8
