@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jetson_face.util.images import write_picture
-from tests.plugins.conftest import Run, pip_install
+from tests.api.plugins.conftest import Run, pip_install
 
 CONFIG = """\
 state_dir: state
