@@ -62,8 +62,8 @@ class Recognizer:
         (which the command line uses too).
     detector, embedder, refiner: a name (`"yunet"`, a model card, a plug-in that is installed), a
         whole section (`{"type": "plugin", "name": …, "options": …}`), or an object that offers what
-        `jetson_face.Detector`, `.Embedder`, `.Refiner` say; None: as configured. A refiner follows
-        faces between two searches.
+        `jetson_face.Detector`, `.Embedder`, `.Refiner` say, closed together with the recogniser;
+        None: as configured. A refiner follows faces between two searches.
     overrides: any other configuration value by its section, as `sampling={"every": 2}`, or by its
         whole key, as `**{"matching.similarity_min": 0.5}`.
 

@@ -55,7 +55,8 @@ def open_subject(
     try:
         if matcher is None and truth is None and config.gallery_path.exists():
             with open_gallery(config, parts.embedder.space) as gallery:
-                matcher = build_matcher(config, gallery.snapshot())
+                least = parts.embedder.similarity_min
+                matcher = build_matcher(config, gallery.snapshot(), least)
         elif matcher is None:
             matcher = _enrolled(
                 config, for_photos(config, parts), {} if truth is None else truth.enrol
@@ -97,7 +98,7 @@ def _enrolled(config: Config, parts: Parts, people: dict[str, tuple[str, ...]]) 
                 if result.person is None:
                     why = result.refused[0].reason if result.refused else "there are none"
                     raise EnrollmentError(f"no photo of {name} could be enrolled: {why}")
-            return build_matcher(own, gallery.snapshot())
+            return build_matcher(own, gallery.snapshot(), parts.embedder.similarity_min)
 
 
 def with_settings(

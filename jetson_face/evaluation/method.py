@@ -113,7 +113,7 @@ def build_method(
             "machine": platform.machine(),
         },
         similarity_min=decision_threshold(config, parts.embedder),
-        enrol=lambda snapshot: build_matcher(config, snapshot),
+        enrol=lambda snapshot: build_matcher(config, snapshot, parts.embedder.similarity_min),
         pair_scorer=scorer,
         margin_min=config.matching.margin_min,
         default_min=decision_threshold(without, parts.embedder),

@@ -249,6 +249,7 @@ class Daemon:
             if needs_new_loop(old, new):
                 for wanted in new.service.sinks:
                     plumbing.build_sink(wanted, new).close()
+                build_sinks(new)
                 sources = open_sources(new)
         except BaseException:
             deck.close(unless=self._swap.deck)

@@ -257,7 +257,17 @@ class PatientSquares:
 
 
 def test_two_loops_at_once_share_the_networks(make: Make, squares: ModuleType) -> None:
-    recognizer = make()
+    class Alone(squares.SquareDetector):  # type: ignore[name-defined, misc]
+        busy = False
+
+        def detect(self, image: Any) -> Any:
+            assert not self.busy, "two at once"
+            self.busy = True
+            time.sleep(0.005)
+            self.busy = False
+            return super().detect(image)
+
+    recognizer = make(detector=Alone())
     one = recognizer.watch(squares.open_squares("squares://", "one"))
     two = recognizer.watch(squares.open_squares("squares://", "two"))
     seen = [(a.seq, b.seq, a.source, b.source) for (a, _), (b, _) in zip(one, two, strict=True)]
@@ -426,3 +436,28 @@ def test_recognisers_work_from_several_threads(make: Make) -> None:
     for thread in threads:
         thread.join(10)
     assert names == ["Ada"] * 20
+
+
+def test_objects_are_closed_once_with_the_recogniser(make: Make, squares: ModuleType) -> None:
+    closed: list[str] = []
+
+    class Detector(squares.SquareDetector):  # type: ignore[name-defined, misc]
+        def close(self) -> None:
+            closed.append("detector")
+
+    class Both(Detector, squares.SquareRefiner):  # type: ignore[name-defined, misc]
+        pass
+
+    class Refiner(squares.SquareRefiner):  # type: ignore[name-defined, misc]
+        def close(self) -> None:
+            closed.append("refiner")
+
+    class Embedder(squares.ColourEmbedder):  # type: ignore[name-defined, misc]
+        def close(self) -> None:
+            closed.append("embedder")
+
+    make(detector=Detector(), embedder=Embedder(), refiner=Refiner()).close()
+    assert sorted(closed) == ["detector", "embedder", "refiner"]
+    closed.clear()
+    make(detector=Both()).close()
+    assert closed == ["detector"]

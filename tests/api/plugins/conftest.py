@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-REPO = Path(__file__).resolve().parents[2]
+import jetson_face
+
+REPO = Path(__file__).resolve().parents[3]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -35,17 +37,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def python(words: list[str], *paths: Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """A Python process that finds this repository and what lies in `paths`."""
-    path = os.pathsep.join(map(str, [*paths, REPO]))
-    return subprocess.run(
-        [sys.executable, *words],
-        env={**os.environ, "PYTHONPATH": path},
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+def environment(*paths: Path) -> dict[str, str]:
+    """For a process that finds the jetson_face under test and what lies in `paths`."""
+    package = Path(str(jetson_face.__file__)).parents[1]
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(map(str, [*paths, package])),
+        "PATH": os.pathsep.join([*map(str, paths), os.environ["PATH"]]),
+    }
 
 
 @pytest.fixture
@@ -54,6 +53,13 @@ def command(site: Path, tmp_path: Path) -> Run:
 
     def run(*words: object, path: Path | None = None) -> subprocess.CompletedProcess[str]:
         paths = [site] if path is None else [path, site]
-        return python(["-m", "jetson_face", *map(str, words)], *paths, cwd=tmp_path)
+        return subprocess.run(
+            [sys.executable, "-m", "jetson_face", *map(str, words)],
+            env=environment(*paths),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
 
     return run

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jetson_face.util.images import write_picture
-from tests.plugins.conftest import Run, pip_install
+from tests.api.plugins.conftest import Run, pip_install
 
 CONFIG = """\
 state_dir: state
@@ -148,3 +148,11 @@ def test_two_packages_that_claim_one_name(command: Run, configured: Path, tmp_pa
     assert checked.returncode == 3
     assert "twin 1" in checked.stderr
     assert "coloured-squares 0.1: uninstall all but one" in checked.stderr
+
+
+def test_the_service_runs_with_one_of_each_too(command: Run, configured: Path) -> None:
+    assert command("enroll", "-c", "site.yaml", "--name", "Ada", "ada.png").returncode == 0
+    served = command("service", "run", "-c", "site.yaml")
+    assert served.returncode == 0, served.stderr
+    lines = (configured / "lines.txt").read_text().splitlines()
+    assert sorted(line.split(" ", 2)[2] for line in lines) == ["known Ada", "unknown"]
