@@ -28,8 +28,9 @@ from jetson_face.embedding.align import Aligner, cut_portraits
 from jetson_face.embedding.embedder import Embedder
 from jetson_face.embedding.mirrored import Mirrored
 from jetson_face.embedding.quality import QualityGate
+from jetson_face.factory.golden import golden_face
 from jetson_face.factory.mtcnn import assemble_mtcnn
-from jetson_face.factory.parity_gate import SEARCH, check_against_reference, golden_face
+from jetson_face.factory.parity_gate import SEARCH, check_against_reference
 from jetson_face.gallery.classifiers import (
     SCORE_MIN,
     KnnMatcher,
@@ -129,7 +130,8 @@ def build_mtcnn(config: Config, *, relaxed: bool = False) -> Mtcnn:
     graphs = ensure_mtcnn(load_card("mtcnn"), config.engine_cache)
     nets = {str(net): build_backend(config, net, path) for net, path in graphs.items()}
     if isinstance(config.backend, TensorRTConfig) and not relaxed:  # photos are of any size
-        from jetson_face.factory.plans import open_network, searches_frames
+        from jetson_face.factory.plan_networks import searches_frames
+        from jetson_face.factory.plans import open_network
 
         if searches_frames(config):
             nets[SEARCH] = open_network(config, SEARCH)
@@ -208,13 +210,12 @@ def build_canary(config: Config, parts: Parts, *, drifted: bool = False) -> Cana
     every_ns = round(config.engines.canary_every_s * 1e9)
     crop = golden_face(parts.aligner)
     if every_ns and isinstance(config.backend, TensorRTConfig):
-        from jetson_face.factory.plans import reference_embedder
+        from jetson_face.factory.plan_networks import reference_embedder
 
         reference = reference_embedder(config)
         if reference is not None:
             with closing(reference):
-                precision = config.backend.precision
-                check_against_reference(reference, parts.embedder, crop, precision)
+                check_against_reference(reference, parts.embedder, crop, config.backend.precision)
     wanted = parts.embedder.embed(crop).vectors[0] if every_ns else np.zeros(1, np.float32)
     return Canary(parts.embedder.embed, crop, wanted, every_ns, drifted=drifted)
 
