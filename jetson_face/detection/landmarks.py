@@ -6,7 +6,7 @@ published comparison of detectors).
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol
 
 import cv2
 import numpy as np
@@ -16,8 +16,6 @@ from jetson_face.core.geometry import apply_transforms, similarity_transforms, s
 from jetson_face.core.types import F32, ImageU8
 from jetson_face.detection.detector import Refiner
 from jetson_face.models.cards import ModelCard, resolve
-
-PointsName: TypeAlias = Literal["onet", "dlib68", "dlib5", "eyes"]
 
 # An average upright face: eyes, nose, mouth corners as MTCNN places them, and the base of the nose.
 _FACE = np.array(
