@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jetson_face.cli import compare
-from jetson_face.core.errors import InputBrokenError, MissingDependencyError, UsageError
+from jetson_face.core.errors import InputBrokenError, UsageError
 from jetson_face.training import command
 from jetson_face.util.documents import load_document, read_text
 from jetson_face.util.yamltext import YamlTextError, read_yaml
@@ -75,7 +75,7 @@ def _has(path: Path, key: str) -> bool:
 
 def _small(args: argparse.Namespace) -> int:
     """A recipe with `architecture`, on a zip of aligned crops."""
-    _need_torch()
+    command.need_torch()
     from jetson_face.training.small import from_zip
     from jetson_face.training.transfer_settings import TransferConfig
 
@@ -86,7 +86,7 @@ def _small(args: argparse.Namespace) -> int:
 
 def _compare(args: argparse.Namespace) -> int:
     """A recipe with `networks`, on a zip of aligned crops, or on photos of `--finetune`."""
-    _need_torch()
+    command.need_torch()
     from jetson_face.training.compare import CompareConfig, apart
     from jetson_face.training.small import from_zip
 
@@ -103,7 +103,7 @@ def _finetune(args: argparse.Namespace) -> int:
     """Photos as they are: found, aligned, then trained on."""
     if args.net is None:
         raise UsageError("--finetune needs --net, as in --net resnet10")
-    _need_torch()
+    command.need_torch()
     from jetson_face.training.networks import TRUNKS
     from jetson_face.training.transfer_settings import TransferConfig
 
@@ -219,12 +219,3 @@ def _pairs(args: argparse.Namespace) -> int:
     write_file(args.export, made.as_json() + "\n")
     print(f"fitted to {what}: {100 * right.mean():.1f} % of them right; wrote {args.export}")
     return 0
-
-
-def _need_torch() -> None:
-    try:
-        import torch  # noqa: F401
-    except ImportError as exc:
-        raise MissingDependencyError(
-            "training needs PyTorch: pip install 'jetson-face[train]'"
-        ) from exc
