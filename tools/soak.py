@@ -48,8 +48,11 @@ from jetson_face.live import LivePipeline, LivePolicy
 from jetson_face.privacy.encryption import AesGcm
 from jetson_face.recognition.decision import Decider
 from jetson_face.recognition.detection_interval import Sampler
+from jetson_face.recognition.embedding_scheduler import EmbeddingScheduler
+from jetson_face.recognition.finder import FaceFinder
 from jetson_face.recognition.fusion import Fuser
 from jetson_face.recognition.recognizer import FaceRecognizer
+from jetson_face.recognition.track_decisions import TrackDecisions
 from jetson_face.recognition.tracker import Tracker
 from jetson_face.service import pages
 from jetson_face.service.events import EventTap, EventWriter, Occurrence
@@ -203,12 +206,13 @@ class Soak:
         self.gallery.close()
 
     def _recognizer(self, info: SourceInfo) -> CountingTap:
+        tracker = Tracker(0.3, max_gap_ns=1_000_000_000)
+        embedder = PlayedEmbedder(self.gallery.vectors)
         inner = FaceRecognizer(
-            detector=PlayedDetector(), refiner=None, sampler=Sampler(5, cooldown=1),
-            tracker=Tracker(0.3, max_gap_ns=1_000_000_000), aligner=Aligner("arcface112"),
-            quality=QualityGate(), embedder=PlayedEmbedder(self.gallery.vectors),
-            fuser=Fuser(SPACE), decider=Decider(0.5), people=lambda now_ns: self.gallery.matcher,
-        )  # fmt: skip
+            FaceFinder(PlayedDetector(), None, Sampler(5, cooldown=1), tracker),
+            EmbeddingScheduler(Aligner("arcface112"), QualityGate(), embedder),
+            TrackDecisions(Fuser(SPACE), Decider(0.5), lambda now_ns: self.gallery.matcher),
+        )
         self.tap = CountingTap(inner, self.queue, crops=True)
         return self.tap
 

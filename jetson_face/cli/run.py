@@ -146,7 +146,7 @@ def _open_pipeline(
                 log_every_s=config.report.every_s,
             ),
             facts=lambda: replace(
-                run_facts(config, built[0].sampler.every_n if built else None),
+                run_facts(config, built[0].finder.interval.every_n if built else None),
                 more={"canary": canary.summary()},
             ),
             between_frames=partial(canary.poll, parts),

@@ -48,10 +48,13 @@ from jetson_face.output.run_report import RunFacts
 from jetson_face.privacy.encryption import fill_credentials, open_cipher
 from jetson_face.recognition.decision import Decider
 from jetson_face.recognition.detection_interval import Sampler
+from jetson_face.recognition.embedding_scheduler import EmbeddingBudget, EmbeddingScheduler
+from jetson_face.recognition.finder import FaceFinder
 from jetson_face.recognition.fusion import Fuser, contradiction_below
 from jetson_face.recognition.rate_controlled import GovernedRecognizer, Recognizer
 from jetson_face.recognition.rate_controller import Bounds, Goal, Governor
-from jetson_face.recognition.recognizer import Budget, FaceRecognizer
+from jetson_face.recognition.recognizer import FaceRecognizer
+from jetson_face.recognition.track_decisions import TrackDecisions
 from jetson_face.recognition.tracker import Tracker
 
 
@@ -320,30 +323,29 @@ def build_recognizer(
     config: Config, parts: Parts, people: Callable[[int], Matcher]
 ) -> FaceRecognizer:
     """The recogniser of one source; networks and gallery may be shared between several."""
-    decider = build_decider(config, parts.embedder)
+    finder = FaceFinder(
+        parts.detector,
+        parts.refiner,
+        Sampler(config.sampling.every, cooldown=1 if config.sampling.on_loss else None),
+        Tracker(config.tracking.iou_min, max_gap_ns=config.tracking.max_gap_ms * 1_000_000),
+    )
+    budget = EmbeddingBudget(
+        embed_interval=config.fusion.embed_known_every,
+        per_frame=config.fusion.max_per_frame,
+        quality_min=config.quality.embed_min,
+        mirror=config.embedder.mirror,
+    )
+    fuser = Fuser(
+        parts.embedder.space,
+        strategy=config.fusion.strategy,
+        # the network's own: how strict a site is with names says nothing of two frames
+        contradiction_below=contradiction_below(parts.embedder.similarity_min),
+    )
     return FaceRecognizer(
-        detector=parts.detector,
-        refiner=parts.refiner,
-        sampler=Sampler(config.sampling.every, cooldown=1 if config.sampling.on_loss else None),
-        tracker=Tracker(config.tracking.iou_min, max_gap_ns=config.tracking.max_gap_ms * 1_000_000),
-        aligner=parts.aligner,
-        quality=parts.quality,
-        embedder=parts.embedder,
-        fuser=Fuser(
-            parts.embedder.space,
-            strategy=config.fusion.strategy,
-            # the network's own: how strict a site is with names says nothing of two frames
-            contradiction_below=contradiction_below(parts.embedder.similarity_min),
-        ),
-        decider=decider,
-        people=people,
-        budget=Budget(
-            known_every=config.fusion.embed_known_every,
-            per_frame=config.fusion.max_per_frame,
-            quality_min=config.quality.embed_min,
-            ask_quality_min=config.quality.enroll_min,
-            mirror=config.embedder.mirror,
-        ),
+        finder,
+        EmbeddingScheduler(parts.aligner, parts.quality, parts.embedder, budget),
+        TrackDecisions(fuser, build_decider(config, parts.embedder), people),
+        review_quality_min=config.quality.enroll_min,
     )
 
 
@@ -356,7 +358,7 @@ def govern(config: Config, recognizer: FaceRecognizer, info: SourceInfo) -> Reco
     goal = Goal(auto.decision_fps_min, auto.age_ms_max, auto.cpu_max)
     return GovernedRecognizer(
         recognizer,
-        recognizer.sampler,
+        recognizer.finder.interval,
         Governor(goal, Bounds(auto.every_min, auto.every_max), config.sampling.every),
         cpu_share=lambda: time.process_time() / cores,
     )

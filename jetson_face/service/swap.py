@@ -135,7 +135,7 @@ class HotSwap:
     @property
     def every(self) -> int | None:
         """The sampling rate of the first source, which a governor may have changed."""
-        return self._slots[0].inner.sampler.every_n if self._slots else None
+        return self._slots[0].inner.finder.interval.every_n if self._slots else None
 
     def use(self, call: Callable[[Deck], None]) -> None:
         """Call with the deck in force, which stays so for the call; not from inside `put`."""

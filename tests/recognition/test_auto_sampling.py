@@ -22,7 +22,8 @@ class Plain:
     """As much of a recogniser as governing touches."""
 
     def __init__(self) -> None:
-        self.sampler = Sampler(5)
+        self.finder = self
+        self.interval = Sampler(5)
 
 
 @pytest.mark.parametrize("text", ["sampling=auto", "sampling.auto={}"])
@@ -54,9 +55,9 @@ def test_only_live_sources_with_auto_are_governed() -> None:
     plain = cast("FaceRecognizer", Plain())
     assert govern(fixed, plain, CAMERA) is plain
     assert govern(auto, plain, FILE) is plain
-    assert plain.sampler.every_n == 5
+    assert plain.finder.interval.every_n == 5
     assert isinstance(govern(auto, plain, CAMERA), GovernedRecognizer)
-    assert plain.sampler.every_n == 7
+    assert plain.finder.interval.every_n == 7
 
 
 def test_the_report_says_the_rate_of_the_moment() -> None:

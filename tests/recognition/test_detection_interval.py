@@ -72,7 +72,9 @@ def choose(rows: list[tuple[bool, int, int]], cap: int = 9, usable: str = "") ->
     """rows: (sure, embeddings so far, frames waited); usable: indices that are not, as digits."""
     sure, frames, waited = (np.array(column) for column in zip(*rows, strict=True))
     good = np.array([str(n) not in usable for n in range(len(rows))])
-    picked: I64 = select_for_embedding(sure, frames, waited, usable=good, every_known=5, cap=cap)
+    picked: I64 = select_for_embedding(
+        sure, frames, waited, usable=good, embed_interval=5, per_frame=cap
+    )
     assert picked.dtype == np.int64
     return [int(row) for row in picked]
 
@@ -93,7 +95,9 @@ def test_a_sure_face_long_overdue_is_not_starved_by_unsure_ones() -> None:
 
 def test_no_faces_give_no_indices() -> None:
     none = np.zeros(0, np.int64)
-    assert select_for_embedding(np.zeros(0, np.bool_), none, none).shape == (0,)
+    assert select_for_embedding(
+        np.zeros(0, np.bool_), none, none, embed_interval=5, per_frame=8
+    ).shape == (0,)
 
 
 @given(st.integers(0, 2**31), st.integers(1, 30), st.integers(1, 5))
@@ -104,7 +108,7 @@ def test_over_time_everybody_is_embedded(seed: int, count: int, cap: int) -> Non
     frames, waited = np.zeros(count, np.int64), np.zeros(count, np.int64)
     for _ in range(50 * count):
         waited += 1
-        rows = select_for_embedding(sure, frames, waited, every_known=5, cap=cap)
+        rows = select_for_embedding(sure, frames, waited, embed_interval=5, per_frame=cap)
         assert len(set(rows.tolist())) == len(rows) <= cap
         frames[rows] += 1
         waited[rows] = 0

@@ -23,8 +23,11 @@ from jetson_face.embedding.quality import QualityGate
 from jetson_face.gallery.matcher import GallerySnapshot, Matcher
 from jetson_face.recognition.decision import Decider
 from jetson_face.recognition.detection_interval import Sampler
+from jetson_face.recognition.embedding_scheduler import EmbeddingBudget, EmbeddingScheduler
+from jetson_face.recognition.finder import FaceFinder
 from jetson_face.recognition.fusion import Fuser
-from jetson_face.recognition.recognizer import Budget, FaceRecognizer
+from jetson_face.recognition.recognizer import FaceRecognizer
+from jetson_face.recognition.track_decisions import TrackDecisions
 from jetson_face.recognition.tracker import Tracker
 
 SPACE = EmbeddingSpace("colour", "0" * 64, 3)
@@ -136,20 +139,20 @@ class Rig:
         self.embedder = embedder or ColourEmbedder()
         ticks = count(step=MS)
         known = gallery((ADA, RED), (BOB, GREEN))
+        decider = Decider(
+            0.95, margin_min=0.03, frames_min=2, unknown_after=3, review_margin=review_margin
+        )
+        budget = EmbeddingBudget(known_every, per_frame, 0.0, mirror)
         self.recognizer = FaceRecognizer(
-            detector=self.detector,
-            refiner=self.detector if refine else None,
-            sampler=Sampler(every, cooldown=1),
-            tracker=Tracker(0.3),
-            aligner=Aligner("arcface112"),
-            quality=QualityGate(),
-            embedder=self.embedder,
-            fuser=Fuser(SPACE),
-            decider=Decider(
-                0.95, margin_min=0.03, frames_min=2, unknown_after=3, review_margin=review_margin
+            FaceFinder(
+                self.detector,
+                self.detector if refine else None,
+                Sampler(every, cooldown=1),
+                Tracker(0.3),
             ),
-            people=people or (lambda _: known),
-            budget=Budget(known_every, per_frame, 0.0, ask_quality_min, mirror),
+            EmbeddingScheduler(Aligner("arcface112"), QualityGate(), self.embedder, budget),
+            TrackDecisions(Fuser(SPACE), decider, people or (lambda _: known)),
+            review_quality_min=ask_quality_min,
             timer_ns=lambda: next(ticks),
         )
 
@@ -291,5 +294,5 @@ def test_what_is_remembered_is_bounded_by_who_is_in_view() -> None:
         x = (seq * 37) % 200
         scene = [((x, 40, x + 60, 120), RED)] if seq % 3 == 0 else []
         rig.recognizer.process(frame(seq * 10, scene))
-    assert len(rig.recognizer._tracks) <= 12
-    assert len(rig.recognizer.fuser) <= 12
+    assert len(rig.recognizer._states) <= 12
+    assert len(rig.recognizer.decisions.fuser) <= 12
