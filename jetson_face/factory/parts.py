@@ -264,8 +264,7 @@ def build_matcher(config: Config, snapshot: GallerySnapshot) -> Matcher:
     if wanted.method == "knn":
         return KnnMatcher(snapshot, neighbours=wanted.neighbours)
     if wanted.method == "siamese":
-        pairs = load_pair_weights(config, snapshot.space)
-        return PairMatcher(snapshot, pairs, top_k=wanted.top_k)
+        return PairMatcher(snapshot, load_pair_weights(config, snapshot.space), top_k=wanted.top_k)
     least = load_card(config.embedder.model).similarity_min or 0.0
     return LinearMatcher(snapshot, wanted.method, similarity_min=least)
 
@@ -303,8 +302,7 @@ class LivePeople:
     """The gallery of a running program: looks for changes every so often, by the frame's time."""
 
     def __init__(self, config: Config, gallery: GalleryStore) -> None:
-        self._config = config
-        self._gallery = gallery
+        self._config, self._gallery = config, gallery
         self._every_ns = int(config.gallery.refresh_s * 1e9)
         self._looked_ns: int | None = None
         self._matcher = build_matcher(config, gallery.snapshot())
