@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote
 
 from jetson_face.core.errors import UsageError
@@ -84,14 +83,3 @@ def parse_uri(text: str) -> SourceUri:
     elif scheme == "file":
         target = unquote(target.removeprefix("localhost"))
     return SourceUri(scheme, target, query, text, text if scheme == "test" else redact(text))
-
-
-def is_file_like(uri: SourceUri) -> bool:
-    """The source ends by itself and waits for its reader: a video file or a folder."""
-    if uri.scheme == "path":
-        return not _is_device(uri.target)
-    return uri.scheme == "file" or (uri.scheme == "test" and dict(uri.query).get("live") != "1")
-
-
-def _is_device(target: str) -> bool:
-    return target.startswith("/dev/") and not Path(target).is_file()

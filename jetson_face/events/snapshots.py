@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import logging
-import os
 import re
 import threading
 from collections import deque
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from jetson_face.core.errors import OutputError
-from jetson_face.util.files import TEMPORARY, write_file
+from jetson_face.util.files import TEMPORARY, sync_folder, write_file
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +112,7 @@ class SnapshotStore:
             gone = self.stored(owner)
             for snapshot in gone:
                 self._unlink(snapshot)
-            _sync(self._folder)
+            sync_folder(self._folder)
             return [snapshot.path.name for snapshot in gone]
 
     def prune(self) -> int:
@@ -179,11 +178,3 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
-
-
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -85,7 +85,8 @@ def build_mtcnn(config: Config, *, relaxed: bool = False) -> Mtcnn:
     graphs = ensure_mtcnn(load_card("mtcnn"), config.engine_cache)
     nets = {str(net): build_backend(config, net, path) for net, path in graphs.items()}
     if isinstance(config.backend, TensorRTConfig) and not relaxed:  # photos are of any size
-        from jetson_face.factory.plans import open_network, searches_frames
+        from jetson_face.factory.plan_networks import searches_frames
+        from jetson_face.factory.plans import open_network
 
         if searches_frames(config):
             nets[SEARCH] = open_network(config, SEARCH)

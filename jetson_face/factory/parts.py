@@ -20,8 +20,9 @@ from jetson_face.embedding.align import Aligner, cut_portraits
 from jetson_face.embedding.embedder import Embedder
 from jetson_face.embedding.mirrored import Mirrored
 from jetson_face.embedding.quality import QualityGate
+from jetson_face.factory.golden import golden_face
 from jetson_face.factory.networks import build_detector, build_embedder
-from jetson_face.factory.parity_gate import check_against_reference, golden_face
+from jetson_face.factory.parity_gate import check_against_reference
 from jetson_face.factory.plugins import build_refiner
 from jetson_face.gallery.classifiers import (
     SCORE_MIN,
@@ -108,13 +109,12 @@ def build_canary(config: Config, parts: Parts, *, drifted: bool = False) -> Cana
     every_ns = round(config.engines.canary_every_s * 1e9)
     crop = golden_face(parts.aligner)
     if every_ns and isinstance(config.backend, TensorRTConfig):
-        from jetson_face.factory.plans import reference_embedder
+        from jetson_face.factory.plan_networks import reference_embedder
 
         reference = reference_embedder(config)
         if reference is not None:
             with closing(reference):
-                precision = config.backend.precision
-                check_against_reference(reference, parts.embedder, crop, precision)
+                check_against_reference(reference, parts.embedder, crop, config.backend.precision)
     wanted = parts.embedder.embed(crop).vectors[0] if every_ns else np.zeros(1, np.float32)
     return Canary(parts.embedder.embed, crop, wanted, every_ns, drifted=drifted)
 

@@ -53,3 +53,12 @@ def write_all(
         for temporary in temporaries.values():
             with suppress(OSError):  # the error that led here is the one to tell
                 temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have what was renamed, made or removed in a folder on the disk. Raises OSError."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

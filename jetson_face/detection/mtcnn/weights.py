@@ -13,8 +13,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jetson_face.core.errors import MissingDependencyError, ModelError
+from jetson_face.core.errors import ModelError
 from jetson_face.core.types import F32
+from jetson_face.util.optional import needs
 
 _MAGIC = b"\x04\x22\x4d\x18"
 _SIZE_MAX = 64 << 20
@@ -56,12 +57,8 @@ def _find_arrays(stream: bytes, shapes: Sequence[tuple[int, ...]]) -> list[F32]:
 
 
 def _decompressed(frame: bytes) -> bytes:
-    try:
+    with needs("reading MTCNN's weights needs the lz4 package: pip install 'jetson-face[pc]'"):
         import lz4.frame
-    except ImportError as exc:
-        raise MissingDependencyError(
-            "reading MTCNN's weights needs the lz4 package: pip install 'jetson-face[pc]'"
-        ) from exc
     reader = lz4.frame.LZ4FrameDecompressor()
     content = reader.decompress(frame, max_length=_SIZE_MAX)
     if not reader.eof:

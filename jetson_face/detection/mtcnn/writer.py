@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from jetson_face.core.errors import MissingDependencyError
 from jetson_face.core.types import F32
+from jetson_face.util.optional import needs
 
 OPSET = 17
 _BLOCK = 16
@@ -22,12 +22,8 @@ class GraphWriter:
     """
 
     def __init__(self) -> None:
-        try:
+        with needs("building networks needs the onnx package: pip install 'jetson-face[pc]'"):
             import onnx
-        except ImportError as exc:
-            raise MissingDependencyError(
-                "building networks needs the onnx package: pip install 'jetson-face[pc]'"
-            ) from exc
         self.onnx: Any = onnx
         self.nodes: list[Any] = []
         self.weights: list[Any] = []
