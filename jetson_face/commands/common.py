@@ -8,10 +8,13 @@ import sys
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from jetson_face.capture.uri import parse_uri
 from jetson_face.config import Config, load_config
+from jetson_face.errors import UsageError
 
+T = TypeVar("T")
 _STREAMS = ("rtsp", "rtsps", "http", "https")
 
 
@@ -36,6 +39,13 @@ def config_of(args: argparse.Namespace, *extra: str) -> Config:
     Raises ConfigError.
     """
     return load_config(args.config, [*args.overrides, *extra])
+
+
+def one_of(named: T | None, positional: T | None, option: str) -> T | None:
+    """What was given by its option or without one. Raises UsageError where both differ."""
+    if named is not None and positional is not None and named != positional:
+        raise UsageError(f"{option} {named} and {positional}: give one of them")
+    return positional if named is None else named
 
 
 def quicken_streams(config: Config, environ: MutableMapping[str, str] = os.environ) -> None:
