@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
@@ -34,11 +35,14 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def config_of(args: argparse.Namespace, *extra: str) -> Config:
-    """The configuration that the arguments name; `extra` are overrides of the command's own.
+    """The configuration that the arguments name, whose `log_level` then holds; `extra` are
+    overrides of the command's own.
 
     Raises ConfigError.
     """
-    return load_config(args.config, [*args.overrides, *extra])
+    config = load_config(args.config, [*args.overrides, *extra])
+    logging.getLogger("jetson_face").setLevel(config.log_level)
+    return config
 
 
 def one_of(named: T | None, positional: T | None, option: str) -> T | None:
