@@ -40,6 +40,7 @@ EXTRAS = {
         "build",
         "hypothesis>=6",
         "import-linter>=2",
+        "mutmut>=3.8",
         "mypy>=1.10",
         "paho-mqtt>=2",
         "psutil>=5.9",
