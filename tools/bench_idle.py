@@ -28,8 +28,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jetson_face.report.outbox import Outbox, OutboxLimits
-from jetson_face.web.status import ask
+from jetson_face.events.outbox import Outbox, OutboxLimits
+from jetson_face.service.status_server import ask
 
 SETTLE_S = 6.0
 """Loading the networks is over, and the first tries to reach the camera."""

@@ -6,17 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
-from jetson_face.capture.base import OpenOptions, Source, SourceInfo
 from jetson_face.capture.folder import PictureFolder
 from jetson_face.capture.reconnect import ReconnectingSource, ReconnectPolicy
+from jetson_face.capture.source import OpenOptions, Source, SourceInfo
 from jetson_face.capture.uri import SourceUri, parse_uri
-from jetson_face.errors import (
+from jetson_face.core.errors import (
     InputBrokenError,
     InputMissingError,
     MissingDependencyError,
     UsageError,
 )
-from jetson_face.pictures import SUFFIXES
+from jetson_face.util.images import SUFFIXES
 
 Opener: TypeAlias = Callable[[SourceUri, str, OpenOptions], Source]
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from jetson_face.capture.base import (
+from jetson_face.capture.source import (
     EndOfSource,
     FrameBroken,
     Source,
@@ -20,9 +20,9 @@ from jetson_face.capture.base import (
     SourceInfo,
     SourceState,
 )
-from jetson_face.errors import SourceError
-from jetson_face.flow import Closed, Courier, StillBusyError
-from jetson_face.types import Frame, ImageU8
+from jetson_face.core.errors import SourceError
+from jetson_face.core.types import Frame, ImageU8
+from jetson_face.util.channels import Closed, Courier, StillBusyError
 
 log = logging.getLogger(__name__)
 _HANGING_MAX = 4

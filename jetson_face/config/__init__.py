@@ -1,6 +1,6 @@
 """What a configuration file may say: every key, its unit, its bounds and its default.
 
-One file, read in one place. Leaf code never sees these objects: `jetson_face.compose` turns them
+One file, read in one place. Leaf code never sees these objects: `jetson_face.factory` turns them
 into plain arguments.
 """
 
@@ -44,7 +44,7 @@ from jetson_face.config.service import (
     WebhookConfig,
 )
 from jetson_face.config.source import AutoSamplingConfig, SamplingConfig, SourceConfig
-from jetson_face.documents import load_document, parse_document
+from jetson_face.util.documents import load_document, parse_document
 
 __all__ = [
     "AutoSamplingConfig",

@@ -10,20 +10,20 @@ from typing import Protocol
 
 import numpy as np
 
-from jetson_face.detect.base import Detector
-from jetson_face.embed.base import Embedder
-from jetson_face.errors import (
+from jetson_face.core.errors import (
     EnrollmentError,
     InputBrokenError,
     InputMissingError,
     NameInvalidError,
 )
+from jetson_face.core.types import F32, Detections, ImageU8, Person
+from jetson_face.detection.detector import Detector
+from jetson_face.embedding.embedder import Embedder
+from jetson_face.gallery.label_check import suspects
 from jetson_face.gallery.names import valid_name
 from jetson_face.gallery.records import NewTemplate
 from jetson_face.gallery.store import GalleryStore
-from jetson_face.gallery.suspect import suspects
-from jetson_face.pictures import SUFFIXES, decode_picture, read_bytes
-from jetson_face.types import F32, Detections, ImageU8, Person
+from jetson_face.util.images import SUFFIXES, decode_picture, read_bytes
 
 SIDE_MAX = 2000
 """Pixels of the longer side that a photo is shrunk to: a face of an enrolment photo is large."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
-from jetson_face.errors import (
+from jetson_face.core.errors import (
     GalleryCorruptError,
     GalleryError,
     GalleryLockedError,
@@ -24,7 +24,7 @@ from jetson_face.errors import (
     OutputError,
     UsageError,
 )
-from jetson_face.review.question import Question
+from jetson_face.review.item import Question
 
 _VERSION = 1
 # AUTOINCREMENT: a number that a person has read stands for one face, for ever.

@@ -7,14 +7,14 @@ import logging
 from dataclasses import replace
 from typing import Any
 
-from jetson_face.audit import Action, AuditLog
-from jetson_face.compose import Parts, build_canary
-from jetson_face.engine.canary import Canary, CanaryEvent, CanaryWatch
-from jetson_face.errors import OutputError
-from jetson_face.metrics import Metrics, Snapshot
-from jetson_face.notify import Verdict
-from jetson_face.report.outbox import Outbox
+from jetson_face.core.errors import OutputError
+from jetson_face.events.outbox import Outbox
+from jetson_face.factory.parts import Parts, build_canary
+from jetson_face.inference.canary import Canary, CanaryEvent, CanaryWatch
+from jetson_face.privacy.audit import Action, AuditLog
+from jetson_face.service.notify import Verdict
 from jetson_face.service.swap import HotSwap
+from jetson_face.util.metrics import Metrics, Snapshot
 
 logger = logging.getLogger(__name__)
 

@@ -12,29 +12,29 @@ from contextlib import contextmanager
 from typing import Any
 
 from jetson_face import __version__
-from jetson_face.audit import AuditLog
-from jetson_face.capture.base import Source
-from jetson_face.compose import max_ages, open_sources, run_facts
+from jetson_face.capture.source import Source
 from jetson_face.config import Config
-from jetson_face.errors import OutputError
-from jetson_face.files import write_file
-from jetson_face.flow import BoundedQueue
+from jetson_face.core.errors import OutputError
+from jetson_face.events.delivery import Deliverer
+from jetson_face.factory.parts import max_ages, open_sources, run_facts
 from jetson_face.live import LivePipeline, LivePolicy
-from jetson_face.metrics import to_prometheus
-from jetson_face.notify import Health, Notifier, Progress, Verdict, watchdog_interval_s
-from jetson_face.report.deliver import Deliverer
-from jetson_face.report.summary import RunReport
+from jetson_face.output.run_report import RunReport
+from jetson_face.privacy.audit import AuditLog
 from jetson_face.service import pages, plumbing
 from jetson_face.service.canary import ServiceCanary
 from jetson_face.service.events import EventTap, EventWriter, Occurrence
 from jetson_face.service.lock import StateLock
-from jetson_face.service.questions import Asked
+from jetson_face.service.notify import Health, Notifier, Progress, Verdict, watchdog_interval_s
 from jetson_face.service.recent import RecentErrors
 from jetson_face.service.reception import Reception
 from jetson_face.service.reload import Reloader, check_reloadable, needs_new_loop
+from jetson_face.service.review_writer import Asked
 from jetson_face.service.signals import Signals
+from jetson_face.service.status_server import StatusServer
 from jetson_face.service.swap import HotSwap, build_deck
-from jetson_face.web.status import StatusServer
+from jetson_face.util.channels import BoundedQueue
+from jetson_face.util.files import write_file
+from jetson_face.util.metrics import to_prometheus
 
 logger = logging.getLogger(__name__)
 

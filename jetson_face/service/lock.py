@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from types import TracebackType
 
-from jetson_face.errors import OutputError, StateLockedError
+from jetson_face.core.errors import OutputError, StateLockedError
 
 
 class StateLock:

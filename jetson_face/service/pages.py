@@ -6,15 +6,15 @@ import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-from jetson_face.compose import Parts
 from jetson_face.config import Config
-from jetson_face.metrics import CONTENT_TYPE, Metrics, Snapshot
-from jetson_face.notify import Verdict
-from jetson_face.report.deliver import Deliverer
-from jetson_face.report.outbox import OutboxState
-from jetson_face.report.summary import RunReport
-from jetson_face.web.board import power_w, temperatures_c
-from jetson_face.web.http import Page, Routes
+from jetson_face.events.delivery import Deliverer
+from jetson_face.events.outbox import OutboxState
+from jetson_face.factory.parts import Parts
+from jetson_face.output.run_report import RunReport
+from jetson_face.service.board import power_w, temperatures_c
+from jetson_face.service.http import Page, Routes
+from jetson_face.service.notify import Verdict
+from jetson_face.util.metrics import CONTENT_TYPE, Metrics, Snapshot
 
 _STATES = ("starting", "running", "away", "ended")
 

@@ -12,9 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_face.documents import load_document
-from jetson_face.errors import MissingDependencyError, UsageError
+from jetson_face.core.errors import MissingDependencyError, UsageError
 from jetson_face.training.settings import TrainConfig
+from jetson_face.util.documents import load_document
 
 if TYPE_CHECKING:
     from jetson_face.training.data import FaceSet

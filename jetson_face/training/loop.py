@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from jetson_face.errors import InputBrokenError, InputMissingError
+from jetson_face.core.errors import InputBrokenError, InputMissingError
 from jetson_face.training.augment import augment_batch
 from jetson_face.training.collapse import CollapseWatch
 from jetson_face.training.curves import CurveLog

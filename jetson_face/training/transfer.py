@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from jetson_face.errors import InputBrokenError, UsageError
-from jetson_face.files import write_file
+from jetson_face.core.errors import InputBrokenError, UsageError
+from jetson_face.core.types import F32, ImageU8
 from jetson_face.training.net import count_parameters
 from jetson_face.training.networks import FeatureNet
 from jetson_face.training.published import take_over
@@ -28,7 +28,7 @@ from jetson_face.training.small import SmallSet
 from jetson_face.training.starting import Start
 from jetson_face.training.transfer_loop import CHECKPOINT, SmallTrainer, settle, to_input
 from jetson_face.training.transfer_settings import TransferConfig
-from jetson_face.types import F32, ImageU8
+from jetson_face.util.files import write_file
 
 OWN_NAMES = ("openface", "facenet_small")
 """Networks whose cards are called as they are; the others' begin with `transfer_`."""

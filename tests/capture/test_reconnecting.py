@@ -15,18 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jetson_face.capture import opening
-from jetson_face.capture.base import EndOfSource, Source, SourceInfo
 from jetson_face.capture.reconnect import (
     FreezeDetector,
     ReconnectingSource,
     ReconnectPolicy,
     backoff_s,
 )
+from jetson_face.capture.source import EndOfSource, Source, SourceInfo
 from jetson_face.capture.synthetic import Fault, Script, SyntheticCamera
-from jetson_face.compose import open_sources
 from jetson_face.config import load_config
-from jetson_face.errors import SourceError
-from jetson_face.types import Frame
+from jetson_face.core.errors import SourceError
+from jetson_face.core.types import Frame
+from jetson_face.factory.parts import open_sources
 
 INFO = SourceInfo("cam", "test://", True, 0, 0)
 

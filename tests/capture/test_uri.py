@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jetson_face.capture.uri import is_file_like, parse_uri, redact
-from jetson_face.errors import UsageError
+from jetson_face.core.errors import UsageError
 
 SECRETS = [
     ("rtsp://admin:s3cret@10.0.0.5:554/ch1", "rtsp://***@10.0.0.5:554/ch1"),

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from jetson_face.cli import build_parser, main
-from jetson_face.commands import bench, run
+from jetson_face.cli import bench, run
+from jetson_face.cli.main import build_parser, main
 
 
 @pytest.fixture

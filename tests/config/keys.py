@@ -20,7 +20,7 @@ import yaml
 from pydantic import BaseModel
 
 from jetson_face.config import Config, load_config
-from jetson_face.errors import JetsonFaceError
+from jetson_face.core.errors import JetsonFaceError
 
 TABLE: dict[str, list[str]] = {}
 """By key: the tests that show what it changes."""

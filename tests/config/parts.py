@@ -7,12 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jetson_face.align import Aligner
-from jetson_face.compose import Parts, build_matcher, build_recognizer
 from jetson_face.config import Config
-from jetson_face.gallery.match import GallerySnapshot, Matcher
-from jetson_face.pipeline import FaceRecognizer
-from jetson_face.types import F32, Detections, Embeddings, EmbeddingSpace, Frame, ImageU8, Person
+from jetson_face.core.types import (
+    F32,
+    Detections,
+    Embeddings,
+    EmbeddingSpace,
+    Frame,
+    ImageU8,
+    Person,
+)
+from jetson_face.embedding.align import Aligner
+from jetson_face.factory.parts import Parts, build_matcher, build_recognizer
+from jetson_face.gallery.matcher import GallerySnapshot, Matcher
+from jetson_face.recognition.recognizer import FaceRecognizer
 
 SPACE = EmbeddingSpace("made", "0" * 64, 3)
 ADA, BOB, EVE = Person("1", "Ada"), Person("2", "Bob"), Person("3", "Eve")

@@ -10,15 +10,15 @@ import cv2
 import numpy as np
 import pytest
 
-from jetson_face import compose
-from jetson_face.backends.base import Backend
-from jetson_face.compose import build_detector
 from jetson_face.config import Config
-from jetson_face.detect.haar import turning
-from jetson_face.detect.yunet import STRIDES
-from jetson_face.errors import ModelError
-from jetson_face.models import load_card
-from jetson_face.types import Detections, ImageU8
+from jetson_face.core.errors import ModelError
+from jetson_face.core.types import Detections, ImageU8
+from jetson_face.detection.haar import turning
+from jetson_face.detection.yunet import STRIDES
+from jetson_face.factory import parts as compose
+from jetson_face.factory.parts import build_detector
+from jetson_face.inference.backend import Backend
+from jetson_face.models.cards import load_card
 from tests.config.keys import Site, shows
 
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jetson_face.compose import LivePeople, build_enroller, open_gallery
 from jetson_face.config import Config
-from jetson_face.errors import GalleryError
+from jetson_face.core.errors import GalleryError
+from jetson_face.factory.parts import LivePeople, build_enroller, open_gallery
 from jetson_face.gallery.enroll import EnrollResult
 from jetson_face.gallery.records import NewTemplate
 from jetson_face.gallery.store import GalleryStore
-from jetson_face.pictures import write_picture
+from jetson_face.util.images import write_picture
 from tests.config.keys import Site, shows
 from tests.config.parts import SPACE, Rig, Says, unit
 

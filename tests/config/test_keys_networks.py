@@ -9,18 +9,25 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jetson_face import compose, plans
-from jetson_face.backends.onnx import OnnxBackend
-from jetson_face.compose import build_backend, build_canary, build_embedder, build_mtcnn, for_photos
 from jetson_face.config import Config
-from jetson_face.embed.mirrored import Mirrored
-from jetson_face.errors import EngineError, JetsonFaceError
-from jetson_face.models import load_card, resolve
-from jetson_face.plans import Gpu, Plans, networks_of
-from jetson_face.types import F32, ImageU8
-from tests.backends.fake_gpu import fake_gpu
+from jetson_face.core.errors import EngineError, JetsonFaceError
+from jetson_face.core.types import F32, ImageU8
+from jetson_face.embedding.mirrored import Mirrored
+from jetson_face.factory import parts as compose
+from jetson_face.factory import plans
+from jetson_face.factory.parts import (
+    build_backend,
+    build_canary,
+    build_embedder,
+    build_mtcnn,
+    for_photos,
+)
+from jetson_face.factory.plans import Gpu, Plans, networks_of
+from jetson_face.inference.onnxruntime import OnnxBackend
+from jetson_face.models.cards import load_card, resolve
 from tests.config.keys import Site, shows
 from tests.config.parts import Rig
+from tests.inference.fake_gpu import fake_gpu
 
 
 def network() -> Path:
@@ -132,7 +139,7 @@ def test_a_layer_may_take_so_much_memory(site: Site, monkeypatch: pytest.MonkeyP
         seen.extend(options.workspace_mib for options in found)
         raise EngineError("far enough")
 
-    monkeypatch.setattr("jetson_face.engine.build.compile_plan", compile_plan)
+    monkeypatch.setattr("jetson_face.inference.tensorrt.build.compile_plan", compile_plan)
     made = Plans(site({"backend[tensorrt].workspace_mib": 77}), trt, Gpu(trt, cuda))
     with pytest.raises(EngineError, match="far enough"), made.cache.lock():
         made.build(made.specs(["embed"])[0])

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jetson_face.capture.base import SourceInfo
-from jetson_face.compose import build_matcher, build_parts, decision_threshold, govern
+from jetson_face.capture.source import SourceInfo
 from jetson_face.config import Config
+from jetson_face.core.types import Embeddings
+from jetson_face.factory.parts import build_matcher, build_parts, decision_threshold, govern
 from jetson_face.gallery.classifiers import KnnMatcher, LinearMatcher, PairMatcher, PairWeights
-from jetson_face.gallery.match import Matcher
-from jetson_face.governor import Governor, Measured
-from jetson_face.types import Embeddings
+from jetson_face.gallery.matcher import Matcher
+from jetson_face.recognition.rate_controller import Governor, Measured
 from tests.config.keys import Site, shows
 from tests.config.parts import ADA, BOB, SPACE, Rig, Says, gallery, matched, unit
 
@@ -52,7 +52,7 @@ def governed(config: Config, monkeypatch: pytest.MonkeyPatch) -> Governor:
         seen.append(governor)
         return inner
 
-    monkeypatch.setattr("jetson_face.compose.GovernedRecognizer", keep)
+    monkeypatch.setattr("jetson_face.factory.parts.GovernedRecognizer", keep)
     govern(config, Rig(config).recognizer, LIVE)
     (governor,) = seen
     return governor
@@ -139,9 +139,9 @@ def test_the_frames_of_a_track_are_averaged_or_vote(site: Site) -> None:
         track = np.array([1])
         for vector in (unit(1), unit(0.6, 0.8), unit(0.6, 0.8)):
             faces = Embeddings(vector[None], SPACE)
-            rig.recognizer.fuser.add(track, faces, np.ones(1, np.float32))
+            rig.recognizer.decisions.fuser.add(track, faces, np.ones(1, np.float32))
         known = build_matcher(config, gallery((ADA, [unit(1)]), (BOB, [unit(0, 1)])))
-        (match,) = rig.recognizer.fuser.match(track, known)
+        (match,) = rig.recognizer.decisions.fuser.match(track, known)
         assert match.person is not None
         return match.person.name
 
@@ -283,7 +283,7 @@ def test_whether_two_looks_contradict_is_the_networks_own_affair(site: Site) -> 
     """However strict a site is with names: it says nothing of two frames of one track."""
 
     def anew(config: Config, similarity: float) -> int:
-        fuser = Rig(config, says=Says(similarity_min=0.55)).recognizer.fuser
+        fuser = Rig(config, says=Says(similarity_min=0.55)).recognizer.decisions.fuser
         track, one = np.array([1]), np.ones(1, np.float32)
         fuser.add(track, Embeddings(unit(1)[None], SPACE), one)
         other = unit(similarity, np.sqrt(1 - similarity**2))

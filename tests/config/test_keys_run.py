@@ -13,16 +13,16 @@ from pathlib import Path
 import cv2
 import pytest
 
-from jetson_face.capture.base import EndOfSource, FrameBroken, Source
-from jetson_face.cli import main
-from jetson_face.commands import run as command
-from jetson_face.compose import open_sources
+from jetson_face.capture.source import EndOfSource, FrameBroken, Source
+from jetson_face.cli import run as command
+from jetson_face.cli.main import main
 from jetson_face.config import Config
-from jetson_face.errors import UsageError
+from jetson_face.core.errors import UsageError
+from jetson_face.core.types import Frame, Report
+from jetson_face.factory.parts import open_sources
 from jetson_face.live import Recognizer
-from jetson_face.pictures import read_picture
-from jetson_face.report.summary import RunReport
-from jetson_face.types import Frame, Report
+from jetson_face.output.run_report import RunReport
+from jetson_face.util.images import read_picture
 from tests.config.keys import Site, shows
 from tests.config.parts import Rig
 

@@ -16,19 +16,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jetson_face.compose import open_gallery
 from jetson_face.config import Config
+from jetson_face.core.types import Frame
+from jetson_face.events.outbox import Event, Outbox
+from jetson_face.factory.parts import open_gallery
 from jetson_face.gallery.records import NewTemplate
-from jetson_face.notify import Progress
-from jetson_face.protect import create_key
-from jetson_face.report.outbox import Event, Outbox
+from jetson_face.privacy.encryption import create_key
 from jetson_face.service import plumbing, swap
 from jetson_face.service.daemon import Daemon
-from jetson_face.service.questions import Asked, asked
+from jetson_face.service.notify import Progress
 from jetson_face.service.recent import RecentErrors
+from jetson_face.service.review_writer import Asked, asked
 from jetson_face.service.signals import Signals
-from jetson_face.types import Frame
-from jetson_face.web.status import ask
+from jetson_face.service.status_server import ask
 from tests.config.keys import Site, shows
 from tests.config.parts import SPACE, Rig, Says, unit
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jetson_face.audit import AuditLog
-from jetson_face.engine.canary import Canary
-from jetson_face.metrics import to_prometheus
-from jetson_face.notify import Verdict
-from jetson_face.report.outbox import Outbox
+from jetson_face.core.types import Embeddings, EmbeddingSpace, ImageU8
+from jetson_face.events.outbox import Outbox
+from jetson_face.inference.canary import Canary
+from jetson_face.privacy.audit import AuditLog
 from jetson_face.service.canary import ServiceCanary
-from jetson_face.types import Embeddings, EmbeddingSpace, ImageU8
+from jetson_face.service.notify import Verdict
+from jetson_face.util.metrics import to_prometheus
 
 SPACE = EmbeddingSpace("test", "0" * 64, 2)
 GOOD = Verdict(True, True, "12 frames decided")

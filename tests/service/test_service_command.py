@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from jetson_face.cli import main
-from jetson_face.commands import service_exec, service_install, status
-from jetson_face.commands.service_exec import exec_command, exec_environment, hand_over
+from jetson_face.cli import service_exec, status
+from jetson_face.cli.main import main
+from jetson_face.cli.service_exec import exec_command, exec_environment, hand_over
+from jetson_face.service import install as service_install
 
 PROGRAM = Path("/usr/bin/env")
 """Stands for one that the service's user can reach."""

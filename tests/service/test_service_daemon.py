@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from jetson_face.errors import JetsonFaceError
-from jetson_face.web.status import ask
+from jetson_face.core.errors import JetsonFaceError
+from jetson_face.service.status_server import ask
 
 pytestmark = pytest.mark.timeout(180)
 CONFIG = """

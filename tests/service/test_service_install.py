@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from jetson_face.commands import service_install as subject
-from jetson_face.commands.service_install import Box, install_steps, uninstall_steps
-from jetson_face.errors import OutputError, UsageError
+from jetson_face.core.errors import OutputError, UsageError
+from jetson_face.service import install as subject
+from jetson_face.service.install import Box, install_steps, uninstall_steps
 
 PROGRAM = Path("/opt/jetson-face/bin/jetson-face")
 REPO = Path(__file__).resolve().parents[2]

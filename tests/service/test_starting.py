@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from jetson_face.cli import main
+from jetson_face.cli.main import main
 from jetson_face.config import Config, load_config
-from jetson_face.errors import ModelError
+from jetson_face.core.errors import ModelError
 from jetson_face.service import daemon as subject
 from jetson_face.service.recent import RecentErrors
 from jetson_face.service.reception import Reception
 from jetson_face.service.signals import Signals
-from jetson_face.web.status import StatusServer, ask
+from jetson_face.service.status_server import StatusServer, ask
 
 
 class Loading:
