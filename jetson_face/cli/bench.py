@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_face.cli.common import add_config_arguments, show_progress
+from jetson_face.cli.common import add_config_arguments, one_of, show_progress
 from jetson_face.config import load_config
 from jetson_face.core.errors import UsageError
 
@@ -26,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "words",
         nargs="*",
-        metavar="compare A.json B.json",
-        help="compare two results instead of measuring",
+        metavar="CLIP | compare A.json B.json",
+        help="the clip to measure on, or two results to compare instead of measuring",
     )
     parser.add_argument(
         "--fail-on-slower",
@@ -76,8 +76,11 @@ def _add_sweep_arguments(varied: argparse._ArgumentGroup) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError, ConfigError, InputMissingError, InputBrokenError, OutputError."""
-    if args.words:
+    if args.words[:1] == ["compare"]:
         return _compare(args)
+    if len(args.words) > 1:
+        raise UsageError(f"{' '.join(args.words)}: write one clip, or `compare OLD.json NEW.json`")
+    args.clip = one_of(args.clip, Path(args.words[0]) if args.words else None, "--clip")
     result = _measure(args)
     _write(args, result)
     return 0
@@ -87,7 +90,7 @@ def _compare(args: argparse.Namespace) -> int:
     from jetson_face.benchmark.compare import compare, describe
     from jetson_face.benchmark.result import read_json
 
-    if args.words[0] != "compare" or len(args.words) != 3:
+    if len(args.words) != 3:
         raise UsageError("write `jetson-face bench compare OLD.json NEW.json`")
     found = compare(read_json(Path(args.words[1])), read_json(Path(args.words[2])))
     print(describe(found))

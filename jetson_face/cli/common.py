@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from jetson_face.capture.uri import parse_uri
 from jetson_face.config import Config, load_config
+from jetson_face.core.errors import UsageError
 
+T = TypeVar("T")
 _STREAMS = ("rtsp", "rtsps", "http", "https")
 
 
@@ -31,11 +35,21 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def config_of(args: argparse.Namespace, *extra: str) -> Config:
-    """The configuration that the arguments name; `extra` are overrides of the command's own.
+    """The configuration that the arguments name, whose `log_level` then holds; `extra` are
+    overrides of the command's own.
 
     Raises ConfigError.
     """
-    return load_config(args.config, [*args.overrides, *extra])
+    config = load_config(args.config, [*args.overrides, *extra])
+    logging.getLogger("jetson_face").setLevel(config.log_level)
+    return config
+
+
+def one_of(named: T | None, positional: T | None, option: str) -> T | None:
+    """What was given by its option or without one. Raises UsageError where both differ."""
+    if named is not None and positional is not None and named != positional:
+        raise UsageError(f"{option} {named} and {positional}: give one of them")
+    return positional if named is None else named
 
 
 def quicken_streams(config: Config, environ: MutableMapping[str, str] = os.environ) -> None:

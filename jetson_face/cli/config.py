@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
-from jetson_face.cli.common import add_config_arguments, config_of
+from jetson_face.cli.common import add_config_arguments, config_of, one_of
 from jetson_face.config import Config
 
 
@@ -15,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check = actions.add_parser("check", help="say whether a configuration is valid")
     show = actions.add_parser("show", help="print every key with its value in force, as YAML")
     for sub in (check, show):
+        sub.add_argument("file", nargs="?", type=Path, metavar="FILE", help="the same as -c FILE")
         add_config_arguments(sub)
     actions.add_parser("schema", help="print the JSON schema: every key, unit, bound and default")
 
@@ -24,6 +26,7 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "schema":
         print(json.dumps(Config.model_json_schema(), indent=2))
         return 0
+    args.config = one_of(args.config, args.file, "-c")
     config = config_of(args)
     if args.action == "check":
         print(f"{args.config or 'built-in defaults'}: valid")

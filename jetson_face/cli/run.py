@@ -14,7 +14,12 @@ from functools import partial
 from pathlib import Path
 
 from jetson_face.capture.source import Source, SourceInfo
-from jetson_face.cli.common import add_config_arguments, config_of, quicken_streams
+from jetson_face.cli.common import (
+    add_config_arguments,
+    config_of,
+    one_of,
+    quicken_streams,
+)
 from jetson_face.config import Config
 from jetson_face.core.errors import EngineError
 from jetson_face.events.jsonl import JsonlSink
@@ -47,7 +52,10 @@ Wrap = Callable[[Recognizer], Recognizer]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to watch, and what to leave behind."""
-    parser.add_argument("--source", metavar="URI", help="instead of the configured sources")
+    parser.add_argument(
+        "watched", nargs="?", metavar="SOURCE", help="instead of the configured sources"
+    )
+    parser.add_argument("--source", metavar="URI", help="the same as SOURCE")
     parser.add_argument("--events", type=Path, metavar="FILE.jsonl", help="write events")
     parser.add_argument("--report", type=Path, metavar="FILE.json", help="write the final report")
     parser.add_argument("--video", type=Path, metavar="FILE.mp4", help="write an annotated video")
@@ -60,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises what a source, the gallery, a network or a result file raises, and EngineError at the
     end of a run whose canary was answered wrong."""
+    args.source = one_of(args.source, args.watched, "--source")
     config = with_arguments(config_of(args), args)
     quicken_streams(config)
     report, visits = recognise(config, frames=args.frames, quiet=args.quiet)

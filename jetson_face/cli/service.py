@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 from jetson_face.cli.common import add_config_arguments, config_of, quicken_streams
 from jetson_face.cli.service_exec import exec_as_service
 from jetson_face.config import Config
 from jetson_face.core.errors import JetsonFaceError, UsageError
-from jetson_face.service import install
+from jetson_face.service import install as service_install
 
-_WITHOUT = (
-    "let what starts programs on this machine start `jetson-face service run -c FILE`, and ask it "
-    "with `jetson-face status -c FILE`"
-)
+Plan: TypeAlias = tuple[Iterator[service_install.Step], list[JetsonFaceError]]
+"""What to do, and why a real run would refuse to."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,11 +58,11 @@ def run(args: argparse.Namespace) -> int:
         return serve(lambda: _load(args))
     if args.action in ("install", "uninstall"):
         return _change(args)
-    unit = install.service_name(args.name)
+    unit = service_install.service_name(args.name)
     if args.action == "exec":
         return exec_as_service(args.words, args.name)
-    if not install.systemd_runs():
-        raise UsageError(f"systemd does not run here: {_WITHOUT}")
+    if not service_install.systemd_runs():
+        raise UsageError(f"systemd does not run here: {service_install.WITHOUT}")
     if args.action == "status":
         return _call(["systemctl", "--no-pager", "--full", "status", unit])
     follow = ["--follow"] if args.follow else ["--no-pager"]
@@ -77,22 +76,21 @@ def _load(args: argparse.Namespace) -> Config:
 
 
 def _change(args: argparse.Namespace) -> int:
-    if not args.dry_run and os.geteuid() != 0:
+    dry = args.dry_run
+    if not dry and os.geteuid() != 0:
         raise UsageError(f"`service {args.action}` changes the system: run it with sudo")
-    if shutil.which("systemctl") is None:
-        raise UsageError(f"there is no systemctl here to {args.action} a service with: {_WITHOUT}")
     on_this_box = args.root == Path("/")
-    box = install.Box(args.root, booted=on_this_box and install.systemd_runs())
-    if args.action == "install":
-        steps = install.install_steps(
-            box, config=args.config, instance=args.name, start=not args.no_start
-        )
-    else:
-        steps = install.uninstall_steps(box, instance=args.name, purge=args.purge)
+    box = service_install.Box(args.root, booted=on_this_box and service_install.systemd_runs())
+    install = args.action == "install"
+    steps, refusals = (_install if install else _uninstall)(args, box)
+    for refusal in refusals:
+        if not dry:
+            raise refusal
+        print(f"       warning  {refusal}")
     for step in steps:
         if not step.needed:
             print(f"     as it is  {step.what}")
-        elif args.dry_run:
+        elif dry:
             print(f"  would be done  {step.what}")
         else:
             _act(step)
@@ -100,7 +98,21 @@ def _change(args: argparse.Namespace) -> int:
     return 0
 
 
-def _act(step: install.Step) -> None:
+def _install(args: argparse.Namespace, box: service_install.Box) -> Plan:
+    program = service_install.own_program()
+    target = service_install.config_target(box, args.name)
+    steps = service_install.install_steps(
+        box, program, config=args.config, instance=args.name, start=not args.no_start
+    )
+    return steps, service_install.refusals(program, args.config, target)
+
+
+def _uninstall(args: argparse.Namespace, box: service_install.Box) -> Plan:
+    steps = service_install.uninstall_steps(box, instance=args.name, purge=args.purge)
+    return steps, service_install.without_systemctl("uninstall")
+
+
+def _act(step: service_install.Step) -> None:
     try:
         step.act()
     except JetsonFaceError:

@@ -16,16 +16,21 @@ from jetson_face.service.install import ETC, STATE_FOLDERS, USER, own_program
 _VARIABLES = ("STATE_DIRECTORY", "CACHE_DIRECTORY", "LOGS_DIRECTORY")
 
 
-def exec_command(words: Sequence[str], instance: str | None) -> tuple[list[str], dict[str, str]]:
-    """The command line, and what its environment has of the service's."""
+def exec_command(words: Sequence[str], instance: str | None) -> list[str]:
+    """The command line. Raises UsageError where jetson-face is not installed."""
     command = [str(own_program()), *words]
     if not {"-c", "--config"} & set(words):
         command += ["-c", str(ETC / f"{instance or 'config'}.yaml")]
+    return command
+
+
+def exec_environment(instance: str | None) -> dict[str, str]:
+    """What the command's environment has of the service's."""
     environ = dict(zip(_VARIABLES, (str(f) for f in state_folders(instance)), strict=True))
     environ["RUNTIME_DIRECTORY"] = str(_of("/run/jetson-face", instance))
     # Where the unit's LoadCredential takes them from.
     environ["CREDENTIALS_DIRECTORY"] = str(ETC)
-    return command, environ
+    return environ
 
 
 def state_folders(instance: str | None) -> list[Path]:
@@ -53,12 +58,12 @@ def exec_as_service(words: Sequence[str], instance: str | None) -> int:
         raise UsageError(
             "the service is not installed: run `sudo jetson-face service install` first"
         ) from None
-    command, environ = exec_command(words, instance)
+    command = exec_command(words, instance)
     folders = state_folders(instance)
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
-        return _run(command, {**os.environ, **environ})
+        return _run(command, {**os.environ, **exec_environment(instance)})
     finally:
         for folder in folders:
             hand_over(folder, user.pw_uid, user.pw_gid)

@@ -5,19 +5,23 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from jetson_face.cli.common import add_config_arguments, config_of, show_progress
+from jetson_face.capture.uri import redact
+from jetson_face.cli.common import add_config_arguments, config_of, one_of, show_progress
 from jetson_face.config import Config
 from jetson_face.core.errors import UsageError
 from jetson_face.privacy.encryption import fill_credentials
+from jetson_face.util.yamltext import read_yaml
 
 if TYPE_CHECKING:
     from jetson_face.benchmark.clip import Material
     from jetson_face.benchmark.subject import Subject
-    from jetson_face.benchmark.tune.search import Choice, Goal, Trial
+    from jetson_face.benchmark.tune.search import Choice, Goal, Outcome, Trial
 
 EXIT_NOT_MET = 1
 HEADROOM = 1.15
@@ -26,6 +30,9 @@ HEADROOM = 1.15
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The goal, what to measure on, and where the result goes."""
+    parser.add_argument(
+        "clip_file", nargs="?", type=Path, metavar="CLIP", help="what to measure on"
+    )
     goal = parser.add_argument_group("goal")
     goal.add_argument("--fps", type=float, metavar="N", help="frames decided per second, at least")
     goal.add_argument("--age-ms", type=float, metavar="MS", help="frame age (p95), at most")
@@ -34,11 +41,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--time-to-name", type=float, metavar="S", help="median, at most (needs a labelled clip)"
     )
     goal.add_argument(
-        "--wait", type=float, default=0.5, metavar="S", help="a new face is searched for (0.5)"
+        "--wait",
+        type=float,
+        default=0.5,
+        metavar="S",
+        help="until a new face is searched for, at most (0.5); of the settings that meet every "
+        "goal the one that takes the least processor time is chosen",
     )
     goal.add_argument("--min-face", type=int, metavar="PX", help="smallest face; not to be raised")
     on = parser.add_argument_group("measured on")
-    on.add_argument("--clip", type=Path, metavar="FILE", help="default: the configured source")
+    on.add_argument(
+        "--clip", type=Path, metavar="FILE", help="the same as CLIP; default: the configured source"
+    )
     on.add_argument("--truth", type=Path, metavar="JSON", help="labels; default: beside the clip")
     on.add_argument("--source", metavar="URI", help="record this camera first")
     on.add_argument("--frames", type=int, default=200, help="at most (default 200)")
@@ -52,9 +66,12 @@ def run(args: argparse.Namespace) -> int:
     """Exit code 1 when nothing meets the goal. Raises UsageError and what measuring raises."""
     from jetson_face.benchmark.tune.search import search, space_of
 
-    config = config_of(args)
+    args.clip = one_of(args.clip, args.clip_file, "--clip")
+    config = _with_source(config_of(args), args.source)
     goal = _goal(args)
     material = _material(args, config)
+    # A face cannot be searched for before there is a frame of it.
+    goal = replace(goal, wait_max_s=max(goal.wait_max_s, 1 / material.fps))
     if goal.decision_fps_min is not None and goal.decision_fps_min > material.fps:
         raise UsageError(
             f"--fps {args.fps:g}: {material.name} gives {material.fps:g} frames/s, no more can be "
@@ -69,12 +86,21 @@ def run(args: argparse.Namespace) -> int:
     )
     with _Bench(config, material) as bench:
         outcome = search(goal, space, bench.measure)
-    print(_table(outcome.trials))
+    print(_table(outcome))
     print(*outcome.why, sep="\n")
     if outcome.best is None:
         return EXIT_NOT_MET
-    _write(args, outcome.best.choice)
+    _write(args, config, outcome.best.choice)
     return 0
+
+
+def _with_source(config: Config, uri: str | None) -> Config:
+    """The configuration with that camera instead of its own; see `run --source`."""
+    if uri is None:
+        return config
+    return config.model_copy(
+        update={"sources": (config.sources[0].model_copy(update={"uri": uri}),)}
+    )
 
 
 def _goal(args: argparse.Namespace) -> Goal:
@@ -98,7 +124,7 @@ def _material(args: argparse.Namespace, config: Config) -> Material:
         truth = truth_beside(args.clip, args.truth)
         made = read_clip(args.clip, truth, frames_max=args.frames)
     else:
-        uri = fill_credentials(args.source or config.sources[0].uri)
+        uri = fill_credentials(config.sources[0].uri)
         print(f"recording up to {args.frames} frames", file=sys.stderr)
         made = read_source(uri, config.sources[0].name, frames_max=args.frames)
     if args.time_to_name is not None and (made.truth is None or not made.truth.enrol):
@@ -139,6 +165,7 @@ class _Bench:
             decision_fps=seen.decision_fps,
             age_ms=spread_of("age", seen.ages_ms)["age_p95"],
             cpu=cpu_s * seen.decision_fps / len(os.sched_getaffinity(0)),
+            faces=run.faces_seen / len(run.service_ms) if accuracy is None else accuracy.found,
             time_to_name_s=None if accuracy is None else accuracy.time_to_name_s,
             named=None if accuracy is None else accuracy.named,
         )
@@ -160,28 +187,47 @@ class _Bench:
         return subject
 
 
-def _table(trials: list[Trial]) -> str:
+def _table(outcome: Outcome) -> str:
     from jetson_face.output.run_report import table
 
     def cell(value: float | None, form: str) -> str:
         return "-" if value is None else format(value, form)
 
+    so = [
+        "chosen" if trial is outcome.best else "; ".join(verdict) or "meets the goal"
+        for trial, verdict in zip(outcome.trials, outcome.verdicts, strict=True)
+    ]
     rows = [
         (
             str(trial.choice),
             f"{trial.decision_fps:.1f}",
             f"{trial.age_ms:.0f}",
             f"{100 * trial.cpu:.0f}",
+            f"{trial.wait_s:.2f}",
+            f"{trial.faces:.2f}",
             cell(trial.time_to_name_s, ".2f"),
             cell(trial.named, ".3f"),
+            verdict.ljust(max(map(len, so))),
         )
-        for trial in trials
+        for trial, verdict in zip(outcome.trials, so, strict=True)
     ]
-    return table(("tried", "decide/s", "age p95 ms", "CPU %", "name s", "named"), rows)
+    head = (
+        "tried",
+        "decide/s",
+        "age p95 ms",
+        "CPU %",
+        "wait s",
+        "faces",
+        "name s",
+        "named",
+        "so".ljust(max(map(len, so))),
+    )
+    return table(head, rows)
 
 
-def _write(args: argparse.Namespace, choice: Choice) -> None:
-    """Write the found values into a copy of the -c file, comments kept, whole or not at all."""
+def _write(args: argparse.Namespace, config: Config, choice: Choice) -> None:
+    """Write what was found, with the source and all that --set changed, into a copy of the -c file:
+    comments kept, whole or not at all."""
     from jetson_face.benchmark.tune.edit import set_values
     from jetson_face.util.documents import parse_document, read_text
     from jetson_face.util.files import write_file
@@ -194,14 +240,34 @@ def _write(args: argparse.Namespace, choice: Choice) -> None:
         )
         return
     text = "" if args.config is None else read_text(args.config)
-    edited = set_values(
-        text,
-        {
-            ("sampling", "every"): choice.every,
-            ("detector", "max_side_px"): choice.size,
-            ("detector", "min_face_px"): choice.min_face_px,
-        },
-    )
+    edited = set_values(text, _values(args, text, config, choice))
     parse_document(edited, str(args.out), Config)
     write_file(args.out, edited)
-    print(f"{args.out}: written")
+    print(f"{args.out}: written; its source is {redact(config.sources[0].uri)}")
+
+
+def _values(
+    args: argparse.Namespace, text: str, config: Config, choice: Choice
+) -> dict[tuple[str, ...], Any]:
+    """What the written configuration says beyond `text`, by key."""
+    keys = [tuple(word.partition("=")[0].strip().split(".")) for word in args.overrides]
+    there = "sources" in (read_yaml(text)[1] or {})
+    found: dict[tuple[str, ...], Any] = {}
+    if args.source is not None or not there or any(key[0] == "sources" for key in keys):
+        found["sources",] = [
+            {"uri": source.uri, **source.model_dump(mode="json", exclude_defaults=True)}
+            for source in config.sources
+        ]
+    whole = config.model_dump(mode="json")
+    found |= {key: _at(whole, key) for key in keys if key[0] != "sources"}
+    return found | {
+        ("sampling", "every"): choice.every,
+        ("detector", "max_side_px"): choice.size,
+        ("detector", "min_face_px"): choice.min_face_px,
+    }
+
+
+def _at(document: Any, key: Sequence[str]) -> Any:
+    for part in key:
+        document = document[int(part) if isinstance(document, list) else part]
+    return document

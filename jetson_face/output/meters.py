@@ -37,13 +37,17 @@ class SourceMeter:
         self.name = name
         self.dropped: dict[str, Counter] = {}
         self._metrics = metrics
-        self._captures = metrics.rate("frames_captured", source=name)
-        self._decisions = metrics.rate("frames_processed", source=name)
-        self._searches = metrics.rate("frames_searched", source=name)
-        self._embedded = metrics.counter("faces_embedded", source=name)
-        self._faces = metrics.counter("faces_seen", source=name)
-        self._events = metrics.counter("events", source=name)
-        self._age = metrics.histogram("frame_age_ms", source=name)
+        self._captures = metrics.rate("frames_captured", "Frames that the source gave", source=name)
+        self._decisions = metrics.rate("frames_processed", "Frames with a decision", source=name)
+        self._searches = metrics.rate(
+            "frames_searched", "Frames searched for faces over their whole area", source=name
+        )
+        self._embedded = metrics.counter("faces_embedded", "Faces embedded", source=name)
+        self._faces = metrics.counter("faces_seen", "Faces on decided frames", source=name)
+        self._events = metrics.counter("events", "Decisions that changed", source=name)
+        self._age = metrics.histogram(
+            "frame_age_seconds", "From capture to decision, live sources", source=name
+        )
         self._size = (0, 0)
 
     @property
@@ -78,7 +82,7 @@ class SourceMeter:
         self._events.add(sum(sighting.changed for sighting in report.sightings))
         self._size = report.size
         if is_live:
-            self._age.observe(max(0.0, (now_ns - report.captured_ns) / 1e6))
+            self._age.observe(max(0.0, (now_ns - report.captured_ns) / 1e9))
 
     def summary(self, facts: SourceFacts) -> SourceSummary:
         """The numbers so far. Rates of parts follow the decision rate: searches and embeddings
@@ -108,14 +112,16 @@ class SourceMeter:
             detection_fps=self._searches.count * part,
             recognition_fps=self._embedded.value * part,
             decision_fps=decision,
-            age_p50_ms=age.get("p50"),
-            age_p95_ms=age.get("p95"),
+            age_p50_ms=1000 * age["p50"] if age["count"] else None,
+            age_p95_ms=1000 * age["p95"] if age["count"] else None,
         )
 
     def _reason(self, reason: str) -> Counter:
         found = self.dropped.get(reason)
         if found is None:
-            found = self._metrics.counter("frames_dropped", source=self.name, reason=reason)
+            found = self._metrics.counter(
+                "frames_dropped", "Frames that were not decided", source=self.name, reason=reason
+            )
             self.dropped[reason] = found
         return found
 
@@ -143,7 +149,7 @@ class RunMeter:
 
     def sink(self, name: str) -> Counter:
         """The count of what a sink wrote."""
-        counter = self.metrics.counter("reports_written", sink=name)
+        counter = self.metrics.counter("reports_written", "Reports that a sink wrote", sink=name)
         return self.written.setdefault(name, counter)
 
     def begin(self, now_ns: int) -> None:
@@ -160,9 +166,11 @@ class RunMeter:
         """A stage took so long for a frame."""
         found = self._stages.get(name)
         if found is None:
-            found = self.metrics.histogram("stage_ms", stage=name)
+            found = self.metrics.histogram(
+                "stage_seconds", "Time that a stage took for a frame", stage=name
+            )
             self._stages[name] = found
-        found.observe(ms)
+        found.observe(ms / 1000)
 
     def work(self, thread: str, ns: int) -> None:
         """A thread worked so long; each thread counts under its own name."""
@@ -207,6 +215,6 @@ def _stage_times(stages: Mapping[str, Histogram]) -> tuple[StageTime, ...]:
     for name in names:
         found: dict[str, Any] = stages[name].snapshot()
         if found["count"]:
-            times = (found["mean"], found["p50"], found["p95"], found["p99"])
-            rows.append(StageTime(name, found["count"], *times))
+            times_ms = (1000 * found[key] for key in ("mean", "p50", "p95", "p99"))
+            rows.append(StageTime(name, found["count"], *times_ms))
     return tuple(rows)

@@ -323,14 +323,12 @@ class Daemon:
     def _metrics_text(self) -> str:
         pipeline = self._pipeline
         if pipeline is None:
-            return pages.health_metrics(self._now())
-        return self._canary.metrics_text() + self._run_metrics_text(pipeline)
-
-    def _run_metrics_text(self, pipeline: LivePipeline) -> str:
-        return to_prometheus(pipeline.metrics.snapshot()) + pages.service_metrics(
+            return to_prometheus(pages.health_metrics(self._now()))
+        service = pages.service_metrics(
             self._outbox.state(),
             self._deliverers,
             pipeline.report(),
             self._verdict,
             self._questions.state() if self._questions is not None else {},
         )
+        return to_prometheus(self._canary.metrics(), pipeline.metrics.snapshot(), service)

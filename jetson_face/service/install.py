@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from jetson_face.core.errors import InputMissingError, OutputError, UsageError
+from jetson_face.config import load_config
+from jetson_face.core.errors import InputMissingError, JetsonFaceError, OutputError, UsageError
 from jetson_face.privacy.encryption import create_key
+from jetson_face.util.documents import read_text
 from jetson_face.util.files import write_file
 
 USER = "jetson-face"
@@ -23,6 +25,10 @@ UNITS = ("jetson-face.service", "jetson-face@.service")
 GROUPS = ("video", "render")
 ETC = Path("/etc/jetson-face")
 STATE_FOLDERS = ("/var/lib/jetson-face", "/var/cache/jetson-face", "/var/log/jetson-face")
+WITHOUT = (
+    "let what starts programs on this machine start `jetson-face service run -c FILE`, and ask it "
+    "with `jetson-face status -c FILE`"
+)
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")
 
 
@@ -76,18 +82,23 @@ def service_name(instance: str | None) -> str:
     return f"jetson-face@{instance}.service"
 
 
+def config_target(box: Box, instance: str | None) -> Path:
+    """The configuration that the service reads."""
+    return box.at(ETC) / f"{instance or 'config'}.yaml"
+
+
 def install_steps(
-    box: Box, *, config: Path | None, instance: str | None, start: bool
+    box: Box, program: Path, *, config: Path | None, instance: str | None, start: bool
 ) -> Iterator[Step]:
     """Everything from a bare box to a running service, in order; what is there stays.
 
-    config: a file to copy when the box has none yet; None takes the one that fits this machine.
+    program: the `jetson-face` that the units start. config: a file to copy when the box has none
+    yet; None takes the one that fits this machine.
     """
-    program = own_program()
     yield Step(f"user {USER}", not _user_exists(box), lambda: _add_user(box))
     etc = box.at(ETC)
     yield Step(f"folder {ETC} (0750)", not etc.is_dir(), lambda: _make_folder(box, etc))
-    target = etc / f"{instance or 'config'}.yaml"
+    target = config_target(box, instance)
     yield Step(
         f"configuration {target}", not target.exists(), lambda: _copy_config(box, config, target)
     )
@@ -146,29 +157,51 @@ def unit_text(name: str, program: Path) -> str:
 
 
 def own_program() -> Path:
-    """The `jetson-face` of this installation.
-
-    Raises UsageError where the service's user could not run it.
-    """
+    """The `jetson-face` of this installation. Raises UsageError where there is none."""
     program = Path(sys.prefix) / "bin" / "jetson-face"
     if not program.exists():
         found = shutil.which("jetson-face")
         if found is None:
             raise UsageError("jetson-face is not installed: pip install jetson-face")
         program = Path(found)
+    return program
+
+
+def without_systemctl(action: str) -> list[JetsonFaceError]:
+    """Why nothing can be done here where there is no systemctl; else nothing."""
+    if shutil.which("systemctl") is not None:
+        return []
+    return [UsageError(f"there is no systemctl here to {action} a service with: {WITHOUT}")]
+
+
+def refusals(program: Path, config: Path | None, target: Path) -> list[JetsonFaceError]:
+    """Why the service could not be installed, or would not run: what a real run refuses with.
+
+    program: see `install_steps`. config: that would become `target`, unless that is there.
+    """
+    found = without_systemctl("install")
+    if (why := _unreachable(program)) is not None:
+        found.append(UsageError(f"{program}: {why}"))
+    if config is not None and not target.exists():
+        try:
+            load_config(config)
+        except JetsonFaceError as error:
+            found.append(error)
+    return found
+
+
+def _unreachable(program: Path) -> str | None:
+    """Why the service's user could not run it, None where it could."""
     if " " in str(program) or "%" in str(program):
-        raise UsageError(
-            f"{program}: systemd cannot run a path with spaces or %: install elsewhere"
-        )
+        return "systemd cannot run a path with spaces or %: install elsewhere"
     for folder in program.parents:
         hidden = str(folder) in ("/home", "/root", "/run/user", "/tmp")
         if hidden or not folder.stat().st_mode & 0o001:
-            raise UsageError(
-                f"{program}: the service's user cannot reach {folder}: install into /opt, as in "
-                f"`python3 -m venv /opt/jetson-face && /opt/jetson-face/bin/pip install "
-                f"'jetson-face[pc]'`"
+            return (
+                f"the service's user cannot reach {folder}: install into /opt, as in `python3 -m "
+                f"venv /opt/jetson-face && /opt/jetson-face/bin/pip install 'jetson-face[pc]'`"
             )
-    return program
+    return None
 
 
 def _shipped(folder: str, name: str) -> str:
@@ -216,9 +249,7 @@ def _make_folder(box: Box, path: Path) -> None:
 
 def _copy_config(box: Box, config: Path | None, target: Path) -> None:
     if config is not None:
-        if not config.is_file():
-            raise InputMissingError(f"{config}: there is no such configuration")
-        text = config.read_text("utf-8")
+        text = read_text(config)
     else:
         jetson = box.at("/etc/nv_tegra_release").exists()
         text = _shipped("configs", "jetson-orin.yaml" if jetson else "pc.yaml")

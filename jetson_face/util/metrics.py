@@ -8,10 +8,15 @@ from __future__ import annotations
 import math
 import threading
 import time
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, TypeVar
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
 
 Labels: TypeAlias = tuple[tuple[str, str], ...]
 Key: TypeAlias = tuple[str, Labels]
@@ -19,9 +24,14 @@ Snapshot: TypeAlias = dict[str, list[dict[str, Any]]]
 
 _PER_DECADE = 48
 """Bucket edges are 10^(k/48): a percentile is off by at most half a bucket, 2.4 %."""
-_LOWEST, _HIGHEST = -4, 7
-"""Decades covered: 0.1 µs to 10,000 s when the unit is milliseconds."""
+_LOWEST, _HIGHEST = -7, 4
+"""Decades covered: 0.1 µs to 10,000 s."""
 _BUCKETS = (_HIGHEST - _LOWEST) * _PER_DECADE + 2
+EDGES_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Upper edges of the buckets that are shown, seconds: the same in every answer, since whoever adds
+up answers over time or over boxes compares bucket with bucket."""
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+"""Of `to_prometheus`."""
 _RECENT_TICKS = 512
 _RECENT_NS = 5_000_000_000
 
@@ -115,36 +125,42 @@ def per_second(n: int, span_ns: int) -> float:
 
 
 class Histogram:
-    """Percentiles of positive numbers in fixed memory: buckets of 4.9 % width, exact extremes."""
+    """Percentiles of durations in fixed memory: buckets of 4.9 % width, exact extremes; and how
+    many were at most each of `EDGES_S`."""
 
-    __slots__ = ("_buckets", "_count", "_lock", "_max", "_min", "_sum")
+    __slots__ = ("_buckets", "_count", "_lock", "_max", "_min", "_shown", "_sum")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._buckets = [0] * _BUCKETS
+        self._shown = [0] * (len(EDGES_S) + 1)
         self._count = 0
         self._sum = 0.0
         self._min, self._max = math.inf, -math.inf
 
-    def observe(self, value: float) -> None:
-        """Add one value. Raises ValueError when it is not finite."""
-        if not math.isfinite(value):
-            raise ValueError(f"a histogram holds finite numbers, got {value}")
-        index = _bucket(value)
+    def observe(self, seconds: float) -> None:
+        """Add one duration. Raises ValueError when it is not finite."""
+        if not math.isfinite(seconds):
+            raise ValueError(f"a histogram holds finite numbers, got {seconds}")
+        index, shown = _bucket(seconds), bisect_left(EDGES_S, seconds)
         with self._lock:
             self._buckets[index] += 1
+            self._shown[shown] += 1
             self._count += 1
-            self._sum += value
-            self._min = min(self._min, value)
-            self._max = max(self._max, value)
+            self._sum += seconds
+            self._min = min(self._min, seconds)
+            self._max = max(self._max, seconds)
 
     def snapshot(self) -> dict[str, Any]:
-        """count, sum, min, max, mean, p50, p95, p99, and cumulative [edge, count] pairs."""
+        """count, sum, and cumulative [edge, count] pairs for `EDGES_S`; with something counted also
+        min, max, mean, p50, p95 and p99. Seconds."""
         with self._lock:
-            buckets, count, total = list(self._buckets), self._count, self._sum
+            buckets, shown = list(self._buckets), list(self._shown)
+            count, total = self._count, self._sum
             low, high = self._min, self._max
+        pairs = [[edge, n] for edge, n in zip(EDGES_S, accumulate(shown), strict=False)]
         if count == 0:
-            return {"count": 0, "sum": 0.0, "buckets": []}
+            return {"count": 0, "sum": 0.0, "buckets": pairs}
         found = {f"p{q}": _percentile(buckets, count, q / 100, low, high) for q in (50, 95, 99)}
         return {
             "count": count,
@@ -153,7 +169,7 @@ class Histogram:
             "max": high,
             "mean": total / count,
             **found,
-            "buckets": _cumulative(buckets),
+            "buckets": pairs,
         }
 
 
@@ -183,27 +199,25 @@ def _percentile(buckets: list[int], count: int, q: float, low: float, high: floa
     return high
 
 
-def _cumulative(buckets: list[int]) -> list[list[float]]:
-    """Three edges a decade, from the first that holds something to the first that holds all."""
-    step = _PER_DECADE // 3
-    total, seen, done = sum(buckets), 0, 0
-    pairs: list[list[float]] = []
-    for index in range(0, _BUCKETS - 1, step):
-        seen += sum(buckets[done : index + 1])
-        done = index + 1
-        if seen:
-            pairs.append([_edge(index), seen])
-        if seen == total:
-            break
-    return pairs
-
-
 M = TypeVar("M", Counter, Gauge, Rate, Histogram)
+
+
+@dataclass(frozen=True, slots=True)
+class _Family:
+    """What all instruments of one name share."""
+
+    kind: str
+    help: str
+    labels: tuple[str, ...]
 
 
 @dataclass(slots=True)
 class Metrics:
-    """The registry of one run. Ask once for an instrument, keep it, use it from any thread."""
+    """The registry of one run. Ask once for an instrument, keep it, use it from any thread.
+
+    help: what is counted, in words. All instruments of one name are of one kind and have the same
+    help and the same label names; ValueError otherwise.
+    """
 
     clock_ns: Callable[[], int] = time.monotonic_ns
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -211,30 +225,34 @@ class Metrics:
     _gauges: dict[Key, Gauge] = field(default_factory=dict)
     _rates: dict[Key, Rate] = field(default_factory=dict)
     _histograms: dict[Key, Histogram] = field(default_factory=dict)
+    _families: dict[str, _Family] = field(default_factory=dict)
 
-    def counter(self, name: str, **labels: str) -> Counter:
+    def counter(self, name: str, help: str, /, **labels: str) -> Counter:
         """The counter of this name and these labels, made on first use."""
-        return self._get(self._counters, Counter, name, labels)
+        return self._get(self._counters, Counter, name, help, labels)
 
-    def gauge(self, name: str, **labels: str) -> Gauge:
+    def gauge(self, name: str, help: str, /, **labels: str) -> Gauge:
         """The gauge of this name and these labels, made on first use."""
-        return self._get(self._gauges, Gauge, name, labels)
+        return self._get(self._gauges, Gauge, name, help, labels)
 
-    def rate(self, name: str, **labels: str) -> Rate:
+    def rate(self, name: str, help: str, /, **labels: str) -> Rate:
         """The rate of this name and these labels, made on first use."""
-        return self._get(self._rates, Rate, name, labels)
+        return self._get(self._rates, Rate, name, help, labels)
 
-    def histogram(self, name: str, **labels: str) -> Histogram:
+    def histogram(self, name: str, help: str, /, **labels: str) -> Histogram:
         """The histogram of this name and these labels, made on first use."""
-        return self._get(self._histograms, Histogram, name, labels)
+        return self._get(self._histograms, Histogram, name, help, labels)
 
     def _get(
-        self, table: dict[Key, M], kind: Callable[[], M], name: str, labels: Mapping[str, str]
+        self, table: dict[Key, M], kind: type[M], name: str, help: str, labels: Mapping[str, str]
     ) -> M:
         key = (name, tuple(sorted(labels.items())))
         found = table.get(key)
         if found is None:
+            wanted = _Family(kind.__name__, help, tuple(label for label, _ in key[1]))
             with self._lock:
+                if self._families.setdefault(name, wanted) != wanted:
+                    raise ValueError(f"{name}: is {self._families[name]} already, not {wanted}")
                 found = table.setdefault(key, kind())
         return found
 
@@ -245,71 +263,65 @@ class Metrics:
             counters, gauges = sorted(self._counters.items()), sorted(self._gauges.items())
             rates, histograms = sorted(self._rates.items()), sorted(self._histograms.items())
         return {
-            "counters": [_row(key, {"value": c.value}) for key, c in counters],
-            "gauges": [_row(key, {"value": g.value}) for key, g in gauges],
+            "counters": [self._row(key, {"value": c.value}) for key, c in counters],
+            "gauges": [self._row(key, {"value": g.value}) for key, g in gauges],
             "rates": [
-                _row(
+                self._row(
                     key,
                     {"count": r.count, "per_s": r.overall(), "recent_per_s": r.recent(now)},
                 )
                 for key, r in rates
             ],
-            "histograms": [_row(key, h.snapshot()) for key, h in histograms],
+            "histograms": [self._row(key, h.snapshot()) for key, h in histograms],
         }
 
+    def _row(self, key: Key, values: dict[str, Any]) -> dict[str, Any]:
+        name, labels = key
+        return {"name": name, "help": self._families[name].help, "labels": dict(labels), **values}
 
-def _row(key: Key, values: dict[str, Any]) -> dict[str, Any]:
-    return {"name": key[0], "labels": dict(key[1]), **values}
 
+def to_prometheus(*snapshots: Snapshot, prefix: str = "jetson_face_") -> str:
+    """Snapshots of different registries in Prometheus' text format 0.0.4.
 
-def to_prometheus(snapshot: Snapshot, prefix: str = "jetson_face_") -> str:
-    """A snapshot in Prometheus' text format 0.0.4.
-
-    Counters and rate counts end in `_total`, rates are gauges ending in `_per_second`, histograms
-    keep their name, which carries the unit.
+    Counters and rate counts end in `_total`, rates are gauges ending in `_per_second`, gauges and
+    histograms keep their name, which carries the unit.
     """
-    families: dict[tuple[str, str], list[str]] = {}
+    from prometheus_client import CollectorRegistry, generate_latest
+    from prometheus_client.registry import Collector
+
+    class Given(Collector):
+        def collect(self) -> Iterator[Metric]:
+            for snapshot in snapshots:
+                yield from _families(snapshot, prefix)
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Given())
+    return generate_latest(registry).decode()
+
+
+def _families(snapshot: Snapshot, prefix: str) -> Iterable[Metric]:
+    """The library's own objects, one a name, in the order of the snapshot."""
+    from prometheus_client import Metric
+
+    found: dict[str, Metric] = {}
+
+    def add(name: str, kind: str, row: dict[str, Any], *samples: tuple[str, float, str]) -> None:
+        family = found.setdefault(name, Metric(prefix + name, row["help"], kind))
+        for ending, value, edge in samples:
+            labels = {**row["labels"], "le": edge} if edge else row["labels"]
+            family.add_sample(f"{prefix}{name}{ending}", labels, value)
+
     for row in snapshot["counters"]:
-        _sample(families, prefix + row["name"] + "_total", "counter", row["labels"], row["value"])
+        add(row["name"], "counter", row, ("_total", row["value"], ""))
     for row in snapshot["gauges"]:
-        _sample(families, prefix + row["name"], "gauge", row["labels"], row["value"])
+        add(row["name"], "gauge", row, ("", row["value"], ""))
     for row in snapshot["rates"]:
-        name = prefix + row["name"]
-        _sample(families, name + "_total", "counter", row["labels"], row["count"])
-        _sample(families, name + "_per_second", "gauge", row["labels"], row["recent_per_s"])
+        add(row["name"], "counter", row, ("_total", row["count"], ""))
+        recent = {**row, "help": f"{row['help']}, a second, over the last five seconds"}
+        add(f"{row['name']}_per_second", "gauge", recent, ("", row["recent_per_s"], ""))
     for row in snapshot["histograms"]:
-        _histogram_lines(families, prefix + row["name"], row)
-    lines: list[str] = []
-    for (name, kind), samples in families.items():
-        lines += [f"# TYPE {name} {kind}", *samples]
-    return "\n".join(lines) + "\n" if lines else ""
-
-
-Families: TypeAlias = dict[tuple[str, str], list[str]]
-
-
-def _sample(
-    families: Families, name: str, kind: str, labels: Mapping[str, str], value: float
-) -> None:
-    families.setdefault((name, kind), []).append(f"{name}{_labels(labels)} {value:.12g}")
-
-
-def _histogram_lines(families: Families, name: str, row: Mapping[str, Any]) -> None:
-    lines = families.setdefault((name, "histogram"), [])
-    labels: dict[str, str] = row["labels"]
-    for edge, seen in row["buckets"]:
-        lines.append(f"{name}_bucket{_labels({**labels, 'le': f'{edge:.4g}'})} {int(seen)}")
-    lines.append(f"{name}_bucket{_labels({**labels, 'le': '+Inf'})} {row['count']}")
-    lines.append(f"{name}_sum{_labels(labels)} {row['sum']:.10g}")
-    lines.append(f"{name}_count{_labels(labels)} {row['count']}")
-
-
-def _labels(labels: Mapping[str, str]) -> str:
-    if not labels:
-        return ""
-    inside = ",".join(f'{key}="{_escape(value)}"' for key, value in labels.items())
-    return "{" + inside + "}"
-
-
-def _escape(value: str) -> str:
-    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+        pairs = [("_bucket", seen, f"{edge}") for edge, seen in row["buckets"]]
+        whole = ("_bucket", row["count"], "+Inf")
+        ends = (("_count", row["count"], ""), ("_sum", row["sum"], ""))
+        add(row["name"], "histogram", row, *pairs, whole, *ends)
+    return found.values()

@@ -35,8 +35,7 @@ class Ran:
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(subject, "own_program", lambda: PROGRAM)
+def root(tmp_path: Path) -> Path:
     (tmp_path / "etc").mkdir()
     return tmp_path
 
@@ -45,7 +44,7 @@ def install(root: Path, ran: Ran, *, booted: bool = True, instance: str | None =
     """Do every step that is needed; returns what was done."""
     box = Box(root, booted=booted, run=ran)
     done = []
-    for step in install_steps(box, config=None, instance=instance, start=True):
+    for step in install_steps(box, PROGRAM, config=None, instance=instance, start=True):
         if step.needed:
             step.act()
             done.append(step.what)

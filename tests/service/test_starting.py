@@ -79,7 +79,7 @@ def test_all_pages_say_starting(loading: Loading) -> None:
         assert text.startswith("starting for ")
         assert "loading the networks" in text
     metrics = pages["/metrics"].body.decode().splitlines()
-    assert {"jetson_face_ready 0", "jetson_face_alive 1"} <= set(metrics)
+    assert {"jetson_face_ready 0.0", "jetson_face_alive 1.0"} <= set(metrics)
 
 
 def test_the_command_says_so_and_that_it_is_not_ready(
