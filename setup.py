@@ -47,6 +47,7 @@ EXTRAS = {
         "pytest>=8",
         "pytest-timeout>=2",
         "ruff>=0.6",
+        "setuptools>=70.1",
         "types-PyYAML",
     ],
 }

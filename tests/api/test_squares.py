@@ -274,6 +274,15 @@ def test_two_loops_at_once_share_the_networks(make: Make, squares: ModuleType) -
     assert seen == [(seq, seq, "one", "two") for seq in range(20)]
 
 
+def test_a_folder_is_watched_picture_by_picture(make: Make, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(3):
+        write_picture(folder / f"{number}.png", red_picture())
+    seen = [(frame.seq, len(faces)) for frame, faces in make().watch(folder)]
+    assert seen == [(0, 1), (1, 1), (2, 1)]
+
+
 def test_all_configured_sources_are_watched_where_none_is_named(make: Make) -> None:
     source = "test://?frames=3&width=320&height=240"
     recognizer = make(sources=[{"uri": source, "name": "door"}, {"uri": source, "name": "yard"}])
