@@ -17,6 +17,7 @@ from jetson_face.core.errors import (
     UsageError,
 )
 from jetson_face.util.images import SUFFIXES
+from jetson_face.util.redact import remember
 
 Opener: TypeAlias = Callable[[SourceUri, str, OpenOptions], Source]
 
@@ -36,6 +37,7 @@ def open_source(
     SourceError for cameras, MissingDependencyError.
     """
     uri = parse_uri(text)
+    remember(*uri.secrets)
     options = options or OpenOptions()
     if uri.scheme in ("path", "file"):
         return _open_path(uri, name, options)
