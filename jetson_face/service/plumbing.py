@@ -10,10 +10,11 @@ from pathlib import Path
 from jetson_face.capture.source import Source
 from jetson_face.config import Config, JsonlConfig, MqttConfig, SinkConfig, WebhookConfig
 from jetson_face.events.delivery import Deliverer, EventSink
+from jetson_face.events.mqtt import MqttSink
 from jetson_face.events.outbox import Outbox, OutboxLimits
-from jetson_face.events.remote import MqttSink, WebhookSink
 from jetson_face.events.rotating import RotatingJsonl
 from jetson_face.events.snapshots import SnapshotStore
+from jetson_face.events.webhook import WebhookSink
 from jetson_face.privacy.encryption import credential, open_cipher
 from jetson_face.review.queue import Limits, ReviewQueue
 from jetson_face.service.review_writer import Questions
