@@ -10,6 +10,7 @@ from jetson_face.core.errors import UsageError
 from jetson_face.util.redact import HIDDEN, redact, redact_address, secrets_in
 
 SCHEMES = ("v4l2", "csi", "rtsp", "rtsps", "http", "https", "file", "test", "gst")
+_REMOTE = frozenset({"rtsp", "rtsps", "http", "https"})
 _WITH_SLASHES = frozenset(SCHEMES) - {"gst"}
 
 
@@ -73,6 +74,27 @@ def parse_uri(text: str) -> SourceUri:
     return SourceUri(
         scheme, target, query, text, text if scheme == "test" else redact_address(text)
     )
+
+
+def check_uri(text: str) -> None:
+    """What can be said of a URI without opening it.
+
+    Raises UsageError for what `parse_uri` refuses, for a port that cannot be, and for `***`, which
+    stands where a secret was hidden.
+    """
+    uri = parse_uri(text)
+    if HIDDEN in text:
+        raise UsageError(
+            f"source {uri.shown!r}: {HIDDEN} stands for a secret that was hidden: write the "
+            "secret, or {credential:NAME}"
+        )
+    if uri.scheme in _REMOTE:
+        place = uri.target.rpartition("@")[2].partition("/")[0].partition("?")[0]
+        host, colon, port = place.rpartition(":")
+        if colon and not place.endswith("]") and not (port.isdecimal() and 0 < int(port) < 65536):
+            raise UsageError(f"source {uri.shown!r}: a port is a number from 1 to 65535")
+        if not (host if colon else place):
+            raise UsageError(f"source {uri.shown!r}: there is no host in it")
 
 
 def is_file_like(uri: SourceUri) -> bool:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import quote, unquote
 
 HIDDEN = "***"
+PLACE = re.compile(r"\{credential:([\w.-]{1,40})\}")
+"""What stands for a systemd credential in a configuration; it is no secret itself."""
 
 # Keys of a query that say what a camera is to send; the values of all others are hidden.
 _HARMLESS = re.compile(
@@ -60,7 +62,9 @@ _HEADER = re.compile(
     r"(?ai)(?P<key>\bbearer|\bauthorization\W{1,12}(?:basic|digest))(?P<equals>\s+)(?P<value>\S+)"
 )
 _INNER = re.compile(r"(?ai)(?:pass[a-z]*|pwd|psw)=([^_&\s]+)")
+_OPEN_PLACE = re.compile(r"\{credential:[\w.-]{1,40}$")
 _OPENING, _CLOSING = "'\"([{<", "'\")]}>,.;:"
+_CLOSED_PLACE = re.compile(rf"{PLACE.pattern}[{re.escape(_CLOSING)}]*")
 _JOINERS = "\u200c\u200d"
 """Invisible, but part of the spelling of Persian, Sinhala and other names."""
 
@@ -100,14 +104,14 @@ def clean(text: str, most: int = 10_000) -> str:
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
-def clean_values(value: Any) -> Any:
-    """Plain data (dictionaries, lists, texts, numbers) with each text redacted."""
+def redact_values(value: Any, how: Callable[[str], str] = redact) -> Any:
+    """Plain data (dictionaries, lists, texts, numbers) with each text as `how` shows it."""
     if isinstance(value, str):
-        return redact(value)
+        return how(value)
     if isinstance(value, dict):
-        return {key: clean_values(inner) for key, inner in value.items()}
+        return {key: redact_values(inner, how) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [clean_values(inner) for inner in value]
+        return [redact_values(inner, how) for inner in value]
     return value
 
 
@@ -175,6 +179,8 @@ class _Hider:
     def _word(self, word: str) -> str:
         if _is_remote(word):
             bare = word.rstrip(_CLOSING)
+            if _OPEN_PLACE.search(bare) and word[len(bare) :].startswith("}"):
+                bare += "}"
             return self._in_scheme(bare) + word[len(bare) :]
         if "@" in word:
             return self._bare_userinfo(word)
@@ -186,8 +192,7 @@ class _Hider:
         userinfo, at, rest = rest.rpartition("@")
         if at:
             # Greedy to the last @: a password may hold / and @.
-            self._keep(userinfo)
-            userinfo = HIDDEN
+            userinfo = self._userinfo(userinfo)
         rest, sharp, fragment = rest.partition("#")
         rest, mark, query = rest.partition("?")
         host, *segments = rest.split("/")
@@ -201,12 +206,17 @@ class _Hider:
         wrong = colon and not host.startswith("[") and not port.isdecimal() and port
         return f"{name}:{self._hide(port)}" if wrong else host
 
-    def _keep(self, userinfo: str) -> None:
+    def _userinfo(self, userinfo: str) -> str:
         user, colon, password = userinfo.partition(":")
-        self.found.add(password if colon else user)
+        shown = self._hide(password if colon else user)
+        return HIDDEN if shown == HIDDEN else f"{HIDDEN}:{shown}"
 
-    def _hide(self, secret: str) -> str:
-        self.found.add(secret)
+    def _hide(self, secret: str, *, name: bool = False) -> str:
+        """name: it is not shown either, but it is no secret."""
+        if _CLOSED_PLACE.fullmatch(secret):
+            return secret
+        if not name and secret != HIDDEN:
+            self.found.add(secret)
         return HIDDEN
 
     def _path(self, segments: list[str]) -> list[str]:
@@ -215,7 +225,7 @@ class _Hider:
         for before, segment in zip(["", *segments], segments, strict=False):
             name, colon, password = segment.partition(":")
             after = _BEFORE_SECRET.fullmatch(before) and not _FILE.fullmatch(segment)
-            if not segment or segment == HIDDEN:
+            if not segment or segment == HIDDEN or PLACE.fullmatch(segment):
                 shown.append(segment)
             elif name and colon and password:
                 shown.append(self._hide(password))
@@ -237,22 +247,19 @@ class _Hider:
         harmless = _HARMLESS.fullmatch(key) and _HARMLESS_VALUE.fullmatch(value)
         if not value or (harmless and not _RANDOM.fullmatch(value)):
             return item
-        if not _NAMES.search(key):
-            self.found.add(value)
-        return f"{key}={HIDDEN}"
+        return f"{key}={self._hide(value, name=_NAMES.search(key) is not None)}"
 
     def _bare_userinfo(self, word: str) -> str:
         """An address whose // was forgotten, or its scheme: rtsp:me:pw@cam, 'me:pw@cam'."""
         head, _, host = word.rpartition("@")
-        if ":" not in head or not host[:1].strip(_CLOSING):
+        if ":" not in head or head.endswith(HIDDEN) or not host[:1].strip(_CLOSING):
             return word
         start = max(head.find(mark, 0, head.find(":")) for mark in (*_OPENING, "=")) + 1
         scheme, colon, rest = head[start:].partition(":")
         if ":" in rest or rest.startswith("/"):
-            self._keep(rest.lstrip("/"))
-            return f"{head[:start]}{scheme}{colon}{HIDDEN}@{host}"
-        self._keep(head[start:])
-        return f"{head[:start]}{HIDDEN}@{host}"
+            shown = self._userinfo(rest.lstrip("/"))
+            return f"{head[:start]}{scheme}{colon}{shown}@{host}"
+        return f"{head[:start]}{self._userinfo(head[start:])}@{host}"
 
     def _pairs(self, text: str) -> str:
         for pattern in (_PAIR, _QUOTED_PAIR, _HEADER):
@@ -260,11 +267,9 @@ class _Hider:
         return text
 
     def _pair(self, match: re.Match[str]) -> str:
-        value = match["value"]
-        bare = value.strip("\"'")
-        if bare != HIDDEN and not _NAMES.search(match["key"].strip("\"'")):
-            self.found.add(bare)
-        return f"{match['key']}{match['equals']}{HIDDEN}"
+        name = _NAMES.search(match["key"].strip("\"'")) is not None
+        shown = self._hide(match["value"].strip("\"'"), name=name)
+        return f"{match['key']}{match['equals']}{shown}"
 
 
 def _is_remote(word: str) -> bool:

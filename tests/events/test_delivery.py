@@ -106,14 +106,22 @@ def test_a_sink_that_hangs_does_not_hold_up_the_end(outbox: Outbox) -> None:
     release.set()
 
 
-def test_a_bug_in_a_sink_is_not_hidden(outbox: Outbox) -> None:
+def test_a_bug_in_a_sink_is_told_once_and_the_sink_is_tried_again(
+    outbox: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
     sink = ListSink()
-    sink.errors = [ZeroDivisionError()]
-    deliverer = Deliverer("list", outbox, sink)
+    sink.errors = [ZeroDivisionError("s3cret"), ZeroDivisionError("s3cret"), KeyError("x")]
+    deliverer = Deliverer("list", outbox, sink, backoff=Backoff(1, 60), draw=lambda: 1.0)
     put(outbox, b"a")
-    with pytest.raises(ZeroDivisionError):
-        deliverer.run(threading.Event())
+    assert [deliverer.step(), deliverer.step()] == [1.0, 2.0]
+    assert deliverer.last_error == "a fault in the sink: ZeroDivisionError: s3cret"
+    assert deliverer.step() == 4.0
+    told = [record for record in caplog.records if "sink_failed" in record.message]
+    assert len(told) == 2
+    assert all(record.exc_info is not None for record in told)
     assert [event.body for event in outbox.read("list")] == [b"a"]
+    assert deliverer.step() == 0.0
+    assert sink.got == [b"a"]
 
 
 @given(st.integers(1, 10_000), st.floats(0, 1, exclude_max=True))

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from jetson_face.util.redact import (
     Known,
     clean,
-    clean_values,
     redact,
     redact_address,
+    redact_values,
     secrets_in,
     visible,
 )
@@ -73,7 +73,7 @@ SECRETS = ("s3cret", "aB3dE5fG7hI9jK1l", "6f1b2c3d")
 
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_no_secret_of_an_address_is_shown(address: str) -> None:
-    told = [redact_address(address), repr(clean_values({"a": [address]}))]
+    told = [redact_address(address), repr(redact_values({"a": [address]}))]
     if " with blanks" not in address:
         # In a sentence a blank ends an address: there the values that are known must do.
         told += [
@@ -136,6 +136,28 @@ def test_what_is_no_secret_is_shown(address: str) -> None:
 )
 def test_secrets_in_other_texts(text: str, shown: str) -> None:
     assert redact(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("rtsp://me:{credential:cam.pw}@h/1", "rtsp://***:{credential:cam.pw}@h/1"),
+        ("http://h/x?pwd={credential:cam.pw}", "http://h/x?pwd={credential:cam.pw}"),
+        ("http://h/api/webhook/{credential:hook}", "http://h/api/webhook/{credential:hook}"),
+    ],
+)
+def test_what_stands_for_a_credential_is_shown(address: str, shown: str) -> None:
+    assert redact_address(address) == redact(address) == shown
+    assert redact(f"({address}).") == f"({shown})."
+    assert secrets_in(address) == frozenset()
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_what_was_hidden_stays_as_it_is(address: str) -> None:
+    # An error's text passes here where it is made, in the log and on the status page.
+    shown = redact_address(address)
+    assert redact(shown) == shown
+    assert secrets_in(shown) == frozenset()
 
 
 WORDS = st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), min_size=6, max_size=40)
