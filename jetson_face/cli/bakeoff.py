@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetson_face.cli.common import command_line
+from jetson_face.cli.common import command_line, say
 from jetson_face.core.errors import JetsonFaceError, MissingDependencyError, UsageError
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
             rows = [{**row, **timing.get(row["name"], {})} for row in rows]
             _leave(args, rows, faces)
     for row in rows:
-        print(_line(row))
+        say(_line(row))
     return 0
 
 

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_face.cli.common import add_config_arguments, show_progress
+from jetson_face.cli.common import add_config_arguments, say, say_text, show_progress
 from jetson_face.config import load_config
 from jetson_face.core.errors import UsageError
 
@@ -94,7 +94,7 @@ def _compare(args: argparse.Namespace) -> int:
     if args.words[0] != "compare" or len(args.words) != 3:
         raise UsageError("write `jetson-face bench compare OLD.json NEW.json`")
     found = compare(read_json(Path(args.words[1])), read_json(Path(args.words[2])))
-    print(describe(found))
+    say_text(describe(found))
     if args.fail_on_slower is None:
         return 0
     return EXIT_SLOWER if found.slower(args.fail_on_slower) else 0
@@ -236,16 +236,16 @@ def _write(args: argparse.Namespace, result: Result) -> None:
     from jetson_face.benchmark.result import stage_table, table, write_csv, write_json
 
     facts = result.machine
-    print(
+    say(
         f"{facts['board'] or facts['cpu']}, {facts['cores_usable']} cores, load "
         f"{facts['load_1min']}, power mode {facts['power_mode'] or '-'}, governor "
         f"{facts['governor'] or '-'}; medians of {result.repeats}"
     )
-    print(table(result))
-    print()
-    print(stage_table(result))
+    say_text(table(result))
+    say("")
+    say_text(stage_table(result))
     for note in result.notes:
-        print(f"note: {note}")
+        say(f"note: {note}")
     if args.json is not None:
         write_json(args.json, result)
     if args.csv is not None:
@@ -254,4 +254,4 @@ def _write(args: argparse.Namespace, result: Result) -> None:
         from jetson_face.benchmark.plots import write_plots
 
         for path in write_plots(args.plots, result):
-            print(path)
+            say(path)

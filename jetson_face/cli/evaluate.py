@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jetson_face.cli import bakeoff
-from jetson_face.cli.common import add_config_arguments, config_of
+from jetson_face.cli.common import add_config_arguments, config_of, say, say_text
 from jetson_face.core.errors import (
     InputBrokenError,
     JetsonFaceError,
@@ -130,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
         return bakeoff.run(args)
     title, measure = _KINDS[args.kind]
     outcome = measure(args)
-    print(outcome.summary)
+    say_text(outcome.summary)
     if outcome.facts is not None:
         _print_detection(outcome.facts)
     _leave(args, outcome, f"{title}: {args.images.name}")
@@ -352,7 +352,7 @@ def _measuring(where: Path) -> Iterator[None]:
 
 
 def _print_detection(facts: Mapping[str, object]) -> None:
-    print(
+    say(
         f"{facts['pictures']} pictures: {facts['undetected']} without a face found, "
         f"{facts['relaxed']} found by the relaxed search, "
         f"{facts['several_faces']} with several faces"
@@ -377,7 +377,7 @@ def _leave(args: argparse.Namespace, outcome: Outcome, title: str) -> None:
         _log.warning("no plots; written before: %s", ", ".join(map(str, written)) or "nothing")
         raise
     for path in written:
-        print(f"wrote {path}")
+        say(f"wrote {path}")
 
 
 _KINDS: Mapping[str, tuple[str, Callable[[argparse.Namespace], Outcome]]] = {

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jetson_face.cli.common import add_config_arguments, config_of
+from jetson_face.cli.common import add_config_arguments, config_of, say, say_json
 from jetson_face.config import Config
 from jetson_face.core.errors import EmbeddingSpaceError, GalleryCorruptError, UsageError
 from jetson_face.core.types import ImageU8, Person
@@ -51,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     if not (config.state_dir / REVIEW).exists():
         if args.action != "list":
             raise UsageError("no face waits for review: the service has kept none")
-        print("[]" if args.json else "no face waits for review")
+        say("[]" if args.json else "no face waits for review")
         return 0
     with (
         open_gallery(config) as gallery,
@@ -89,12 +88,12 @@ class Review:
                 damaged = error.exit_code
                 rows.append({"number": number, "error": str(error)})
         if as_json:
-            print(json.dumps(rows, ensure_ascii=False, indent=2))
+            say_json(rows)
         else:
             for row in rows:
-                print(_line(row))
+                say(_line(row))
             if not rows:
-                print("no face waits for review")
+                say("no face waits for review")
         return damaged
 
     def show(self, number: int, out: Path) -> None:
@@ -110,7 +109,7 @@ class Review:
         name = candidate.name if candidate is not None else "a person who was removed"
         self._audit.record("exported", person=question.candidate, name=name, details=_of(number))
         beside = f"; beside it {name}" if len(pictures) > 1 else ""
-        print(f"{out}: the face of question {number}{beside}")
+        say(f"{out}: the face of question {number}{beside}")
 
     def accept(self, number: int, name: str | None) -> None:
         """Add the face to the person, as enrolling a photo does."""
@@ -135,7 +134,7 @@ class Review:
             "confirmed", person=person.id, name=person.name, details=_of(number, photos=1)
         )
         self._queue.answer(number, "accepted", person.id)
-        print(f"{person.name}: 1 added; a running recogniser knows it within a second")
+        say(f"{person.name}: 1 added; a running recogniser knows it within a second")
 
     def reject(self, number: int) -> None:
         """That face is not that person; the same face is not asked about again."""
@@ -143,13 +142,13 @@ class Review:
             question = self._open_item(number).question
         except GalleryCorruptError:
             self._queue.throw_away(number)
-            print(f"question {number} was damaged and is thrown away")
+            say(f"question {number} was damaged and is thrown away")
             return
         candidate = self._person(question.candidate)
         name = candidate.name if candidate is not None else ""
         self._audit.record("rejected", person=question.candidate, name=name, details=_of(number))
         self._queue.answer(number, "rejected", None)
-        print(f"question {number}: not {name or 'a person who was removed'}")
+        say(f"question {number}: not {name or 'a person who was removed'}")
 
     def undo(self) -> None:
         """Take the last answer back; the question waits again."""
@@ -165,7 +164,7 @@ class Review:
             "undone", person=about, name=name, details=_of(item.number, answer=item.state)
         )
         self._queue.reopen(item.number)
-        print(f"question {item.number} waits again; it was {item.state}")
+        say(f"question {item.number} waits again; it was {item.state}")
 
     def _open_item(self, number: int) -> Item:
         item = self._queue.item(number)

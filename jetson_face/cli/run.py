@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from jetson_face.capture.source import Source, SourceInfo
-from jetson_face.cli.common import add_config_arguments, config_of, quicken_streams
+from jetson_face.cli.common import add_config_arguments, config_of, quicken_streams, say, say_text
 from jetson_face.config import Config
 from jetson_face.core.errors import EngineError
 from jetson_face.events.jsonl import JsonlSink
@@ -157,11 +157,11 @@ def _tell(event: CanaryEvent) -> None:
 
 def print_summary(report: RunReport, visits: VisitSink, *, any_live: bool) -> None:
     """The frame-rate / sampling-rate report, and who was seen when."""
-    print(report.to_text())
+    say_text(report.to_text())
     lines = visits.lines(media_time=not any_live)
-    print("Seen:" if lines else "Nobody known was seen.")
+    say("Seen:" if lines else "Nobody known was seen.")
     for line in lines:
-        print(f"  {line}")
+        say(f"  {line}")
 
 
 def _sinks(config: Config, sources: Sequence[Source], quiet: bool) -> Iterator[Sink]:

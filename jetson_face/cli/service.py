@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from jetson_face.cli.common import add_config_arguments, config_of, quicken_streams
+from jetson_face.cli.common import add_config_arguments, config_of, quicken_streams, say
 from jetson_face.cli.service_exec import exec_as_service
 from jetson_face.config import Config
 from jetson_face.core.errors import JetsonFaceError, UsageError
@@ -91,12 +91,12 @@ def _change(args: argparse.Namespace) -> int:
         steps = service_install.uninstall_steps(box, instance=args.name, purge=args.purge)
     for step in steps:
         if not step.needed:
-            print(f"     as it is  {step.what}")
+            say(f"     as it is  {step.what}")
         elif args.dry_run:
-            print(f"  would be done  {step.what}")
+            say(f"  would be done  {step.what}")
         else:
             _act(step)
-            print(f"          done  {step.what}")
+            say(f"          done  {step.what}")
     return 0
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_face.cli.common import add_config_arguments, config_of, show_progress
+from jetson_face.cli.common import add_config_arguments, config_of, say, say_text, show_progress
 from jetson_face.config import Config
 from jetson_face.core.errors import UsageError
 from jetson_face.privacy.encryption import fill_credentials
@@ -69,8 +68,8 @@ def run(args: argparse.Namespace) -> int:
     )
     with _Bench(config, material) as bench:
         outcome = search(goal, space, bench.measure)
-    print(_table(outcome.trials))
-    print(*outcome.why, sep="\n")
+    say_text(_table(outcome.trials))
+    say(*outcome.why)
     if outcome.best is None:
         return EXIT_NOT_MET
     _write(args, outcome.best.choice)
@@ -99,7 +98,7 @@ def _material(args: argparse.Namespace, config: Config) -> Material:
         made = read_clip(args.clip, truth, frames_max=args.frames)
     else:
         uri = fill_credentials(args.source or config.sources[0].uri)
-        print(f"recording up to {args.frames} frames", file=sys.stderr)
+        say(f"recording up to {args.frames} frames", err=True)
         made = read_source(uri, config.sources[0].name, frames_max=args.frames)
     if args.time_to_name is not None and (made.truth is None or not made.truth.enrol):
         raise UsageError("--time-to-name needs a labelled clip: `jetson-face clips make`")
@@ -188,7 +187,7 @@ def _write(args: argparse.Namespace, choice: Choice) -> None:
 
     if args.out is None:
         size = "null" if choice.size is None else choice.size
-        print(
+        say(
             f"to use it: --set sampling.every={choice.every} --set detector.max_side_px={size} "
             f"--set detector.min_face_px={choice.min_face_px}, or give --out FILE"
         )
@@ -204,4 +203,4 @@ def _write(args: argparse.Namespace, choice: Choice) -> None:
     )
     parse_document(edited, str(args.out), Config)
     write_file(args.out, edited)
-    print(f"{args.out}: written")
+    say(f"{args.out}: written")
