@@ -202,5 +202,7 @@ def _write(args: argparse.Namespace, choice: Choice) -> None:
         },
     )
     parse_document(edited, str(args.out), Config)
-    write_file(args.out, edited)
+    # As private as the file that it is made from, which may hold a camera's password.
+    mode = 0o644 if args.config is None else args.config.stat().st_mode & 0o666
+    write_file(args.out, edited, mode=mode)
     say(f"{args.out}: written")

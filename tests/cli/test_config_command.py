@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -205,3 +207,33 @@ def test_an_override_with_a_secret_is_not_echoed(cli: Command) -> None:
     done = cli("config", "check", "--set", "rtsp://u:s3cret@cam/")
     assert done.code == 3
     assert "s3cret" not in done.err
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "rtsp:admin:s3cret@127.0.0.1/1",
+        "admin:s3cret@127.0.0.1/1",
+        "rstp://admin:s3cret@127.0.0.1/1",
+        "http://127.0.0.1:1/video?loginuse=me&loginpas=s3cret",
+        "gst:videotestsrc ! nothing-of-this-name user-pw=s3cret",
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "tune"])
+def test_a_source_on_the_command_line_shows_no_secret(cli: Command, command: str, uri: str) -> None:
+    more = ("--fps", "10") if command == "tune" else ("--set", "sources.0.open_timeout_s=1")
+    done = cli(command, "--source", uri, *more)
+    assert done.code != 0
+    assert "s3cret" not in done.out + done.err
+
+
+def test_a_stream_that_is_refused_shows_no_secret_in_any_stream(tmp_path: Path) -> None:
+    uri = "rtsp://admin:s3cret@127.0.0.1:1/live/admin/s3cret/0?psw=s3cret"
+    done = subprocess.run(
+        [sys.executable, "-m", "jetson_face", "run", "--source", uri,
+         "--set", f"state_dir={tmp_path}", "--set", "sources.0.open_timeout_s=2"],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 6
+    assert "rtsp://***@127.0.0.1:1/live/admin/***/0?psw=***" in done.stderr
+    assert "s3cret" not in done.stdout + done.stderr

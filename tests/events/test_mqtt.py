@@ -19,7 +19,7 @@ from jetson_face.core.errors import MissingDependencyError, UsageError
 from jetson_face.events.delivery import Deliverer, SinkDownError
 from jetson_face.events.mqtt import MqttSink
 from jetson_face.events.outbox import Event, Outbox
-from tests.events.hostile import Hostile
+from tests.events.hostile import Hostile, make_certificate
 
 paho = pytest.importorskip("paho.mqtt.client", reason="the extra `mqtt` is not installed")
 EVENT = Event(1, 0.0, 2.0, "decision", b'{"name": "Ada"}')
@@ -31,7 +31,7 @@ CONNACK = b"\x20\x02\x00\x00"
 class Broker:
     """A real mosquitto, and who listens to all of its topics."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, certificate: Path | None = None) -> None:
         program = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
         if program is None:
             pytest.skip("no mosquitto here: apt-get install mosquitto")
@@ -48,6 +48,7 @@ class Broker:
         self._config.write_text(
             f"listener {self.port} 127.0.0.1\nallow_anonymous true\nuser root\n"
             f"password_file {passwords}\n"
+            + (f"certfile {certificate}\nkeyfile {certificate}\n" if certificate else "")
         )
         self.got: list[tuple[str, dict[str, Any]]] = []
         self.arrived = threading.Condition()
@@ -208,6 +209,35 @@ def test_a_broker_that_stands_still_is_down_in_time(broker: Broker, sink_for: Ma
     finally:
         broker.signal(signal.SIGCONT)
     sink.send([EVENT])
+
+
+def test_a_broker_behind_tls(
+    tmp_path: Path, sink_for: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = make_certificate(tmp_path / "broker.pem")
+    broker = Broker(tmp_path, certificate)
+    try:
+        down(sink_for(broker.port, tls=True), "CERTIFICATE_VERIFY_FAILED")
+        down(sink_for(broker.port), "the connection ended|no greeting")
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        sink = sink_for(broker.port, tls=True, timeout_s=5)
+        sink.send([EVENT] * 50)
+        sink.send([EVENT])
+    finally:
+        broker.stop()
+
+
+def test_failures_leave_no_descriptor(sink_for: Make) -> None:
+    def closes(connection: socket.socket, stop: threading.Event) -> None:
+        greet(connection)
+
+    with Hostile(closes) as server:
+        sink = sink_for(server.port)
+        down(sink, "ended|closed")
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        for _ in range(20):
+            down(sink, "ended|closed")
+        assert len(list(Path("/proc/self/fd").iterdir())) <= before + 2
 
 
 def greet(connection: socket.socket) -> None:

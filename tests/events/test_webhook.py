@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
 import gzip
-import ipaddress
 import json
 import socket
 import ssl
@@ -20,7 +18,7 @@ from jetson_face.core.errors import MissingDependencyError, UsageError
 from jetson_face.events.delivery import SinkDownError, SinkRefusedError
 from jetson_face.events.outbox import Event
 from jetson_face.events.webhook import WebhookSink
-from tests.events.hostile import Hostile, read_request
+from tests.events.hostile import Hostile, make_certificate, read_request
 
 EVENT = Event(1, 0.0, 2.0, "decision", b'{"name": "Ada"}')
 TIMEOUT_S = 0.4
@@ -180,6 +178,44 @@ def test_a_long_answer_is_not_read_to_its_end(hook: Hook, sink_for: Make) -> Non
     sink.send([EVENT])
     sink.send([EVENT])
     assert len(hook.bodies) == 2
+
+
+def test_an_answer_without_an_end_is_read_to_the_limit(sink_for: Make) -> None:
+    def endless(connection: socket.socket, stop: threading.Event) -> None:
+        read_request(connection)
+        connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+        servers[0].pour(connection, b"1000\r\n" + b"x" * 4096 + b"\r\n")
+
+    servers: list[Hostile] = []
+    with Hostile(endless) as server:
+        servers.append(server)
+        # The status is the acknowledgement: what follows is of no interest.
+        sink_for(f"http://127.0.0.1:{server.port}/").send([EVENT])
+        assert server.sent < 8 << 20
+
+
+def test_proxies_and_passwords_of_the_environment_are_not_used(
+    hook: Hook, sink_for: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login ada password s3cret\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    sink_for(hook.url).send([EVENT])
+    assert "Authorization" not in hook.headers[0]
+
+
+def test_failures_leave_no_descriptor(sink_for: Make) -> None:
+    def closes(connection: socket.socket, stop: threading.Event) -> None:
+        read_request(connection)
+
+    with Hostile(closes) as server:
+        sink = sink_for(f"http://127.0.0.1:{server.port}/")
+        down(sink, "RemoteProtocolError")
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        for _ in range(20):
+            down(sink, "RemoteProtocolError")
+        assert len(list(Path("/proc/self/fd").iterdir())) <= before + 2
 
 
 def test_a_packed_answer_is_not_unpacked(hook: Hook, sink_for: Make) -> None:
@@ -429,39 +465,7 @@ def test_without_httpx_the_message_names_it(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for 127.0.0.1 with its key, in one file."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
-            critical=False,
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "server.pem"
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + made.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
+    return make_certificate(tmp_path_factory.mktemp("tls") / "server.pem")
 
 
 @pytest.fixture
