@@ -25,7 +25,6 @@ ANSWER_MAX = 65_536
 """Bytes that a broker may send while events are published: an acknowledgement has four."""
 
 _KEPT_S = 60
-_BUFFER = 65_536
 
 
 class MqttSink:
@@ -167,7 +166,6 @@ class _Session:
         self._refused: str | None = None
         self._received = 0
         client.on_connect = self._on_connect
-        client.on_socket_open = _bound
 
     def until(self, done: Callable[[], bool], end: float, what: str) -> None:
         """Read and write until `done`. Raises _LateError with `what`, _LostError."""
@@ -223,11 +221,6 @@ def _has(message: Any) -> bool:
     with contextlib.suppress(ValueError, RuntimeError):
         return bool(message.is_published())
     return False
-
-
-def _bound(client: Any, data: Any, sock: socket.socket) -> None:
-    """Let the kernel hold little: paho takes packets of any size, a hundred reads at a time."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
 
 
 def _waiting(sock: socket.socket) -> int:

@@ -198,7 +198,6 @@ def _transport() -> httpx.AsyncHTTPTransport:
 
     return httpx.AsyncHTTPTransport(
         verify=ssl.create_default_context(),
-        trust_env=False,
         limits=httpx.Limits(max_connections=1, keepalive_expiry=_KEPT_S),
     )
 

@@ -170,6 +170,18 @@ def test_a_credential_that_cannot_be_used_is_named(
         assert "s3cret" not in stream
 
 
+def test_a_token_that_no_header_can_have_is_named(
+    cli: Command, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    (tmp_path / "hook.token").write_text("s3cret token\n")
+    sink = "{type: webhook, url: 'http://h/', token_credential: hook.token}"
+    done = check(cli, write, f"service: {{sinks: [{sink}]}}\n")
+    assert done.code == 16
+    assert "the credential 'hook.token' has a blank" in done.err
+    assert "s3cret" not in done.err
+
+
 def test_show_hides_secrets_and_says_so(cli: Command, write: Write) -> None:
     path = write(
         "site.yaml",

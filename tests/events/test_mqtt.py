@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -245,6 +246,23 @@ def greet(connection: socket.socket) -> None:
     connection.sendall(CONNACK)
 
 
+def read_packet(connection: socket.socket) -> bytes:
+    """The body of one packet; nothing where the client hung up."""
+    length = shift = 0
+    if not connection.recv(1):
+        return b""
+    while True:
+        byte = connection.recv(1)[0]
+        length |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            break
+    data = b""
+    while len(data) < length:
+        data += connection.recv(length - len(data))
+    return data
+
+
 def silent(server: Hostile, connection: socket.socket) -> None:
     server.stop.wait(5)
 
@@ -355,6 +373,59 @@ def test_a_hostile_broker_is_down_in_time(
         assert server.sent < 32 << 20
         # Not tried again on a new connection: that is for a connection that was kept.
         assert server.connections == 1
+
+
+def test_what_was_acknowledged_is_not_sent_again(sink_for: Make) -> None:
+    published: list[int] = []
+
+    def take(connection: socket.socket, *, acknowledge: bool = True) -> bool:
+        packet = read_packet(connection)
+        if not packet:
+            return False
+        published.append(json.loads(packet[packet.index(b"{") :])["n"])
+        if acknowledge:
+            mid = packet.index(b"faces") + len(b"faces")
+            connection.sendall(b"\x40\x02" + packet[mid : mid + 2])
+        return True
+
+    def broker(connection: socket.socket, stop: threading.Event) -> None:
+        """The first connection ends after one of three acknowledgements, others are good."""
+        greet(connection)
+        if server.connections == 1:
+            for number in range(4):
+                take(connection, acknowledge=number < 2)
+            return
+        while take(connection):
+            pass
+
+    events = [Event(n, 0.0, 2.0, "decision", b'{"n": %d}' % n) for n in range(4)]
+    with Hostile(broker) as server:
+        sink = sink_for(server.port, topic="faces", timeout_s=5)
+        sink.send(events[:1])
+        sink.send(events[1:])
+    assert published == [0, 1, 2, 3, 2, 3]
+
+
+def test_packets_that_tls_holds_already_are_read(
+    tmp_path: Path, sink_for: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = make_certificate(tmp_path / "broker.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+
+    def two_in_one_record(connection: socket.socket, stop: threading.Event) -> None:
+        with context.wrap_socket(connection, server_side=True) as tls:
+            greet(tls)
+            read_packet(tls)
+            # Nothing more comes over the wire: the second is in the first one's record.
+            tls.sendall(b"\xd0\x00" + b"\x40\x02\x00\x01")
+            stop.wait(5)
+
+    with Hostile(two_in_one_record) as server:
+        started = time.monotonic()
+        sink_for(server.port, tls=True, timeout_s=5).send([EVENT])
+        assert time.monotonic() - started < 3
 
 
 def test_a_broker_that_does_not_read_is_down_in_time(sink_for: Make) -> None:

@@ -424,6 +424,21 @@ def test_a_connection_closed_while_we_ask_is_tried_once_more(sink_for: Make) -> 
     assert requests == [1, 2, 1, 2, 1]
 
 
+def test_a_connection_closed_in_an_answer_is_not_tried_again(sink_for: Make) -> None:
+    def half(connection: socket.socket, stop: threading.Event) -> None:
+        read_request(connection)
+        connection.sendall(HEAD + b"Content-Length: 0\r\n\r\n")
+        read_request(connection)
+        connection.sendall(HEAD + b"Content-Length: 9\r\n\r\nabc")
+
+    with Hostile(half) as server:
+        sink = sink_for(f"http://127.0.0.1:{server.port}/")
+        sink.send([EVENT])
+        # It has the events, perhaps, and something is wrong with it: that is worth a line.
+        down(sink, "answered 200, and RemoteProtocolError")
+        assert server.connections == 1
+
+
 def test_a_fault_in_the_exchange_is_down_and_tells_no_token(
     hook: Hook, sink_for: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -481,9 +496,11 @@ def tls_hook(certificate: Path) -> Iterator[Hook]:
 def test_a_receiver_behind_tls(
     tls_hook: Hook, certificate: Path, sink_for: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    down(sink_for(tls_hook.url), "CERTIFICATE_VERIFY_FAILED")
+    sink = sink_for(tls_hook.url, timeout_s=5)
+    with pytest.raises(SinkDownError, match="CERTIFICATE_VERIFY_FAILED"):
+        sink.send([EVENT])
+    # What the machine trusts is read again after a failure.
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    sink = sink_for(tls_hook.url)
     for _ in range(2):
         sink.send([EVENT])
     assert len(tls_hook.clients) == 1

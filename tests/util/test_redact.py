@@ -49,6 +49,7 @@ ADDRESSES = [
     "http://nas/webapi/entry.cgi?StmKey=s3cret-PW",
     "http://cam/video?some_vendors_own_word=s3cret-PW",
     "http://cam/video?s3cret-PW",
+    "http://cam/live?stream=aB3dE5fG7hI9jK1l",
     "http://cam/video;user=admin;password=s3cret-PW",
     "http://cam/video#access_token=s3cret-PW",
     "https://store.blob.core.windows.net/c/x.mp4?sv=2024&se=1&sig=s3cret-PW",
