@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jetson_face.cli.common import add_config_arguments, config_of, show_progress
+from jetson_face.cli.common import add_config_arguments, config_of, say, say_json, show_progress
 from jetson_face.core.errors import EnrollmentError, UsageError
 from jetson_face.factory.parts import build_enroller, build_parts, for_photos, open_gallery
 from jetson_face.gallery.enroll import EnrollmentResult
@@ -76,12 +74,12 @@ def _print(results: Sequence[EnrollmentResult], as_json: bool) -> None:
             }
             for result in results
         ]
-        print(json.dumps(plain, ensure_ascii=False, indent=2))
+        say_json(plain)
         return
     for result in results:
         again = f", {len(result.already)} were there already" if result.already else ""
-        print(f"{result.name}: {len(result.added)} added{again}")
+        say(f"{result.name}: {len(result.added)} added{again}")
         for refusal in result.refused:
-            print(f"  refused {refusal.path}: {refusal.reason}", file=sys.stderr)
+            say(f"  refused {refusal.path}: {refusal.reason}", err=True)
         for warning in result.warnings:
-            print(f"  look at {warning}", file=sys.stderr)
+            say(f"  look at {warning}", err=True)

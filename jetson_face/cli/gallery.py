@@ -6,7 +6,7 @@ import argparse
 
 import numpy as np
 
-from jetson_face.cli.common import add_config_arguments, config_of, show_progress
+from jetson_face.cli.common import add_config_arguments, config_of, say, show_progress
 from jetson_face.core.types import F32, Embeddings, ImageU8
 from jetson_face.embedding.align import Portrait
 from jetson_face.factory.parts import build_parts, for_photos, open_gallery
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
         if args.action == "check":
             people = gallery.people()
             templates = len(gallery.snapshot().vectors)
-            print(f"{gallery.path}: {len(people)} people, {templates} photos, {gallery.space}")
+            say(f"{gallery.path}: {len(people)} people, {templates} photos, {gallery.space}")
             return 0
         parts = for_photos(config, build_parts(config))
 
@@ -44,5 +44,5 @@ def run(args: argparse.Namespace) -> int:
             done = gallery.reembed(
                 parts.embedder.space, embed, progress=lambda n, total: progress(n, total, "")
             )
-    print(f"{done} photos embedded again; the gallery is bound to {parts.embedder.space}")
+    say(f"{done} photos embedded again; the gallery is bound to {parts.embedder.space}")
     return 0

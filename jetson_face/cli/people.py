@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from jetson_face.cli.common import add_config_arguments, config_of
+from jetson_face.cli.common import add_config_arguments, config_of, say, say_json
 from jetson_face.config import Config
 from jetson_face.factory.parts import open_gallery
 from jetson_face.gallery.records import PersonInfo
@@ -45,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         elif args.action == "rename":
             person = gallery.rename(args.who, args.name)
             audit_log(config).record("renamed", person=person.id, name=person.name)
-            print(f"{args.who} is now {person.name}")
+            say(f"{args.who} is now {person.name}")
         else:
             return _remove(*erase(config, gallery, args.who))
     return 0
@@ -59,44 +57,44 @@ def _remove(receipt: Receipt, path: Path) -> int:
         (receipt.queued_events + receipt.event_lines, "names in events"),
     ):
         went += [f"{count} {what}"] if count else []
-    print(f"{receipt.name} is erased, with {', '.join(went)}; receipt: {path}")
+    say(f"{receipt.name} is erased, with {', '.join(went)}; receipt: {path}")
     if receipt.complete:
         return 0
     files = ", ".join(receipt.failed)
-    print(
+    say(
         f"traces are left in {files}: end the program that holds them, then run `jetson-face "
         f"people remove {receipt.person}` once more",
-        file=sys.stderr,
+        err=True,
     )
     return 1
 
 
 def _warn_of_interrupted(config: Config) -> None:
     for erasure in interrupted(config):
-        print(
+        say(
             f"the erasure of {erasure.name} was not finished: run `jetson-face people remove "
             f"{erasure.person}`",
-            file=sys.stderr,
+            err=True,
         )
 
 
 def _list(people: tuple[PersonInfo, ...], as_json: bool) -> None:
     if as_json:
-        print(json.dumps([_plain(info) for info in people], ensure_ascii=False, indent=2))
+        say_json([_plain(info) for info in people])
         return
     if not people:
-        print("nobody is enrolled: jetson-face enroll PATH")
+        say("nobody is enrolled: jetson-face enroll PATH")
     for info in people:
-        print(f"{info.person.name}: {_photos(len(info.templates))}")
+        say(f"{info.person.name}: {_photos(len(info.templates))}")
 
 
 def _show(info: PersonInfo, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(_plain(info), ensure_ascii=False, indent=2))
+        say_json(_plain(info))
         return
-    print(f"{info.person.name}  (id {info.person.id}, since {_day(info.created)})")
+    say(f"{info.person.name}  (id {info.person.id}, since {_day(info.created)})")
     for template in info.templates:
-        print(f"  {template.source}  quality {template.quality:.2f}, {_day(template.created)}")
+        say(f"  {template.source}  quality {template.quality:.2f}, {_day(template.created)}")
 
 
 def _plain(info: PersonInfo) -> dict[str, Any]:

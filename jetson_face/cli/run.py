@@ -19,6 +19,8 @@ from jetson_face.cli.common import (
     config_of,
     one_of,
     quicken_streams,
+    say,
+    say_text,
 )
 from jetson_face.config import Config
 from jetson_face.core.errors import EngineError
@@ -176,11 +178,11 @@ def _tell(event: CanaryEvent) -> None:
 
 def print_summary(report: RunReport, visits: VisitSink, *, any_live: bool) -> None:
     """The frame-rate / sampling-rate report, and who was seen when."""
-    print(report.to_text())
+    say_text(report.to_text())
     lines = visits.lines(media_time=not any_live)
-    print("Seen:" if lines else "Nobody known was seen.")
+    say("Seen:" if lines else "Nobody known was seen.")
     for line in lines:
-        print(f"  {line}")
+        say(f"  {line}")
 
 
 def _sinks(config: Config, sources: Sequence[Source], quiet: bool) -> Iterator[Sink]:

@@ -8,9 +8,14 @@ from __future__ import annotations
 
 
 class JetsonFaceError(Exception):
-    """Base of every error this program raises on purpose."""
+    """Base of every error this program raises on purpose.
+
+    lines: the message by its lines, where it has several; a line end in a message without them is
+    one of a file's name or of another foreign text.
+    """
 
     exit_code = 1
+    lines: tuple[str, ...] = ()
 
 
 class UsageError(JetsonFaceError, ValueError):
@@ -105,6 +110,12 @@ class OutputError(JetsonFaceError, OSError):
 
 class SecretMissingError(JetsonFaceError, LookupError):
     """A password or token that the configuration names was not handed over."""
+
+    exit_code = 16
+
+
+class SecretBrokenError(SecretMissingError, ValueError):
+    """A password or token was handed over and cannot be one: several lines, no text, unreadable."""
 
     exit_code = 16
 

@@ -7,7 +7,6 @@ that a blob moved to another row or another file does not open.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
@@ -21,8 +20,10 @@ from jetson_face.core.errors import (
     GalleryCorruptError,
     GalleryError,
     MissingDependencyError,
+    SecretBrokenError,
     SecretMissingError,
 )
+from jetson_face.util.redact import PLACE, remember
 
 KEY_BYTES = 32
 KEY_NAME = "gallery.key"
@@ -31,7 +32,8 @@ _KEY_ID_BYTES = 4
 _NONCE_BYTES = 12
 _HEADER_BYTES = len(_MAGIC) + _KEY_ID_BYTES
 _TAG_BYTES = 16
-_PLACE = re.compile(r"\{credential:([\w.-]{1,40})\}")
+_SECRET_MAX = 8192
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class AesGcm:
@@ -115,7 +117,8 @@ def open_cipher(state_dir: Path, environ: Mapping[str, str] = os.environ) -> Aes
 def credential(name: str, environ: Mapping[str, str] = os.environ) -> str:
     """A secret that systemd handed over (`LoadCredential=NAME:PATH`), without its line end.
 
-    Raises SecretMissingError where there is none, or nothing in it.
+    From now on it is hidden in whatever the program says. Raises SecretMissingError where there is
+    none, SecretBrokenError for a file that holds no secret of one line; neither quotes it.
     """
     folder = environ.get("CREDENTIALS_DIRECTORY")
     if not folder:
@@ -123,24 +126,66 @@ def credential(name: str, environ: Mapping[str, str] = os.environ) -> str:
             f"the credential {name!r} is the service's: run this as `sudo jetson-face service exec "
             f"...`, or set CREDENTIALS_DIRECTORY to a folder that holds a file of this name"
         )
-    with contextlib.suppress(OSError, ValueError):
-        if not name.startswith("."):
-            secret = (Path(folder) / name).read_text("utf-8").rstrip("\r\n")
-            if secret:
-                return secret
-            raise SecretMissingError(
-                f"the credential {name!r} is empty: write the secret into /etc/jetson-face/{name} "
-                f"and restart the service"
-            )
-    raise SecretMissingError(
-        f"there is no credential {name!r}: add `LoadCredential={name}:/etc/jetson-face/{name}` "
-        f"with `systemctl edit jetson-face`, or write the secret into the configuration"
+    try:
+        if name.startswith("."):
+            raise FileNotFoundError
+        with (Path(folder) / name).open("rb") as file:
+            data = file.read(_SECRET_MAX + 1)
+    except FileNotFoundError:
+        raise SecretMissingError(
+            f"there is no credential {name!r}: add `LoadCredential={name}:/etc/jetson-face/{name}` "
+            f"with `systemctl edit jetson-face`, or write the secret into the configuration"
+        ) from None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "its name cannot be a file's"
+        raise SecretBrokenError(f"the credential {name!r} cannot be read: {why}") from None
+    return _one_line(name, data)
+
+
+def bearer_token(name: str, environ: Mapping[str, str] = os.environ) -> str:
+    """A credential that is sent in a header: letters, digits and signs of ASCII (RFC 6750).
+
+    Raises what `credential` raises.
+    """
+    token = credential(name, environ)
+    if not all("!" <= letter <= "~" for letter in token):
+        raise _broken(name, "has a blank or a letter that no token can have")
+    return token
+
+
+def _one_line(name: str, data: bytes) -> str:
+    """The secret in a credential's bytes."""
+    if len(data) > _SECRET_MAX:
+        raise _broken(name, f"is longer than {_SECRET_MAX} bytes")
+    try:
+        secret = data.decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise _broken(name, "is not UTF-8 text") from None
+    remember(secret, *secret.splitlines())
+    if not secret:
+        raise _broken(name, "is empty")
+    if lines := len(secret.splitlines()) - 1:
+        raise _broken(name, f"has {lines + 1} lines")
+    if _CONTROL.search(secret):
+        raise _broken(name, "has control characters")
+    return secret
+
+
+def _broken(name: str, why: str) -> SecretBrokenError:
+    return SecretBrokenError(
+        f"the credential {name!r} {why}: write the secret, one line and nothing else, into "
+        f"/etc/jetson-face/{name} and restart the service"
     )
 
 
 def fill_credentials(text: str, environ: Mapping[str, str] = os.environ) -> str:
     """`text` with each `{credential:NAME}` replaced by that secret, escaped for a URI."""
-    return _PLACE.sub(lambda match: quote(credential(match[1], environ), safe=""), text)
+    return PLACE.sub(lambda match: quote(credential(match[1], environ), safe=""), text)
+
+
+def credentials_in(text: str) -> list[str]:
+    """The names of the credentials that `text` has places for."""
+    return PLACE.findall(text)
 
 
 def create_key(path: Path) -> None:

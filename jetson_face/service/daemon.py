@@ -247,8 +247,7 @@ class Daemon:
         sources: list[Source] | None = None
         try:
             if needs_new_loop(old, new):
-                for wanted in new.service.sinks:
-                    plumbing.build_sink(wanted, new).close()
+                plumbing.check_sinks(new)
                 build_sinks(new)
                 sources = open_sources(new)
         except BaseException:

@@ -15,6 +15,7 @@ from jetson_face.service.board import power_w, temperatures_c
 from jetson_face.service.http import Page, Routes
 from jetson_face.service.notify import Verdict
 from jetson_face.util.metrics import CONTENT_TYPE, Metrics, Snapshot
+from jetson_face.util.redact import redact_values
 
 _STATES = ("starting", "running", "away", "ended")
 
@@ -40,8 +41,8 @@ def routes(
 
 
 def json_page(document: Mapping[str, Any], status: int = 200) -> Page:
-    """A page of JSON."""
-    return Page(status, json.dumps(document, ensure_ascii=False).encode())
+    """A page of JSON; no text in it shows a secret."""
+    return Page(status, json.dumps(redact_values(document), ensure_ascii=False).encode())
 
 
 def cameras(report: RunReport) -> dict[str, Any]:
