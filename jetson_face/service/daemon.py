@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 _EVENT_QUEUE = 10_000
 _PRUNE_EVERY_S = 300.0
-_LOOK_EVERY_S = 0.5
+_LOOK_EVERY_S = 0.4
 
 
 def serve(load: Callable[[], Config]) -> int:
@@ -161,6 +161,7 @@ class Daemon:
                 **{f"deliver-{d.name}": d.run for d in self._deliverers},
             },
             between_frames=self._canary,
+            wakes=(self._writer.wake, self._reloader.wake),
         )
         self._pipeline = pipeline
         self._swap.clear()
@@ -184,7 +185,7 @@ class Daemon:
                     self._questions.prune()
 
     def _tick(self) -> None:
-        """In the main thread, ten times a second."""
+        """In the main thread, twice a second and after signals."""
         assert self._pipeline is not None
         self._reception.check()
         if self._signals.end:
