@@ -14,11 +14,11 @@ from jetson_face.events.outbox import Outbox, OutboxLimits
 from jetson_face.events.remote import MqttSink, WebhookSink
 from jetson_face.events.rotating import RotatingJsonl
 from jetson_face.events.snapshots import SnapshotStore
+from jetson_face.privacy.audit import AUDIT
 from jetson_face.privacy.encryption import credential, open_cipher
 from jetson_face.review.queue import Limits, ReviewQueue
 from jetson_face.service.review_writer import Questions
 
-AUDIT = "audit.jsonl"
 CROPS = "crops"
 OUTBOX = "outbox.db"
 REVIEW = "review.db"
@@ -50,7 +50,7 @@ def open_outbox(config: Config) -> tuple[Outbox, SnapshotStore | None]:
         store.append(
             SnapshotStore(
                 folder,
-                open_cipher(config.state_dir),
+                open_cipher(config.state_dir, create=not folder.is_dir()),
                 age=outbox.age,
                 max_bytes=wanted.crops_mib << 20,
                 max_age_s=wanted.crops_days * _DAY_S,
@@ -69,7 +69,8 @@ def open_questions(
     limits = Limits(wanted.review_items, wanted.review_days * _DAY_S)
 
     def open_queue() -> ReviewQueue:
-        return ReviewQueue.open(path, open_cipher(config.state_dir), limits=limits, age=age)
+        cipher = open_cipher(config.state_dir, create=not path.exists())
+        return ReviewQueue.open(path, cipher, limits=limits, age=age)
 
     return Questions(open_queue, same_face_min)
 
