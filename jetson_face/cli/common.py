@@ -78,6 +78,12 @@ def say_text(text: str) -> None:
     say(*text.rstrip("\n").split("\n"))
 
 
+def ask(question: str) -> str:
+    """What a person at the terminal answers, without spaces around it."""
+    print(clean(question), end=" ", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip()
+
+
 def say_json(document: Any) -> None:
     """Print plain data as JSON that a terminal can show: what is not printable is escaped."""
     text = json.dumps(document, ensure_ascii=False, indent=2)

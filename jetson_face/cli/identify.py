@@ -15,6 +15,7 @@ from jetson_face.factory.parts import (
     open_gallery,
 )
 from jetson_face.factory.threshold import calibrated
+from jetson_face.gallery.matcher import GallerySnapshot
 from jetson_face.recognition.still import identify
 from jetson_face.util.images import read_picture, write_picture
 
@@ -36,10 +37,12 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--draw takes one picture at a time")
     pictures = [(path, read_picture(path)) for path in args.images]
     parts = for_photos(config, build_parts(config))
-    with open_gallery(config, parts.embedder.space, create=True) as gallery:
-        config = calibrated(config, gallery)
-        least = parts.embedder.similarity_min
-        matcher = build_matcher(config, gallery.snapshot(), least)
+    snapshot = GallerySnapshot.empty(parts.embedder.space)
+    if config.gallery_path.exists():
+        with open_gallery(config, parts.embedder.space) as gallery:
+            config = calibrated(config, gallery)
+            snapshot = gallery.snapshot()
+    matcher = build_matcher(config, snapshot, parts.embedder.similarity_min)
     decider = build_decider(config, parts.embedder, single=True)
     found = []
     for path, image in pictures:

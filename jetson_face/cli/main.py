@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from jetson_face.core.errors import JetsonFaceError
 from jetson_face.core.version import __version__
+from jetson_face.privacy.memory import hide_memory
 from jetson_face.util.cleanlog import CleanFormatter
 from jetson_face.util.redact import clean
 
@@ -85,6 +86,7 @@ def _set_up_logging() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; see `jetson_face.core.errors` for the codes."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    hide_memory()
     _set_up_logging()
     chosen = next((word for word in arguments if not word.startswith("-")), None)
     args = build_parser(chosen if chosen in COMMANDS else None).parse_args(arguments)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from jetson_face.cli.common import add_config_arguments, config_of, say, say_json
+from jetson_face.cli.common import add_config_arguments, ask, config_of, say, say_json
 from jetson_face.config import Config
+from jetson_face.core.errors import UsageError
 from jetson_face.factory.parts import open_gallery
 from jetson_face.gallery.records import PersonInfo
+from jetson_face.gallery.store import GalleryStore
 from jetson_face.privacy.audit import Receipt
-from jetson_face.service.erasure import audit_log, erase, interrupted
+from jetson_face.service.erasure import erase, interrupted, unfinished
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for sub in (show, rename, remove):
         sub.add_argument("who", help="name or id")
     rename.add_argument("name", help="the new name")
+    remove.add_argument("--yes", action="store_true", help="do not ask")
     for sub in (listing, show):
         sub.add_argument("--json", action="store_true", help="print JSON")
     for sub in (listing, show, rename, remove):
@@ -42,11 +46,27 @@ def run(args: argparse.Namespace) -> int:
             _show(gallery.show(args.who), args.json)
         elif args.action == "rename":
             person = gallery.rename(args.who, args.name)
-            audit_log(config).record("renamed", person=person.id, name=person.name)
             say(f"{args.who} is now {person.name}")
         else:
+            if not args.yes and not _agreed(config, gallery, args.who):
+                say("nothing was erased", err=True)
+                return 1
             return _remove(*erase(config, gallery, args.who))
     return 0
+
+
+def _agreed(config: Config, gallery: GalleryStore, who: str) -> bool:
+    """Ask whoever sits at the terminal. Raises UsageError for nobody of that name, or where there
+    is no terminal to ask at."""
+    erasure = unfinished(config, gallery, who)
+    if erasure is not None:
+        whom = f"the rest of {erasure.name}"
+    else:
+        info = gallery.show(who)
+        whom = f"{info.person.name} with {_photos(len(info.templates))}"
+    if not sys.stdin.isatty():
+        raise UsageError(f"this erases {whom} for good: say so with --yes")
+    return ask(f"Erase {whom} for good? [y/N]").lower() in ("y", "yes")
 
 
 def _remove(receipt: Receipt, path: Path) -> int:
@@ -60,12 +80,16 @@ def _remove(receipt: Receipt, path: Path) -> int:
     say(f"{receipt.name} is erased, with {', '.join(went)}; receipt: {path}")
     if receipt.complete:
         return 0
-    files = ", ".join(receipt.failed)
-    say(
-        f"traces are left in {files}: end the program that holds them, then run `jetson-face "
-        f"people remove {receipt.person}` once more",
-        err=True,
-    )
+    again = f"then run `jetson-face people remove {receipt.person}` once more"
+    if receipt.failed:
+        files = ", ".join(receipt.failed)
+        say(f"traces are left in {files}: end the program that holds them, {again}", err=True)
+    else:
+        say(
+            f"the running service may still name {receipt.name}: {receipt.service}: restart it, "
+            f"{again}",
+            err=True,
+        )
     return 1
 
 

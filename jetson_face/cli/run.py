@@ -26,12 +26,12 @@ from jetson_face.config import Config
 from jetson_face.core.errors import EngineError
 from jetson_face.events.jsonl import JsonlSink
 from jetson_face.factory.parts import (
-    LivePeople,
     Parts,
     build_canary,
     build_parts,
     build_recognizer,
     govern,
+    live_people,
     max_ages,
     open_gallery,
     open_sources,
@@ -140,7 +140,7 @@ def _open_pipeline(
         stack.callback(parts.close)
         gallery = stack.enter_context(open_gallery(config, parts.embedder.space, create=True))
         config = calibrated(config, gallery)
-        people = LivePeople(config, gallery, parts.embedder.similarity_min)
+        people = live_people(config, gallery, parts.embedder)
 
         built: list[FaceRecognizer] = []
 

@@ -136,3 +136,9 @@ class PluginError(JetsonFaceError, RuntimeError):
     """A detector, embedder, source or sink from outside cannot be loaded, or broke its contract."""
 
     exit_code = 19
+
+
+class GalleryRestoredError(GalleryError):
+    """The gallery is an older copy, or another one, than the one that was last used here."""
+
+    exit_code = 20

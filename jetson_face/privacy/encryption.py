@@ -8,6 +8,7 @@ that a blob moved to another row or another file does not open.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import os
 import re
 import secrets
@@ -56,6 +57,8 @@ class AesGcm:
                 "encryption at rest needs `cryptography`: pip install cryptography"
             ) from error
         self._aead = AESGCM(key)
+        # A key of its own: what a digest shows must not touch what the cipher hides.
+        self._digest_key = hmac.digest(key, b"jetson-face keyed digests", "sha256")
         self._header = _MAGIC + hashlib.sha256(b"jetson-face key id" + key).digest()[:_KEY_ID_BYTES]
         self.origin = origin
 
@@ -90,18 +93,25 @@ class AesGcm:
                 "an encrypted record was changed or moved; restore it from backup"
             ) from None
 
+    def mac(self, data: bytes) -> bytes:
+        """A keyed digest of 32 bytes (BLAKE2b, RFC 7693; HMAC takes three times as long)."""
+        return hashlib.blake2b(data, key=self._digest_key, digest_size=32).digest()
+
 
 def is_sealed(data: bytes) -> bool:
     """Whether `data` has the form of an envelope of this version."""
     return data.startswith(_MAGIC) and len(data) >= _HEADER_BYTES + _NONCE_BYTES + _TAG_BYTES
 
 
-def open_cipher(state_dir: Path, environ: Mapping[str, str] = os.environ) -> AesGcm:
+def open_cipher(
+    state_dir: Path, environ: Mapping[str, str] = os.environ, *, create: bool = False
+) -> AesGcm:
     """The cipher of this installation.
 
     The key is the systemd credential `gallery.key` where the service was given one, else
-    `STATE_DIR/gallery.key`, made on first use with mode 0600.
-    Raises GalleryError for a key file that others may read, or that is no key.
+    `STATE_DIR/gallery.key`. create: make it (mode 0600) where there is none: only for who is about
+    to seal the first thing with it, as a new key opens nothing that is there.
+    Raises GalleryError where there is none, or for one that others may read, or that is no key.
     """
     if credentials := environ.get("CREDENTIALS_DIRECTORY"):
         path = Path(credentials) / KEY_NAME
@@ -110,6 +120,11 @@ def open_cipher(state_dir: Path, environ: Mapping[str, str] = os.environ) -> Aes
             return AesGcm(_parse_key(path.read_bytes(), path), origin=str(path))
     path = state_dir / KEY_NAME
     if not path.exists():
+        if not create:
+            raise GalleryError(
+                f"{path}: the key is not there, and without it nothing that was encrypted can be "
+                f"read: put it back from where you keep it, or give the right `state_dir`"
+            )
         create_key(path)
     return AesGcm(_read_private_key(path), origin=str(path))
 

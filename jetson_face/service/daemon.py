@@ -97,7 +97,9 @@ class Daemon:
         self._deliverers: list[Deliverer] = []
         # First: plans may be built for minutes, and who asks meanwhile gets "starting".
         server = StatusServer(
-            pages.routes(self.document, self._now, self._metrics_text, self._reload),
+            pages.routes(
+                self.document, self._now, self._metrics_text, self._reload, self._look_at_gallery
+            ),
             unix=config.status_socket,
             port=config.service.status_port,
         )
@@ -309,7 +311,7 @@ class Daemon:
             "cameras": pages.cameras(report),
             "engines": pages.engines(deck.config, deck.parts),
             "canary": self._canary.document(),
-            "gallery": {"people": deck.people.count, "error": deck.people.error},
+            "gallery": pages.gallery(deck.people),
             "rates": pages.rates(pipeline.metrics.snapshot()),
             "stages_p95_ms": {s.name: round(s.p95_ms, 2) for s in report.stages},
             "queues": {"events": self._queue.counts.waiting},
@@ -317,8 +319,18 @@ class Daemon:
             "sinks": pages.sinks(self._deliverers),
             "board": pages.board(),
             "review": self._questions.state() if self._questions is not None else {},
-            "last_decisions": pages.decisions(self._writer.decisions, deck.people.ids),
+            "last_decisions": pages.decisions(
+                self._writer.decisions, {person.id for person in deck.people.snapshot.people}
+            ),
         }
+
+    def _look_at_gallery(self) -> dict[str, Any] | None:
+        """Read the gallery now, between two frames; who was erased from it is then forgotten. None
+        while there is nothing that could name anybody."""
+        if self._pipeline is None:
+            return None
+        self._swap.use(lambda deck: deck.people.look())
+        return pages.gallery(self._swap.deck.people)
 
     def _metrics_text(self) -> str:
         pipeline = self._pipeline

@@ -19,6 +19,7 @@ from jetson_face.events.outbox import Event, Outbox, OutboxLimits
 from jetson_face.events.rotating import RotatingJsonl
 from jetson_face.events.snapshots import SnapshotStore
 from jetson_face.events.webhook import WebhookSink
+from jetson_face.privacy.audit import AUDIT
 from jetson_face.privacy.encryption import bearer_token, credential, fill_credentials, open_cipher
 from jetson_face.review.queue import Limits, ReviewQueue
 from jetson_face.service.review_writer import Questions
@@ -26,7 +27,6 @@ from jetson_face.util.redact import remember, secrets_in
 
 logger = logging.getLogger(__name__)
 
-AUDIT = "audit.jsonl"
 CROPS = "crops"
 OUTBOX = "outbox.db"
 REVIEW = "review.db"
@@ -58,7 +58,7 @@ def open_outbox(config: Config) -> tuple[Outbox, SnapshotStore | None]:
         store.append(
             SnapshotStore(
                 folder,
-                open_cipher(config.state_dir),
+                open_cipher(config.state_dir, create=not folder.is_dir()),
                 age=outbox.age,
                 max_bytes=wanted.crops_mib << 20,
                 max_age_s=wanted.crops_days * _DAY_S,
@@ -77,7 +77,8 @@ def open_questions(
     limits = Limits(wanted.review_items, wanted.review_days * _DAY_S)
 
     def open_queue() -> ReviewQueue:
-        return ReviewQueue.open(path, open_cipher(config.state_dir), limits=limits, age=age)
+        cipher = open_cipher(config.state_dir, create=not path.exists())
+        return ReviewQueue.open(path, cipher, limits=limits, age=age)
 
     return Questions(open_queue, same_face_min)
 

@@ -78,12 +78,23 @@ def test_a_key_of_another_length_is_refused(length: int) -> None:
 
 def test_the_first_use_makes_a_private_key_and_the_second_reads_it(tmp_path: Path) -> None:
     state = tmp_path / "state"
-    sealed = open_cipher(state, {}).encrypt(b"template", b"c")
+    sealed = open_cipher(state, {}, create=True).encrypt(b"template", b"c")
     key = state / "gallery.key"
     assert key.stat().st_mode & 0o777 == 0o600
     assert state.stat().st_mode & 0o777 == 0o700
     assert [path.name for path in state.iterdir()] == ["gallery.key"]
     assert open_cipher(state, {}).decrypt(sealed, b"c") == b"template"
+
+
+def test_a_key_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
+    with pytest.raises(GalleryError, match=r"gallery\.key: the key is not there"):
+        open_cipher(tmp_path, {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_digest_needs_the_key() -> None:
+    assert CIPHER.mac(b"ann") == AesGcm(KEY).mac(b"ann") != AesGcm(b"x" * 32).mac(b"ann")
+    assert len(CIPHER.mac(b"ann")) == 32
 
 
 def test_a_key_that_is_there_is_never_replaced(tmp_path: Path) -> None:
@@ -113,7 +124,7 @@ def test_the_credential_wins_over_the_file(tmp_path: Path) -> None:
 
 
 def test_credentials_without_our_key_leave_the_file(tmp_path: Path) -> None:
-    cipher = open_cipher(tmp_path, {"CREDENTIALS_DIRECTORY": str(tmp_path / "none")})
+    cipher = open_cipher(tmp_path, {"CREDENTIALS_DIRECTORY": str(tmp_path / "none")}, create=True)
     assert cipher.origin == str(tmp_path / "gallery.key")
 
 
@@ -135,7 +146,7 @@ def test_a_folder_in_place_of_the_key_is_our_own_error(tmp_path: Path) -> None:
 def test_a_state_folder_that_cannot_be_made_is_our_own_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(GalleryError, match="cannot be written"):
-        open_cipher(tmp_path / "file" / "state", {})
+        open_cipher(tmp_path / "file" / "state", {}, create=True)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
