@@ -178,7 +178,7 @@ class _Session:
 
     def close(self) -> None:
         """Say goodbye without waiting, and close."""
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(Exception):
             self.client.disconnect()
         # What is left where the goodbye could not be written at once.
         sock = self.client.socket()

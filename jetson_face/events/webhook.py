@@ -8,7 +8,7 @@ import http.client
 import re
 import ssl
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit
@@ -95,17 +95,20 @@ class WebhookSink:
         try:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
+            if self._transport is None:
+                # Before the deadline begins: what is slow here is this machine.
+                self._transport = _transport()
             self._loop.run_until_complete(
-                asyncio.wait_for(self._exchange(exchange, body), self._timeout_s)
+                asyncio.wait_for(self._exchange(self._transport, exchange, body), self._timeout_s)
             )
         except asyncio.TimeoutError:
-            self.close()
+            self._give_up()
             raise self._down(
                 f"{exchange.head}no answer in {self._timeout_s:g} s, {exchange.step}"
             ) from None
         except Exception as error:
             # Whatever it is, it is one receiver's trouble, and not the end of recognition.
-            self.close()
+            self._give_up()
             raise self._down(f"{exchange.head}{why(error)}, {exchange.step}") from error
         self._judge(exchange)
 
@@ -122,22 +125,16 @@ class WebhookSink:
         finally:
             loop.close()
 
-    async def _exchange(self, exchange: _Exchange, body: bytes) -> None:
+    def _give_up(self) -> None:
+        """Close what may be half open, whatever that says."""
+        with suppress(Exception):
+            self.close()
+
+    async def _exchange(
+        self, transport: httpx.AsyncHTTPTransport, exchange: _Exchange, body: bytes
+    ) -> None:
         import httpx
 
-        try:
-            await self._post(exchange, body)
-        except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
-            if exchange.connected or exchange.status:
-                raise
-            # A connection of an earlier `send`, which the receiver closed in this very moment.
-            await self._post(exchange, body)
-
-    async def _post(self, exchange: _Exchange, body: bytes) -> None:
-        import httpx
-
-        if self._transport is None:
-            self._transport = _transport()
         # No client of httpx's around it: that keeps the receiver's cookies and looks at redirects.
         request = httpx.Request(
             "POST",
@@ -146,13 +143,13 @@ class WebhookSink:
             content=body,
             extensions={"trace": exchange.trace},
         )
-        answer = await self._transport.handle_async_request(request)
         try:
-            exchange.status = answer.status_code
-            exchange.location = answer.headers.get("location", "")
-            await _read(answer)
-        finally:
-            await answer.aclose()
+            await _post(transport, request, exchange)
+        except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
+            if exchange.connected or exchange.status:
+                raise
+            # A connection of an earlier `send`, which the receiver closed in this very moment.
+            await _post(transport, request, exchange)
 
     def _judge(self, exchange: _Exchange) -> None:
         status = exchange.status
@@ -208,6 +205,18 @@ def _basic(user: str | None, password: str | None) -> dict[str, str]:
         return {}
     pair = f"{unquote(user)}:{unquote(password or '')}"
     return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+
+
+async def _post(
+    transport: httpx.AsyncHTTPTransport, request: httpx.Request, exchange: _Exchange
+) -> None:
+    answer = await transport.handle_async_request(request)
+    try:
+        exchange.status = answer.status_code
+        exchange.location = answer.headers.get("location", "")
+        await _read(answer)
+    finally:
+        await answer.aclose()
 
 
 async def _read(answer: httpx.Response) -> None:
