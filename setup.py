@@ -33,6 +33,7 @@ EXTRAS = {
         "build",
         "hypothesis>=6",
         "import-linter>=2",
+        "jsonschema>=4.18",
         "mypy>=1.10",
         "paho-mqtt>=2",
         "psutil>=5.9",

@@ -124,7 +124,7 @@ def recognise(
         pipeline = LivePipeline(
             sources,
             recognizer,
-            [visits, *_sinks(config, sources, quiet)],
+            [visits, *_sinks(config, sources, people, quiet)],
             policy=LivePolicy(
                 max_age_ms=max_ages(config),
                 frames=frames,
@@ -164,14 +164,16 @@ def print_summary(report: RunReport, visits: VisitSink, *, any_live: bool) -> No
         print(f"  {line}")
 
 
-def _sinks(config: Config, sources: Sequence[Source], quiet: bool) -> Iterator[Sink]:
+def _sinks(
+    config: Config, sources: Sequence[Source], people: LivePeople, quiet: bool
+) -> Iterator[Sink]:
     wanted = config.report
-    live = any(source.info.is_live for source in sources)
+    live = {source.info.name for source in sources if source.info.is_live}
     if not quiet:
         yield ConsoleSink(sys.stdout, media_time=not live)
     if wanted.events is not None:
         # A file is read from its start each time; a camera's events go on where they were.
-        yield JsonlSink(wanted.events, append=live)
+        yield JsonlSink(wanted.events, live=live, enrolled=lambda: people.ids, append=bool(live))
     if wanted.video is not None:
         from jetson_face.output.video import VideoSink
 

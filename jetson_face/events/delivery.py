@@ -16,6 +16,9 @@ from jetson_face.util.channels import Courier
 
 logger = logging.getLogger(__name__)
 
+_LAST_EVENT_S = 1.2
+"""How long the last event may take to the outbox when the program ends."""
+
 
 class SinkDownError(Exception):
     """The sink does not take events now: try again later."""
@@ -121,9 +124,10 @@ class Deliverer:
         self.failures, self.last_error = 0, None
         self.sent += count
 
-    def run(self, stop: threading.Event) -> None:
+    def run(self, stop: threading.Event, *, after: threading.Event | None = None) -> None:
         """Deliver until `stop`, then for half a second what is left; what stays is delivered after
-        the next start. A sink that hangs in a call is left behind."""
+        the next start. A sink that hangs in a call is left behind. after: what is left is in the
+        outbox, which is waited for a moment."""
         courier: Courier[float] = Courier(f"send-{self.name}")
         try:
             while not stop.is_set():
@@ -135,6 +139,8 @@ class Deliverer:
                     stop.wait(delay)
                 else:
                     self.outbox.wait(self.name, 0.2)
+            if after is not None:
+                after.wait(_LAST_EVENT_S)
             with contextlib.suppress(TimeoutError):
                 courier.fetch(self._drain, timeout_s=0.5)
         finally:

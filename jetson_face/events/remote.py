@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import logging
 import ssl
 import threading
@@ -14,7 +13,10 @@ from urllib.parse import urlsplit
 
 from jetson_face.core.errors import MissingDependencyError, UsageError
 from jetson_face.events.delivery import SinkDownError, SinkRefusedError
+from jetson_face.events.older import document
 from jetson_face.events.outbox import Event
+
+__all__ = ["MqttSink", "WebhookSink", "document"]
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +27,7 @@ _AGAIN = frozenset({408, 425, 429})
 class WebhookSink:
     """POSTs `{"events": [...]}` as JSON; 2xx is the acknowledgement.
 
-    Each event carries its `seq`: a receiver that saw it before drops it. No redirects are followed.
+    Each event carries its `id`: a receiver that saw it before drops it. No redirects are followed.
     url: http:// or https://. headers: added to each request, for tokens; never logged.
     Raises UsageError for another kind of address.
     """
@@ -183,13 +185,3 @@ class _Connection:
         self._sink.close()
         if isinstance(error, ValueError | RuntimeError | OSError):
             raise SinkDownError(f"{self._sink._host}: {error}") from error
-
-
-def document(event: Event) -> bytes:
-    """An event as one JSON object: its body, with `seq`, `kind` and `wall` added."""
-    head = json.dumps({"seq": event.seq, "kind": event.kind, "wall": round(event.wall, 3)})
-    body = event.body.strip()
-    if not body.startswith(b"{"):
-        return (head[:-1] + ', "body": ').encode() + body + b"}"
-    inner = body[1:].lstrip()
-    return head[:-1].encode() + (b", " if inner != b"}" else b"") + inner

@@ -305,6 +305,11 @@ class LivePeople:
         self._looked_ns: int | None = None
         self._matcher = build_matcher(config, gallery.snapshot())
 
+    @property
+    def ids(self) -> frozenset[str]:
+        """Who is enrolled, as last read."""
+        return frozenset(person.id for person in self._matcher.snapshot.people)
+
     def __call__(self, now_ns: int) -> Matcher:
         """The matcher to use for a frame captured at `now_ns`."""
         if self._looked_ns is None or abs(now_ns - self._looked_ns) >= self._every_ns:

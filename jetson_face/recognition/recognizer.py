@@ -152,6 +152,7 @@ class FaceRecognizer:
             searched=searched,
             embedded=len(embedded.rows),
             doubts=doubts,
+            unseen=tuple(sorted(self._tracks.keys() - {s.track for s in sightings})),
         )
 
     def take_over(self, older: FaceRecognizer) -> None:
@@ -159,6 +160,11 @@ class FaceRecognizer:
         that faces in view keep their names when settings change."""
         self.tracker, self.fuser = older.tracker, older.fuser
         self._tracks, self._size = older._tracks, older._size
+
+    def begin_after(self, older: FaceRecognizer) -> None:
+        """Begin with no face, and give no track a number that another recogniser of the same source
+        gave."""
+        self.tracker.begin_after(older.tracker)
 
     def _start_anew_on_another_size(self, frame: Frame) -> None:
         height, width = frame.image.shape[:2]

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from jetson_face import __version__
@@ -16,13 +17,14 @@ from jetson_face.capture.source import Source
 from jetson_face.config import Config
 from jetson_face.core.errors import OutputError
 from jetson_face.events.delivery import Deliverer
+from jetson_face.events.making import EventMaker
 from jetson_face.factory.parts import max_ages, open_sources, run_facts
 from jetson_face.live import LivePipeline, LivePolicy
 from jetson_face.output.run_report import RunReport
 from jetson_face.privacy.audit import AuditLog
 from jetson_face.service import pages, plumbing
 from jetson_face.service.canary import ServiceCanary
-from jetson_face.service.events import EventTap, EventWriter, Occurrence
+from jetson_face.service.events import EventTap, EventWriter, Occurrence, tell_end
 from jetson_face.service.lock import StateLock
 from jetson_face.service.notify import Health, Notifier, Progress, Verdict, watchdog_interval_s
 from jetson_face.service.recent import RecentErrors
@@ -142,23 +144,28 @@ class Daemon:
         config = self.config
         self._deliverers = plumbing.build_deliverers(config, self._outbox)
         self._health = self._new_health()
+        live = {source.info.name for source in sources if source.info.is_live}
+        maker = EventMaker(live, enrolled=lambda: self._swap.deck.people.ids)
+        told, written = threading.Event(), threading.Event()
         pipeline = LivePipeline(
             sources,
             lambda info: EventTap(
                 self._swap.recognizer(info),
                 self._queue,
+                maker,
                 crops=config.service.crops,
                 review=config.service.review,
             ),
             policy=LivePolicy(max_age_ms=max_ages(config), log_every_s=config.report.every_s),
             facts=lambda: run_facts(self.config, self._swap.every),
             stages={
-                "events": self._writer.run,
+                "events": partial(self._writer.run, told=told, done=written),
                 "reload": self._reloader.run,
                 "timers": self._timers,
-                **{f"deliver-{d.name}": d.run for d in self._deliverers},
+                **{f"deliver-{d.name}": partial(d.run, after=written) for d in self._deliverers},
             },
             between_frames=self._canary,
+            at_end=partial(tell_end, maker, self._queue, told),
         )
         self._pipeline = pipeline
         self._swap.clear()

@@ -102,10 +102,18 @@ def outbox(state: OutboxState) -> dict[str, Any]:
 
 def decisions(last: Iterable[dict[str, Any]], enrolled: Collection[str]) -> list[dict[str, Any]]:
     """The last decisions; who was removed since has no name any more."""
-    return [
-        item if item["person"] is None or item["person"] in enrolled else item | {"name": None}
-        for item in list(last)
-    ]
+    shown = []
+    for item in list(last):
+        item = _unnamed(item, enrolled)
+        if "before" in item:
+            item = item | {"before": _unnamed(item["before"], enrolled)}
+        shown.append(item)
+    return shown
+
+
+def _unnamed(item: dict[str, Any], enrolled: Collection[str]) -> dict[str, Any]:
+    gone = item["person"] is not None and item["person"] not in enrolled
+    return item | {"name": None} if gone else item
 
 
 def sinks(deliverers: list[Deliverer]) -> dict[str, Any]:
