@@ -246,7 +246,7 @@ class Soak:
                 "cameras": pages.cameras(self.pipeline.report()),
                 "rates": pages.rates(self.pipeline.metrics.snapshot()),
                 "outbox": pages.outbox(self.outbox.state()),
-                "sinks": pages.sinks([self.deliverer]),
+                "sinks": pages.sinks([self.deliverer], self.outbox.state()),
                 "decisions": list(self.writer.decisions),
             }
         )

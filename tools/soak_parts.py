@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from jetson_face.events.delivery import EventSink, SinkDownError
 from jetson_face.events.older import document
 from jetson_face.events.outbox import Event
 from jetson_face.events.outbox_file import OutboxFile
+from jetson_face.events.outbox_rows import Changes
 from jetson_face.gallery.matcher import Matcher
 from jetson_face.gallery.records import NewTemplate
 from jetson_face.gallery.store import GalleryStore
@@ -167,14 +168,9 @@ class FaultyDisk:
         disk = self
 
         class File(OutboxFile):
-            def write(
-                self,
-                events: Iterable[Event],
-                cursors: Mapping[str, int],
-                counts: Mapping[str, int],
-            ) -> None:
+            def write(self, changes: Changes) -> None:
                 disk.check()
-                super().write(events, cursors, counts)
+                super().write(changes)
 
         return File(path)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from jetson_face.events.ids import id_of_row
 from jetson_face.events.making import utc
-from jetson_face.events.outbox_file import Event
+from jetson_face.events.outbox_rows import Event
 from jetson_face.events.schema import SCHEMA, to_json
 
 _OURS = b'{"schema": "jetson-face.event/'
@@ -17,6 +17,11 @@ def document(event: Event) -> bytes:
     """The event as one JSON object on one line: what was stored, or that brought to this schema."""
     body = event.body.strip()
     return body if body.startswith(_OURS) else to_json(_from_before(event))
+
+
+def id_of(event: Event) -> str:
+    """The event's id."""
+    return str(json.loads(document(event))["id"])
 
 
 def _from_before(event: Event) -> dict[str, Any]:

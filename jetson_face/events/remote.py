@@ -20,8 +20,9 @@ __all__ = ["MqttSink", "WebhookSink", "document"]
 
 logger = logging.getLogger(__name__)
 
-# 408 and 429 ask for another try; every other 4xx will be the same tomorrow.
-_AGAIN = frozenset({408, 425, 429})
+# What the receiver says of the events themselves. Everything else (a wrong address or token, a
+# redirect) somebody will mend, and the events wait for it.
+_MALFORMED = frozenset({400, 413, 422})
 
 
 class WebhookSink:
@@ -46,7 +47,7 @@ class WebhookSink:
         self._connection: http.client.HTTPConnection | None = None
 
     def send(self, events: Sequence[Event]) -> None:
-        """Raises SinkDownError (network, 5xx, 408, 425, 429), SinkRefusedError (3xx, other 4xx)."""
+        """Raises SinkRefusedError (400, 413, 422), SinkDownError for everything but 2xx else."""
         body = b'{"events": [' + b", ".join(document(event) for event in events) + b"]}"
         try:
             connection = self._connected()
@@ -61,9 +62,9 @@ class WebhookSink:
             self.close()
         if 200 <= status < 300:
             return
-        if status >= 500 or status in _AGAIN:
-            raise SinkDownError(f"{self._host} answered {status}")
-        raise SinkRefusedError(f"{self._host} answered {status}")
+        if status in _MALFORMED:
+            raise SinkRefusedError(f"{self._host} answered {status}")
+        raise SinkDownError(f"{self._host} answered {status}")
 
     def close(self) -> None:
         """Close the connection; the next `send` opens another."""

@@ -176,9 +176,10 @@ class Daemon:
             self._save(pipeline.report())
 
     def _timers(self, stop: threading.Event) -> None:
-        """Retention, and a failing disk tried again."""
+        """Retention, a failing disk tried again, and what others did to the outbox."""
         pruned = float("-inf")
         while not stop.wait(1.0):
+            self._outbox.check()
             now = time.monotonic()
             if now - pruned >= _PRUNE_EVERY_S or self._outbox.degraded:
                 pruned = now
@@ -318,7 +319,7 @@ class Daemon:
             "stages_p95_ms": {s.name: round(s.p95_ms, 2) for s in report.stages},
             "queues": {"events": self._queue.counts.waiting},
             "outbox": pages.outbox(state),
-            "sinks": pages.sinks(self._deliverers),
+            "sinks": pages.sinks(self._deliverers, state),
             "board": pages.board(),
             "review": self._questions.state() if self._questions is not None else {},
             "last_decisions": pages.decisions(self._writer.decisions, deck.people.ids),

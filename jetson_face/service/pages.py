@@ -8,6 +8,7 @@ from typing import Any
 
 from jetson_face.config import Config
 from jetson_face.events.delivery import Deliverer
+from jetson_face.events.making import utc
 from jetson_face.events.outbox import OutboxState
 from jetson_face.factory.parts import Parts
 from jetson_face.output.run_report import RunReport
@@ -97,6 +98,7 @@ def outbox(state: OutboxState) -> dict[str, Any]:
         "lag": state.lag,
         "error": state.error,
         "given_up": state.counts,
+        "set_aside": state.set_aside,
     }
 
 
@@ -116,14 +118,16 @@ def _unnamed(item: dict[str, Any], enrolled: Collection[str]) -> dict[str, Any]:
     return item | {"name": None} if gone else item
 
 
-def sinks(deliverers: list[Deliverer]) -> dict[str, Any]:
-    """What each sink got."""
+def sinks(deliverers: list[Deliverer], state: OutboxState) -> dict[str, Any]:
+    """What each sink got since the start, what it ever refused, and since when and why it is
+    down."""
     return {
         d.name: {
             "sent": d.sent,
-            "refused": d.refused,
+            "refused": state.refused.get(d.name, 0),
             "failures": d.failures,
             "error": d.last_error,
+            "down_since": None if d.down_since is None else utc(d.down_since),
         }
         for d in deliverers
     }
@@ -169,8 +173,13 @@ def service_metrics(
     for deliverer in deliverers:
         own.gauge("sink_queue", sink=deliverer.name).set(state.lag.get(deliverer.name, 0))
         own.counter("sink_sent", sink=deliverer.name).add(deliverer.sent)
-        own.counter("sink_refused", sink=deliverer.name).add(deliverer.refused)
+        own.counter("sink_refused", sink=deliverer.name).add(state.refused.get(deliverer.name, 0))
+        own.gauge("sink_set_aside", sink=deliverer.name).set(state.set_aside.get(deliverer.name, 0))
         own.gauge("sink_up", sink=deliverer.name).set(deliverer.failures == 0)
+        if deliverer.down_since is not None:
+            own.gauge(
+                "sink_down_since_seconds", sink=deliverer.name, why=deliverer.last_error or ""
+            ).set(deliverer.down_since)
     for zone, celsius in temperatures_c().items():
         own.gauge("temperature_celsius", zone=zone).set(celsius)
     for rail, watts in power_w().items():

@@ -75,16 +75,14 @@ def open_questions(
 
 
 def build_deliverers(config: Config, outbox: Outbox) -> list[Deliverer]:
-    """One for each sink; consumers that the configuration no longer names are forgotten.
+    """One for each sink; consumers that the configuration no longer names keep their place.
 
     Raises SecretMissingError, UsageError, MissingDependencyError.
     """
     sinks = [(wanted.name, build_sink(wanted, config)) for wanted in config.service.sinks]
     if config.report.events is not None:
         sinks.append(("events-file", _events_file(config.report.events)))
-    names = {name for name, _ in sinks}
-    for consumer in outbox.state().lag.keys() - names:
-        outbox.forget(consumer)
+    outbox.only([name for name, _ in sinks])
     return [Deliverer(name, outbox, sink) for name, sink in sinks]
 
 

@@ -14,7 +14,7 @@ from jetson_face.core.types import Person, Report, State
 from jetson_face.events.ids import NewIds, id_of_row
 from jetson_face.events.making import EventMaker, utc
 from jetson_face.events.older import document
-from jetson_face.events.outbox_file import Event
+from jetson_face.events.outbox_rows import Event
 from jetson_face.events.schema import json_schema, to_json
 from tests.events.event_help import ADA, BOB, face_body, kinds, read_event, report, sighting
 
