@@ -164,7 +164,7 @@ def test_a_restored_backup_is_not_taken_until_it_is_accepted(
     until(lambda: "older copy" in str(service.status()["gallery"]["error"]))
     assert service.status()["gallery"]["people"] == 1
     code, said = service.command("people", "list")
-    assert (code, "older copy" in said, HOPPER in said) == (19, True, False)
+    assert (code, "older copy" in said, HOPPER in said) == (20, True, False)
     # A reload does not say that the gallery was read when it was not.
     code, said = service.command("reload")
     assert (code != 0, "older copy" in said) == (True, True)

@@ -11,6 +11,7 @@ import pytest
 
 from jetson_face.core.errors import (
     ConfigError,
+    GalleryRestoredError,
     OutputError,
     SecretBrokenError,
     SecretMissingError,
@@ -183,5 +184,12 @@ def test_what_does_not_get_better_by_itself_is_not_started_again(unit: str) -> N
     (line,) = (line for line in text.splitlines() if line.startswith("RestartPreventExitStatus="))
     codes = {int(word) for word in line.partition("=")[2].split()}
     assert codes == {
-        kind.exit_code for kind in (UsageError, ConfigError, SecretMissingError, SecretBrokenError)
+        kind.exit_code
+        for kind in (
+            UsageError,
+            ConfigError,
+            SecretMissingError,
+            SecretBrokenError,
+            GalleryRestoredError,
+        )
     }
