@@ -9,6 +9,7 @@ import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -115,7 +116,8 @@ class SnapshotStore:
             gone = self.stored(owner)
             for snapshot in gone:
                 self._unlink(snapshot)
-            _sync(self._folder)
+            if gone:
+                _sync(self._folder)
             return [snapshot.path.name for snapshot in gone]
 
     def prune(self) -> int:
@@ -156,6 +158,7 @@ class SnapshotStore:
     def _write(self, path: Path, data: bytes) -> None:
         draft = path.with_name(f".{path.name}.draft")
         try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(fd, "wb") as file:
                 file.write(data)
@@ -176,9 +179,11 @@ class SnapshotStore:
         self._bytes -= size
 
     def _scan(self) -> Iterator[Snapshot]:
-        for path in self._folder.iterdir():
-            if match := _NAME.match(path.name):
-                yield _snapshot(path, match)
+        """Nothing where somebody removed the folder."""
+        with suppress(FileNotFoundError):
+            for path in self._folder.iterdir():
+                if match := _NAME.match(path.name):
+                    yield _snapshot(path, match)
 
 
 def _snapshot(path: Path, match: re.Match[str]) -> Snapshot:

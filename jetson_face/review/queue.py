@@ -25,6 +25,7 @@ from jetson_face.core.errors import (
     UsageError,
 )
 from jetson_face.review.item import Question
+from jetson_face.util.files import Inode
 
 _VERSION = 1
 # AUTOINCREMENT: a number that a person has read stands for one face, for ever.
@@ -80,7 +81,9 @@ class ReviewQueue:
         self.repeats = self.given_up = 0
         with self._errors():
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            self._inode = Inode.of(os.fstat(fd))
+            os.close(fd)
             self._db = sqlite3.connect(
                 path, timeout=5, isolation_level=None, check_same_thread=False
             )
@@ -110,6 +113,11 @@ class ReviewQueue:
         """Let the file go; harmless when repeated."""
         with self._lock:
             self._db.close()
+
+    @property
+    def in_place(self) -> bool:
+        """The path still leads to this file."""
+        return self._inode.is_at(self.path)
 
     def __enter__(self) -> ReviewQueue:
         return self

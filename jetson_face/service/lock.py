@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -11,41 +12,40 @@ from jetson_face.core.errors import OutputError, StateLockedError
 
 
 class StateLock:
-    """Holds `FOLDER/lock` while inside `with`; the kernel lets it go when the process dies.
+    """Holds the folder while inside `with`; the kernel lets it go when the process dies. The file
+    `lock` in it says for people who has it; without it the folder is held all the same.
 
     Raises StateLockedError when another process holds it, OutputError when the folder cannot be
     made.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / "lock"
+        self._folder = folder
         self._fd: int | None = None
 
     def __enter__(self) -> StateLock:
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # The folder, not a file in it: a file that was deleted would let a second service in.
+            fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise OutputError(
-                f"{self._path}: the state folder cannot be used: {error.strerror}; set another "
+                f"{self._folder}: the state folder cannot be used: {error.strerror}; set another "
                 f"`state_dir` or mend its rights"
             ) from error
+        note = self._folder / "lock"
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            holder = os.pread(fd, 20, 0).decode("ascii", "replace").strip()
             os.close(fd)
             raise StateLockedError(
-                f"{self._path.parent}: another jetson-face (pid {holder or 'unknown'}) uses this "
-                f"state folder; stop it, or give this one a `state_dir` of its own"
+                f"{self._folder}: another jetson-face (pid {_holder(note)}) uses this state "
+                f"folder; stop it, or give this one a `state_dir` of its own"
             ) from error
         self._fd = fd
-        try:
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, f"{os.getpid()}\n".encode("ascii"), 0)
-        except OSError:
+        with contextlib.suppress(OSError):
             # The number is for people only; a full disk must not keep the service from starting.
-            pass
+            note.write_text(f"{os.getpid()}\n", "ascii")
         return self
 
     def __exit__(
@@ -57,3 +57,10 @@ class StateLock:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+
+
+def _holder(note: Path) -> str:
+    try:
+        return note.read_bytes()[:20].decode("ascii", "replace").strip() or "unknown"
+    except OSError:
+        return "unknown"
