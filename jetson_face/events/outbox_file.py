@@ -132,14 +132,16 @@ class OutboxFile:
                 bad.append(row[0])
         return good, bad
 
-    def refused(self, consumer: str | None = None, *, again: bool = False) -> list[Refused]:
+    def refused(
+        self, consumer: str | None = None, *, again: bool = False, limit: int = -1
+    ) -> list[Refused]:
         """What consumers, or one, will not take, oldest first; again: that is to be sent again.
-        Damaged rows are passed over."""
+        Damaged rows are passed over. limit: -1 for all."""
         found: list[Refused] = []
         for row in self._db.execute(
             f"SELECT {_REFUSED} FROM refused WHERE consumer = ifnull(?, consumer) "
-            "AND again >= ? ORDER BY seq",
-            (consumer, int(again)),
+            "AND again >= ? ORDER BY seq LIMIT ?",
+            (consumer, int(again), limit),
         ):
             name, error, tries, marked, *rest = row
             event = event_of(rest)

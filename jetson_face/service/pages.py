@@ -175,7 +175,7 @@ def service_metrics(
         own.counter("sink_sent", sink=deliverer.name).add(deliverer.sent)
         own.counter("sink_refused", sink=deliverer.name).add(state.refused.get(deliverer.name, 0))
         own.gauge("sink_set_aside", sink=deliverer.name).set(state.set_aside.get(deliverer.name, 0))
-        own.gauge("sink_up", sink=deliverer.name).set(deliverer.failures == 0)
+        own.gauge("sink_up", sink=deliverer.name).set(deliverer.down_since is None)
         if deliverer.down_since is not None:
             own.gauge(
                 "sink_down_since_seconds", sink=deliverer.name, why=deliverer.last_error or ""
