@@ -48,7 +48,8 @@ from jetson_face.config.service import (
     WebhookConfig,
 )
 from jetson_face.config.source import AutoSamplingConfig, SamplingConfig, SourceConfig
-from jetson_face.util.documents import load_document, parse_document
+from jetson_face.core.errors import ConfigError
+from jetson_face.util.documents import parse_document, read_text
 
 __all__ = [
     "AutoSamplingConfig",
@@ -164,8 +165,15 @@ class Config(Section):
 def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
     """The built-in defaults for this machine, then the file, then `--set key=value` overrides.
 
-    Raises ConfigError with file:line and key.
+    Raises ConfigError with file:line and key; also for a file that says nothing, which is more
+    often one that was cut off than a wish for the defaults.
     """
     if path is None:
         return parse_document("", "built-in defaults", Config, overrides=overrides)
-    return load_document(path, Config, overrides=overrides)
+    text = read_text(path)
+    if not any(line.partition("#")[0].strip(" \t-.") for line in text.splitlines()):
+        raise ConfigError(
+            f"{path}:1: the file says nothing ({len(text)} characters, no key): write {{}} for the "
+            "built-in defaults"
+        )
+    return parse_document(text, str(path), Config, overrides=overrides)

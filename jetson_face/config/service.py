@@ -110,7 +110,7 @@ class ServiceConfig(Section):
     )
     stall_s: float = Field(15, gt=0, le=3600, description="no decided frame: the watchdog acts")
     start_s: float = Field(600, gt=0, le=7200, description="the same before the first frame")
-    crops: bool = Field(False, description="keep an encrypted picture of each event")
+    crops: bool = Field(False, description="keep an encrypted picture of each decision")
     review: bool = Field(True, description="keep doubtful faces, encrypted: jetson-face review")
     sinks: tuple[SinkConfig, ...] = ()
     retention: RetentionConfig = RetentionConfig()

@@ -68,10 +68,15 @@ class Deliverer:
     def __post_init__(self) -> None:
         self.outbox.subscribe(self.name)
 
+    def go_on_from(self, older: Deliverer) -> None:
+        """Take over what was known of the same sink before a reload."""
+        self.sent, self.down_since = older.sent, older.down_since
+        self.last_error = older.last_error
+
     def step(self) -> float:
         """Send what is to be sent again, and one batch; returns the seconds to wait before the
         next step: 0 when all was sent or set aside, the back-off after a failure."""
-        for item in self.outbox.read_again(self.name):
+        for item in self.outbox.read_again(self.name, self.batch):
             if delay := self._send_again(item):
                 return delay
         events = self.outbox.read(self.name, self.batch)
@@ -122,7 +127,7 @@ class Deliverer:
         return self._down("sent again, and the disk takes no note of it")
 
     def _up(self) -> None:
-        if self.failures:
+        if self.down_since is not None:
             logger.warning("sink_back sink=%s after_failures=%d", self.name, self.failures)
         self.failures, self.last_error, self.down_since = 0, None, None
 

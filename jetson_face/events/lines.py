@@ -9,6 +9,8 @@ import os
 import stat
 from pathlib import Path
 
+from jetson_face.util.files import Inode
+
 logger = logging.getLogger(__name__)
 
 
@@ -23,12 +25,12 @@ class LineFile:
         self.path = path
         self._fresh = fresh
         self._fd: int | None = None
-        self._inode = (0, 0)
+        self._inode = Inode(0, 0)
         self._regular = True
 
     def open(self) -> None:
         """Open the file, or another one where the one in use was moved or deleted."""
-        if self._fd is not None and not self._in_place():
+        if self._fd is not None and not self._inode.is_at(self.path):
             logger.warning("file_gone path=%s begun=again", self.path)
             self.close()
         if self._fd is None:
@@ -68,13 +70,6 @@ class LineFile:
         if fd is not None:
             os.close(fd)
 
-    def _in_place(self) -> bool:
-        try:
-            there = self.path.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        return (there.st_dev, there.st_ino) == self._inode
-
     def _open(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with contextlib.suppress(FileNotFoundError):
@@ -88,7 +83,7 @@ class LineFile:
         except BaseException:
             os.close(fd)
             raise
-        self._fd, self._inode, self._fresh = fd, (found.st_dev, found.st_ino), False
+        self._fd, self._inode, self._fresh = fd, Inode.of(found), False
 
     def _make_ready(self, fd: int, found: os.stat_result) -> None:
         if found.st_mode & 0o007:

@@ -184,12 +184,12 @@ class Outbox:
                 self._cursors.put_back(consumer, before)
             return False
 
-    def read_again(self, consumer: str) -> list[Refused]:
+    def read_again(self, consumer: str, limit: int = 100) -> list[Refused]:
         """What `consumer` refused and somebody asked to send it again."""
         with self._cond:
             if consumer not in self._again:
                 return []
-            found = self._read_disk(lambda file: file.refused(consumer, again=True))
+            found = self._read_disk(lambda file: file.refused(consumer, again=True, limit=limit))
             if found is not None and not found:
                 self._again.discard(consumer)
             return found or []

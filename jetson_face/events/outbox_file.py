@@ -28,6 +28,7 @@ from jetson_face.events.outbox_rows import (
     seq_of,
     transaction,
 )
+from jetson_face.util.files import Inode
 
 _CHUNK = 500
 _MAGIC = b"SQLite format 3\0"
@@ -55,7 +56,7 @@ class OutboxFile:
             found, head = os.fstat(fd), os.pread(fd, 20, 0)
         finally:
             os.close(fd)
-        self._inode = found.st_dev, found.st_ino
+        self._inode = Inode.of(found)
         # What stands there says who may write, and would look like a disk that takes nothing.
         if head and not (head.startswith(_MAGIC) and set(head[18:20]) <= {1, 2}):
             raise DamagedError("file is not a database")
@@ -80,13 +81,7 @@ class OutboxFile:
     @property
     def in_place(self) -> bool:
         """The path still leads to this file."""
-        try:
-            found = self._path.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        except OSError:
-            return True
-        return (found.st_dev, found.st_ino) == self._inode
+        return self._inode.is_at(self._path)
 
     def copy_to(self, path: Path) -> None:
         """Write all of it to another file, also when this one was deleted."""
@@ -137,14 +132,16 @@ class OutboxFile:
                 bad.append(row[0])
         return good, bad
 
-    def refused(self, consumer: str | None = None, *, again: bool = False) -> list[Refused]:
+    def refused(
+        self, consumer: str | None = None, *, again: bool = False, limit: int = -1
+    ) -> list[Refused]:
         """What consumers, or one, will not take, oldest first; again: that is to be sent again.
-        Damaged rows are passed over."""
+        Damaged rows are passed over. limit: -1 for all."""
         found: list[Refused] = []
         for row in self._db.execute(
             f"SELECT {_REFUSED} FROM refused WHERE consumer = ifnull(?, consumer) "
-            "AND again >= ? ORDER BY seq",
-            (consumer, int(again)),
+            "AND again >= ? ORDER BY seq LIMIT ?",
+            (consumer, int(again), limit),
         ):
             name, error, tries, marked, *rest = row
             event = event_of(rest)

@@ -8,6 +8,7 @@ import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -112,7 +113,8 @@ class SnapshotStore:
             gone = self.stored(owner)
             for snapshot in gone:
                 self._unlink(snapshot)
-            sync_folder(self._folder)
+            if gone:
+                sync_folder(self._folder)
             return [snapshot.path.name for snapshot in gone]
 
     def prune(self) -> int:
@@ -160,9 +162,11 @@ class SnapshotStore:
         self._bytes -= size
 
     def _scan(self) -> Iterator[Snapshot]:
-        for path in self._folder.iterdir():
-            if match := _NAME.match(path.name):
-                yield _snapshot(path, match)
+        """Nothing where somebody removed the folder."""
+        with suppress(FileNotFoundError):
+            for path in self._folder.iterdir():
+                if match := _NAME.match(path.name):
+                    yield _snapshot(path, match)
 
 
 def _snapshot(path: Path, match: re.Match[str]) -> Snapshot:

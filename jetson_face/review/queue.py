@@ -17,6 +17,7 @@ from typing import Literal, Protocol, TypeAlias
 from jetson_face.core.errors import GalleryCorruptError, GalleryError, UsageError
 from jetson_face.review.item import Question
 from jetson_face.util import sqlite
+from jetson_face.util.files import Inode
 
 _VERSION = 1
 # AUTOINCREMENT: a number that a person has read stands for one face, for ever.
@@ -72,6 +73,7 @@ class ReviewQueue:
         self.repeats = self.given_up = 0
         with self._errors():
             self._db = sqlite.connect(path)
+            self._inode = Inode.of(path.stat())
             try:
                 self._set_up()
             except BaseException:
@@ -98,6 +100,11 @@ class ReviewQueue:
         """Let the file go; harmless when repeated."""
         with self._lock:
             self._db.close()
+
+    @property
+    def in_place(self) -> bool:
+        """The path still leads to this file."""
+        return self._inode.is_at(self.path)
 
     def __enter__(self) -> ReviewQueue:
         return self

@@ -145,7 +145,11 @@ class Daemon:
 
     def _run_loop(self, sources: list[Source]) -> None:
         config = self.config
+        before = {d.name: d for d in self._deliverers}
         self._deliverers = plumbing.build_deliverers(config, self._outbox)
+        for deliverer in self._deliverers:
+            if deliverer.name in before:
+                deliverer.go_on_from(before[deliverer.name])
         self._health = self._new_health()
         live = {source.info.name for source in sources if source.info.is_live}
         maker = EventMaker(live, enrolled=lambda: self._swap.deck.people.ids)

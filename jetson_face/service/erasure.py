@@ -131,7 +131,7 @@ def _finish(config: Config, gallery: GalleryStore, erasure: Erasure) -> tuple[Re
     swept = _sweep(config, erasure)
     parts = [
         gallery.path,
-        *(config.state_dir / name for name in (OUTBOX, f"{OUTBOX}.broken", REVIEW)),
+        *(config.state_dir / n for n in (OUTBOX, f"{OUTBOX}.broken", f"{OUTBOX}.new", REVIEW)),
     ]
     files = [Path(f"{part}{suffix}") for part in parts for suffix in ("", "-wal", "-journal")]
     files += event_files(config)

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from jetson_face.core.errors import OutputError, StateLockedError
-from jetson_face.util.locks import HeldError, file_lock
+from jetson_face.util.locks import HeldError, folder_lock, holder_of
 
 
 @contextmanager
 def state_lock(folder: Path) -> Iterator[None]:
-    """Hold `FOLDER/lock` for the block.
+    """Hold a state folder for the block.
 
     Raises StateLockedError when another process holds it, OutputError when the folder cannot be
     made.
     """
-    path = folder / "lock"
     with ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            stack.enter_context(file_lock(path))
+            stack.enter_context(folder_lock(folder))
         except HeldError as error:
             raise StateLockedError(
                 f"{folder}: another jetson-face (pid {error.pid}) uses this state folder; stop it, "
@@ -31,23 +28,13 @@ def state_lock(folder: Path) -> Iterator[None]:
             ) from None
         except OSError as error:
             raise OutputError(
-                f"{path}: the state folder cannot be used: {error.strerror}; set another "
-                f"`state_dir` or mend its rights"
+                f"{folder}: the state folder cannot be used: {error.strerror}; set another "
+                f"`state_dir` or fix its rights"
             ) from error
         yield
 
 
 def holder(folder: Path) -> int | None:
-    """The process that holds `FOLDER/lock`, 0 where it did not say; None where nobody does."""
-    try:
-        fd = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        said = os.pread(fd, 20, 0).strip()
-        return int(said) if said.isdigit() else 0
-    finally:
-        os.close(fd)
-    return None
+    """The process that holds a state folder, 0 where it did not say; None where nobody does."""
+    said = holder_of(folder)
+    return None if said is None else int(said) if said.isdigit() else 0

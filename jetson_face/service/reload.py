@@ -86,7 +86,18 @@ _FIXED = ("status_socket", "status_port", "retention", "crops", "review")
 
 
 def check_reloadable(old: Config, new: Config) -> None:
-    """Raises ConfigError for changes that need a restart of the service."""
+    """Raises ConfigError for changes that need a restart of the service, and for cameras and sinks
+    that are gone without a word: half a file is valid YAML, too."""
+    if "sources" in old.model_fields_set and "sources" not in new.model_fields_set:
+        raise ConfigError(
+            f"the file names no sources any more, which would be camera {new.sources[0].uri}: was "
+            "it cut off? Write `sources`, or restart the service"
+        )
+    if old.service.sinks and "sinks" not in new.service.model_fields_set:
+        raise ConfigError(
+            "the file names no sinks any more: was it cut off? Write `service: {sinks: []}` to "
+            "have none"
+        )
     changed = [
         f"service.{key}" for key in _FIXED if getattr(old.service, key) != getattr(new.service, key)
     ]

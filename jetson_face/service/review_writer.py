@@ -96,6 +96,10 @@ class Questions:
 
     def _tried(self, call: Callable[[ReviewQueue], int]) -> int | None:
         try:
+            if self._queue is not None and not self._queue.in_place:
+                logger.warning("review_gone path=%s begun=again", self._queue.path)
+                self._queue.close()
+                self._queue = None
             if self._queue is None:
                 self._queue = self._open_queue()
             found = call(self._queue)

@@ -7,11 +7,33 @@ import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from jetson_face.core.errors import OutputError
 
 TEMPORARY = ".tmp-"
 """How names of unfinished files begin."""
+
+
+class Inode(NamedTuple):
+    """Which file it is, whatever it is called."""
+
+    device: int
+    number: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> Inode:
+        """The file that was looked at."""
+        return cls(found.st_dev, found.st_ino)
+
+    def is_at(self, path: Path) -> bool:
+        """The path leads to this file; also where it cannot be seen."""
+        try:
+            return self == Inode.of(path.stat())
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
 
 
 def write_file(path: Path, data: bytes | str, *, mode: int = 0o644) -> None:

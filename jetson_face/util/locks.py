@@ -39,3 +39,48 @@ def file_lock(path: Path, *, mode: int = 0o600) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+@contextmanager
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Hold a folder for the block. The file `lock` in it says for people who has it; the folder is
+    held all the same when somebody deletes that file.
+
+    Raises HeldError at once where another process holds it, OSError where it cannot be opened.
+    """
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    note = folder / "lock"
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise
+            raise HeldError(_said(note)) from None
+        with suppress(OSError):  # as above
+            note.write_text(f"{os.getpid()}\n", "ascii")
+        yield
+    finally:
+        os.close(handle)
+
+
+def holder_of(folder: Path) -> str | None:
+    """Who holds a folder, `unknown` where it did not say; None where nobody does."""
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return _said(folder / "lock")
+    finally:
+        os.close(handle)
+    return None
+
+
+def _said(note: Path) -> str:
+    try:
+        return note.read_bytes()[:20].decode("ascii", "replace").strip() or "unknown"
+    except OSError:
+        return "unknown"

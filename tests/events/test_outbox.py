@@ -438,3 +438,47 @@ def test_no_durable_event_is_ever_lost_nor_reordered(
     # At least once: a kill may bring back what was acknowledged while the disk took nothing, and
     # then everything after it; within one life numbers only rise.
     assert len(set(seen)) <= made
+
+
+def test_a_consumer_that_is_away_keeps_its_place_and_nothing_waits_for_it(
+    start: Start, clocks: Clocks
+) -> None:
+    limits = OutboxLimits(max_age_s=30 * DAY)
+    outbox = start(limits)
+    outbox.subscribe("mqtt")
+    outbox.subscribe("web")
+    put(outbox, "a", "b", "c")
+    outbox.ack("web", 2)
+    outbox.ack("mqtt", 3)
+    outbox.only(["mqtt"])
+    assert outbox.state().lag == {"mqtt": 0}
+    for _ in range(2):  # also over restarts without it
+        outbox.close()
+        clocks.pass_time(9 * DAY)
+        outbox = start(limits)
+        outbox.subscribe("mqtt")
+        outbox.only(["mqtt"])
+        outbox.prune()
+    outbox.subscribe("web")
+    assert bodies(outbox.read("web")) == [b"c"]
+    outbox.only(["mqtt"])
+    # Away longer than events are kept: no event is left that it acknowledged.
+    clocks.pass_time(31 * DAY)
+    put(outbox, "d")
+    outbox.prune()
+    assert outbox.state().counts == {"age": 3}, "none of them was waited for"
+    outbox.close()
+    again = start(limits)
+    again.subscribe("web")
+    assert bodies(again.read("web")) == [b"d"]
+
+
+def test_what_waits_is_what_is_there(start: Start, clocks: Clocks) -> None:
+    outbox = start(OutboxLimits(max_age_s=10))
+    outbox.subscribe("mqtt")
+    put(outbox, "a", "b", "c")
+    clocks.pass_time(11)
+    put(outbox, "d")
+    outbox.prune()
+    assert outbox.state().lag == {"mqtt": 1}
+    assert bodies(outbox.read("mqtt")) == [b"d"]

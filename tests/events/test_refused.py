@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from jetson_face.cli.main import main
 from jetson_face.cli.status import describe
@@ -23,8 +24,11 @@ from jetson_face.events.outbox_file import OutboxFile
 from jetson_face.events.outbox_rows import Changes
 from jetson_face.events.redaction import NOBODY, mask_outbox
 from jetson_face.events.webhook import WebhookSink
+from jetson_face.output.run_report import RunFacts, RunReport
 from jetson_face.service import pages
+from jetson_face.service.notify import Verdict
 from jetson_face.util.backoff import Backoff
+from jetson_face.util.metrics import to_prometheus
 from tests.events.event_help import BOB, face_body, read_event
 
 
@@ -106,6 +110,13 @@ class Box:
         found: dict[str, Any] = pages.sinks([self.deliverer], self.outbox.state())["web"]
         return found
 
+    def metrics(self) -> str:
+        empty = RunReport("", 0.0, RunFacts(), (), (), (), None, None)
+        good = Verdict(True, True, "")
+        return to_prometheus(
+            pages.service_metrics(self.outbox.state(), [self.deliverer], empty, good, {})
+        )
+
 
 @pytest.fixture
 def box(tmp_path: Path, receiver: Receiver) -> Iterator[Box]:
@@ -146,6 +157,8 @@ def test_only_what_is_malformed_is_set_aside_and_counted_for_good(
             {"web": 0}, {"web": 2}, {"web": 2},
         )  # fmt: skip
         assert box.sink()["refused"] == 2
+        assert 'jetson_face_sink_refused_total{sink="web"} 2' in box.metrics()
+        assert 'jetson_face_sink_set_aside{sink="web"} 2' in box.metrics()
         box.restart()
 
 
@@ -172,13 +185,25 @@ def test_the_status_says_since_when_and_why(box: Box, receiver: Receiver) -> Non
     assert "403" in sink["error"]
     outbox = pages.outbox(box.outbox.state())
     lines = describe({"outbox": outbox, "sinks": {"web": sink}})
-    assert (
-        f"1 waiting, down since {sink['down_since']}: 127.0.0.1:{hook.port} answered 403 Forbidden"
-        in lines[-1]
+    assert f"1 waiting, down since {sink['down_since']}: {sink['error']}" in lines[-1]
+    (down,) = (
+        sample
+        for family in text_string_to_metric_families(box.metrics())
+        for sample in family.samples
+        if sample.name == "jetson_face_sink_down_since_seconds"
     )
+    assert down.labels == {"sink": "web", "why": sink["error"]}
+    assert down.value == pytest.approx(since)
+    assert 'jetson_face_sink_up{sink="web"} 0' in box.metrics()
+    # A reload makes another deliverer: the sink is down for as long as before.
+    older = box.deliverer
+    box.restart()
+    box.deliverer.go_on_from(older)
+    assert box.sink()["down_since"] == sink["down_since"]
     receiver.status = 200
     assert box.deliverer.step() == 0.0
     assert (box.sink()["down_since"], box.sink()["error"]) == (None, None)
+    assert "down_since" not in box.metrics()
 
 
 def test_a_command_lists_what_was_refused_and_has_it_sent_again(

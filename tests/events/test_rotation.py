@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,58 @@ def test_a_folder_that_cannot_be_made_is_a_sink_that_is_down(tmp_path: Path) -> 
     (tmp_path / "file").write_text("")
     with pytest.raises(SinkDownError):
         RotatingJsonl(tmp_path / "file" / "e.jsonl", max_bytes=1, files=1).send([event(1)])
+
+
+@pytest.mark.parametrize("how", ["deleted", "moved", "folder", "emptied"])
+def test_a_file_taken_away_is_begun_again(tmp_path: Path, how: str) -> None:
+    """By `rm`, by logrotate, by somebody who tidies up."""
+    folder = tmp_path / "log"
+    path, aside = folder / "events.jsonl", tmp_path / "aside.jsonl"
+    sink = RotatingJsonl(path, max_bytes=10**6, files=2)
+    sink.send([event(1)])
+    if how == "deleted":
+        path.unlink()
+    elif how == "moved":
+        path.rename(aside)
+    elif how == "folder":
+        shutil.rmtree(folder)
+    else:
+        aside.write_bytes(path.read_bytes())
+        os.truncate(path, 0)
+    sink.send([event(2)])
+    sink.send([event(3)])
+    assert numbers(folder) == [2, 3]
+    assert path.stat().st_mode & 0o777 == 0o600
+    if aside.exists():
+        assert [e["frame"] for e in read_events(aside)] == [1]
+    sink.close()
+
+
+def test_lines_of_a_file_deleted_while_they_were_written_are_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "events.jsonl"
+    sink = RotatingJsonl(path, max_bytes=10**6, files=2)
+    sync = os.fsync
+
+    def deleted(fd: int) -> None:
+        sync(fd)
+        path.unlink()
+        monkeypatch.undo()
+
+    sink.send([event(1)])
+    monkeypatch.setattr(os, "fsync", deleted)
+    sink.send([event(2), event(3)])
+    assert numbers(tmp_path) == [2, 3]
+    sink.close()
+
+
+def test_a_file_that_is_deleted_all_the_time_is_a_sink_that_is_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "events.jsonl"
+    sink = RotatingJsonl(path, max_bytes=10**6, files=2)
+    monkeypatch.setattr(os, "fsync", lambda fd: path.unlink())
+    with pytest.raises(SinkDownError, match="deleted while it was written"):
+        sink.send([event(1)])
+    sink.close()

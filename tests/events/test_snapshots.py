@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -167,3 +168,15 @@ def test_a_disk_that_erases_nothing_does_not_hold_up_the_next_picture(
 
     monkeypatch.setattr(Path, "unlink", refuse)
     assert snapshots.add(JPEG).path.exists()
+
+
+def test_a_folder_removed_under_the_service_is_made_again(tmp_path: Path) -> None:
+    snapshots = store(tmp_path, max_bytes=10_000)
+    snapshots.add(JPEG, "p1")
+    shutil.rmtree(tmp_path / "crops")
+    assert snapshots.prune() == 0
+    assert snapshots.remove_owner("p1") == []
+    shutil.rmtree(tmp_path / "crops", ignore_errors=True)
+    kept = snapshots.add(JPEG, "p2")
+    assert snapshots.read(kept) == JPEG
+    assert (tmp_path / "crops").stat().st_mode & 0o777 == 0o700

@@ -108,6 +108,23 @@ def test_a_queue_that_cannot_be_used_costs_questions_and_comes_back(
     outbox.close()
 
 
+def test_a_queue_deleted_under_the_service_is_begun_again(tmp_path: Path) -> None:
+    pending: BoundedQueue[Occurrence | Asked] = BoundedQueue(10, "events")
+    outbox = Outbox(tmp_path / "outbox.db")
+    questions = Questions(lambda: open_queue(tmp_path), lambda: 0.9)
+    writer = EventWriter(pending, outbox, None, questions)
+    for seed in (1, 2):
+        EventTap(Doubtful(seed), pending, EventMaker({"door"}), review=True).process(picture())
+        writer.drain()
+        if seed == 1:
+            (tmp_path / "review.db").unlink()
+    with open_queue(tmp_path) as queue:
+        assert len(queue.numbers()) == 1
+    assert questions.state()["waiting"] == 1
+    questions.close()
+    outbox.close()
+
+
 @pytest.mark.parametrize(
     ("review", "line"),
     [
