@@ -23,7 +23,9 @@ class SourceConfig(Section):
     reconnect_max_s: float = Field(
         5, ge=0.5, le=3600, description="longest wait between two tries to reach a lost camera"
     )
-    max_age_ms: int = Field(2000, ge=10, description="a live frame older than this is dropped")
+    max_age_ms: int = Field(
+        2000, ge=10, le=3_600_000, description="a live frame older than this is dropped"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -36,8 +38,12 @@ class SourceConfig(Section):
 class AutoSamplingConfig(Section):
     """What the governor keeps true while a live source runs, by searching more or less often."""
 
-    decision_fps_min: float | None = Field(None, gt=0, description="frames decided per second")
-    age_ms_max: float | None = Field(200, gt=0, description="capture to decision, p95")
+    decision_fps_min: float | None = Field(
+        None, gt=0, le=1000, description="frames decided per second"
+    )
+    age_ms_max: float | None = Field(
+        200, gt=0, le=3_600_000, description="capture to decision, p95"
+    )
     cpu_max: float | None = Field(None, gt=0, le=1, description="share of all cores")
     every_min: int = Field(1, ge=1, le=1000, description="never searches more often than this")
     every_max: int = Field(30, ge=1, le=1000, description="never searches more seldom than this")
