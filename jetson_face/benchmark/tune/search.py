@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from jetson_face.util.rounding import away
+
 NET_FACE_PX = 12
 """A shrunk face smaller than this cannot be found by a search net: such settings are not tried."""
 EVERY = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30)
@@ -104,11 +106,14 @@ def misses(goal: Goal, trial: Trial) -> list[str]:
     """The goals of speed that a trial does not meet, in words."""
     found = []
     if goal.decision_fps_min is not None and trial.decision_fps < goal.decision_fps_min:
-        found.append(f"decides {trial.decision_fps:.1f}/s, {goal.decision_fps_min:.1f} wanted")
+        rate = away(trial.decision_fps, goal.decision_fps_min, 1)
+        found.append(f"decides {rate}/s, {goal.decision_fps_min:g} wanted")
     if goal.age_ms_max is not None and trial.age_ms > goal.age_ms_max:
-        found.append(f"frame age p95 {trial.age_ms:.0f} ms, {goal.age_ms_max:.0f} wanted")
+        age = away(trial.age_ms, goal.age_ms_max)
+        found.append(f"frame age p95 {age} ms, {goal.age_ms_max:.10g} wanted")
     if goal.cpu_max is not None and trial.cpu > goal.cpu_max:
-        found.append(f"CPU {100 * trial.cpu:.0f} %, {100 * goal.cpu_max:.0f} % wanted")
+        cpu = away(100 * trial.cpu, 100 * goal.cpu_max)
+        found.append(f"CPU {cpu} %, {100 * goal.cpu_max:.3g} % wanted")
     return found
 
 
@@ -118,8 +123,10 @@ def names_late(goal: Goal, trial: Trial) -> str | None:
     if limit is None or trial.time_to_name_s is None or trial.time_to_name_s <= limit:
         return None
     took = trial.time_to_name_s
-    said = f"named after {took:.2f} s" if math.isfinite(took) else "half of the people never named"
-    return f"{said}, {limit:.2f} s wanted"
+    said = "half of the people never named"
+    if math.isfinite(took):
+        said = f"named after {away(took, limit, 2)} s"
+    return f"{said}, {limit:g} s wanted"
 
 
 def search(goal: Goal, space: Space, measure: Callable[[Choice], Trial]) -> Outcome:
