@@ -24,6 +24,8 @@ from jetson_face.capture.uri import SourceUri
 from jetson_face.core.errors import InputBrokenError, InputMissingError, SourceError
 from jetson_face.core.types import Frame
 
+_PTS = getattr(cv2, "CAP_PROP_PTS", None)
+"""The time of a frame in the file, in frames; OpenCV 4.11 and later tell."""
 _FPS_MAX = 1000.0
 """FFmpeg reports the time base (90,000) for streams that do not say their frame rate."""
 
@@ -51,7 +53,7 @@ class VideoFile:
         self._period_ns = 1e9 / (fps or 25.0)
         length_s = (self._info.frames or 0) * self._period_ns / 1e9
         self._wall = path.stat().st_mtime - length_s
-        self._seq = 0
+        self._seq = self._began = 0
         self._last_ns = -1
         self._state: SourceState = "running"
         self._counts: Counter[str] = Counter()
@@ -77,6 +79,8 @@ class VideoFile:
             if not good or image is None:
                 self._end()
             media_ns = self._media_ns()
+            if self._seq == 0:
+                self._began = self._frames_before_the_first()
         frame = Frame(image, self._seq, media_ns, self._wall + media_ns / 1e9, self._info.name)
         self._seq += 1
         return frame
@@ -95,6 +99,13 @@ class VideoFile:
         self._last_ns = told
         return told
 
+    def _frames_before_the_first(self) -> int:
+        """Some containers count frames from time 0 on, also where the video starts later."""
+        if _PTS is None or self._info.frames is None:
+            return 0
+        began = self._capture.get(_PTS)
+        return int(began) if 0 < began < self._info.frames else 0
+
     def _end(self) -> None:
         self._state = "ended"
         if self._seq == 0:
@@ -104,9 +115,11 @@ class VideoFile:
             )
         said = self._info.frames
         # Containers count a frame or two more than decoders give.
-        if said is not None and self._seq < said - max(2, said // 100):
+        if said is not None and self._began + self._seq < said - max(2, said // 100):
             self._counts["truncated"] += 1
-            self._last_error = f"{self._path}: ends after {self._seq} of {said} frames"
+            self._last_error = (
+                f"{self._path}: ends after {self._seq} of {said - self._began} frames"
+            )
         raise EndOfSource
 
 
