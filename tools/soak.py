@@ -203,7 +203,7 @@ class Soak:
 
     def _recognizer(self, info: SourceInfo) -> CountingTap:
         inner = FaceRecognizer(
-            detector=PlayedDetector(), refiner=None, sampler=Sampler(5, cooldown=1),
+            detector=PlayedDetector(), refiner=None, sampler=Sampler(5),
             tracker=Tracker(0.3, max_gap_ns=1_000_000_000), aligner=Aligner("arcface112"),
             quality=QualityGate(), embedder=PlayedEmbedder(self.gallery.vectors),
             fuser=Fuser(SPACE), decider=Decider(0.5), people=lambda now_ns: self.gallery.matcher,

@@ -63,4 +63,7 @@ class SamplingConfig(Section):
     every: int = Field(5, ge=1, le=1000, description="one frame in `every` is searched")
     auto: AutoSamplingConfig | None = Field(None, description="adapt `every`; `sampling: auto`")
     refine: bool = Field(True, description="follow faces with O-Net on the frames between")
-    on_loss: bool = Field(True, description="search at once when a face was lost")
+    on_loss: bool = Field(
+        True,
+        description="a lost face brings a search forward, on average at most one in `every` frames",
+    )

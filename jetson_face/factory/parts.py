@@ -323,7 +323,7 @@ def build_recognizer(
     return FaceRecognizer(
         detector=parts.detector,
         refiner=parts.refiner,
-        sampler=Sampler(config.sampling.every, cooldown=1 if config.sampling.on_loss else None),
+        sampler=Sampler(config.sampling.every, on_loss=config.sampling.on_loss),
         tracker=Tracker(config.tracking.iou_min, max_gap_ns=config.tracking.max_gap_ms * 1_000_000),
         aligner=parts.aligner,
         quality=parts.quality,

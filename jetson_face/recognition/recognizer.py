@@ -186,7 +186,7 @@ class FaceRecognizer:
         with watch("track"):
             lost = self.tracker.advance(tracks, faces, frame.captured_ns)
         if len(lost):
-            self.sampler.lose()
+            self.sampler.lose(lost)
         seen = faces.scores > 0
         return tracks[seen], faces[seen]
 

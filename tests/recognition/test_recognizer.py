@@ -139,7 +139,7 @@ class Rig:
         self.recognizer = FaceRecognizer(
             detector=self.detector,
             refiner=self.detector if refine else None,
-            sampler=Sampler(every, cooldown=1),
+            sampler=Sampler(every),
             tracker=Tracker(0.3),
             aligner=Aligner("arcface112"),
             quality=QualityGate(),
