@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -24,6 +25,7 @@ from jetson_face.capture.uri import SourceUri
 from jetson_face.core.errors import InputBrokenError, InputMissingError, SourceError
 from jetson_face.core.types import Frame
 
+log = logging.getLogger(__name__)
 _PTS = getattr(cv2, "CAP_PROP_PTS", None)
 """The time of a frame in the file, in frames; OpenCV 4.11 and later tell."""
 _FPS_MAX = 1000.0
@@ -215,14 +217,40 @@ def open_v4l2(uri: SourceUri, name: str, options: OpenOptions) -> OpenCvCamera:
         raise SourceError(f"{uri.shown}: {device} is not a camera, or another program is using it")
     # Fewer buffers, newer frames: the driver's queue would add their age.
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-    for prop, value in (
-        (cv2.CAP_PROP_FRAME_WIDTH, options.width),
-        (cv2.CAP_PROP_FRAME_HEIGHT, options.height),
-        (cv2.CAP_PROP_FPS, options.fps),
-    ):
-        if value is not None:
-            capture.set(prop, value)
+    _ask(capture, options, uri, name)
     return OpenCvCamera(capture, uri, name)
+
+
+def _ask(capture: Any, options: OpenOptions, uri: SourceUri, name: str) -> None:
+    """Ask the camera for size and rate; one that gives others is used as it is, and named."""
+    asked = {
+        cv2.CAP_PROP_FRAME_WIDTH: options.width,
+        cv2.CAP_PROP_FRAME_HEIGHT: options.height,
+        cv2.CAP_PROP_FPS: options.fps,
+    }
+    wanted = {prop: float(value) for prop, value in asked.items() if value is not None}
+
+    def give() -> bool:
+        for prop, value in wanted.items():
+            capture.set(prop, value)
+        return all(abs(capture.get(prop) - value) <= 0.5 for prop, value in wanted.items())
+
+    if give():
+        return
+    # Over USB 2 large pictures come fast enough only when they are packed.
+    capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
+    if not give():
+        log.warning(
+            "camera_gives_others source=%s asked=%s gives=%s; see `v4l2-ctl --list-formats-ext`",
+            name,
+            _mode(*(asked[prop] for prop in asked)),
+            _mode(*(capture.get(prop) for prop in asked)),
+        )
+
+
+def _mode(width: float | None, height: float | None, fps: float | None) -> str:
+    size = "any" if width is None or height is None else f"{width:g}x{height:g}"
+    return f"{size}@{'any' if fps is None else f'{fps:g}'}"
 
 
 def open_network(uri: SourceUri, name: str, options: OpenOptions) -> OpenCvCamera:

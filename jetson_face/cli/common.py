@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from jetson_face.capture.keys import KEYS
 from jetson_face.capture.uri import parse_uri
 from jetson_face.config import Config, load_config
 
@@ -36,6 +38,22 @@ def config_of(args: argparse.Namespace, *extra: str) -> Config:
     Raises ConfigError.
     """
     return load_config(args.config, [*args.overrides, *extra])
+
+
+def config_with_source(args: argparse.Namespace) -> Config:
+    """`config_of`; where the arguments name a source, that is the only one.
+
+    It takes over the name and the time-outs of the first source that is configured, but none of
+    the settings of its camera, unless they are given by `--set sources.0.KEY`.
+    Raises ConfigError, UsageError.
+    """
+    if args.source is None:
+        return config_of(args)
+    parse_uri(args.source)  # what makes no sense is of the command line, not of the configuration
+    other = {"uri": args.source, **dict.fromkeys(KEYS), "flip": "none"}
+    replaced = [f"sources.0.{key}={json.dumps(value)}" for key, value in other.items()]
+    config = load_config(args.config, [*replaced, *args.overrides])
+    return config.model_copy(update={"sources": config.sources[:1]})
 
 
 def quicken_streams(config: Config, environ: MutableMapping[str, str] = os.environ) -> None:

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_face.cli.common import add_config_arguments, config_of, show_progress
+from jetson_face.cli.common import add_config_arguments, config_with_source, show_progress
 from jetson_face.config import Config
 from jetson_face.core.errors import UsageError
 from jetson_face.privacy.encryption import fill_credentials
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     """Exit code 1 when nothing meets the goal. Raises UsageError and what measuring raises."""
     from jetson_face.benchmark.tune.search import search, space_of
 
-    config = config_of(args)
+    config = config_with_source(args)
     goal = _goal(args)
     material = _material(args, config)
     if goal.decision_fps_min is not None and goal.decision_fps_min > material.fps:
@@ -93,14 +93,25 @@ def _goal(args: argparse.Namespace) -> Goal:
 
 def _material(args: argparse.Namespace, config: Config) -> Material:
     from jetson_face.benchmark.clip import read_clip, read_source, truth_beside
+    from jetson_face.factory.parts import open_options
 
     if args.clip is not None:
         truth = truth_beside(args.clip, args.truth)
         made = read_clip(args.clip, truth, frames_max=args.frames)
     else:
-        uri = fill_credentials(args.source or config.sources[0].uri)
+        wanted = config.sources[0]
         print(f"recording up to {args.frames} frames", file=sys.stderr)
-        made = read_source(uri, config.sources[0].name, frames_max=args.frames)
+        made = read_source(
+            fill_credentials(wanted.uri),
+            wanted.name,
+            options=open_options(wanted),
+            frames_max=args.frames,
+        )
+    if made.stills:
+        raise UsageError(
+            f"{made.name}: each picture of a folder is searched, so there is no sampling rate to "
+            "find: name a video or a camera, or sequence:FOLDER for the frames of a video"
+        )
     if args.time_to_name is not None and (made.truth is None or not made.truth.enrol):
         raise UsageError("--time-to-name needs a labelled clip: `jetson-face clips make`")
     return made

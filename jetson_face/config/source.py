@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from jetson_face.capture.keys import KEYS, Flip, check_keys
+from jetson_face.capture.uri import parse_uri
 from jetson_face.config.section import NAME, Section
 
 
@@ -13,11 +15,21 @@ class SourceConfig(Section):
     """A camera, stream, video file or folder of pictures."""
 
     uri: str = Field(
-        description="v4l2:///dev/video0, csi://0, rtsp://host/path, file path, folder, test://, "
+        description="v4l2:///dev/video0, csi://0, rtsp://host/path, file path, folder of pictures "
+        "(each stands alone), sequence:FOLDER?fps=25 (they are a video's frames), test://, "
         "gst:PIPELINE, or a camera's number; {credential:NAME} stands for a systemd credential"
     )
     name: str = Field("camera", pattern=NAME, description="what reports call it")
     backend: Literal["auto", "opencv", "gstreamer"] = "auto"
+    width: int | None = Field(None, ge=16, le=16384, description="asked of a csi or v4l2 camera")
+    height: int | None = Field(None, ge=16, le=16384, description="given together with width")
+    fps: float | None = Field(
+        None, gt=0, le=1000, description="frames a second asked of a csi or v4l2 camera"
+    )
+    flip: Flip = Field("none", description="done to each frame; rotations are clockwise")
+    latency_ms: int | None = Field(
+        None, ge=0, le=60_000, description="rtsp: what the stream is held back against jitter"
+    )
     open_timeout_s: float = Field(10, gt=0, le=300)
     read_timeout_s: float = Field(5, gt=0, le=300)
     reconnect_max_s: float = Field(
@@ -33,6 +45,12 @@ class SourceConfig(Section):
         if isinstance(value, dict) and isinstance(value.get("uri"), int):
             return {**value, "uri": str(value["uri"])}
         return value
+
+    @model_validator(mode="after")
+    def _keys_fit_the_kind(self) -> SourceConfig:
+        given = {key for key in KEYS if getattr(self, key) not in (None, "none")}
+        check_keys(parse_uri(self.uri), given, backend=self.backend)
+        return self
 
 
 class AutoSamplingConfig(Section):

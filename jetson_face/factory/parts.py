@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from jetson_face.config import (
     HaarConfig,
     MtcnnConfig,
     OnnxRuntimeConfig,
+    SourceConfig,
     TensorRTConfig,
 )
 from jetson_face.core.types import EmbeddingSpace
@@ -316,14 +317,18 @@ class LivePeople:
 
 
 def build_recognizer(
-    config: Config, parts: Parts, people: Callable[[int], Matcher]
+    config: Config, parts: Parts, people: Callable[[int], Matcher], *, stills: bool = False
 ) -> FaceRecognizer:
-    """The recogniser of one source; networks and gallery may be shared between several."""
-    decider = build_decider(config, parts.embedder)
+    """The recogniser of one source; networks and gallery may be shared between several.
+
+    stills: each picture stands alone, and is searched and decided as `identify` does it.
+    """
+    if stills:
+        parts = for_photos(config, parts)
     return FaceRecognizer(
         detector=parts.detector,
         refiner=parts.refiner,
-        sampler=Sampler(config.sampling.every, on_loss=config.sampling.on_loss),
+        sampler=Sampler(1 if stills else config.sampling.every, on_loss=config.sampling.on_loss),
         tracker=Tracker(config.tracking.iou_min, max_gap_ns=config.tracking.max_gap_ms * 1_000_000),
         aligner=parts.aligner,
         quality=parts.quality,
@@ -334,15 +339,17 @@ def build_recognizer(
             # the network's own: how strict a site is with names says nothing of two frames
             contradiction_below=contradiction_below(parts.embedder.similarity_min),
         ),
-        decider=decider,
+        decider=build_decider(config, parts.embedder, single=stills),
         people=people,
         budget=Budget(
             known_every=config.fusion.embed_known_every,
-            per_frame=config.fusion.max_per_frame,
+            # of a face that is left out no other look comes
+            per_frame=config.detector.max_faces if stills else config.fusion.max_per_frame,
             quality_min=config.quality.embed_min,
             ask_quality_min=config.quality.enroll_min,
-            mirror=config.embedder.mirror,
+            mirror=config.embedder.mirror and not stills,
         ),
+        stills=stills,
     )
 
 
@@ -361,6 +368,12 @@ def govern(config: Config, recognizer: FaceRecognizer, info: SourceInfo) -> Reco
     )
 
 
+def open_options(wanted: SourceConfig) -> OpenOptions:
+    """How to open a source that the configuration names."""
+    keys = {field.name for field in fields(OpenOptions)}
+    return OpenOptions(**wanted.model_dump(include=keys))
+
+
 def open_sources(config: Config, *, must_open: bool = False) -> list[Source]:
     """The sources; must_open False: a camera that is not there now is waited for.
 
@@ -370,12 +383,7 @@ def open_sources(config: Config, *, must_open: bool = False) -> list[Source]:
     opened: list[Source] = []
     try:
         for wanted in config.sources:
-            options = OpenOptions(
-                backend=wanted.backend,
-                open_timeout_s=wanted.open_timeout_s,
-                read_timeout_s=wanted.read_timeout_s,
-                reconnect_max_s=wanted.reconnect_max_s,
-            )
+            options = open_options(wanted)
             uri = fill_credentials(wanted.uri)
             opened.append(open_source(uri, wanted.name, options=options, must_open=must_open))
     except BaseException:

@@ -90,6 +90,7 @@ class FaceRecognizer:
 
     No threads, no I/O: time is the frame's, and what it needs is passed in. people: called with
     the frame's time, gives the gallery to match against; a new one when somebody was added.
+    stills: each frame stands alone: no face is followed from one to the next.
     timer_ns: only measures the stages, decides nothing.
     """
 
@@ -107,6 +108,7 @@ class FaceRecognizer:
         decider: Decider,
         people: Callable[[int], Matcher],
         budget: Budget | None = None,
+        stills: bool = False,
         timer_ns: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         self.detector = detector
@@ -120,6 +122,7 @@ class FaceRecognizer:
         self.decider = decider
         self.people = people
         self.budget = budget or Budget()
+        self._stills = stills
         self._timer_ns = timer_ns
         self._tracks: dict[int, _Track] = {}
         self._revision = -1
@@ -128,7 +131,7 @@ class FaceRecognizer:
     def process(self, frame: Frame) -> Report:
         """Who is in the frame, given the frames before it."""
         watch = Stopwatch(self._timer_ns)
-        self._start_anew_on_another_size(frame)
+        self._start_anew_where_nothing_goes_on(frame)
         searched = self.sampler.next()
         if searched:
             tracks, faces = self._search(frame, watch)
@@ -160,9 +163,9 @@ class FaceRecognizer:
         self.tracker, self.fuser = older.tracker, older.fuser
         self._tracks, self._size = older._tracks, older._size
 
-    def _start_anew_on_another_size(self, frame: Frame) -> None:
+    def _start_anew_where_nothing_goes_on(self, frame: Frame) -> None:
         height, width = frame.image.shape[:2]
-        if self._size not in (None, (width, height)):
+        if self._stills or self._size not in (None, (width, height)):
             self.tracker.reset()
             self.sampler.reset()
         self._size = (width, height)
