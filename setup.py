@@ -87,5 +87,5 @@ setup(
         "jetson_face._configs": ["*.yaml"],
         "jetson_face._systemd": ["*.service"],
     },
-    entry_points={"console_scripts": ["jetson-face = jetson_face.cli.main:entry"]},
+    entry_points={"console_scripts": ["jetson-face = jetson_face.__main__:main"]},
 )

@@ -257,7 +257,10 @@ class LivePipeline:
             channel: Channel[Frame] = (
                 self._frames.add_slot(name)
                 if source.info.is_live
-                else self._frames.add_queue(self._policy.frame_queue, name)
+                # Pictures that stand alone may be ten times as large as a video's frames.
+                else self._frames.add_queue(
+                    1 if source.info.stills else self._policy.frame_queue, name
+                )
             )
             self._group.add(
                 f"capture-{name}",

@@ -223,7 +223,7 @@ class Soak:
         tracker = Tracker(0.3, max_gap_ns=1_000_000_000)
         embedder = PlayedEmbedder(self.gallery.vectors)
         inner = FaceRecognizer(
-            FaceFinder(PlayedDetector(), None, Sampler(5, cooldown=1), tracker),
+            FaceFinder(PlayedDetector(), None, Sampler(5), tracker),
             EmbeddingScheduler(Aligner("arcface112"), QualityGate(), embedder),
             TrackDecisions(Fuser(SPACE), Decider(0.5), lambda now_ns: self.gallery.matcher),
         )

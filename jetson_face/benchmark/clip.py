@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jetson_face.benchmark.ground_truth import Truth, read_truth
 from jetson_face.capture.opening import open_source
-from jetson_face.capture.source import EndOfSource, FrameBroken, Source
+from jetson_face.capture.source import EndOfSource, FrameBroken, OpenOptions, Source
 from jetson_face.core.errors import InputBrokenError, UsageError
 from jetson_face.core.types import Frame, ImageU8
 from jetson_face.util.machine import machine_facts
@@ -24,7 +24,7 @@ _MEMORY_SHARE = 0.5
 class Material:
     """A clip in memory. decode_fps: how fast its frames could be read, None when made here.
 
-    path: where it was read from.
+    path: where it was read from. stills: each picture stands alone.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Material:
     truth: Truth | None = None
     decode_fps: float | None = None
     path: Path | None = None
+    stills: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -71,6 +72,7 @@ def read_source(
     uri: str,
     name: str,
     *,
+    options: OpenOptions | None = None,
     frames_max: int | None = None,
     memory_mb: int | None = None,
     clock: Callable[[], float] = time.perf_counter,
@@ -83,7 +85,7 @@ def read_source(
     limit = (memory_mb or machine_facts()["memory_mb"] or 2048) * _MEMORY_SHARE * 2**20
     images: list[ImageU8] = []
     taken = 0
-    source = open_source(uri, name)
+    source = open_source(uri, name, options=options)
     started = clock()
     try:
         for image in _images(source):
@@ -104,7 +106,7 @@ def read_source(
         raise InputBrokenError(f"{name}: has no frames to measure on")
     if info.is_live:
         return Material(name, images, speed)
-    return Material(name, images, info.fps or FPS_UNKNOWN, None, speed)
+    return Material(name, images, info.fps or FPS_UNKNOWN, None, speed, stills=info.stills)
 
 
 def _images(source: Source) -> Iterator[ImageU8]:

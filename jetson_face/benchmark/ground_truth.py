@@ -23,7 +23,7 @@ VISIBLE_MIN = 0.5
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class TrueFace(_Part):

@@ -34,7 +34,14 @@ class ClipCamera:
     ) -> None:
         width, height = material.size
         self.info = SourceInfo(
-            material.name, "memory", live, width, height, material.fps, len(material.images)
+            material.name,
+            "memory",
+            live,
+            width,
+            height,
+            material.fps,
+            len(material.images),
+            stills=material.stills,
         )
         self._material = material
         self._clock_ns = clock_ns

@@ -28,27 +28,37 @@ log = logging.getLogger(__name__)
 
 
 class Subject:
-    """The networks of one configuration, and the people that a clip's truth enrols."""
+    """The networks of one configuration, and the people that a clip's truth enrols.
 
-    def __init__(self, config: Config, parts: Parts, matcher: Matcher) -> None:
+    stills: for pictures that stand alone, not for a clip.
+    """
+
+    def __init__(
+        self, config: Config, parts: Parts, matcher: Matcher, *, stills: bool = False
+    ) -> None:
         self.config = config
         self.parts = parts
         self.matcher = matcher
+        self.stills = stills
 
     def recognizer(self, *, every: int | None = None) -> FaceRecognizer:
         """A fresh recogniser; every: another sampling rate than the configuration's."""
         config = self.config if every is None else with_settings(self.config, every=every)
-        return build_recognizer(config, self.parts, lambda now_ns: self.matcher)
+        return build_recognizer(config, self.parts, lambda now_ns: self.matcher, stills=self.stills)
 
 
 @contextmanager
 def open_subject(
-    config: Config, truth: Truth | None = None, *, matcher: Matcher | None = None
+    config: Config,
+    truth: Truth | None = None,
+    *,
+    matcher: Matcher | None = None,
+    stills: bool = False,
 ) -> Iterator[Subject]:
     """Load the networks; enrol the truth's people into a gallery that is thrown away after.
 
     Without truth the configuration's own gallery is used where there is one. matcher: of an
-    earlier subject with the same embedder, instead of enrolling again.
+    earlier subject with the same embedder, instead of enrolling again. stills: see Subject.
     Raises EnrollmentError when a person of the truth cannot be enrolled, and the networks' errors.
     """
     parts = build_parts(config)
@@ -61,7 +71,7 @@ def open_subject(
             matcher = _enrolled(
                 config, for_photos(config, parts), {} if truth is None else truth.enrol
             )
-        yield Subject(config, parts, matcher)
+        yield Subject(config, parts, matcher, stills=stills)
     finally:
         parts.close()
 

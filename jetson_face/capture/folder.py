@@ -22,7 +22,11 @@ def natural_key(name: str) -> tuple[tuple[int, int | str], ...]:
     return tuple((0, int(part)) if part.isdigit() else (1, part) for part in parts if part)
 
 
-def _pictures(path: Path) -> list[Path]:
+def pictures_of(path: Path) -> list[Path]:
+    """The picture itself, or those of a folder in the order of their names.
+
+    Raises InputMissingError, InputBrokenError where there is none.
+    """
     if path.is_file():
         return [path]
     if not path.is_dir():
@@ -38,7 +42,8 @@ def _pictures(path: Path) -> list[Path]:
 class PictureFolder:
     """One picture, or those of a folder without its subfolders.
 
-    What is not a picture is skipped and counted. fps: the media time between two pictures.
+    What is not a picture is skipped and counted. sequence_fps: the pictures follow one another,
+    that many a second; None: each stands alone, and is given a second of its own.
     """
 
     def __init__(
@@ -46,17 +51,26 @@ class PictureFolder:
         path: Path,
         name: str,
         *,
-        fps: float = 1.0,
+        sequence_fps: float | None = None,
         read: Callable[[Path], ImageU8] = read_picture,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._files = _pictures(path)
+        self._files = pictures_of(path)
         self._read_picture, self._wall = read, wall
         self._next = self._seq = self._skipped = 0
-        self._period_ns = 1e9 / fps
+        self._period_ns = 1e9 / (sequence_fps or 1.0)
         self._state: SourceState = "running"
         self._last_error: str | None = None
-        self._info = SourceInfo(name, str(path), False, 0, 0, fps, len(self._files))
+        self._info = SourceInfo(
+            name,
+            str(path),
+            is_live=False,
+            width=0,
+            height=0,
+            fps=sequence_fps,
+            frames=len(self._files),
+            stills=sequence_fps is None,
+        )
 
     @property
     def info(self) -> SourceInfo:

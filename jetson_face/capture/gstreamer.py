@@ -11,10 +11,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
+from jetson_face.capture.keys import Flip
 from jetson_face.capture.source import (
     EndOfSource,
     FrameBroken,
@@ -28,6 +30,7 @@ from jetson_face.core.errors import MissingDependencyError, SourceError, UsageEr
 from jetson_face.core.types import Frame, ImageU8
 
 log = logging.getLogger(__name__)
+_LATENCY_MS = 100
 _SLICE_S = 0.1
 """How often a wait for a frame looks for errors."""
 
@@ -74,45 +77,77 @@ def has_gstreamer(*elements: str) -> bool:
     return all(gst.ElementFactory.find(name) is not None for name in elements)
 
 
-def converter(has_nvidia: bool) -> str:
+def converter(has_nvidia: bool, flip: Flip = "none") -> str:
     """The tail that turns whatever a decoder gives into BGR in ordinary memory.
 
-    On a Jetson decoders leave frames in NVMM memory, which only nvvidconv reads; it has no BGR.
+    On a Jetson decoders leave frames in NVMM memory, which only nvvidconv reads; it has no BGR,
+    and turns frames for nothing.
     """
-    nvidia = "nvvidconv ! video/x-raw,format=BGRx ! " if has_nvidia else ""
-    return f"{nvidia}videoconvert ! video/x-raw,format=BGR ! {SINK}"
+    nvidia, turn = "", ""
+    if has_nvidia:
+        method = f" flip-method={_NVIDIA_FLIP[flip]}" if flip != "none" else ""
+        nvidia = f"nvvidconv{method} ! video/x-raw,format=BGRx ! "
+    elif flip != "none":
+        turn = f"videoflip video-direction={_FLIP[flip]} ! "
+    return f"{nvidia}videoconvert ! {turn}video/x-raw,format=BGR ! {SINK}"
+
+
+_NVIDIA_FLIP: dict[Flip, int] = {
+    "rotate_270": 1,
+    "rotate_180": 2,
+    "rotate_90": 3,
+    "horizontal": 4,
+    "vertical": 6,
+}
+_FLIP: dict[Flip, str] = {
+    "rotate_90": "90r",
+    "rotate_180": "180",
+    "rotate_270": "90l",
+    "horizontal": "horiz",
+    "vertical": "vert",
+}
+
+
+def _rate(fps: float) -> str:
+    """Frames a second as GStreamer's fraction; cameras of television rates have n/1001."""
+    television = round(fps * 1.001) * 1000
+    if fps != round(fps) and abs(fps - television / 1001) < 0.005:
+        return f"{television}/1001"
+    fraction = Fraction(fps).limit_denominator(1000)
+    return f"{fraction.numerator}/{fraction.denominator}"
 
 
 def csi_pipeline(sensor: int, options: OpenOptions) -> str:
     """A Jetson's CSI camera: frames stay in NVMM memory until nvvidconv."""
     width, height = options.width or 1280, options.height or 720
-    fps = round(options.fps or 30)
     return (
         f"nvarguscamerasrc sensor-id={sensor} ! video/x-raw(memory:NVMM),width={width},"
-        f"height={height},framerate={fps}/1,format=NV12 ! {converter(True)}"
+        f"height={height},framerate={_rate(options.fps or 30)},format=NV12 ! "
+        f"{converter(True, options.flip)}"
     )
 
 
-def rtsp_pipeline(has_nvidia: bool) -> str:
+def rtsp_pipeline(options: OpenOptions, has_nvidia: bool) -> str:
     """An RTSP stream over TCP; the address is set on the element, where nothing needs quoting."""
     # Without the caps filter decodebin may be linked to the camera's sound.
     return (
-        f"rtspsrc name=source ! application/x-rtp,media=video ! decodebin ! {converter(has_nvidia)}"
+        "rtspsrc name=source ! application/x-rtp,media=video ! decodebin ! "
+        f"{converter(has_nvidia, options.flip)}"
     )
 
 
 def v4l2_pipeline(options: OpenOptions, has_nvidia: bool) -> str:
     """A USB camera, raw or MJPEG; the device is set on the element."""
-    wanted = [f"width={options.width}"] if options.width else []
-    wanted += [f"height={options.height}"] if options.height else []
+    wanted = [f"width={options.width}", f"height={options.height}"] if options.width else []
+    wanted += [f"framerate={_rate(options.fps)}"] if options.fps else []
     caps = ""
     if wanted:
-        size = ",".join(wanted)
-        caps = f'capsfilter caps="video/x-raw,{size};image/jpeg,{size}" ! '
-    return f"v4l2src name=source ! {caps}decodebin ! {converter(has_nvidia)}"
+        mode = ",".join(wanted)
+        caps = f'capsfilter caps="video/x-raw,{mode};image/jpeg,{mode}" ! '
+    return f"v4l2src name=source ! {caps}decodebin ! {converter(has_nvidia, options.flip)}"
 
 
-def user_pipeline(text: str) -> str:
+def user_pipeline(text: str, options: OpenOptions) -> str:
     """A user's pipeline, with our sink added where it has none. Raises UsageError when empty."""
     text = text.strip().rstrip("!").strip()
     if not text:
@@ -122,7 +157,7 @@ def user_pipeline(text: str) -> str:
             "gst: leave the appsink out: the pipeline ends where frames come out, and BGR "
             "conversion and sink are added"
         )
-    return f"{text} ! videoconvert ! video/x-raw,format=BGR ! {SINK}"
+    return f"{text} ! {converter(False, options.flip)}"
 
 
 def open_csi(uri: SourceUri, name: str, options: OpenOptions) -> GstSource:
@@ -130,7 +165,8 @@ def open_csi(uri: SourceUri, name: str, options: OpenOptions) -> GstSource:
     sensor = uri.target or "0"
     if not sensor.isdecimal():
         raise UsageError(f"{uri.shown}: csi:// takes the number of the sensor, as in csi://0")
-    return GstSource(csi_pipeline(int(sensor), options), uri, name, options)
+    hint = f"Check that the camera is plugged in and has a mode of {_asked(options)}"
+    return GstSource(csi_pipeline(int(sensor), options), uri, name, options, hint=hint)
 
 
 def open_rtsp(uri: SourceUri, name: str, options: OpenOptions) -> GstSource:
@@ -139,11 +175,11 @@ def open_rtsp(uri: SourceUri, name: str, options: OpenOptions) -> GstSource:
     settings = {
         "location": uri.raw,
         "protocols": "tcp",
-        "latency": options.latency_ms,
+        "latency": _LATENCY_MS if options.latency_ms is None else options.latency_ms,
         "tcp-timeout": timeout_us,
         "drop-on-latency": True,
     }
-    text = rtsp_pipeline(has_gstreamer("nvvidconv"))
+    text = rtsp_pipeline(options, has_gstreamer("nvvidconv"))
     return GstSource(text, uri, name, options, settings)
 
 
@@ -151,19 +187,28 @@ def open_v4l2(uri: SourceUri, name: str, options: OpenOptions) -> GstSource:
     """v4l2:///dev/video0 or a number. Raises SourceError, MissingDependencyError."""
     device = f"/dev/video{uri.target}" if uri.target.isdecimal() else uri.target
     text = v4l2_pipeline(options, has_gstreamer("nvvidconv"))
-    return GstSource(text, uri, name, options, {"device": device})
+    hint = (
+        f"Check that {device} is there and free, and gives {_asked(options)} "
+        f"(`v4l2-ctl -d {device} --list-formats-ext`)"
+    )
+    return GstSource(text, uri, name, options, {"device": device}, hint=hint)
+
+
+def _asked(options: OpenOptions) -> str:
+    size = f"{options.width} x {options.height}" if options.width else "any size"
+    return f"{size} at {options.fps:g} frames/s" if options.fps else size
 
 
 def open_pipeline(uri: SourceUri, name: str, options: OpenOptions) -> GstSource:
     """gst:PIPELINE. Raises SourceError, UsageError, MissingDependencyError."""
-    return GstSource(user_pipeline(uri.target), uri, name, options)
+    return GstSource(user_pipeline(uri.target, options), uri, name, options)
 
 
 class GstSource:
     """A running pipeline that ends in our appsink.
 
-    settings: properties of the element called `source`. Every message of GStreamer's is cleaned
-    of credentials before anybody sees it.
+    settings: properties of the element called `source`. hint: what to look at when it fails.
+    Every message of GStreamer's is cleaned of credentials before anybody sees it.
     """
 
     def __init__(
@@ -174,11 +219,12 @@ class GstSource:
         options: OpenOptions,
         settings: Mapping[str, object] | None = None,
         *,
+        hint: str = "Check the address, user and password, and that the camera is on",
         clock_ns: Callable[[], int] = time.monotonic_ns,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._gst = load_gst()
-        self._uri, self._clock_ns, self._wall = uri, clock_ns, wall
+        self._uri, self._hint, self._clock_ns, self._wall = uri, hint, clock_ns, wall
         self._closed = threading.Event()
         self._seq = 0
         self._state: SourceState = "running"
@@ -272,10 +318,7 @@ class GstSource:
             raise SourceError(f"{self._uri.shown}: the stream ended")
         error, detail = message.parse_error()
         log.debug("gstreamer source=%s detail=%s", self._uri.shown, self._uri.clean(str(detail)))
-        raise SourceError(
-            f"{self._uri.shown}: {self._uri.clean(error.message)} Check the address, user and "
-            "password, and that the camera is on"
-        )
+        raise SourceError(f"{self._uri.shown}: {self._uri.clean(error.message)} {self._hint}")
 
 
 def _describe(caps: Any) -> tuple[int, int, float | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -24,6 +25,9 @@ from jetson_face.capture.uri import SourceUri
 from jetson_face.core.errors import InputBrokenError, InputMissingError, SourceError
 from jetson_face.core.types import Frame
 
+log = logging.getLogger(__name__)
+_PTS = getattr(cv2, "CAP_PROP_PTS", None)
+"""The time of a frame in the file, in frames; OpenCV 4.11 and later tell."""
 _FPS_MAX = 1000.0
 """FFmpeg reports the time base (90,000) for streams that do not say their frame rate."""
 
@@ -56,7 +60,7 @@ class VideoFile:
             frames=frames if 0 < frames < 1 << 40 else None,
         )
         self._period_ns = 1e9 / (fps or 25.0)
-        self._seq = 0
+        self._seq = self._began = 0
         self._last_ns = -1
         self._state: SourceState = "running"
         self._counts: Counter[str] = Counter()
@@ -82,6 +86,8 @@ class VideoFile:
             if not good or image is None:
                 self._end()
             media_ns = self._media_ns()
+            if self._seq == 0:
+                self._began = self._frames_before_the_first()
         frame = Frame(image, self._seq, media_ns, self._wall(), self._info.name)
         self._seq += 1
         return frame
@@ -100,6 +106,13 @@ class VideoFile:
         self._last_ns = told
         return told
 
+    def _frames_before_the_first(self) -> int:
+        """Some containers count frames from time 0 on, also where the video starts later."""
+        if _PTS is None or self._info.frames is None:
+            return 0
+        began = self._capture.get(_PTS)
+        return int(began) if 0 < began < self._info.frames else 0
+
     def _end(self) -> None:
         self._state = "ended"
         if self._seq == 0:
@@ -109,9 +122,11 @@ class VideoFile:
             )
         said = self._info.frames
         # Containers count a frame or two more than decoders give.
-        if said is not None and self._seq < said - max(2, said // 100):
+        if said is not None and self._began + self._seq < said - max(2, said // 100):
             self._counts["truncated"] += 1
-            self._last_error = f"{self._path}: ends after {self._seq} of {said} frames"
+            self._last_error = (
+                f"{self._path}: ends after {self._seq} of {said - self._began} frames"
+            )
         raise EndOfSource
 
 
@@ -207,14 +222,40 @@ def open_v4l2(uri: SourceUri, name: str, options: OpenOptions) -> OpenCvCamera:
         raise SourceError(f"{uri.shown}: {device} is not a camera, or another program is using it")
     # Fewer buffers, newer frames: the driver's queue would add their age.
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-    for prop, value in (
-        (cv2.CAP_PROP_FRAME_WIDTH, options.width),
-        (cv2.CAP_PROP_FRAME_HEIGHT, options.height),
-        (cv2.CAP_PROP_FPS, options.fps),
-    ):
-        if value is not None:
-            capture.set(prop, value)
+    _ask(capture, options, uri, name)
     return OpenCvCamera(capture, uri, name)
+
+
+def _ask(capture: Any, options: OpenOptions, uri: SourceUri, name: str) -> None:
+    """Ask the camera for size and rate; one that gives others is used as it is, and named."""
+    asked = {
+        cv2.CAP_PROP_FRAME_WIDTH: options.width,
+        cv2.CAP_PROP_FRAME_HEIGHT: options.height,
+        cv2.CAP_PROP_FPS: options.fps,
+    }
+    wanted = {prop: float(value) for prop, value in asked.items() if value is not None}
+
+    def give() -> bool:
+        for prop, value in wanted.items():
+            capture.set(prop, value)
+        return all(abs(capture.get(prop) - value) <= 0.5 for prop, value in wanted.items())
+
+    if give():
+        return
+    # Over USB 2 large pictures come fast enough only when they are packed.
+    capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
+    if not give():
+        log.warning(
+            "camera_gives_others source=%s asked=%s gives=%s; see `v4l2-ctl --list-formats-ext`",
+            name,
+            _mode(*(asked[prop] for prop in asked)),
+            _mode(*(capture.get(prop) for prop in asked)),
+        )
+
+
+def _mode(width: float | None, height: float | None, fps: float | None) -> str:
+    size = "any" if width is None or height is None else f"{width:g}x{height:g}"
+    return f"{size}@{'any' if fps is None else f'{fps:g}'}"
 
 
 def open_network(uri: SourceUri, name: str, options: OpenOptions) -> OpenCvCamera:

@@ -9,9 +9,10 @@ from typing import TypeAlias
 
 from jetson_face.capture.folder import PictureFolder
 from jetson_face.capture.guarded import opener as plugin_opener
+from jetson_face.capture.keys import check_keys
 from jetson_face.capture.reconnect import ReconnectingSource, ReconnectPolicy
 from jetson_face.capture.source import OpenOptions, Source, SourceInfo
-from jetson_face.capture.uri import SourceUri, parse_uri
+from jetson_face.capture.uri import SourceUri, is_file_like, parse_uri, sequence_fps
 from jetson_face.core.errors import (
     InputBrokenError,
     InputMissingError,
@@ -37,14 +38,14 @@ def open_source(
     """The source that a URI, a path or a camera's number names; live ones reconnect by themselves.
 
     must_open False: a camera that is not there now is waited for, instead of an error.
-    Raises UsageError for a URI that means nothing, InputMissingError, InputBrokenError for files,
+    Raises UsageError for a URI that means nothing and for options that its kind of source cannot
+    honour, InputMissingError, InputBrokenError for files,
     SourceError for cameras, MissingDependencyError.
     """
     uri = parse_uri(text)
     remember(*uri.secrets)
     options = options or OpenOptions()
-    if uri.scheme in ("path", "file"):
-        return _open_path(uri, name, options)
+    check_keys(uri, options.given, backend=options.backend)
     live = True
     if uri.scheme == "test":
         opener, live = _synthetic(uri)
@@ -52,16 +53,31 @@ def open_source(
         opener, live = _plugin(uri, name)
     else:
         opener = _OPENERS[uri.scheme]
+        live = not is_file_like(uri)
     if not live:
         return opener(uri, name, options)
     source = ReconnectingSource(
         lambda: opener(uri, name, options),
-        SourceInfo(name, uri.shown, True, options.width or 0, options.height or 0, options.fps),
+        SourceInfo(name, uri.shown, True, 0, 0, options.fps),
         policy=policy or _policy(options),
     )
     if must_open:
         source.connect()
     return source
+
+
+def _turning(opener: Opener) -> Opener:
+    """For sources that have no better way to turn their frames than afterwards."""
+
+    def turned(uri: SourceUri, name: str, options: OpenOptions) -> Source:
+        source = opener(uri, name, options)
+        if options.flip == "none":
+            return source
+        from jetson_face.capture.flip import Flipped
+
+        return Flipped(source, options.flip)
+
+    return turned
 
 
 def _policy(options: OpenOptions) -> ReconnectPolicy:
@@ -82,17 +98,15 @@ def _open_path(uri: SourceUri, name: str, options: OpenOptions) -> Source:
     if path.is_dir() or path.suffix.lower() in SUFFIXES:
         return PictureFolder(path, name)
     if not path.is_file():
-        if str(path).startswith("/dev/"):
-            return open_source(f"v4l2://{path}", name, options=options)
         raise InputBrokenError(f"{path}: neither a file nor a folder")
-    return _video_file(path, name)
-
-
-def _video_file(path: Path, name: str) -> Source:
     _need_opencv()
     from jetson_face.capture.opencv import VideoFile
 
     return VideoFile(path, name)
+
+
+def _open_sequence(uri: SourceUri, name: str, options: OpenOptions) -> Source:
+    return PictureFolder(Path(uri.target).expanduser(), name, sequence_fps=sequence_fps(uri))
 
 
 def _v4l2(uri: SourceUri, name: str, options: OpenOptions) -> Source:
@@ -103,21 +117,28 @@ def _v4l2(uri: SourceUri, name: str, options: OpenOptions) -> Source:
     _need_opencv()
     from jetson_face.capture.opencv import open_v4l2
 
-    return open_v4l2(uri, name, options)
+    return _turning(open_v4l2)(uri, name, options)
 
 
 def _network(uri: SourceUri, name: str, options: OpenOptions) -> Source:
     from jetson_face.capture.gstreamer import has_gstreamer, open_rtsp
 
-    streams = uri.scheme in ("rtsp", "rtsps")
-    if options.backend == "gstreamer" or (
-        streams and options.backend == "auto" and has_gstreamer("rtspsrc")
+    if uri.scheme in ("http", "https"):
+        if options.backend == "gstreamer":
+            raise UsageError(
+                f"{uri.shown}: {uri.scheme} streams are read with OpenCV: set backend to auto or "
+                "opencv"
+            )
+    elif (
+        options.backend == "gstreamer"
+        or options.latency_ms is not None  # OpenCV has no such: the error says what is missing
+        or (options.backend == "auto" and has_gstreamer("rtspsrc"))
     ):
         return open_rtsp(uri, name, options)
     _need_opencv()
     from jetson_face.capture.opencv import open_network
 
-    return open_network(uri, name, options)
+    return _turning(open_network)(uri, name, options)
 
 
 def _csi(uri: SourceUri, name: str, options: OpenOptions) -> Source:
@@ -143,7 +164,7 @@ def _synthetic(uri: SourceUri) -> tuple[Opener, bool]:
     def open_camera(uri: SourceUri, name: str, options: OpenOptions) -> Source:
         return camera.open(name, uri.shown)
 
-    return open_camera, script.live
+    return _turning(open_camera), script.live
 
 
 def _plugin(uri: SourceUri, name: str) -> tuple[Opener, bool]:
@@ -175,6 +196,9 @@ def _need_opencv() -> None:
 
 
 _OPENERS: dict[str, Opener] = {
+    "path": _turning(_open_path),
+    "file": _turning(_open_path),
+    "sequence": _turning(_open_sequence),
     "v4l2": _v4l2,
     "rtsp": _network,
     "rtsps": _network,

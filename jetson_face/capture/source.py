@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
+from jetson_face.capture.keys import KEYS, Flip
 from jetson_face.core.types import Frame
 
 SourceState: TypeAlias = Literal["starting", "running", "away", "ended"]
@@ -26,7 +27,8 @@ class SourceInfo:
 
     uri: for people, without credentials. is_live: frames come whether they are read or not.
     width, height: pixels, 0 while unknown. fps: nominal, None where unknown. frames: how many the
-    container says there are, None where unknown.
+    container says there are, None where unknown. stills: each frame stands alone and has nothing
+    to do with the one before.
     """
 
     name: str
@@ -36,6 +38,7 @@ class SourceInfo:
     height: int
     fps: float | None = None
     frames: int | None = None
+    stills: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +83,26 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OpenOptions:
-    """How to open a source. width, height, fps: asked of a camera, which may give others.
+    """How to open a source; what its kind cannot honour is refused (see `capture.keys`).
 
+    width, height, fps: asked of a camera; OpenCV's may give others, which is logged. flip: done to
+    each frame. latency_ms: RTSP jitter buffer, 100 unless told (GStreamer).
     backend: what decodes rtsp and v4l2; auto takes GStreamer where PyGObject is installed.
-    latency_ms: RTSP jitter buffer (GStreamer). reconnect_max_s: longest wait between two tries to
-    reach a camera that is away.
+    reconnect_max_s: longest wait between two tries to reach a camera that is away.
     """
 
     width: int | None = None
     height: int | None = None
     fps: float | None = None
+    flip: Flip = "none"
+    latency_ms: int | None = None
     backend: Literal["auto", "gstreamer", "opencv"] = "auto"
     open_timeout_s: float = 10.0
     read_timeout_s: float = 5.0
     reconnect_max_s: float = 5.0
-    latency_ms: int = 100
+
+    @property
+    def given(self) -> frozenset[str]:
+        """Which of `capture.keys.KEYS` were set."""
+        values = {key: getattr(self, key) for key in KEYS}
+        return frozenset(key for key, value in values.items() if value not in (None, "none"))

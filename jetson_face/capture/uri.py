@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import parse_qsl, unquote
 
 from jetson_face.core.errors import UsageError
 from jetson_face.util.plugins import installed
 from jetson_face.util.redact import HIDDEN, redact, redact_address, secrets_in
 
-SCHEMES = ("v4l2", "csi", "rtsp", "rtsps", "http", "https", "file", "test", "gst")
+SCHEMES = ("v4l2", "csi", "rtsp", "rtsps", "http", "https", "file", "sequence", "test", "gst")
+SEQUENCE_FPS = 25.0
+"""Pictures a second of a folder that is a sequence and does not say its own."""
 _REMOTE = frozenset({"rtsp", "rtsps", "http", "https"})
-_WITH_SLASHES = frozenset(SCHEMES) - {"gst"}
+_WITH_SLASHES = frozenset(SCHEMES) - {"gst", "sequence"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,7 @@ class SourceUri:
     """A parsed URI. raw may hold a password and stays out of `repr`; shown is for people.
 
     scheme: one of SCHEMES, that of a plug-in, or "path". target: what follows the scheme, without
-    the query of a test:// URI; a number for cameras given by their number.
+    the query of a test:// or sequence: URI; a number for cameras given by their number.
     """
 
     scheme: str
@@ -53,6 +56,10 @@ def parse_uri(text: str) -> SourceUri:
     scheme = scheme.lower()
     if scheme == "gst" and colon:
         return SourceUri("gst", rest.removeprefix("//").strip(), (), text, redact(text))
+    if scheme == "sequence" and colon:
+        folder, _, tail = rest.removeprefix("//").partition("?")
+        query = tuple(parse_qsl(tail, keep_blank_values=True))
+        return SourceUri("sequence", folder, query, text, redact(text))
     if not rest.startswith("//"):
         if colon and scheme in _WITH_SLASHES:
             raise UsageError(
@@ -64,13 +71,13 @@ def parse_uri(text: str) -> SourceUri:
             f"source {redact(text)!r}: unknown scheme {scheme!r}: use one of "
             f"{', '.join((*SCHEMES, *sorted(brought)))}, a path, or a camera's number"
         )
-    target = rest[2:]
-    query: tuple[tuple[str, str], ...] = ()
+    target, query = rest[2:], ()
     if scheme == "test":
         target, _, tail = target.partition("?")
         query = tuple(parse_qsl(tail, keep_blank_values=True))
     elif scheme == "file":
         target = unquote(target.removeprefix("localhost"))
+        scheme = "v4l2" if _is_device(target) else scheme
     return SourceUri(
         scheme, target, query, text, text if scheme == "test" else redact_address(text)
     )
@@ -95,3 +102,36 @@ def check_uri(text: str) -> None:
             raise UsageError(f"source {uri.shown!r}: a port is a number from 1 to 65535")
         if not (host if colon else place):
             raise UsageError(f"source {uri.shown!r}: there is no host in it")
+
+
+def is_file_like(uri: SourceUri) -> bool:
+    """The source ends by itself and waits for its reader: a video file or a folder."""
+    return uri.scheme in ("path", "file", "sequence") or (
+        uri.scheme == "test" and dict(uri.query).get("live") != "1"
+    )
+
+
+def sequence_fps(uri: SourceUri) -> float:
+    """Pictures a second of a sequence: URI. Raises UsageError for what it does not take."""
+    given = dict(uri.query)
+    text = given.pop("fps", str(SEQUENCE_FPS))
+    if given:
+        raise UsageError(f"{uri.shown}: unknown {min(given)!r}: it takes fps")
+    try:
+        fps = float(text)
+    except ValueError:
+        fps = 0.0
+    if not 0.01 <= fps <= 1000:
+        raise UsageError(f"{uri.shown}: fps goes from 0.01 to 1000, got {text!r}")
+    return fps
+
+
+def _is_device(target: str) -> bool:
+    """A camera's device, also while it is away; files and folders may lie below /dev, too."""
+    path = Path(target)
+    try:
+        if path.exists():
+            return path.is_char_device()
+    except OSError:  # such a name cannot be
+        return False
+    return target.startswith("/dev/") and not target.startswith("/dev/shm/")

@@ -45,7 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_clip_arguments(on: argparse._ArgumentGroup) -> None:
-    on.add_argument("--clip", type=Path, metavar="FILE", help="video; default: a made clip")
+    on.add_argument(
+        "--clip",
+        type=Path,
+        metavar="FILE",
+        help="video, or a folder of pictures; default: a made clip",
+    )
     on.add_argument(
         "--truth", type=Path, metavar="JSON", help="its labels; default: beside it, if there"
     )
@@ -110,14 +115,12 @@ def _measure(args: argparse.Namespace) -> Result:
     configs = _methods(args)
     first = next(iter(configs.values()))
     facts = machine_facts()
+    materials = _materials(args, first)
     grid = Grid(
         methods=tuple(configs),
-        materials=_materials(args, first),
+        materials=materials,
         sizes=_numbers(args.sizes, "--sizes") or (None,),
-        every={
-            name: _numbers(args.sampling, "--sampling") or (config.sampling.every,)
-            for name, config in configs.items()
-        },
+        every=_sampling_rates(args, configs, materials),
         repeats=args.repeats,
     )
     subjects = Subjects(configs)
@@ -131,6 +134,20 @@ def _measure(args: argparse.Namespace) -> Result:
         notes=(f"mode {args.mode}", *grid.notes()),
         points=points,
     )
+
+
+def _sampling_rates(
+    args: argparse.Namespace, configs: dict[str, Config], materials: tuple[Material, ...]
+) -> dict[str, tuple[int, ...]]:
+    wanted = _numbers(args.sampling, "--sampling")
+    if any(material.stills for material in materials):
+        if wanted:
+            raise UsageError(
+                "--sampling: each picture of a folder is searched; sequence:FOLDER is one whose "
+                "pictures are the frames of a video"
+            )
+        return dict.fromkeys(configs, (1,))
+    return {name: wanted or (config.sampling.every,) for name, config in configs.items()}
 
 
 def _pass(mode: str) -> Pass:

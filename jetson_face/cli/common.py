@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from jetson_face.capture.keys import KEYS
 from jetson_face.capture.uri import parse_uri
 from jetson_face.config import Config, load_config
 from jetson_face.core.errors import UsageError
@@ -52,6 +53,22 @@ def one_of(named: T | None, positional: T | None, option: str) -> T | None:
     if named is not None and positional is not None and named != positional:
         raise UsageError(f"{option} {named} and {positional}: give one of them")
     return positional if named is None else named
+
+
+def config_with_source(args: argparse.Namespace) -> Config:
+    """`config_of`; where the arguments name a source, that is the only one.
+
+    It takes over the name and the time-outs of the first source that is configured, but none of
+    the settings of its camera, unless they are given by `--set sources.0.KEY`.
+    Raises ConfigError, UsageError.
+    """
+    if args.source is None:
+        return config_of(args)
+    parse_uri(args.source)  # what makes no sense is of the command line, not of the configuration
+    other = {"uri": args.source, **dict.fromkeys(KEYS), "flip": "none"}
+    replaced = [f"sources.0.{key}={json.dumps(value)}" for key, value in other.items()]
+    config = load_config(args.config, [*replaced, *args.overrides])
+    return config.model_copy(update={"sources": config.sources[:1]})
 
 
 def quicken_streams(config: Config, environ: MutableMapping[str, str] = os.environ) -> None:

@@ -185,12 +185,20 @@ def _clean(args: argparse.Namespace, config: Config) -> int:
 
 
 def _calibrate(args: argparse.Namespace, config: Config) -> int:
-    source = config.sources[0].uri if args.source == "config" else args.source
+    from jetson_face.factory.parts import open_options
+
+    configured = args.source == "config"
+    source = config.sources[0].uri if configured else args.source
+    options = open_options(config.sources[0]) if configured else None
     source = None if source is None else fill_credentials(source)
     cache = EngineCache(config.engine_cache)
     with cache.lock():
         path, faces = calibrate_embedder(
-            config, pictures=args.pictures, source=source, faces_max=args.faces
+            config,
+            pictures=args.pictures,
+            source=source,
+            faces_max=args.faces,
+            options=options,
         )
     say(f"calibrated on {faces} faces: {path}")
     say(

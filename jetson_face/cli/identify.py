@@ -1,11 +1,13 @@
-"""`jetson-face identify IMAGE`."""
+"""`jetson-face identify IMAGE|FOLDER`."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
+from jetson_face.capture.folder import pictures_of
 from jetson_face.cli.common import add_config_arguments, config_of, say, say_json
+from jetson_face.core.errors import InputBrokenError, UsageError
 from jetson_face.core.types import Sighting
 from jetson_face.factory.parts import (
     build_decider,
@@ -17,12 +19,12 @@ from jetson_face.factory.parts import (
 from jetson_face.factory.threshold import calibrated
 from jetson_face.gallery.matcher import GallerySnapshot
 from jetson_face.recognition.still import identify
-from jetson_face.util.images import read_picture, write_picture
+from jetson_face.util.images import check_picture, read_picture, write_picture
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which pictures, and what to leave behind."""
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="or a folder of them")
     parser.add_argument("--draw", type=Path, metavar="FILE", help="write the picture with names")
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_config_arguments(parser)
@@ -31,11 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises InputMissingError, InputBrokenError, and the gallery's errors."""
     config = config_of(args)
-    if args.draw is not None and len(args.images) > 1:
-        from jetson_face.core.errors import UsageError
-
+    for path in args.images:
+        if not path.is_dir():
+            check_picture(path)  # before the networks are loaded
+    pictures = [path for given in args.images for path in pictures_of(given)]
+    if args.draw is not None and len(pictures) > 1:
         raise UsageError("--draw takes one picture at a time")
-    pictures = [(path, read_picture(path)) for path in args.images]
     parts = for_photos(config, build_parts(config))
     snapshot = GallerySnapshot.empty(parts.embedder.space)
     if config.gallery_path.exists():
@@ -45,7 +48,14 @@ def run(args: argparse.Namespace) -> int:
     matcher = build_matcher(config, snapshot, parts.embedder.similarity_min)
     decider = build_decider(config, parts.embedder, single=True)
     found = []
-    for path, image in pictures:
+    for path in pictures:
+        try:
+            image = read_picture(path)  # one at a time: all would not fit into memory
+        except InputBrokenError as error:
+            if path in args.images:
+                raise
+            say(f"jetson-face: skipped: {error}", err=True)
+            continue
         sightings = identify(image, parts, matcher, decider)
         found.append((path, sightings))
         if args.draw is not None:

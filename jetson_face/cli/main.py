@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from typing import NoReturn
 
@@ -14,6 +15,7 @@ from jetson_face.core.errors import JetsonFaceError
 from jetson_face.core.version import __version__
 from jetson_face.privacy.memory import hide_memory
 from jetson_face.util.cleanlog import CleanFormatter
+from jetson_face.util.interrupt import EXIT_INTERRUPTED
 from jetson_face.util.redact import clean
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -38,7 +40,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("status", "ask the running service how it is"),
     "reload": ("reload", "make the running service read its configuration again"),
 }
-EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 EXIT_BUG = 1
 
@@ -84,15 +85,23 @@ def _set_up_logging() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code; see `jetson_face.core.errors` for the codes."""
+def main(
+    argv: Sequence[str] | None = None,
+    *,
+    within: AbstractContextManager[None] = nullcontext(),  # noqa: B008 - holds nothing
+) -> int:
+    """Run one command and return its exit code; see `jetson_face.core.errors` for the codes.
+
+    within: entered around the command itself, without what comes before and after it.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     hide_memory()
     _set_up_logging()
     chosen = next((word for word in arguments if not word.startswith("-")), None)
     args = build_parser(chosen if chosen in COMMANDS else None).parse_args(arguments)
     try:
-        code: int = args.run(args)
+        with within:
+            code: int = args.run(args)
     except JetsonFaceError as error:
         text = "\n".join(clean(line) for line in error.lines or (str(error),))
         print(f"jetson-face: {text}", file=sys.stderr)
@@ -110,18 +119,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def entry() -> NoReturn:
-    """The process of the command line."""
-    code = main()
-    if sys.argv[1:3] == ["service", "run"]:
-        _end_now(code)
-    sys.exit(code)
+def end(code: int) -> NoReturn:
+    """End the process.
 
-
-def _end_now(code: int) -> NoReturn:
-    """End without what Python and the networks' libraries still take apart at a normal end: all of
-    the service is closed and on the disk by then, and that would cost a second and more of the two
-    that a stop may take."""
+    A service ends without what Python and the networks' libraries still take apart at a normal
+    end: all of it is closed and on the disk by then, and that would cost a second and more of the
+    two that a stop may take.
+    """
+    if sys.argv[1:3] != ["service", "run"]:
+        sys.exit(code)
     logging.shutdown()
     sys.stdout.flush()
     os._exit(code)

@@ -16,7 +16,7 @@ from pathlib import Path
 from jetson_face.capture.source import Source, SourceInfo
 from jetson_face.cli.common import (
     add_config_arguments,
-    config_of,
+    config_with_source,
     one_of,
     quicken_streams,
     say,
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     """Raises what a source, the gallery, a network or a result file raises, and EngineError at the
     end of a run whose canary was answered wrong."""
     args.source = one_of(args.source, args.watched, "--source")
-    config = with_arguments(config_of(args), args)
+    config = with_arguments(config_with_source(args), args)
     quicken_streams(config)
     report, visits = recognise(config, frames=args.frames, quiet=args.quiet)
     print_summary(report, visits, any_live=any(source.is_live for source in report.sources))
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def with_arguments(config: Config, args: argparse.Namespace) -> Config:
-    """The configuration with what the command line says of source and result files."""
+    """The configuration with what the command line says of result files."""
     report = {
         key: value
         for key, value in (
@@ -96,11 +96,7 @@ def with_arguments(config: Config, args: argparse.Namespace) -> Config:
         )
         if value is not None
     }
-    changed: dict[str, object] = {"report": config.report.model_copy(update=report)}
-    if args.source is not None:
-        first = config.sources[0]
-        changed["sources"] = (first.model_copy(update={"uri": args.source}),)
-    return config.model_copy(update=changed)
+    return config.model_copy(update={"report": config.report.model_copy(update=report)})
 
 
 def recognise(
@@ -146,7 +142,7 @@ def _open_pipeline(
         built: list[FaceRecognizer] = []
 
         def recognizer(info: SourceInfo) -> Recognizer:
-            built.append(build_recognizer(config, parts, people))
+            built.append(build_recognizer(config, parts, people, stills=info.stills))
             return wrap(govern(config, built[-1], info))
 
         canary = CanaryWatch(partial(_canary, config), _tell)

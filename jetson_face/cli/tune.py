@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_face.cli.common import (
     add_config_arguments,
-    config_of,
+    config_with_source,
     one_of,
     say,
     say_text,
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     from jetson_face.benchmark.tune.search import search, space_of
 
     args.clip = one_of(args.clip, args.clip_file, "--clip")
-    config = _with_source(config_of(args), args.source)
+    config = config_with_source(args)
     goal = _goal(args)
     material = _material(args, config)
     # A face cannot be searched for before there is a frame of it.
@@ -125,14 +125,25 @@ def _goal(args: argparse.Namespace) -> Goal:
 
 def _material(args: argparse.Namespace, config: Config) -> Material:
     from jetson_face.benchmark.clip import read_clip, read_source, truth_beside
+    from jetson_face.factory.parts import open_options
 
     if args.clip is not None:
         truth = truth_beside(args.clip, args.truth)
         made = read_clip(args.clip, truth, frames_max=args.frames)
     else:
-        uri = fill_credentials(config.sources[0].uri)
+        wanted = config.sources[0]
         say(f"recording up to {args.frames} frames", err=True)
-        made = read_source(uri, config.sources[0].name, frames_max=args.frames)
+        made = read_source(
+            fill_credentials(wanted.uri),
+            wanted.name,
+            options=open_options(wanted),
+            frames_max=args.frames,
+        )
+    if made.stills:
+        raise UsageError(
+            f"{made.name}: each picture of a folder is searched, so there is no sampling rate to "
+            "find: name a video or a camera, or sequence:FOLDER for the frames of a video"
+        )
     if args.time_to_name is not None and (made.truth is None or not made.truth.enrol):
         raise UsageError("--time-to-name needs a labelled clip: `jetson-face clips make`")
     return made

@@ -66,6 +66,7 @@ __all__ = [
     "PluginRefinerConfig",
     "PluginSinkConfig",
     "SinkConfig",
+    "SourceConfig",
     "TensorRTConfig",
     "WebhookConfig",
     "YunetConfig",
@@ -92,8 +93,9 @@ def _with_backend_type(value: Any) -> Any:
 
 def _as_list(value: Any) -> Any:
     """One source may stand without a list; `--set sources.0.KEY` may change the built-in one."""
-    if isinstance(value, dict) and value.keys() == {"0"} and isinstance(value["0"], dict):
-        return [{"uri": _default_camera(), **value["0"]}]
+    if isinstance(value, dict) and isinstance(value.get("0"), dict):
+        alone = {key: part for key, part in value.items() if key != "0"}
+        return [{**(alone or {"uri": _default_camera()}), **value["0"]}]
     return [value] if isinstance(value, dict) else value
 
 

@@ -16,13 +16,17 @@ class GalleryConfig(Section):
     path: Path | None = Field(None, description="null: STATE_DIR/gallery.db")
     encrypt: bool = Field(True, description="seal vectors and portraits; key in STATE_DIR")
     lock_timeout_s: float = Field(5, ge=0, le=600)
-    refresh_s: float = Field(1, ge=0, description="how often a running program looks for changes")
+    refresh_s: float = Field(
+        1, ge=0, le=3600, description="how often a running program looks for changes"
+    )
 
 
 class QualityConfig(Section):
     """What a face must have, to be enrolled; and to count at all."""
 
-    min_face_px: int = Field(48, ge=12, description="shorter side of the box, to be enrolled")
+    min_face_px: int = Field(
+        48, ge=12, le=2000, description="shorter side of the box, to be enrolled"
+    )
     enroll_min: Fraction = Field(0.25, description="least quality of an enrolment photo")
     embed_min: Fraction = Field(0.05, description="least quality of a face worth embedding")
 
@@ -75,4 +79,6 @@ class TrackingConfig(Section):
     """How boxes become tracks."""
 
     iou_min: Fraction = 0.3
-    max_gap_ms: int = Field(1000, ge=0, description="a face unseen for longer is a new one")
+    max_gap_ms: int = Field(
+        1000, ge=0, le=3_600_000, description="a face unseen for longer is a new one"
+    )

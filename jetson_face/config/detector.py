@@ -16,7 +16,10 @@ class DetectorSettings(Section):
     min_face_px: int = Field(40, ge=12, le=2000, description="smallest face looked for, pixels")
     max_faces: int = Field(32, ge=1, le=1000)
     max_side_px: int | None = Field(
-        None, ge=64, description="search on a picture shrunk to this longer side; null: full size"
+        None,
+        ge=64,
+        le=16384,
+        description="search on a picture shrunk to this longer side; null: full size",
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field, PositiveInt
+from pydantic import BeforeValidator, Field
 
 from jetson_face.config.plugin import EmbedderName, Options
 from jetson_face.config.section import Section
+
+Side: TypeAlias = Annotated[int, Field(ge=1, le=16384)]
 
 
 class EmbedderConfig(Section):
@@ -71,7 +73,7 @@ class TensorRTConfig(Section):
 
     type: Literal["tensorrt"] = "tensorrt"
     precision: Literal["fp32", "fp16", "int8"] = "fp16"
-    workspace_mib: int = Field(1024, ge=64)
+    workspace_mib: int = Field(1024, ge=64, le=1 << 20)
 
 
 class EnginesConfig(Section):
@@ -79,8 +81,8 @@ class EnginesConfig(Section):
 
     cache: Path | None = Field(None, description="null: $XDG_CACHE_HOME/jetson-face/engines")
     autobuild: bool = Field(True, description="`run` builds what is missing first")
-    frame_size: tuple[PositiveInt, PositiveInt] | None = Field(
+    frame_size: tuple[Side, Side] | None = Field(
         None,
         description="width, height of the camera's frames: MTCNN's pyramid is then made on the GPU",
     )
-    canary_every_s: float = Field(600, ge=0, description="0: no canary")
+    canary_every_s: float = Field(600, ge=0, le=604_800, description="0: no canary")

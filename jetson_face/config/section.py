@@ -12,6 +12,7 @@ NAME = r"^[\w.-]{1,40}$"
 
 
 class Section(BaseModel):
-    """A part of the configuration: unknown keys are refused, nothing changes after loading."""
+    """A part of the configuration: unknown keys and numbers that are not finite are refused,
+    nothing changes after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

@@ -20,7 +20,7 @@ EVENTS_FILE = "events-file"
 class ReportConfig(Section):
     """The frame-rate / sampling-rate report and the result files."""
 
-    every_s: float = Field(5, gt=0)
+    every_s: float = Field(5, gt=0, le=86_400)
     events: Path | None = Field(None, description="JSONL of events")
     json_file: Path | None = Field(None, description="the final report as JSON")
     video: Path | None = Field(None, description="annotated video, mp4")
@@ -94,7 +94,9 @@ class RetentionConfig(Section):
 
     events_days: float = Field(30, gt=0, le=3650)
     events_mib: int = Field(256, ge=1, le=65536)
-    events_in_memory: int = Field(10_000, ge=10, description="while the disk takes none")
+    events_in_memory: int = Field(
+        10_000, ge=10, le=1_000_000, description="while the disk takes none"
+    )
     crops_days: float = Field(14, gt=0, le=3650)
     crops_mib: int = Field(512, ge=1, le=65536)
     review_days: float = Field(30, gt=0, le=3650)

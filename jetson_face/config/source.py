@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from jetson_face.capture.uri import check_uri
+from jetson_face.capture.keys import KEYS, Flip, check_keys
+from jetson_face.capture.uri import check_uri, parse_uri
 from jetson_face.config.section import NAME, Section
 
 
@@ -14,17 +15,29 @@ class SourceConfig(Section):
     """A camera, stream, video file or folder of pictures."""
 
     uri: str = Field(
-        description="v4l2:///dev/video0, csi://0, rtsp://host/path, file path, folder, test://, "
+        description="v4l2:///dev/video0, csi://0, rtsp://host/path, file path, folder of pictures "
+        "(each stands alone), sequence:FOLDER?fps=25 (they are a video's frames), test://, "
         "gst:PIPELINE, or a camera's number; {credential:NAME} stands for a systemd credential"
     )
     name: str = Field("camera", pattern=NAME, description="what reports call it")
     backend: Literal["auto", "opencv", "gstreamer"] = "auto"
+    width: int | None = Field(None, ge=16, le=16384, description="asked of a csi or v4l2 camera")
+    height: int | None = Field(None, ge=16, le=16384, description="given together with width")
+    fps: float | None = Field(
+        None, gt=0, le=1000, description="frames a second asked of a csi or v4l2 camera"
+    )
+    flip: Flip = Field("none", description="done to each frame; rotations are clockwise")
+    latency_ms: int | None = Field(
+        None, ge=0, le=60_000, description="rtsp: what the stream is held back against jitter"
+    )
     open_timeout_s: float = Field(10, gt=0, le=300)
     read_timeout_s: float = Field(5, gt=0, le=300)
     reconnect_max_s: float = Field(
         5, ge=0.5, le=3600, description="longest wait between two tries to reach a lost camera"
     )
-    max_age_ms: int = Field(2000, ge=10, description="a live frame older than this is dropped")
+    max_age_ms: int = Field(
+        2000, ge=10, le=3_600_000, description="a live frame older than this is dropped"
+    )
 
     @field_validator("uri")
     @classmethod
@@ -39,12 +52,22 @@ class SourceConfig(Section):
             return {**value, "uri": str(value["uri"])}
         return value
 
+    @model_validator(mode="after")
+    def _keys_fit_the_kind(self) -> SourceConfig:
+        given = {key for key in KEYS if getattr(self, key) not in (None, "none")}
+        check_keys(parse_uri(self.uri), given, backend=self.backend)
+        return self
+
 
 class AutoSamplingConfig(Section):
     """What the governor keeps true while a live source runs, by searching more or less often."""
 
-    decision_fps_min: float | None = Field(None, gt=0, description="frames decided per second")
-    age_ms_max: float | None = Field(200, gt=0, description="capture to decision, p95")
+    decision_fps_min: float | None = Field(
+        None, gt=0, le=1000, description="frames decided per second"
+    )
+    age_ms_max: float | None = Field(
+        200, gt=0, le=3_600_000, description="capture to decision, p95"
+    )
     cpu_max: float | None = Field(None, gt=0, le=1, description="share of all cores")
     every_min: int = Field(1, ge=1, le=1000, description="never searches more often than this")
     every_max: int = Field(30, ge=1, le=1000, description="never searches more seldom than this")
@@ -64,4 +87,7 @@ class SamplingConfig(Section):
     every: int = Field(5, ge=1, le=1000, description="one frame in `every` is searched")
     auto: AutoSamplingConfig | None = Field(None, description="adapt `every`; `sampling: auto`")
     refine: bool = Field(True, description="follow faces with O-Net on the frames between")
-    on_loss: bool = Field(True, description="search at once when a face was lost")
+    on_loss: bool = Field(
+        True,
+        description="a lost face brings a search forward, on average at most one in `every` frames",
+    )

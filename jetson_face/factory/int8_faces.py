@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from jetson_face.capture.opening import open_source
-from jetson_face.capture.source import EndOfSource, FrameBroken
+from jetson_face.capture.source import EndOfSource, FrameBroken, OpenOptions
 from jetson_face.config import Config
 from jetson_face.core.errors import EngineError, InputBrokenError, InputMissingError
 from jetson_face.core.types import ImageU8
@@ -38,18 +38,24 @@ _IDLE_MAX = 400
 
 
 def calibrate_embedder(
-    config: Config, *, pictures: Path | None, source: str | None, faces_max: int
+    config: Config,
+    *,
+    pictures: Path | None,
+    source: str | None,
+    faces_max: int,
+    options: OpenOptions | None = None,
 ) -> tuple[Path, int]:
     """Write the configured embedder's int8 graph; its path, and the faces it was calibrated on.
 
-    The caller holds the cache's lock. Raises EngineError, InputMissingError, SourceError.
+    options: how the source is opened. The caller holds the cache's lock.
+    Raises EngineError, InputMissingError, SourceError.
     """
     card = embedder_card(config)
     if card is None:
         raise EngineError(
             f"{config.embedder.model} is no network that TensorRT runs: set embedder.model to one"
         )
-    images = _from_folder(pictures) if pictures is not None else _from_source(str(source))
+    images = _from_folder(pictures) if pictures is not None else _from_source(str(source), options)
     graphs = ensure_mtcnn(load_card("mtcnn"), config.engine_cache)
     nets: dict[str, OnnxBackend] = {net: OnnxBackend(path) for net, path in graphs.items()}
     with closing(assemble_mtcnn(config, nets)) as detector:
@@ -92,8 +98,8 @@ def _from_folder(folder: Path) -> Iterator[ImageU8]:
             log.warning("calibration_skipped reason=%s", exc)
 
 
-def _from_source(uri: str) -> Iterator[ImageU8]:
-    with closing(open_source(uri)) as source:
+def _from_source(uri: str, options: OpenOptions | None) -> Iterator[ImageU8]:
+    with closing(open_source(uri, options=options)) as source:
         while True:
             try:
                 yield source.read(timeout_s=5).image

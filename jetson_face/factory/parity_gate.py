@@ -22,6 +22,7 @@ from jetson_face.inference.tensorrt.parity import (
     embedding_parity,
     tensor_parity,
 )
+from jetson_face.util.rounding import away
 
 DETECTOR_NETS = ("pnet", "rnet", "onet")
 SEARCH = "search"
@@ -127,8 +128,8 @@ def check_against_reference(
     cosine = float(np.sum(a * b, axis=1).min())
     if not cosine >= least:
         raise EngineError(
-            f"the plan of {got.space} answers a golden face wrong (cosine {cosine:.4f}, wanted "
-            f"{least} or more): run jetson-face engines check"
+            f"the plan of {got.space} answers a golden face wrong (cosine "
+            f"{away(cosine, least, 5)}, wanted {least} or more): run jetson-face engines check"
         )
 
 

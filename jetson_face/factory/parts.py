@@ -6,13 +6,13 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from jetson_face.capture.opening import open_source
 from jetson_face.capture.source import OpenOptions, Source, SourceInfo
-from jetson_face.config import Config, PluginDetectorConfig, TensorRTConfig
+from jetson_face.config import Config, PluginDetectorConfig, SourceConfig, TensorRTConfig
 from jetson_face.core.types import EmbeddingSpace
 from jetson_face.detection.detector import Detector, Refiner
 from jetson_face.detection.guarded import GuardedRefiner
@@ -195,20 +195,27 @@ def live_people(config: Config, gallery: GalleryStore, embedder: Embedder) -> Li
 
 
 def build_recognizer(
-    config: Config, parts: Parts, people: Callable[[int], Matcher]
+    config: Config, parts: Parts, people: Callable[[int], Matcher], *, stills: bool = False
 ) -> FaceRecognizer:
-    """The recogniser of one source; networks and gallery may be shared between several."""
+    """The recogniser of one source; networks and gallery may be shared between several.
+
+    stills: each picture stands alone, and is searched and decided as `identify` does it.
+    """
+    if stills:
+        parts = for_photos(config, parts)
     finder = FaceFinder(
         parts.detector,
         parts.refiner,
-        Sampler(config.sampling.every, cooldown=1 if config.sampling.on_loss else None),
+        Sampler(1 if stills else config.sampling.every, on_loss=config.sampling.on_loss),
         Tracker(config.tracking.iou_min, max_gap_ns=config.tracking.max_gap_ms * 1_000_000),
+        stills=stills,
     )
     budget = EmbeddingBudget(
         embed_interval=config.fusion.embed_known_every,
-        per_frame=config.fusion.max_per_frame,
+        # of a face that is left out no other crop comes
+        per_frame=config.detector.max_faces if stills else config.fusion.max_per_frame,
         quality_min=config.quality.embed_min,
-        mirror=config.embedder.mirror,
+        mirror=config.embedder.mirror and not stills,
     )
     fuser = Fuser(
         parts.embedder.space,
@@ -219,7 +226,7 @@ def build_recognizer(
     return FaceRecognizer(
         finder,
         EmbeddingScheduler(parts.aligner, parts.quality, parts.embedder, budget),
-        TrackDecisions(fuser, build_decider(config, parts.embedder), people),
+        TrackDecisions(fuser, build_decider(config, parts.embedder, single=stills), people),
         review_quality_min=config.quality.enroll_min,
     )
 
@@ -239,6 +246,12 @@ def govern(config: Config, recognizer: FaceRecognizer, info: SourceInfo) -> Reco
     )
 
 
+def open_options(wanted: SourceConfig) -> OpenOptions:
+    """How to open a source that the configuration names."""
+    keys = {field.name for field in fields(OpenOptions)}
+    return OpenOptions(**wanted.model_dump(include=keys))
+
+
 def open_sources(config: Config, *, must_open: bool = False) -> list[Source]:
     """The sources; must_open False: a camera that is not there now is waited for.
 
@@ -248,12 +261,7 @@ def open_sources(config: Config, *, must_open: bool = False) -> list[Source]:
     opened: list[Source] = []
     try:
         for wanted in config.sources:
-            options = OpenOptions(
-                backend=wanted.backend,
-                open_timeout_s=wanted.open_timeout_s,
-                read_timeout_s=wanted.read_timeout_s,
-                reconnect_max_s=wanted.reconnect_max_s,
-            )
+            options = open_options(wanted)
             uri = fill_credentials(wanted.uri)
             opened.append(open_source(uri, wanted.name, options=options, must_open=must_open))
     except BaseException:

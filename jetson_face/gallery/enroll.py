@@ -24,6 +24,7 @@ from jetson_face.gallery.names import valid_name
 from jetson_face.gallery.records import NewTemplate
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.util.images import SUFFIXES, decode_picture, read_bytes, shrunk
+from jetson_face.util.rounding import away
 
 SIDE_MAX = 2000
 """Pixels of the longer side that a photo is shrunk to: a face of an enrolment photo is large."""
@@ -177,7 +178,8 @@ class Enroller:
         if verdict.score < self._quality_min:
             why = ", ".join(verdict.reasons).replace("_", " ") or "too blurred, dark or turned"
             raise RefusedError(
-                f"{why} (quality {verdict.score:.2f}, needs {self._quality_min:.2f})"
+                f"{why} (quality {away(verdict.score, self._quality_min, 2)}, needs "
+                f"{self._quality_min:g})"
             )
         vector = self._embedder.embed(crops).vectors[0].copy()
         portrait = self._portraits(image, face.landmarks)[0]
@@ -197,7 +199,8 @@ class Enroller:
             raise RefusedError(f"{several} faces found: cut the photo to the one that is meant")
         if sides[largest] < self._min_face_px:
             raise RefusedError(
-                f"the face is too small: {sides[largest]:.0f} pixels, needs {self._min_face_px:.0f}"
+                f"the face is too small: {away(sides[largest], self._min_face_px)} pixels, needs "
+                f"{self._min_face_px:g}"
             )
         face = found[np.array([largest])]
         if not np.isfinite(face.landmarks).all():

@@ -14,6 +14,7 @@ from typing import Any, Generic, Literal, TypeVar
 import numpy as np
 
 from jetson_face.core.types import F32, Embeddings, ImageU8
+from jetson_face.util.rounding import away
 
 P = TypeVar("P")
 
@@ -37,8 +38,8 @@ class CanaryEvent:
         if self.state == "recovered":
             return f"the golden face is answered right again (cosine {self.cosine:.5f})"
         return (
-            f"the golden face is answered wrong: cosine {self.cosine:.5f}, wanted "
-            f"{self.cosine_min} or more: names are not to be trusted; with TensorRT stop "
+            f"the golden face is answered wrong: cosine {away(self.cosine, self.cosine_min, 5)}, "
+            f"wanted {self.cosine_min} or more: names are not to be trusted; with TensorRT stop "
             "the program and run jetson-face engines check, else test the machine's memory"
         )
 

@@ -27,20 +27,28 @@ class Found:
 class FaceFinder:
     """Searches one frame in N, and follows each face on the frames between, in order.
 
-    refiner: finds a face again near its predicted box; None: boxes are only predicted.
+    refiner: finds a face again near its predicted box; None: boxes are only predicted. stills:
+    each frame stands alone, no face is followed from one to the next.
     """
 
     def __init__(
-        self, detector: Detector, refiner: Refiner | None, interval: Sampler, tracker: Tracker
+        self,
+        detector: Detector,
+        refiner: Refiner | None,
+        interval: Sampler,
+        tracker: Tracker,
+        *,
+        stills: bool = False,
     ) -> None:
         self.detector, self.refiner = detector, refiner
         self.interval, self.tracker = interval, tracker
+        self._stills = stills
         self._size: tuple[int, int] | None = None
 
     def find(self, frame: Frame, watch: Stopwatch) -> Found:
         """The faces of the frame that comes now."""
         height, width = frame.image.shape[:2]
-        if self._size not in (None, (width, height)):
+        if self._stills or self._size not in (None, (width, height)):
             self.tracker.reset()
             self.interval.reset()
         self._size = (width, height)
@@ -72,7 +80,7 @@ class FaceFinder:
         with watch("track"):
             lost = self.tracker.advance(tracks, faces, frame.captured_ns)
         if len(lost):
-            self.interval.lose()
+            self.interval.lose(lost)
         seen = faces.scores > 0
         return Found(tracks[seen], faces[seen], searched=False)
 

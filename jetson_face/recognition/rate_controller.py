@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from jetson_face.util.rounding import away
+
 HEADROOM = 0.75
 """Searching more often is tried only while every figure is below this share of its limit."""
 TOLERANCE = 1.03
@@ -172,10 +174,12 @@ class Governor:
             if wanted > 0:
                 found.append(_rate_strain(measured, wanted))
         if goal.age_ms_max is not None and measured.age_ms is not None:
-            text = f"frame age p95 {measured.age_ms:.0f} ms, at most {goal.age_ms_max:.0f} wanted"
+            age = away(measured.age_ms, goal.age_ms_max)
+            text = f"frame age p95 {age} ms, at most {goal.age_ms_max:.10g} wanted"
             found.append(_Strain(measured.age_ms / goal.age_ms_max, text))
         if goal.cpu_max is not None and measured.cpu is not None:
-            text = f"CPU {100 * measured.cpu:.0f} %, at most {100 * goal.cpu_max:.0f} % wanted"
+            cpu = away(100 * measured.cpu, 100 * goal.cpu_max)
+            text = f"CPU {cpu} %, at most {100 * goal.cpu_max:.3g} % wanted"
             found.append(_Strain(measured.cpu / goal.cpu_max, text))
         return found
 
@@ -186,7 +190,7 @@ def _rate_strain(measured: Measured, wanted: float) -> _Strain:
     Only while it keeps up, though: idle time between slow searches cannot be saved up for them.
     """
     rate, busy = measured.decision_fps, measured.busy
-    text = f"decision rate {rate:.1f}/s, at least {wanted:.1f} wanted"
+    text = f"decision rate {away(rate, wanted, 1)}/s, at least {wanted:.1f} wanted"
     keeps_up = measured.capture_fps is not None and rate >= CAPTURE_SHARE * measured.capture_fps
     if busy is None or not keeps_up:
         return _Strain(wanted / rate if rate > 0 else math.inf, text)

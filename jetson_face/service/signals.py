@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from types import FrameType, TracebackType
+
+from jetson_face.util.interrupt import is_importing
 
 _HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -38,5 +41,7 @@ class Signals:
             self.reload = True
         elif self.started:
             self.end = True
+        elif is_importing(frame):
+            os._exit(0)
         else:
             raise SystemExit(0)

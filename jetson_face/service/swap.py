@@ -89,7 +89,7 @@ class HotSwap:
     def recognizer(self, info: SourceInfo) -> _Slot:
         """The recogniser of one source."""
         with self._lock:
-            slot = _Slot(self._lock, info, self.deck.config, _build(self.deck))
+            slot = _Slot(self._lock, info, self.deck.config, _build(self.deck, info))
             self._slots.append(slot)
         return slot
 
@@ -110,7 +110,7 @@ class HotSwap:
 
     def put(self, deck: Deck) -> None:
         """Exchange; returns when the new deck is in force and the old one is closed."""
-        fresh = [_build(deck) for _ in self._slots]
+        fresh = [_build(deck, slot.info) for slot in self._slots]
         with self._lock:
             old, self.deck = self.deck, deck
             for slot, recognizer in zip(self._slots, fresh, strict=True):
@@ -133,13 +133,13 @@ class _Slot:
     def __init__(
         self, lock: threading.Lock, info: SourceInfo, config: Config, inner: FaceRecognizer
     ) -> None:
-        self._lock, self._info = lock, info
+        self._lock, self.info = lock, info
         self.put(config, inner)
 
     def put(self, config: Config, inner: FaceRecognizer) -> None:
         """Exchange the recogniser; a governor begins anew with it."""
         self.inner = inner
-        self._governed = govern(config, inner, self._info)
+        self._governed = govern(config, inner, self.info)
 
     def process(self, frame: Frame) -> Report:
         """See Recognizer."""
@@ -147,8 +147,8 @@ class _Slot:
             return self._governed.process(frame)
 
 
-def _build(deck: Deck) -> FaceRecognizer:
-    return build_recognizer(deck.deciding, deck.parts, deck.people)
+def _build(deck: Deck, info: SourceInfo) -> FaceRecognizer:
+    return build_recognizer(deck.deciding, deck.parts, deck.people, stills=info.stills)
 
 
 def _same_tracks(old: Deck, new: Deck) -> bool:

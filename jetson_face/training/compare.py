@@ -42,7 +42,7 @@ class CompareConfig(BaseModel):
     """A recipe with `networks`. pretrain, finetune: keys of the recipes of single networks, less
     `architecture`; own: those that differ, by network."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     networks: tuple[str, ...] = NETWORKS
     starts: dict[str, str] = Field(default_factory=dict, description="weights to begin with")

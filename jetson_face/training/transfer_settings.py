@@ -23,7 +23,7 @@ class TransferConfig(BaseModel):
     little in minutes; from a network that knows faces it refines.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     architecture: str = Field(description="a name of `networks.TRUNKS`")
     layout: Literal["small", "published"] = Field(

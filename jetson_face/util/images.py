@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +17,16 @@ from PIL import Image
 from jetson_face.core.errors import InputBrokenError, InputMissingError, OutputError
 from jetson_face.core.types import ImageU8
 from jetson_face.util.files import write_file
+from jetson_face.util.rounding import away
+
+log = logging.getLogger(__name__)
 
 PIXELS_MAX = 64_000_000
 """More is refused before decoding: 64 million pixels are 192 MB of BGR."""
+MEMORY_MAX = 384 << 20
+"""What reading one picture may take, its file and the picture itself included: a small board has
+four gigabytes for everything. A JPEG that needs more is decoded at half its size, which is logged;
+other pictures are refused."""
 BYTES_MAX = 256 << 20
 """A larger file is refused before reading it."""
 _SCANS_MAX, _SEGMENTS_MAX = 500, 5000
@@ -28,20 +38,21 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff",
 # Few decoders: each one more is a parser that a hostile file can reach.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 _ORIENTATION = 0x0112
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+_STORED: dict[int, Callable[[ImageU8], ImageU8]] = {
+    2: lambda upright: upright[:, ::-1],
+    3: lambda upright: upright[::-1, ::-1],
+    4: lambda upright: upright[::-1],
+    5: lambda upright: upright.transpose(1, 0, 2),
+    6: lambda upright: np.rot90(upright, 1),
+    7: lambda upright: upright[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda upright: np.rot90(upright, -1),
 }
+"""By EXIF orientation: a view of the upright picture in the order in which the file has it."""
+_BAND = 1 << 19
+"""Pixels that are converted at once: what a conversion takes beside the picture stays small."""
 
 
-def read_picture(
-    path: Path, *, pixels_max: int = PIXELS_MAX, side_max: int | None = None
-) -> ImageU8:
+def read_picture(path: Path, *, side_max: int | None = None) -> ImageU8:
     """The picture in `path` as (H, W, 3) uint8 BGR, upright.
 
     Grey, palette, 16-bit, CMYK and transparent (over white) pictures are converted, an EXIF
@@ -49,55 +60,128 @@ def read_picture(
     picture is shrunk until its longer side is that many pixels.
 
     Raises InputMissingError where there is no file, InputBrokenError for anything that is not a
-    picture, is damaged, or has more than `pixels_max` pixels.
+    picture, is damaged, has more than PIXELS_MAX pixels or needs more than MEMORY_MAX.
     """
-    return decode_picture(read_bytes(path), str(path), pixels_max=pixels_max, side_max=side_max)
+    return decode_picture(read_bytes(path), str(path), side_max=side_max)
 
 
-def decode_picture(
-    data: bytes, where: str, *, pixels_max: int = PIXELS_MAX, side_max: int | None = None
-) -> ImageU8:
+def check_picture(path: Path) -> None:
+    """Raise as `read_picture` does, as far as a file's head tells, without decoding it."""
+    with _quiet():
+        _opened(read_bytes(path), str(path), None)
+
+
+def decode_picture(data: bytes, where: str, *, side_max: int | None = None) -> ImageU8:
     """As `read_picture`, from bytes; `where` names them in errors."""
+    with _quiet():
+        image = _opened(data, where, side_max)
+        try:
+            return _decoded(image, side_max)
+        except Exception as error:  # a decoder fed with hostile bytes raises anything
+            raise InputBrokenError(
+                f"{where}: the picture is damaged or truncated ({_short(error)}): replace or "
+                "remove it"
+            ) from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Pillow warns of large pictures and odd metadata; what matters we say in our own words."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _opened(data: bytes, where: str, side_max: int | None) -> Image.Image:
+    """The picture before it is decoded, at the scale that fits into memory.
+
+    Raises InputBrokenError.
+    """
     if not data:
         raise InputBrokenError(f"{where}: the picture is empty (0 bytes): replace or remove it")
-    with warnings.catch_warnings():
-        # Pillow warns of large pictures and odd metadata; what matters we say in our own words.
-        warnings.simplefilter("ignore")
-        return _decoded(data, where, pixels_max, side_max)
-
-
-def _decoded(data: bytes, where: str, pixels_max: int, side_max: int | None) -> ImageU8:
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except Image.DecompressionBombError as error:
-        pixels = re.search(r"\d{7,}", str(error))
-        has = f"{int(pixels[0]) / 1e6:.0f} million pixels, " if pixels else ""
-        raise InputBrokenError(_too_large(where, has, pixels_max)) from None
-    except Exception:  # a decoder fed with hostile bytes raises anything
+        found = re.search(r"\d{7,}", str(error))
+        raise _too_large(where, int(found[0]) if found else None, PIXELS_MAX) from None
+    except Exception:  # as above
         raise InputBrokenError(
             f"{where}: not a picture that can be read (JPEG, PNG, WebP, BMP, TIFF, GIF)"
         ) from None
-    if image.width * image.height > pixels_max:
-        million = f"{image.width * image.height / 1e6:.0f} million pixels, "
-        raise InputBrokenError(_too_large(where, million, pixels_max))
+    if image.width * image.height > PIXELS_MAX:
+        raise _too_large(where, image.width * image.height, PIXELS_MAX)
     if image.format in ("JPEG", "MPO") and _is_endless(data):
         raise InputBrokenError(
             f"{where}: a JPEG of more than {_SCANS_MAX} scans or {_SEGMENTS_MAX} segments would "
             "take too long: save it anew"
         )
-    try:
-        turn = _orientation(image)
-        if side_max is not None:
-            image.draft(None, (side_max, side_max))  # a JPEG is decoded at 1/2, 1/4 or 1/8
-        picture = _rgb(image)
-        if side_max is not None and max(picture.size) > side_max:
-            picture.thumbnail((side_max, side_max), Image.Resampling.BOX)
-        picture = picture if turn is None else picture.transpose(turn)
-        return np.ascontiguousarray(np.asarray(picture)[:, :, ::-1])
-    except Exception as error:  # as above
-        raise InputBrokenError(
-            f"{where}: the picture is damaged or truncated ({_short(error)}): replace or remove it"
-        ) from None
+    _fit(image, len(data), where, side_max)
+    return image
+
+
+def _fit(image: Image.Image, file_bytes: int, where: str, side_max: int | None) -> None:
+    """Choose the scale that a JPEG is decoded at. Raises InputBrokenError for what is too large."""
+    pixels, room = image.width * image.height, MEMORY_MAX - file_bytes
+    beside, stored = _bytes_a_pixel(image)
+    shrink = 1 if side_max is None else _whole_steps(image, side_max)
+    draws = image.format in ("JPEG", "MPO")
+    for scale in (1, 2) if draws else (1,):
+        ours = 3 / max(shrink, scale) ** 2
+        if pixels * (beside + stored / scale**2 + ours) <= room:
+            break
+    else:
+        raise _too_large(where, pixels, int(room / (beside + stored / scale**2 + ours)), image)
+    if scale > shrink:
+        log.warning("picture_halved file=%s size=%s why=memory", where, image.size)
+    most = max(scale, shrink)
+    if draws and most > 1:
+        image.draft(None, (image.width // most, image.height // most))
+
+
+def _bytes_a_pixel(image: Image.Image) -> tuple[float, float]:
+    """What decoding takes for each pixel: beside the picture, and for the picture as Pillow has it.
+
+    Measured with Pillow 13; RGB has four bytes there.
+    """
+    stored = 1.0 if image.mode in ("1", "L", "P") else 2.0 if "16" in image.mode else 4.0
+    if image.format == "WEBP":
+        return 12.2, stored  # libwebp's own two canvases, and their copy
+    if image.format in ("JPEG", "MPO") and image.info.get("progressive"):
+        return 2.0 * len(image.getbands()), stored  # all coefficients at once
+    if image.format == "TIFF" and _orientation(image) != 1:
+        return stored, stored  # Pillow turns it
+    return 0.0, stored
+
+
+def _whole_steps(image: Image.Image, side_max: int) -> int:
+    """By how much the picture can be shrunk without becoming smaller than `side_max`."""
+    return max(1, max(image.size) // side_max)
+
+
+def _decoded(image: Image.Image, side_max: int | None) -> ImageU8:
+    """(H, W, 3) BGR, upright, converted and shrunk band by band."""
+    image.load()
+    # Not before: Pillow turns a TIFF while it loads it, and no other.
+    stored_as = _STORED.get(_orientation(image))
+    shrink = 1 if side_max is None else _whole_steps(image, side_max)
+    height, width = -(-image.height // shrink), -(-image.width // shrink)
+    swapped = stored_as is not None and stored_as(np.empty((1, 2, 3), np.uint8)).shape[0] == 2
+    upright = np.empty((width, height, 3) if swapped else (height, width, 3), np.uint8)
+    target = upright if stored_as is None else stored_as(upright)
+    white = _white(image)
+    rows = shrink * max(1, _BAND // (image.width * shrink))
+    for top in range(0, image.height, rows):
+        bottom = min(image.height, top + rows)
+        band = _rgb(image.crop((0, top, image.width, bottom)), white)
+        if shrink > 1:
+            band = band.reduce(shrink)
+        at = top // shrink
+        target[at : at + band.height] = np.asarray(band)[:, :, ::-1]
+    if side_max is not None and max(upright.shape) > side_max:
+        small = Image.fromarray(upright)
+        small.thumbnail((side_max, side_max), Image.Resampling.BOX)
+        return np.array(small)
+    return upright
 
 
 def from_pillow(image: Image.Image) -> ImageU8:
@@ -106,10 +190,7 @@ def from_pillow(image: Image.Image) -> ImageU8:
     Raises InputBrokenError where its pixels cannot be loaded.
     """
     try:
-        turn = _orientation(image)
-        picture = _rgb(image)
-        picture = picture if turn is None else picture.transpose(turn)
-        return np.ascontiguousarray(np.asarray(picture)[:, :, ::-1])
+        return _decoded(image, None)
     except Exception as error:  # Pillow decodes only now
         raise InputBrokenError(f"the picture cannot be loaded ({_short(error)})") from None
 
@@ -185,44 +266,60 @@ def read_bytes(path: Path) -> bytes:
         raise InputBrokenError(f"{path}: cannot be read: {reason}") from error
 
 
-def _orientation(image: Image.Image) -> Image.Transpose | None:
+def _orientation(image: Image.Image) -> int:
     try:
-        return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+        return int(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # damaged EXIF is common and says nothing about the pixels
-        return None
+        return 1
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _white(image: Image.Image) -> float | None:
+    """The value that is white in a picture of more than 8 bits; None for the others.
+
+    Grey of 32 bits has no agreed one: 1, 255, 65535 or the largest value, what fits first.
+    """
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
-        return _grey(np.asarray(image).astype(np.float64) / 257)
-    if image.mode in ("I", "F"):
-        return _grey(_stretched(np.nan_to_num(np.asarray(image).astype(np.float64))))
+        return 65535.0
+    if image.mode not in ("I", "F"):
+        return None
+    rows = max(1, _BAND // image.width)
+    bands = (image.crop((0, y, image.width, y + rows)) for y in range(0, image.height, rows))
+    top = max(float(_values(band).max(initial=0.0)) for band in bands)
+    return next((limit for limit in (1.0, 255.0, 65535.0) if top <= limit), top)
+
+
+def _rgb(image: Image.Image, white: float | None) -> Image.Image:
+    """A band as RGB. white: see `_white`."""
+    if white is not None:
+        grey = np.clip(np.rint(_values(image) * (255.0 / white)), 0, 255).astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")
     if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
         over = image.convert("RGBA")
-        white = Image.new("RGBA", over.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, over)
+        paper = Image.new("RGBA", over.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(paper, over)
     return image.convert("RGB")
 
 
-def _stretched(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Grey of 32 bits has no agreed white: 1, 255, 65535 or the largest value, what fits first."""
-    top = float(values.max(initial=0.0))
-    white = next((limit for limit in (1.0, 255.0, 65535.0) if top <= limit), top)
-    return values * (255.0 / white)
-
-
-def _grey(values: NDArray[np.float64]) -> Image.Image:
-    return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8)).convert("RGB")
+def _values(image: Image.Image) -> NDArray[np.float64]:
+    return np.nan_to_num(np.asarray(image).astype(np.float64))
 
 
 def _pil(image: ImageU8) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(image[:, :, ::-1]))
 
 
-def _too_large(where: str, has: str, pixels_max: int) -> str:
-    return (
-        f"{where}: the picture is too large: {has}the limit is {pixels_max / 1e6:.0f} million: "
-        "shrink it"
+def _too_large(
+    where: str, pixels: int | None, limit: int, kind: Image.Image | None = None
+) -> InputBrokenError:
+    """kind: what the limit is of, None where it is that of every picture."""
+    has = "" if pixels is None else f"{away(pixels / 1e6, limit / 1e6)} million pixels, "
+    of, instead = "", ""
+    if kind is not None:
+        of = f" for a {'progressive JPEG' if kind.format in ('JPEG', 'MPO') else kind.format}"
+        instead = ", or save it as a plain JPEG"
+    return InputBrokenError(
+        f"{where}: the picture is too large: {has}the limit{of} is {limit // 10**6} million: "
+        f"shrink it{instead}"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import time
 from pathlib import Path
 
@@ -114,6 +115,39 @@ def test_a_video_that_breaks_off_is_used_up_to_there_and_named(
     assert source.health.counts == faults
     if faults:
         assert "ends after 20 of 30 frames" in str(source.health.last_error)
+
+
+def starting_late(to: Path, frames: int) -> Path:
+    """A Matroska file of 25 frames a second whose first one is due after 0.24 s, as cutting
+    programs leave them: its length counts from 0."""
+    writer = cv2.VideoWriter(str(to), cv2.VideoWriter.fourcc(*"MJPG"), 25.0, (160, 120))
+    for n in range(frames):
+        writer.write(Scene().draw(n, 160, 120))
+    writer.release()
+    data = bytearray(to.read_bytes())
+    length = data.index(b"\x44\x89\x88") + 3
+    data[length : length + 8] = struct.pack(">d", frames * 40 + 240)
+    cluster = data.index(b"\xe7\x81\x00") + 2
+    data[cluster] = 240
+    to.write_bytes(data)
+    return to
+
+
+@pytest.mark.skipif(not hasattr(cv2, "CAP_PROP_PTS"), reason="OpenCV before 4.11 does not tell")
+def test_a_video_that_starts_late_is_whole(tmp_path: Path) -> None:
+    path = starting_late(tmp_path / "late.mkv", 20)
+    source = open_source(str(path))
+    assert source.info.frames == 26
+    frames = frames_of(source)
+    assert [f.captured_ns for f in frames] == [n * 40_000_000 for n in range(20)]
+    assert source.health.counts == {}
+    # Cut off, the same file is named; what is missing is counted from its own start.
+    cut(path, path, 0.5)
+    source = open_source(str(path))
+    left = len(frames_of(source))
+    assert 0 < left < 15
+    assert source.health.counts == {"truncated": 1}
+    assert f"ends after {left} of 20 frames" in str(source.health.last_error)
 
 
 def test_a_video_without_a_single_frame_is_broken(tmp_path: Path) -> None:

@@ -69,15 +69,15 @@ def test_a_jetson_camera_stays_in_nvmm_memory_until_it_is_converted() -> None:
 
 
 def test_rtsp_uses_the_jetsons_converter_where_there_is_one() -> None:
-    assert "nvvidconv" in rtsp_pipeline(True)
-    assert "nvvidconv" not in rtsp_pipeline(False)
-    assert "media=video" in rtsp_pipeline(False)
+    assert "nvvidconv" in rtsp_pipeline(OpenOptions(), True)
+    assert "nvvidconv" not in rtsp_pipeline(OpenOptions(), False)
+    assert "media=video" in rtsp_pipeline(OpenOptions(), False)
 
 
 @pytest.mark.parametrize(("text", "says"), [("", "needs a pipeline"), ("x ! appsink", "leave the")])
 def test_a_user_pipeline_that_cannot_work_is_refused(text: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
-        user_pipeline(text)
+        user_pipeline(text, OpenOptions())
 
 
 def test_without_pygobject_the_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

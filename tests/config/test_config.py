@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from jetson_face.config import Config, load_config
+from jetson_face.config.section import Section
 from jetson_face.core.errors import ConfigError, InputMissingError
 
 Write = Callable[[str, str], Path]
@@ -119,3 +122,59 @@ def test_configs_in_the_repository_are_valid(path: Path) -> None:
     if path.name.startswith("train_"):
         pytest.skip("a training recipe, checked with the training code")
     load_config(path)
+
+
+def _sections(model: type[Section] = Section) -> Iterator[type[Section]]:
+    for below in model.__subclasses__():
+        yield below
+        yield from _sections(below)
+
+
+def _numbers() -> list[tuple[type[Section], str, dict[str, Any], int]]:
+    """Every key of the configuration that takes numbers, its JSON schema, and how many it takes."""
+    found = []
+    for model in _sections():
+        for key, schema in model.model_json_schema()["properties"].items():
+            for choice in schema.get("anyOf", [schema]):
+                parts = choice.get("prefixItems", [choice])
+                if parts[0].get("type") in ("number", "integer"):
+                    found.append((model, key, parts[0], len(parts)))
+    return found
+
+
+NUMBERS = _numbers()
+
+
+def test_every_number_has_a_least_and_a_greatest_value() -> None:
+    """What has none overflows somewhere: 1e300 seconds are no nanoseconds."""
+    assert len(NUMBERS) > 40
+    unbounded = [
+        f"{model.__name__}.{key}"
+        for model, key, schema, _ in NUMBERS
+        if not schema.keys() & {"minimum", "exclusiveMinimum"}
+        or not schema.keys() & {"maximum", "exclusiveMaximum"}
+    ]
+    assert unbounded == []
+
+
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan"])
+@pytest.mark.parametrize(
+    ("model", "key", "count"),
+    [(model, key, count) for model, key, _, count in NUMBERS],
+    ids=lambda part: getattr(part, "__name__", str(part)),
+)
+def test_no_number_may_be_infinite(model: type[Section], key: str, count: int, value: str) -> None:
+    number = yaml.safe_load(value)
+    with pytest.raises(ValidationError) as caught:
+        model.model_validate({key: number if count == 1 else [number] * count})
+    assert count == sum(fault["loc"][0] == key for fault in caught.value.errors())
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [(".inf", "finite number"), (".nan", "finite number"), ("1e300", "less than or equal")],
+)
+def test_an_endless_time_between_reports_is_refused(value: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says) as caught:
+        load_config(None, [f"report.every_s={value}"])
+    assert str(caught.value).startswith("--set report.every_s: report.every_s: input should be")

@@ -18,7 +18,7 @@ from jetson_face.util.images import write_picture
 from tests.gallery.gallery_fakes import LANDMARKS, SPACE, portrait, unit
 
 # A photo's first pixel tells the fakes what is in it: (vector, faces, quality percent).
-NO_FACE, ONE_FACE, TWO_FACES, SMALL_BEHIND, TINY, NO_POINTS = range(6)
+NO_FACE, ONE_FACE, TWO_FACES, SMALL_BEHIND, TINY, NO_POINTS, NEARLY = range(7)
 
 
 def photo(
@@ -49,6 +49,7 @@ class FakeDetector:
             TWO_FACES: _faces(100, 60),
             SMALL_BEHIND: _faces(30, 100),
             TINY: _faces(20),
+            NEARLY: _faces(47.6),
             NO_POINTS: _faces(100, points=False),
         }[int(image[0, 0, 1])]
 
@@ -123,6 +124,7 @@ def test_good_photos_are_enrolled_and_bad_ones_refused_one_by_one(
         photo(tmp_path / "nobody.png", what=NO_FACE): "no face found",
         photo(tmp_path / "two.png", what=TWO_FACES): "2 faces found",
         photo(tmp_path / "tiny.png", what=TINY): "the face is too small: 20 pixels, needs 48",
+        photo(tmp_path / "near.png", what=NEARLY): "the face is too small: 47 pixels, needs 48",
         photo(tmp_path / "dark.png", quality=20): "too dark, blurred (quality 0.20, needs 0.25)",
         photo(tmp_path / "poor.png", quality=5): "too blurred, dark or turned (quality 0.05",
         photo(tmp_path / "points.png", what=NO_POINTS): "the face has no landmarks",
@@ -139,7 +141,7 @@ def test_good_photos_are_enrolled_and_bad_ones_refused_one_by_one(
     for refusal, reason in zip(result.refused, bad.values(), strict=True):
         assert refusal.reason.startswith(reason)
         assert "\n" not in refusal.reason
-    assert seen == [(n + 1, 12, path) for n, path in enumerate(every)]
+    assert seen == [(n + 1, 13, path) for n, path in enumerate(every)]
     assert result.person == store.show("ann").person
     assert [t.source for t in store.show("Ann").templates] == ["good.png", "behind.png"]
     assert len(store.portraits("Ann")) == 2

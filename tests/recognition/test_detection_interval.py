@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,13 +14,24 @@ from jetson_face.recognition.detection_interval import Sampler
 from jetson_face.recognition.embedding_scheduler import select_for_embedding
 
 
-def searched(sampler: Sampler, count: int, lost: frozenset[int] = frozenset()) -> list[int]:
+def searched(sampler: Sampler, count: int, lost: dict[int, list[int]] | None = None) -> list[int]:
+    """The frames searched of `count`; lost: by frame, the tracks that are lost on it."""
     found = []
     for n in range(count):
         if sampler.next():
             found.append(n)
-        if n in lost:
-            sampler.lose()
+        sampler.lose((lost or {}).get(n, []))
+    return found
+
+
+def flaky(sampler: Sampler, count: int, track: int = 1) -> list[int]:
+    """The same for a face that each search finds and the next frame loses."""
+    found = []
+    for n in range(count):
+        if sampler.next():
+            found.append(n)
+        elif found[-1] == n - 1:
+            sampler.lose([track])
     return found
 
 
@@ -30,42 +43,91 @@ def test_the_first_frame_then_every_nth(every: int, frames: list[int]) -> None:
 
 
 def test_a_lost_face_is_searched_for_at_once() -> None:
-    assert searched(Sampler(10, cooldown=1), 20, frozenset({3})) == [0, 4, 14]
+    assert searched(Sampler(10), 20, {3: [1]}) == [0, 4, 14]
 
 
-def test_within_the_cooldown_it_waits_but_is_not_forgotten() -> None:
-    assert searched(Sampler(10), 20, frozenset({1})) == [0, 5, 15]
-    assert searched(Sampler(10), 20, frozenset({5})) == [0, 6, 16]
+def test_where_that_is_not_wanted_no_search_comes_sooner() -> None:
+    lost = {n: [n] for n in range(100)}
+    assert searched(Sampler(10, on_loss=False), 100, lost) == list(range(0, 100, 10))
 
 
-def test_a_face_lost_on_every_frame_at_most_doubles_the_searches() -> None:
-    assert searched(Sampler(10), 31, frozenset(range(31))) == [0, 5, 10, 15, 20, 25, 30]
+def test_a_face_that_is_lost_after_every_search_is_searched_for_no_sooner() -> None:
+    found = flaky(Sampler(10), 1000)
+    assert found == [0, *range(2, 1000, 10)]
+
+
+@pytest.mark.parametrize(
+    ("losses", "ahead"),
+    [
+        ([2, 21], [3]),  # before frame 22 it may not ask
+        ([2, 24], [3, 25]),
+        ([2, 21, 60], [3]),  # nor, lost there, before 21 + 40
+        ([2, 21, 64], [3, 65]),
+        ([2, 24, 63], [3, 25]),  # nor before 24 + 40
+        ([2, 24, 65], [3, 25, 66]),
+        ([2, 44, 66], [3, 45, 67]),  # forgotten: it was not lost for twice as long
+        ([2, 21, 199, 221], [3, 200, 222]),
+    ],
+)
+def test_a_face_that_is_lost_soon_again_waits_twice_as_long_each_time(
+    losses: list[int], ahead: list[int]
+) -> None:
+    found = searched(Sampler(10), 240, {n: [7] for n in losses})
+    assert [n for before, n in pairwise([-10, *found]) if n - before < 10] == ahead
+
+
+def test_however_many_faces_are_lost_the_searches_at_most_double() -> None:
+    everybody = {n: [n] for n in range(1000)}
+    found = searched(Sampler(10), 1000, everybody)
+    assert len(found) <= 2 * 1000 / 10 + 3
+    for start in range(900):
+        assert sum(start <= n < start + 100 for n in found) <= 2 * 100 / 10 + 3
+
+
+def test_a_loss_waits_until_a_search_may_be_brought_forward() -> None:
+    lost = {1: [1], 3: [2], 5: [3], 7: [4]}
+    # Three at once; the fourth face waits until there were ten frames for each.
+    assert searched(Sampler(10), 30, lost) == [0, 2, 4, 6, 12, 22]
 
 
 def test_the_rate_can_change_while_running() -> None:
     sampler = Sampler(10)
     assert searched(sampler, 3) == [0]
     sampler.set_every(2)
-    assert (sampler.every_n, sampler.cooldown) == (2, 1)
+    assert sampler.every_n == 2
     assert searched(sampler, 4) == [0, 2]
     sampler.reset()
     assert sampler.next()
 
 
-@pytest.mark.parametrize("arguments", [{"every_n": 0}, {"every_n": 5, "cooldown": 0}])
-def test_senseless_rates_are_refused(arguments: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="1"):
-        Sampler(**arguments)
+def test_a_rate_below_one_is_refused() -> None:
+    with pytest.raises(ValueError, match="1 or more"):
+        Sampler(0)
 
 
-@given(st.integers(1, 20), st.integers(1, 25), st.frozensets(st.integers(0, 99)))
-def test_gaps_are_between_cooldown_and_n(every: int, cooldown: int, lost: frozenset[int]) -> None:
-    sampler = Sampler(every, cooldown=cooldown)
-    found = searched(sampler, 100, lost)
-    gaps = np.diff([*found])
+def test_what_is_remembered_of_lost_faces_is_bounded() -> None:
+    sampler = Sampler(5)
+    for n in range(5000):
+        sampler.next()
+        sampler.lose([n])
+    assert len(sampler._losers) <= 30
+
+
+@given(
+    st.integers(1, 20),
+    st.booleans(),
+    st.dictionaries(st.integers(0, 199), st.lists(st.integers(0, 5), max_size=3)),
+)
+def test_gaps_are_at_most_n_and_searches_bounded(
+    every: int, on_loss: bool, lost: dict[int, list[int]]
+) -> None:
+    found = searched(Sampler(every, on_loss=on_loss), 200, lost)
     assert found[0] == 0
-    assert (gaps <= every).all()
-    assert (gaps >= min(cooldown, every)).all()
+    assert (np.diff([*found]) <= every).all()
+    ahead = sum(b - a < every for a, b in pairwise(found))
+    assert ahead <= (200 / every + 3 if on_loss else 0)
+    if not on_loss:
+        assert (np.diff([*found]) == every).all()
 
 
 def choose(rows: list[tuple[bool, int, int]], cap: int = 9, usable: str = "") -> list[int]:

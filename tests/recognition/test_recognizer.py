@@ -148,7 +148,7 @@ class Rig:
             FaceFinder(
                 self.detector,
                 self.detector if refine else None,
-                Sampler(every, cooldown=1),
+                Sampler(every),
                 Tracker(0.3),
             ),
             EmbeddingScheduler(Aligner("arcface112"), QualityGate(), self.embedder, budget),

@@ -105,22 +105,41 @@ def test_transparency_is_laid_over_white() -> None:
     np.testing.assert_array_equal(picture[20:], BGR[20:])
 
 
+UNDO: dict[int, Callable[[ImageU8], ImageU8]] = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a, 1),
+    7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda a: np.rot90(a, -1),
+}
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_applied(orientation: int) -> None:
-    undo: dict[int, Callable[[ImageU8], ImageU8]] = {
-        1: lambda a: a,
-        2: lambda a: a[:, ::-1],
-        3: lambda a: a[::-1, ::-1],
-        4: lambda a: a[::-1],
-        5: lambda a: a.transpose(1, 0, 2),
-        6: lambda a: np.rot90(a, 1),
-        7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
-        8: lambda a: np.rot90(a, -1),
-    }
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("PNG", {}),
+        ("TIFF", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("WEBP", {"lossless": True}),
+        ("JPEG", {"quality": 100, "subsampling": 0}),
+    ],
+    ids=["png", "tiff", "lzw", "webp", "jpeg"],
+)
+def test_exif_orientation_is_applied(
+    kind: str, options: dict[str, object], orientation: int
+) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    stored = Image.fromarray(np.ascontiguousarray(undo[orientation](RGB)))
-    np.testing.assert_array_equal(decode_picture(_bytes(stored, exif=exif.tobytes()), "x"), BGR)
+    stored = Image.fromarray(np.ascontiguousarray(UNDO[orientation](RGB)))
+    picture = decode_picture(_bytes(stored, kind, exif=exif.tobytes(), **options), "x")
+    assert picture.shape == BGR.shape
+    assert picture.flags.c_contiguous
+    difference = np.abs(picture.astype(int) - BGR)
+    assert difference.mean() < 4 if kind == "JPEG" else not difference.any()
 
 
 def test_broken_exif_does_not_lose_the_picture() -> None:

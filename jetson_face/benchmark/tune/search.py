@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from jetson_face.util.rounding import away
+
 NET_FACE_PX = 12
 """A shrunk face smaller than this cannot be found by a search net: such settings are not tried."""
 EVERY = (1, 2, 3, 5, 8, 12, 20, 30)
@@ -131,11 +133,14 @@ def slow(goal: Goal, trial: Trial) -> list[str]:
     """The goals that a trial does not meet, and a more frequent search still less, in words."""
     found = []
     if goal.decision_fps_min is not None and trial.decision_fps < goal.decision_fps_min:
-        found.append(f"decides {trial.decision_fps:.1f}/s, {goal.decision_fps_min:.1f} wanted")
+        rate = away(trial.decision_fps, goal.decision_fps_min, 1)
+        found.append(f"decides {rate}/s, {goal.decision_fps_min:g} wanted")
     if goal.age_ms_max is not None and trial.age_ms > goal.age_ms_max:
-        found.append(f"frame age p95 {trial.age_ms:.0f} ms, {goal.age_ms_max:.0f} wanted")
+        age = away(trial.age_ms, goal.age_ms_max)
+        found.append(f"frame age p95 {age} ms, {goal.age_ms_max:.10g} wanted")
     if goal.cpu_max is not None and trial.cpu > goal.cpu_max:
-        found.append(f"CPU {100 * trial.cpu:.0f} %, {100 * goal.cpu_max:.0f} % wanted")
+        cpu = away(100 * trial.cpu, 100 * goal.cpu_max)
+        found.append(f"CPU {cpu} %, {100 * goal.cpu_max:.3g} % wanted")
     return found
 
 
@@ -146,8 +151,10 @@ def late(goal: Goal, trial: Trial) -> list[str]:
         found.append(f"a new face waits {trial.wait_s:.2f} s, {goal.wait_max_s:.2f} s wanted")
     limit, took = goal.time_to_name_max_s, trial.time_to_name_s
     if limit is not None and took is not None and not took <= limit:
-        said = f"named after {took:.2f} s" if math.isfinite(took) else "half are never named"
-        found.append(f"{said}, {limit:.2f} s wanted")
+        said = "half are never named"
+        if math.isfinite(took):
+            said = f"named after {away(took, limit, 2)} s"
+        found.append(f"{said}, {limit:g} s wanted")
     return found
 
 

@@ -1,0 +1,59 @@
+"""Turned or mirrored frames, for cameras that hang upside down, on their side, behind a mirror."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import cv2
+import numpy as np
+
+from jetson_face.capture.keys import Flip
+from jetson_face.capture.source import Source, SourceHealth, SourceInfo
+from jetson_face.core.types import Frame, ImageU8
+
+_ROTATIONS = {
+    "rotate_90": cv2.ROTATE_90_CLOCKWISE,
+    "rotate_180": cv2.ROTATE_180,
+    "rotate_270": cv2.ROTATE_90_COUNTERCLOCKWISE,
+}
+_LAID = ("rotate_90", "rotate_270")
+
+
+class Flipped:
+    """A source whose frames are turned or mirrored on the way."""
+
+    def __init__(self, inner: Source, flip: Flip) -> None:
+        self._inner, self._flip = inner, flip
+
+    @property
+    def info(self) -> SourceInfo:
+        """See Source."""
+        return flipped_info(self._inner.info, self._flip)
+
+    @property
+    def health(self) -> SourceHealth:
+        """See Source."""
+        return self._inner.health
+
+    def read(self, timeout_s: float) -> Frame:
+        """See Source."""
+        frame = self._inner.read(timeout_s)
+        return dataclasses.replace(frame, image=flipped(frame.image, self._flip))
+
+    def close(self) -> None:
+        """See Source."""
+        self._inner.close()
+
+
+def flipped(image: ImageU8, flip: Flip) -> ImageU8:
+    """A new (H, W, 3) or (W, H, 3) image."""
+    if flip in _ROTATIONS:
+        return np.asarray(cv2.rotate(image, _ROTATIONS[flip]), np.uint8)
+    return np.asarray(cv2.flip(image, 1 if flip == "horizontal" else 0), np.uint8)
+
+
+def flipped_info(info: SourceInfo, flip: Flip) -> SourceInfo:
+    """What is known of the source, for its frames as they are after it."""
+    if flip not in _LAID:
+        return info
+    return dataclasses.replace(info, width=info.height, height=info.width)

@@ -1,0 +1,46 @@
+"""What a signal may do to a process that is still loading: no heavy imports here."""
+
+from __future__ import annotations
+
+import os
+from types import FrameType
+
+EXIT_INTERRUPTED = 130
+_IMPORT_SYSTEM = "<frozen importlib"
+
+
+class CtrlC:
+    """What SIGINT does: one line and the end of the process, at once.
+
+    Inside `with` the first one raises KeyboardInterrupt instead, so that a command can close what
+    it holds; but not in the middle of an import.
+    """
+
+    def __init__(self) -> None:
+        self._gentle = False
+
+    def __enter__(self) -> None:
+        self._gentle = True
+
+    def __exit__(self, *error: object) -> None:
+        self._gentle = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """The signal's handler."""
+        if self._gentle and not is_importing(frame):
+            self._gentle = False
+            raise KeyboardInterrupt
+        try:
+            os.write(2, b"jetson-face: interrupted\n")
+        finally:
+            os._exit(EXIT_INTERRUPTED)
+
+
+def is_importing(frame: FrameType | None) -> bool:
+    """Whether a signal came in the middle of an import: libraries take whatever a handler raises
+    there for a package that is missing, and go on or say so."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(_IMPORT_SYSTEM):
+            return True
+        frame = frame.f_back
+    return False
