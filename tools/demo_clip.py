@@ -33,7 +33,7 @@ def portrait_path(who: str) -> Path:
     }[who]
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise FileNotFoundError(f"{package} is not installed: pip install 'jetson-face[demo]'")
+        raise FileNotFoundError(f"{package} is not installed: pip install '.[demo]'")
     return Path(spec.origin).parent / file
 
 

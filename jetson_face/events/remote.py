@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from jetson_face.core.errors import MissingDependencyError, UsageError
 from jetson_face.events.delivery import SinkDownError, SinkRefusedError
 from jetson_face.events.outbox import Event
+from jetson_face.util.optional import pip_install
 
 logger = logging.getLogger(__name__)
 
@@ -106,9 +107,7 @@ class MqttSink:
         try:
             import paho.mqtt.client as paho
         except ImportError as error:
-            raise MissingDependencyError(
-                "MQTT needs paho-mqtt: pip install 'jetson-face[mqtt]'"
-            ) from error
+            raise MissingDependencyError(f"MQTT needs paho-mqtt: {pip_install('mqtt')}") from error
         self._paho: Any = paho
         self._host, self._port, self._topic = host, port, topic
         self._timeout_s = timeout_s
