@@ -11,6 +11,8 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parents[2]
 RUN_HERE = ("README.md", "docs/installer.md", "docs/operator.md", "docs/engineer.md")
 """Their bash blocks are run by test_docs.py, in this order of blocks, in one folder a page."""
+GENERATED = {"docs/bakeoff.md", "docs/transfer.md"}
+"""Written by `eval bakeoff` and `train`, which take hours: their commands are only parsed."""
 OWN_TESTS = {f"docs/own_{part}.md" for part in ("detector", "embedder", "sink")}
 """Their blocks are run by tests/api/plugins/test_guides.py."""
 
@@ -30,6 +32,15 @@ class Block:
     language: str
     text: str
     reason: str | None
+
+    @property
+    def commands(self) -> bool:
+        """Whether it is to be typed; a block without a language may be, too."""
+        if self.language:
+            return self.language == "bash"
+        return (
+            re.search(r"^(?:sudo )?(?:jetson-face|python3?|bash|pip) ", self.text, re.M) is not None
+        )
 
     @property
     def where(self) -> str:

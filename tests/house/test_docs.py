@@ -22,6 +22,7 @@ from jetson_face.core import errors
 from jetson_face.util.images import read_picture, write_picture
 from tests.cli.conftest import clip, collins, hopper
 from tests.house.docs_pages import (
+    GENERATED,
     OWN_TESTS,
     REPO,
     RUN_HERE,
@@ -43,9 +44,9 @@ def test_readme_is_short() -> None:
 
 
 def test_every_block_of_commands_is_run_or_says_why_not() -> None:
-    there = [b for page in pages() for b in blocks(page) if b.language == "bash"]
+    there = [b for page in pages() for b in blocks(page) if b.commands]
     assert len(there) > 15
-    run = {*RUN_HERE, *OWN_TESTS}
+    run = {*RUN_HERE, *OWN_TESTS, *GENERATED}
     assert [b.where for b in there if b.page not in run and b.reason is None] == []
     assert [b.where for b in there if b.reason is not None and len(b.reason.split()) < 3] == []
 
@@ -85,6 +86,20 @@ def test_every_option_that_is_named_exists() -> None:
             option = re.match(r"--?[a-z][\w-]*", text)
             if option and option[0] not in ours and f'"{option[0]}"' not in tools:
                 wrong.append(f"{page}: {text}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("page", pages())
+def test_every_tool_that_is_named_takes_its_options(page: str) -> None:
+    wrong = []
+    for program in ("python", "bash", "tools/test_service.sh"):
+        for text, words, _ in command_lines(page, program):
+            tool = REPO / words[0]
+            if not words[0].startswith("tools/"):
+                continue
+            source = tool.read_text("utf-8")
+            options = [word.split("=")[0] for word in words[1:] if word.startswith("--")]
+            wrong += [f"{text}: {word}" for word in options if f'"{word}"' not in source]
     assert wrong == []
 
 
@@ -166,7 +181,7 @@ def run_blocks(page: str, folder: Path, before: dict[str, str] | None = None) ->
         for begin, happens in (before or {}).items():
             if block.text.startswith(begin):
                 shell(folder, "bash", "-euc", happens)
-        if block.reason is None and block.language == "bash":
+        if block.reason is None and block.commands:
             said += shell(folder, "bash", "-euc", block.text)
         elif block.language == "python" and page != "README.md":  # tests/api/test_examples.py
             said += shell(folder, sys.executable, "-c", block.text)
