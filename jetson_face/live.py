@@ -22,12 +22,14 @@ from jetson_face.core.types import Frame, Report
 from jetson_face.output.meters import RunMeter, SourceFacts
 from jetson_face.output.run_report import RunFacts, RunReport, log_line
 from jetson_face.output.sink import Sink
-from jetson_face.util.channels import BoundedQueue, Channel, FanIn, StageGroup
+from jetson_face.util.channels import BoundedQueue, Channel, FanIn
 from jetson_face.util.metrics import Metrics
+from jetson_face.util.stages import StageGroup
 
 log = logging.getLogger(__name__)
-_READ_S = 0.2
-"""How long a capture thread waits before it looks whether it should stop."""
+_READ_S = 2.0
+"""How long a capture thread waits for a frame at most; closing its source ends the wait."""
+_TICK_S = 0.5
 Item: TypeAlias = tuple[Report, Frame | None]
 Stage: TypeAlias = Callable[[threading.Event], None]
 
@@ -60,7 +62,7 @@ class LivePipeline:
     loops of the same run (deliveries), `name -> loop(stop)`; a loop ends when the event is set.
     facts: asked for each report, since the sampling rate may change while it runs.
     between_frames: called in the recogniser's thread after each frame, with `clock_ns`'s time; what
-    it raises ends the run.
+    it raises ends the run. wakes: called at the end, to wake `stages` that wait for something else.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class LivePipeline:
         facts: Callable[[], RunFacts] = RunFacts,
         stages: Mapping[str, Stage] | None = None,
         between_frames: Callable[[int], None] | None = None,
+        wakes: Sequence[Callable[[], None]] = (),
         clock_ns: Callable[[], int] = time.monotonic_ns,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -97,22 +100,24 @@ class LivePipeline:
         self._is_live = {name: source.info.is_live for name, source in self._sources.items()}
         self._ready = threading.Event()
         self._add_stages(stages or {})
+        for wake in (*wakes, *(source.close for source in sources)):
+            self._group.on_cancel(wake)
 
     def run(self, on_tick: Callable[[], None] | None = None) -> RunReport:
-        """Run to the end; `on_tick` is called in this thread about ten times a second.
+        """Run to the end; `on_tick` is called in this thread twice a second and after signals.
 
         Raises whatever a source, the recogniser or a sink raised; `report` holds then too.
         """
 
         def tick() -> None:
             if self._stopping and not self._group.stop.is_set():
-                self._cancel()
+                self._group.cancel()
             self._log_if_due()
             if on_tick is not None:
                 on_tick()
 
         try:
-            self._group.run(tick)
+            self._group.run(tick, tick_s=min(_TICK_S, self._policy.log_every_s))
         finally:
             self._over = True
             for source in self._sources.values():
@@ -125,6 +130,7 @@ class LivePipeline:
         """End soon, with the full report; from any thread and from signal handlers."""
         # Only a flag: a handler that took locks could interrupt their holder.
         self._stopping = True
+        self._group.ring()
 
     def report(self) -> RunReport:
         """The report so far; from any thread."""
@@ -153,11 +159,6 @@ class LivePipeline:
             )
             for name, source in self._sources.items()
         }
-
-    def _cancel(self) -> None:
-        self._group.cancel()
-        for source in self._sources.values():
-            source.close()
 
     def _log_if_due(self) -> None:
         now_ns = self._clock_ns()

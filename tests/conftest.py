@@ -40,8 +40,13 @@ def _loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
 def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """State goes to a temporary folder; the cache of built networks is shared by the test run."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
-    if "JETSON_FACE_TEST_CACHE" in os.environ:
-        monkeypatch.setenv("XDG_CACHE_HOME", os.environ["JETSON_FACE_TEST_CACHE"])
+    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    shared = Path(os.environ.get("JETSON_FACE_TEST_CACHE", home)) / "jetson-face" / "engines"
+    shared.mkdir(parents=True, exist_ok=True)
+    own = tmp_path_factory.mktemp("cache")
+    (own / "jetson-face").mkdir()
+    (own / "jetson-face" / "engines").symlink_to(shared)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(own))
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ from jetson_face.detection.detector import Detector, Refiner
 from jetson_face.embedding.embedder import Embedder
 from jetson_face.factory.overrides import configure, named, parts_with
 from jetson_face.factory.parts import (
-    LivePeople,
     Parts,
     build_canary,
     build_decider,
@@ -31,20 +30,20 @@ from jetson_face.factory.parts import (
     build_recognizer,
     for_photos,
     govern,
+    live_people,
     max_ages,
     open_gallery,
     open_sources,
     run_facts,
 )
 from jetson_face.factory.threshold import calibrated
-from jetson_face.gallery.enroll import EnrollmentResult
+from jetson_face.gallery.batch import EnrollmentResult
 from jetson_face.gallery.records import PersonInfo, Removed
 from jetson_face.inference.canary import Canary, CanaryEvent, CanaryWatch
 from jetson_face.live import LivePipeline, LivePolicy
 from jetson_face.live import Recognizer as FrameRecognizer
 from jetson_face.output.guarded import GuardedSink
 from jetson_face.output.sink import Sink
-from jetson_face.privacy.audit import AuditLog
 from jetson_face.recognition.still import identify
 
 log = logging.getLogger(__name__)
@@ -105,7 +104,6 @@ class Recognizer:
             self._parts.close()
             raise
         self._photos = for_photos(self._config, self._parts)
-        self._audit = AuditLog(self._config.state_dir / "audit.jsonl")
         self._lock = threading.RLock()
         self._watches: WeakSet[Watch] = WeakSet()
         self._closed = False
@@ -116,11 +114,14 @@ class Recognizer:
         handed over are not in it."""
         return self._asked
 
-    def enroll(self, name: str, images: Image | Iterable[Image]) -> EnrollmentResult:
+    def enroll(
+        self, name: str, images: Image | Iterable[Image], *, force: bool = False
+    ) -> EnrollmentResult:
         """Enrol a person from photos, or add photos to somebody who is enrolled.
 
         A photo must show one large face; what cannot be used is refused with a reason and does not
-        stop the others. images: one or several, or a folder of photos.
+        stop the others. So is one that looks like somebody else who is enrolled, or that was erased
+        with a person, unless `force`. images: one or several, or a folder of photos.
 
         Returns what became of them: `.added`, `.already` (the same photo was enrolled before),
         `.refused` (each with `.path` and `.reason`), `.warnings`. A photo that is no file is called
@@ -136,15 +137,7 @@ class Recognizer:
         with self._lock:
             self._check_open()
             enroller = build_enroller(self._config, self._photos, self._gallery)
-            result = enroller.enroll_photos(name, photos)
-        if result.added and result.person is not None:
-            self._audit.record(
-                "enrolled",
-                person=result.person.id,
-                name=result.person.name,
-                details={"photos": len(result.added)},
-            )
-        return result
+            return enroller.enroll_photos(name, photos, force=force)
 
     def identify(self, image: Image) -> list[Face]:
         """Who is in a picture: its faces, the surest found first; an empty list where there are
@@ -232,14 +225,7 @@ class Recognizer:
         """
         with self._lock:
             self._check_open()
-            removed = self._gallery.remove(who)
-        self._audit.record(
-            "removed",
-            person=removed.person.id,
-            name=removed.person.name,
-            details={"templates": len(removed.templates)},
-        )
-        return removed
+            return self._gallery.remove(who)
 
     def close(self) -> None:
         """End every watch, and let networks and gallery go; harmless when repeated."""
@@ -281,7 +267,7 @@ class Recognizer:
     ) -> LivePipeline:
         """The same one that `jetson-face run` has, with the handover at its recognisers."""
         parts = self._parts
-        people = LivePeople(config, self._gallery, parts.embedder.similarity_min)
+        people = live_people(config, self._gallery, parts.embedder)
 
         def recognizer(info: SourceInfo) -> FrameRecognizer:
             inner = build_recognizer(config, parts, people)

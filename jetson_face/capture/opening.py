@@ -21,6 +21,7 @@ from jetson_face.core.errors import (
 )
 from jetson_face.util.images import SUFFIXES
 from jetson_face.util.optional import pip_install
+from jetson_face.util.redact import remember
 
 log = logging.getLogger(__name__)
 Opener: TypeAlias = Callable[[SourceUri, str, OpenOptions], Source]
@@ -41,6 +42,7 @@ def open_source(
     SourceError for cameras, MissingDependencyError.
     """
     uri = parse_uri(text)
+    remember(*uri.secrets)
     options = options or OpenOptions()
     if uri.scheme in ("path", "file"):
         return _open_path(uri, name, options)

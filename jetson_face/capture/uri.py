@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, quote, unquote
+from urllib.parse import parse_qsl, unquote
 
 from jetson_face.core.errors import UsageError
 from jetson_face.util.plugins import installed
+from jetson_face.util.redact import HIDDEN, redact, redact_address, secrets_in
 
 SCHEMES = ("v4l2", "csi", "rtsp", "rtsps", "http", "https", "file", "test", "gst")
-
-# Greedy to the last @: a password may hold / and @, and hiding too much is the safe mistake.
-_USERINFO = re.compile(r"(?<=://)[^\s\"'<>]*@")
-_SECRET_KEYS = re.compile(
-    r"(?i)(?<![a-z])(user-id|user-pw|proxy-id|proxy-pw|user(?:name)?|login|pass(?:word|wd|phrase)?"
-    r"|pwd|token|secret|api[_-]?key|auth)\s*=\s*(\"[^\"]*\"|'[^']*'|[^\s&;!\"']+)"
-)
-
-
-def redact(text: str) -> str:
-    """`text` (a URI, a pipeline, a message that quotes one) with every credential as ***."""
-    return _SECRET_KEYS.sub(r"\1=***", _USERINFO.sub("***@", text))
+_REMOTE = frozenset({"rtsp", "rtsps", "http", "https"})
+_WITH_SLASHES = frozenset(SCHEMES) - {"gst"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +30,20 @@ class SourceUri:
 
     def clean(self, text: str) -> str:
         """`text`, from a library's message, without anything secret of this URI."""
-        for secret in sorted(_secrets(self.raw), key=len, reverse=True):
-            text = text.replace(secret, "***")
+        for secret in sorted(self.secrets, key=len, reverse=True):
+            text = text.replace(secret, HIDDEN)
         return redact(text)
 
-
-def _secrets(raw: str) -> set[str]:
-    """The credentials of a URI, as written, decoded and encoded: libraries quote any of them."""
-    found: set[str] = set()
-    for match in _USERINFO.finditer(raw):
-        user, _, password = match[0].rstrip("@").partition(":")
-        found |= {password} if password else {user}
-    found |= {match[2].strip("\"'") for match in _SECRET_KEYS.finditer(raw)}
-    found |= {unquote(word) for word in found} | {quote(word, safe="") for word in found}
-    # Shorter than that a word is part of others, and replacing it would garble the message.
-    return {word for word in found if len(word) >= 3}
+    @property
+    def secrets(self) -> frozenset[str]:
+        """What must not be shown, in every spelling."""
+        # Shorter than that a word is part of others, and replacing it would garble the message.
+        return frozenset(secret for secret in secrets_in(self.raw) if len(secret) >= 3)
 
 
 def parse_uri(text: str) -> SourceUri:
-    """A URI, a path, or a camera's number. Raises UsageError on an unknown scheme or no text."""
+    """A URI, a path, or a camera's number. Raises UsageError on an unknown scheme, a known one
+    without its //, or no text."""
     text = text.strip()
     if not text:
         raise UsageError("a source needs a URI, a path or a camera's number, got nothing")
@@ -69,6 +54,10 @@ def parse_uri(text: str) -> SourceUri:
     if scheme == "gst" and colon:
         return SourceUri("gst", rest.removeprefix("//").strip(), (), text, redact(text))
     if not rest.startswith("//"):
+        if colon and scheme in _WITH_SLASHES:
+            raise UsageError(
+                f"source {redact(text)!r}: `{scheme}:` wants two slashes, as in {scheme}://..."
+            )
         return SourceUri("path", text, (), text, redact(text))
     if scheme not in SCHEMES and scheme not in (brought := installed("source")):
         raise UsageError(
@@ -82,4 +71,27 @@ def parse_uri(text: str) -> SourceUri:
         query = tuple(parse_qsl(tail, keep_blank_values=True))
     elif scheme == "file":
         target = unquote(target.removeprefix("localhost"))
-    return SourceUri(scheme, target, query, text, text if scheme == "test" else redact(text))
+    return SourceUri(
+        scheme, target, query, text, text if scheme == "test" else redact_address(text)
+    )
+
+
+def check_uri(text: str) -> None:
+    """What can be said of a URI without opening it.
+
+    Raises UsageError for what `parse_uri` refuses, for a port that cannot be, and for `***`, which
+    stands where a secret was hidden.
+    """
+    uri = parse_uri(text)
+    if HIDDEN in text:
+        raise UsageError(
+            f"source {uri.shown!r}: {HIDDEN} stands for a secret that was hidden: write the "
+            "secret, or {credential:NAME}"
+        )
+    if uri.scheme in _REMOTE:
+        place = uri.target.rpartition("@")[2].partition("/")[0].partition("?")[0]
+        host, colon, port = place.rpartition(":")
+        if colon and not place.endswith("]") and not (port.isdecimal() and 0 < int(port) < 65536):
+            raise UsageError(f"source {uri.shown!r}: a port is a number from 1 to 65535")
+        if not (host if colon else place):
+            raise UsageError(f"source {uri.shown!r}: there is no host in it")

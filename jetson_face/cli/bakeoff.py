@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from jetson_face.cli.common import command_line, show_line
+from jetson_face.cli.common import command_line, say, show_line
 from jetson_face.core.errors import UsageError
 
 
@@ -85,10 +85,10 @@ def run(args: argparse.Namespace) -> int:
     )
     command = command_line(sys.argv[1:])
     results = bakeoff.Results(command, args.json, args.markdown, args.plots, args.notes)
-    with closing(Work(args.work)) as work, show_line() as say:
-        rows = bakeoff.measure(configs, asked, work, results, say)
+    with closing(Work(args.work)) as work, show_line() as tell:
+        rows = bakeoff.measure(configs, asked, work, results, tell)
     for row in rows:
-        print(_line(row))
+        say(_line(row))
     return 0
 
 

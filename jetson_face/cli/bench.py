@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_face.cli.common import add_config_arguments, one_of, show_progress
+from jetson_face.cli.common import add_config_arguments, one_of, say, say_text, show_progress
 from jetson_face.config import load_config
 from jetson_face.core.errors import UsageError
 
@@ -93,7 +93,7 @@ def _compare(args: argparse.Namespace) -> int:
     if len(args.words) != 3:
         raise UsageError("write `jetson-face bench compare OLD.json NEW.json`")
     found = compare(read_json(Path(args.words[1])), read_json(Path(args.words[2])))
-    print(describe(found))
+    say_text(describe(found))
     if args.fail_on_slower is None:
         return 0
     return EXIT_SLOWER if found.slower(args.fail_on_slower) else 0
@@ -190,16 +190,16 @@ def _write(args: argparse.Namespace, result: Result) -> None:
     from jetson_face.benchmark.result import stage_table, table, write_csv, write_json
 
     facts = result.machine
-    print(
+    say(
         f"{facts['board'] or facts['cpu']}, {facts['cores_usable']} cores, load "
         f"{facts['load_1min']}, power mode {facts['power_mode'] or '-'}, governor "
         f"{facts['governor'] or '-'}; medians of {result.repeats}"
     )
-    print(table(result))
-    print()
-    print(stage_table(result))
+    say_text(table(result))
+    say("")
+    say_text(stage_table(result))
     for note in result.notes:
-        print(f"note: {note}")
+        say(f"note: {note}")
     if args.json is not None:
         write_json(args.json, result)
     if args.csv is not None:
@@ -208,4 +208,4 @@ def _write(args: argparse.Namespace, result: Result) -> None:
         from jetson_face.benchmark.plots import write_plots
 
         for path in write_plots(args.plots, result):
-            print(path)
+            say(path)

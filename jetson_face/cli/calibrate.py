@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import time
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from jetson_face.calibration.fpir import Rate, named, threshold_for
 from jetson_face.calibration.impostors import Cohort, gather
 from jetson_face.calibration.operating_point import Line, Trial
 from jetson_face.calibration.stored import Calibration, full_name, write_calibration
-from jetson_face.cli.common import add_config_arguments, config_of, show_progress
+from jetson_face.cli.common import add_config_arguments, config_of, say, say_json, show_progress
 from jetson_face.config import Config
 from jetson_face.core.errors import CalibrationError, UsageError
 from jetson_face.factory.parts import (
@@ -78,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     if args.forget:
         with open_gallery(config) as gallery:
             write_calibration(gallery, None)
-        print("the default threshold is in force again")
+        say("the default threshold is in force again")
         return 0
     parts = build_parts(config)
     with open_gallery(config, parts.embedder.space) as gallery:
@@ -94,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
     lines = [trial.line(at, n) for at in (now, found.similarity_min) for n in (1, FRAMES)]
     if args.json:
         told = [asdict(line) for line in lines]
-        print(json.dumps({"calibration": asdict(found), "lines": told}, indent=2))
+        say_json({"calibration": asdict(found), "lines": told})
     else:
         _print(trial, found, lines, now)
         _print_end(args.write, config, found)
@@ -161,36 +160,36 @@ def _print(trial: Trial, found: Calibration, lines: Sequence[Line], now: float) 
     if trial.cohort is not None:
         people = len(set(trial.cohort.person.tolist()))
         outside = f", and {len(trial.cohort)} faces of {people} people who are not enrolled"
-    print(
+    say(
         f"{found.people} people enrolled with {found.templates} photos; strangers: each of them "
         f"asked of the others{outside}"
     )
-    print(f"{'threshold':<20}{'faces':<7}{'strangers named (FPIR)':<28}correctly identified")
+    say(f"{'threshold':<20}{'faces':<7}{'strangers named (FPIR)':<28}correctly identified")
     for line in lines:
         which = "in force" if line.threshold == now else "calibrated"
-        print(
+        say(
             f"{line.threshold:<8.4f}{which:<12}{line.average:<7}{_share(line.strangers):<28}"
             f"{_share(line.enrolled)}"
         )
-    print("  (enrolled: each photo asked of the person's other photos; new light and years cost)")
+    say("  (enrolled: each photo asked of the person's other photos; new light and years cost)")
     alike = trial.named_strangers(found.similarity_min)
     for text in alike[:_SHOWN]:
-        print(f"  named: {text}")
+        say(f"  named: {text}")
     if len(alike) > _SHOWN:
-        print(f"  and {len(alike) - _SHOWN} more; leave out of the folder who is enrolled")
+        say(f"  and {len(alike) - _SHOWN} more; leave out of the folder who is enrolled")
 
 
 def _print_end(written: bool, config: Config, found: Calibration) -> None:
     text = f"similarity_min {found.similarity_min:.4f}"
     if not written:
-        print(f"{text} is not in force yet: --write keeps it with the gallery")
+        say(f"{text} is not in force yet: --write keeps it with the gallery")
     elif config.matching.similarity_min is not None:
-        print(
+        say(
             f"{text} is kept, but the configuration says matching.similarity_min: "
             f"{config.matching.similarity_min:g}; take that line out"
         )
     else:
-        print(f"{text} is kept with the gallery; running programs use it when they start again")
+        say(f"{text} is kept with the gallery; running programs use it when they start again")
 
 
 def _share(rate: Rate) -> str:

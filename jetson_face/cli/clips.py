@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_face.cli.common import add_config_arguments, config_of, show_progress
+from jetson_face.cli.common import add_config_arguments, config_of, say, show_progress
 from jetson_face.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -52,12 +52,12 @@ def run(args: argparse.Namespace) -> int:
         truth = record(clip, args.out, progress=lambda done: progress(done, plan.frames, args.out))
     actors = {face.actor: face.name for faces in truth.frames for face in faces}
     strangers = sum(name is None for name in actors.values())
-    print(
+    say(
         f"{args.out}: {len(truth.frames)} frames {args.size}, "
         f"{len(actors) - strangers} appearances of {len(truth.enrol)} people to enrol, "
         f"{strangers} of strangers"
     )
-    print(f"{truth_path(args.out)}: the truth; photos to enrol: {args.out.stem}_enrol/")
+    say(f"{truth_path(args.out)}: the truth; photos to enrol: {args.out.stem}_enrol/")
     return 0
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from jetson_face.capture.uri import parse_uri
 from jetson_face.config import Config, load_config
 from jetson_face.core.errors import UsageError
+from jetson_face.util.redact import clean
 
 T = TypeVar("T")
 _STREAMS = ("rtsp", "rtsps", "http", "https")
@@ -64,6 +66,37 @@ def quicken_streams(config: Config, environ: MutableMapping[str, str] = os.envir
         environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp|fpsprobesize;0")
 
 
+def say(*lines: object, err: bool = False) -> None:
+    """Print each as one line for people, whatever is in it: no secret is shown, and no name of a
+    file steers the terminal. err: on standard error."""
+    for line in lines:
+        print(clean(str(line)), file=sys.stderr if err else sys.stdout)
+
+
+def say_text(text: str) -> None:
+    """Print a text of several lines that this program made."""
+    say(*text.rstrip("\n").split("\n"))
+
+
+def ask(question: str) -> str:
+    """What a person at the terminal answers, without spaces around it."""
+    print(clean(question), end=" ", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip()
+
+
+def say_json(document: Any) -> None:
+    """Print plain data as JSON that a terminal can show: what is not printable is escaped."""
+    text = json.dumps(document, ensure_ascii=False, indent=2)
+    print("\n".join(_escaped(line) for line in text.split("\n")))
+
+
+def _escaped(line: str) -> str:
+    """A line of JSON whose control characters, of which JSON allows some, are escapes of JSON's."""
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line)
+
+
 @contextmanager
 def show_progress(what: str) -> Iterator[Callable[[int, int, object], None]]:
     """A line on the terminal that counts; silent where standard error is not a terminal."""
@@ -71,13 +104,11 @@ def show_progress(what: str) -> Iterator[Callable[[int, int, object], None]]:
 
     def progress(done: int, total: int, item: object) -> None:
         if shown:
-            print(
-                f"\r{what}: {done}/{total} {item!s:.60}\033[K", end="", file=sys.stderr, flush=True
-            )
+            _rewrite(f"{what}: {done}/{total} {clean(str(item), 60)}")
 
     yield progress
     if shown:
-        print("\r\033[K", end="", file=sys.stderr, flush=True)
+        _rewrite("")
 
 
 @contextmanager
@@ -85,12 +116,17 @@ def show_line() -> Iterator[Callable[[str], None]]:
     """A line on the terminal that says what it is told; silent where there is no terminal."""
     shown = sys.stderr.isatty()
 
-    def say(text: str) -> None:
+    def tell(text: str) -> None:
         if shown:
-            print(f"\r{text:.100}\033[K", end="", file=sys.stderr, flush=True)
+            _rewrite(clean(text, 100))
 
-    yield say
-    say("")
+    yield tell
+    tell("")
+
+
+def _rewrite(text: str) -> None:
+    """Put a text into the line where the cursor is."""
+    print(f"\r{text}\033[K", end="", file=sys.stderr, flush=True)
 
 
 def command_line(words: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetson_face.cli.common import command_line
+from jetson_face.cli.common import command_line, say_text
 from jetson_face.core.errors import MissingDependencyError, UsageError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def run(
         _log.info("%s (%d of %d)", network, number, len(config.networks))
         rows.append(compare_one(config, network, general, people, args.export))
         _leave(args, rows, people)
-    print(table(rows, config.layers))
+    say_text(table(rows, config.layers))
     return 0
 
 

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import json
+import os
 from pathlib import Path
 
-from jetson_face.cli.common import add_config_arguments, config_of, one_of
-from jetson_face.config import Config
+from jetson_face.cli.common import (
+    add_config_arguments,
+    config_of,
+    one_of,
+    say,
+    say_json,
+    say_text,
+)
+from jetson_face.config import Config, MqttConfig, WebhookConfig
+from jetson_face.privacy.encryption import credential, credentials_in
+from jetson_face.util.redact import HIDDEN, redact_address, redact_values
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,16 +31,50 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises ConfigError where the configuration is not valid."""
+    """Raises ConfigError where the configuration is not valid, SecretMissingError for a credential
+    that cannot be used, MissingDependencyError where a sink's package is missing."""
     if args.action == "schema":
-        print(json.dumps(Config.model_json_schema(), indent=2))
+        say_json(Config.model_json_schema())
         return 0
     args.config = one_of(args.config, args.file, "-c")
     config = config_of(args)
     if args.action == "check":
-        print(f"{args.config or 'built-in defaults'}: valid")
+        _check_credentials(config)
+        say(f"{args.config or 'built-in defaults'}: valid")
         return 0
     import yaml
 
-    print(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).rstrip())
+    plain = config.model_dump(mode="json")
+    shown = redact_values(plain, redact_address)
+    if shown != plain:
+        say(f"# {HIDDEN} stands for a secret that is not shown")
+    say_text(yaml.safe_dump(shown, sort_keys=False))
     return 0
+
+
+def _check_credentials(config: Config) -> None:
+    """Read what the configuration names, where it is handed over; else say that it was not."""
+    from jetson_face.service.plumbing import check_sinks
+
+    names = credentials_of(config)
+    if names and not os.environ.get("CREDENTIALS_DIRECTORY"):
+        say(
+            f"not checked: the credential{'s' if len(names) > 1 else ''} {', '.join(names)}; "
+            "`sudo jetson-face service exec config check` does",
+            err=True,
+        )
+        return
+    for name in names:
+        credential(name)
+    check_sinks(config)
+
+
+def credentials_of(config: Config) -> list[str]:
+    """The names of the credentials that a configuration wants, each once."""
+    names = [name for source in config.sources for name in credentials_in(source.uri)]
+    for sink in config.service.sinks:
+        if isinstance(sink, WebhookConfig):
+            names += [*credentials_in(sink.url), *filter(None, [sink.token_credential])]
+        elif isinstance(sink, MqttConfig):
+            names += filter(None, [sink.password_credential])
+    return list(dict.fromkeys(names))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 
-from jetson_face.cli.common import add_config_arguments, config_of
+from jetson_face.cli.common import add_config_arguments, config_of, say, say_json
 from jetson_face.doctor.checks import examine
 from jetson_face.doctor.probe import Finding, Probe
 
@@ -23,13 +22,13 @@ def run(args: argparse.Namespace) -> int:
     config = config_of(args)
     found = examine(Probe(), [config.state_dir, config.engine_cache])
     if args.json:
-        print(json.dumps([finding.to_json() for finding in found], indent=2, ensure_ascii=False))
+        say_json([finding.to_json() for finding in found])
     else:
         for finding in found:
-            print(_line(finding))
+            say(*_lines(finding))
     return 1 if any(finding.state == "problem" for finding in found) else 0
 
 
-def _line(finding: Finding) -> str:
+def _lines(finding: Finding) -> list[str]:
     text = f"{_MARKS[finding.state]}  {finding.topic + ':':<13} {finding.text}"
-    return text if finding.fix is None else f"{text}\n{'':24}-> {finding.fix}"
+    return [text] if finding.fix is None else [text, f"{'':24}-> {finding.fix}"]

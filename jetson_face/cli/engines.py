@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import sys
@@ -13,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from jetson_face.cli.common import add_config_arguments, config_of
+from jetson_face.cli.common import add_config_arguments, config_of, say, say_json, say_text
 from jetson_face.config import Config
 from jetson_face.core.errors import EngineError
 from jetson_face.factory.gpu import find_gpu
@@ -85,7 +84,7 @@ def _build(args: argparse.Namespace, config: Config) -> int:
                 result = plans.build(spec, force=args.force, progress=line)
             except BuildInterruptedError as exc:
                 line.end()
-                print(f"jetson-face: {exc}; nothing half-built was kept", file=sys.stderr)
+                say(f"jetson-face: {exc}; nothing half-built was kept", err=True)
                 return EXIT_INTERRUPTED
             finally:
                 line.end()
@@ -101,11 +100,11 @@ def _build(args: argparse.Namespace, config: Config) -> int:
             )
             if not args.json:
                 did = f"built in {rows[-1]['seconds']} s" if result.built else "was there already"
-                print(f"{spec.name}: {did}, parity {result.side_car.parity}: {result.path.name}")
+                say(f"{spec.name}: {did}, parity {result.side_car.parity}: {result.path.name}")
     if args.json:
-        print(json.dumps({"plans": rows, "parity": report.to_json()}, indent=2))
+        say_json({"plans": rows, "parity": report.to_json()})
     elif report.rows:
-        print(report.table())
+        say_text(report.table())
     return 0
 
 
@@ -124,16 +123,16 @@ def _list(args: argparse.Namespace, config: Config) -> int:
         fitting = Plans(config, gpu.trt, gpu).fitting()
     rows = [_row(entry, fitting) for entry in entries]
     if args.json:
-        print(json.dumps(rows, indent=2))
+        say_json(rows)
         return 0
     if not rows:
-        print(f"no plans in {cache.folder}: jetson-face engines build")
+        say(f"no plans in {cache.folder}: jetson-face engines build")
     for row in rows:
-        print("{network:<8} {precision:<5} {size_mib:>7} MiB  {fits:<14} {plan}".format(**row))
+        say("{network:<8} {precision:<5} {size_mib:>7} MiB  {fits:<14} {plan}".format(**row))
         if row["problem"]:
-            print(f"         {row['problem']}")
+            say(f"         {row['problem']}")
     if rows and gpu is None:
-        print(f"none of them can run here: {why}")
+        say(f"none of them can run here: {why}")
     return 0
 
 
@@ -163,7 +162,10 @@ def _check(args: argparse.Namespace, config: Config) -> int:
     with plans.cache.lock():
         for spec in plans.specs(args.networks):
             report += plans.check(spec)
-    print(json.dumps(report.to_json(), indent=2) if args.json else report.table())
+    if args.json:
+        say_json(report.to_json())
+    else:
+        say_text(report.table())
     if not report.passed:
         raise EngineError(
             f"the parity gate failed ({report.first_failure()}): run jetson-face engines build"
@@ -178,7 +180,7 @@ def _clean(args: argparse.Namespace, config: Config) -> int:
         keep = plans_here(config).fitting()
     with cache.lock():
         removed = cache.clean(keep)
-    print(f"{len(removed)} files removed from {cache.folder}, {len(keep)} plans kept")
+    say(f"{len(removed)} files removed from {cache.folder}, {len(keep)} plans kept")
     return 0
 
 
@@ -190,8 +192,8 @@ def _calibrate(args: argparse.Namespace, config: Config) -> int:
         path, faces = calibrate_embedder(
             config, pictures=args.pictures, source=source, faces_max=args.faces
         )
-    print(f"calibrated on {faces} faces: {path}")
-    print(
+    say(f"calibrated on {faces} faces: {path}")
+    say(
         "now run: jetson-face engines build --set backend.type=tensorrt "
         "--set backend.precision=int8"
     )
@@ -270,7 +272,8 @@ class ProgressLine:
     def end(self) -> None:
         """Remove the line."""
         if self._tty:
-            print("\r\033[K", end="", file=self._out, flush=True)
+            self._out.write("\r\033[K")
+            self._out.flush()
 
     def _show(self, name: str) -> None:
         now = self._clock()
@@ -282,4 +285,5 @@ class ProgressLine:
         inner = "" if name == self._outer else f", {name} {done}/{steps}"
         text = f"{self._title}: step {outer[0]} of {outer[1]}{inner}, {now - self._began:.0f} s"
         start, end = ("\r", "\033[K") if self._tty else ("", "\n")
-        print(f"{start}{text[:100]}{end}", end="", file=self._out, flush=True)
+        self._out.write(f"{start}{text[:100]}{end}")
+        self._out.flush()

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jetson_face.cli.common import add_config_arguments, config_of, show_progress
+from jetson_face.cli.common import add_config_arguments, config_of, say, say_json, show_progress
 from jetson_face.core.errors import EnrollmentError, UsageError
 from jetson_face.factory.parts import build_enroller, build_parts, for_photos, open_gallery
-from jetson_face.gallery.enroll import EnrollmentResult
-from jetson_face.service.erasure import audit_log
+from jetson_face.gallery.batch import EnrollmentResult
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a folder with a folder of photos per person; with --name, photos or a folder of them",
     )
     parser.add_argument("--name", help="all photos are of this one person")
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="also photos that look like somebody else, or that were erased with a person",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_config_arguments(parser)
 
@@ -39,19 +41,12 @@ def run(args: argparse.Namespace) -> int:
         enroller = build_enroller(config, parts, gallery)
         with show_progress("enrolling") as progress:
             if args.name is None:
-                results = enroller.enroll_folder(args.paths[0], progress=progress)
+                results = enroller.enroll_folder(args.paths[0], force=args.force, progress=progress)
             else:
+                photos = _photos(args.paths)
                 results = [
-                    enroller.enroll_photos(args.name, _photos(args.paths), progress=progress)
+                    enroller.enroll_photos(args.name, photos, force=args.force, progress=progress)
                 ]
-    for result in results:
-        if result.added and result.person is not None:
-            audit_log(config).record(
-                "enrolled",
-                person=result.person.id,
-                name=result.person.name,
-                details={"photos": len(result.added)},
-            )
     _print(results, args.json)
     if not any(result.added or result.already for result in results):
         raise EnrollmentError("nobody was enrolled: see the reasons above")
@@ -76,12 +71,12 @@ def _print(results: Sequence[EnrollmentResult], as_json: bool) -> None:
             }
             for result in results
         ]
-        print(json.dumps(plain, ensure_ascii=False, indent=2))
+        say_json(plain)
         return
     for result in results:
         again = f", {len(result.already)} were there already" if result.already else ""
-        print(f"{result.name}: {len(result.added)} added{again}")
+        say(f"{result.name}: {len(result.added)} added{again}")
         for refusal in result.refused:
-            print(f"  refused {refusal.path}: {refusal.reason}", file=sys.stderr)
+            say(f"  refused {refusal.path}: {refusal.reason}", err=True)
         for warning in result.warnings:
-            print(f"  look at {warning}", file=sys.stderr)
+            say(f"  look at {warning}", err=True)

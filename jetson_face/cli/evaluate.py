@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetson_face.cli import bakeoff
-from jetson_face.cli.common import add_config_arguments, config_of
+from jetson_face.cli.common import add_config_arguments, config_of, say, say_text
 from jetson_face.core.errors import MissingDependencyError, UsageError
 
 if TYPE_CHECKING:
@@ -105,9 +105,9 @@ def run(args: argparse.Namespace) -> int:
     if args.kind == "bakeoff":
         return bakeoff.run(args)
     evaluation = _measure(args)
-    print(evaluation.summary)
+    say_text(evaluation.summary)
     if (facts := evaluation.facts) is not None:
-        print(
+        say(
             f"{facts['pictures']} pictures: {facts['undetected']} without a face found, "
             f"{facts['relaxed']} found by the relaxed search, "
             f"{facts['several_faces']} with several faces"
@@ -155,4 +155,4 @@ def _leave(args: argparse.Namespace, evaluation: Evaluation) -> None:
         _log.warning("no plots; written before: %s", ", ".join(map(str, written)) or "nothing")
         raise
     for path in written:
-        print(f"wrote {path}")
+        say(f"wrote {path}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jetson_face.cli.common import add_config_arguments, config_of
+from jetson_face.cli.common import add_config_arguments, config_of, say
 from jetson_face.core.errors import InputBrokenError, UsageError
 from jetson_face.util.images import read_picture, write_picture
 
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     whom = "itself" if args.against is None else args.against.name
     title = f"{embedder.space.model}: cosine to {whom} {cosine:.3f}"
     explain.plot_occlusion(args.out / "occlusion.png", crops[0], falls, title)
-    print(f"{title}; the match depends most on what is red in {args.out / 'occlusion.png'}")
+    say(f"{title}; the match depends most on what is red in {args.out / 'occlusion.png'}")
     _inside(args, config.embedder.model, crops[0])
     return 0
 
@@ -80,7 +80,7 @@ def _inside(args: argparse.Namespace, model: str, crop: ImageU8) -> None:
     card = load_card(model)
     path = resolve(card)
     if path.suffix != ".onnx" or card.input is None:
-        print(f"{card.name} is not an ONNX network: its filters and layers cannot be shown")
+        say(f"{card.name} is not an ONNX network: its filters and layers cannot be shown")
         return
     view = LayerView(path)
     try:
@@ -89,4 +89,4 @@ def _inside(args: argparse.Namespace, model: str, crop: ImageU8) -> None:
     finally:
         view.close()
     explain.plot_activations(args.out / "activations.png", explain.strongest(maps))
-    print(f"wrote filters.png and activations.png into {args.out}")
+    say(f"wrote filters.png and activations.png into {args.out}")

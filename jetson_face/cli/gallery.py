@@ -1,4 +1,4 @@
-"""`jetson-face gallery check|reembed`."""
+"""`jetson-face gallery check|reembed|accept-restored`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import argparse
 
 import numpy as np
 
-from jetson_face.cli.common import add_config_arguments, config_of, show_progress
+from jetson_face.cli.common import add_config_arguments, config_of, say, show_progress
+from jetson_face.config import Config
+from jetson_face.core.errors import GalleryCorruptError, GalleryRestoredError
 from jetson_face.core.types import F32, Embeddings, ImageU8
 from jetson_face.embedding.align import Portrait
 from jetson_face.factory.parts import build_parts, for_photos, open_gallery
@@ -18,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, text in (
         ("check", "read everything in the gallery and say what it is bound to"),
         ("reembed", "embed everybody again, after the embedding network was changed"),
+        ("accept-restored", "take a gallery that was put back from a backup, or moved here"),
     ):
         add_config_arguments(actions.add_parser(name, help=text))
 
@@ -25,11 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises the gallery's errors."""
     config = config_of(args)
+    if args.action == "accept-restored":
+        _accept(config)
+        return 0
     with open_gallery(config) as gallery:
         if args.action == "check":
             people = gallery.people()
             templates = len(gallery.snapshot().vectors)
-            print(f"{gallery.path}: {len(people)} people, {templates} photos, {gallery.space}")
+            say(f"{gallery.path}: {len(people)} people, {templates} photos, {gallery.space}")
             return 0
         parts = for_photos(config, build_parts(config))
 
@@ -44,5 +50,21 @@ def run(args: argparse.Namespace) -> int:
             done = gallery.reembed(
                 parts.embedder.space, embed, progress=lambda n, total: progress(n, total, "")
             )
-    print(f"{done} photos embedded again; the gallery is bound to {parts.embedder.space}")
+    say(f"{done} photos embedded again; the gallery is bound to {parts.embedder.space}")
     return 0
+
+
+def _accept(config: Config) -> None:
+    """Raises what is wrong with the gallery beside its being another one."""
+    try:
+        with open_gallery(config) as gallery:
+            say(f"{gallery.path}: it is the gallery that was last used: nothing to accept")
+            return
+    except (GalleryRestoredError, GalleryCorruptError) as error:
+        say(f"was refused: {error}", err=True)
+    with open_gallery(config, restored=True) as gallery:
+        done = gallery.accept()
+    say(f"{gallery.path}: taken as it is: {done.people} people, {done.templates} photos")
+    if done.again or done.photos:
+        photos = f", and {done.photos} photos" if done.photos else ""
+        say(f"erased again: {len(done.again)} people who had been erased{photos}")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
-from jetson_face.cli.common import add_config_arguments, config_of
+from jetson_face.cli.common import add_config_arguments, config_of, say, say_json
 from jetson_face.core.types import Sighting
 from jetson_face.factory.parts import (
     build_decider,
@@ -16,6 +15,7 @@ from jetson_face.factory.parts import (
     open_gallery,
 )
 from jetson_face.factory.threshold import calibrated
+from jetson_face.gallery.matcher import GallerySnapshot
 from jetson_face.recognition.still import identify
 from jetson_face.util.images import read_picture, write_picture
 
@@ -37,10 +37,12 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--draw takes one picture at a time")
     pictures = [(path, read_picture(path)) for path in args.images]
     parts = for_photos(config, build_parts(config))
-    with open_gallery(config, parts.embedder.space, create=True) as gallery:
-        config = calibrated(config, gallery)
-        least = parts.embedder.similarity_min
-        matcher = build_matcher(config, gallery.snapshot(), least)
+    snapshot = GallerySnapshot.empty(parts.embedder.space)
+    if config.gallery_path.exists():
+        with open_gallery(config, parts.embedder.space) as gallery:
+            config = calibrated(config, gallery)
+            snapshot = gallery.snapshot()
+    matcher = build_matcher(config, snapshot, parts.embedder.similarity_min)
     decider = build_decider(config, parts.embedder, single=True)
     found = []
     for path, image in pictures:
@@ -52,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
             write_picture(args.draw, draw(image, sightings))
     if args.json:
         plain = [{"image": str(p), "faces": [_plain(s) for s in faces]} for p, faces in found]
-        print(json.dumps(plain, ensure_ascii=False, indent=2))
+        say_json(plain)
     else:
         for path, faces in found:
             _print(path, faces)
@@ -69,8 +71,8 @@ def _plain(sighting: Sighting) -> dict[str, object]:
 
 
 def _print(path: Path, faces: tuple[Sighting, ...]) -> None:
-    print(f"{path}: {len(faces)} face{'' if len(faces) == 1 else 's'}")
+    say(f"{path}: {len(faces)} face{'' if len(faces) == 1 else 's'}")
     for face in faces:
         who = face.person.name if face.person else face.state
         near = "" if face.similarity is None else f"  similarity {face.similarity:.3f}"
-        print(f"  {who}{near}  box {' '.join(f'{edge:.0f}' for edge in face.box)}")
+        say(f"  {who}{near}  box {' '.join(f'{edge:.0f}' for edge in face.box)}")

@@ -12,6 +12,9 @@ from typing import NoReturn
 
 from jetson_face.core.errors import JetsonFaceError
 from jetson_face.core.version import __version__
+from jetson_face.privacy.memory import hide_memory
+from jetson_face.util.cleanlog import CleanFormatter
+from jetson_face.util.redact import clean
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "recognise people in a camera, stream, video file or folder"),
@@ -36,11 +39,22 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
+EXIT_BUG = 1
+
+logger = logging.getLogger("jetson_face")
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints show no secret and do not steer the terminal."""
+
+    def error(self, message: str) -> NoReturn:
+        """See argparse.ArgumentParser."""
+        super().error(clean(message))
 
 
 def build_parser(chosen: str | None) -> argparse.ArgumentParser:
     """The parser, with the arguments of the chosen command only: the others stay unimported."""
-    parser = argparse.ArgumentParser(prog="jetson-face", description=sys.modules[__name__].__doc__)
+    parser = _Parser(prog="jetson-face", description=sys.modules[__name__].__doc__)
     parser.description = "Real-time face recognition for NVIDIA Jetson, and for any PC."
     parser.add_argument("--version", action="version", version=f"jetson-face {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -64,19 +78,23 @@ def _set_up_logging() -> None:
     form = (
         "%(levelname)s %(message)s" if under_systemd else "%(asctime)s %(levelname)-7s %(message)s"
     )
-    logging.basicConfig(level=logging.INFO, format=form, datefmt="%H:%M:%S", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(CleanFormatter(form, "%H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; see `jetson_face.core.errors` for the codes."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    hide_memory()
     _set_up_logging()
     chosen = next((word for word in arguments if not word.startswith("-")), None)
     args = build_parser(chosen if chosen in COMMANDS else None).parse_args(arguments)
     try:
         code: int = args.run(args)
     except JetsonFaceError as error:
-        print(f"jetson-face: {error}", file=sys.stderr)
+        text = "\n".join(clean(line) for line in error.lines or (str(error),))
+        print(f"jetson-face: {text}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("jetson-face: interrupted", file=sys.stderr)
@@ -84,6 +102,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
+    except Exception:
+        # Python's own traceback would print secrets: they are in the texts of exceptions.
+        logger.exception("this is a bug of jetson-face %s; please report it", __version__)
+        return EXIT_BUG
     return code
 
 

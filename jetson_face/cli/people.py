@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from jetson_face.cli.common import add_config_arguments, config_of
+from jetson_face.cli.common import add_config_arguments, ask, config_of, say, say_json
 from jetson_face.config import Config
+from jetson_face.core.errors import UsageError
 from jetson_face.factory.parts import open_gallery
 from jetson_face.gallery.records import PersonInfo
+from jetson_face.gallery.store import GalleryStore
 from jetson_face.privacy.audit import Receipt
-from jetson_face.service.erasure import audit_log, erase, interrupted
+from jetson_face.service.erasure import erase, interrupted, unfinished
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for sub in (show, rename, remove):
         sub.add_argument("who", help="name or id")
     rename.add_argument("name", help="the new name")
+    remove.add_argument("--yes", action="store_true", help="do not ask")
     for sub in (listing, show):
         sub.add_argument("--json", action="store_true", help="print JSON")
     for sub in (listing, show, rename, remove):
@@ -44,11 +46,27 @@ def run(args: argparse.Namespace) -> int:
             _show(gallery.show(args.who), args.json)
         elif args.action == "rename":
             person = gallery.rename(args.who, args.name)
-            audit_log(config).record("renamed", person=person.id, name=person.name)
-            print(f"{args.who} is now {person.name}")
+            say(f"{args.who} is now {person.name}")
         else:
+            if not args.yes and not _agreed(config, gallery, args.who):
+                say("nothing was erased", err=True)
+                return 1
             return _remove(*erase(config, gallery, args.who))
     return 0
+
+
+def _agreed(config: Config, gallery: GalleryStore, who: str) -> bool:
+    """Ask whoever sits at the terminal. Raises UsageError for nobody of that name, or where there
+    is no terminal to ask at."""
+    erasure = unfinished(config, gallery, who)
+    if erasure is not None:
+        whom = f"the rest of {erasure.name}"
+    else:
+        info = gallery.show(who)
+        whom = f"{info.person.name} with {_photos(len(info.templates))}"
+    if not sys.stdin.isatty():
+        raise UsageError(f"this erases {whom} for good: say so with --yes")
+    return ask(f"Erase {whom} for good? [y/N]").lower() in ("y", "yes")
 
 
 def _remove(receipt: Receipt, path: Path) -> int:
@@ -59,44 +77,48 @@ def _remove(receipt: Receipt, path: Path) -> int:
         (receipt.queued_events + receipt.event_lines, "names in events"),
     ):
         went += [f"{count} {what}"] if count else []
-    print(f"{receipt.name} is erased, with {', '.join(went)}; receipt: {path}")
+    say(f"{receipt.name} is erased, with {', '.join(went)}; receipt: {path}")
     if receipt.complete:
         return 0
-    files = ", ".join(receipt.failed)
-    print(
-        f"traces are left in {files}: end the program that holds them, then run `jetson-face "
-        f"people remove {receipt.person}` once more",
-        file=sys.stderr,
-    )
+    again = f"then run `jetson-face people remove {receipt.person}` once more"
+    if receipt.failed:
+        files = ", ".join(receipt.failed)
+        say(f"traces are left in {files}: end the program that holds them, {again}", err=True)
+    else:
+        say(
+            f"the running service may still name {receipt.name}: {receipt.service}: restart it, "
+            f"{again}",
+            err=True,
+        )
     return 1
 
 
 def _warn_of_interrupted(config: Config) -> None:
     for erasure in interrupted(config):
-        print(
+        say(
             f"the erasure of {erasure.name} was not finished: run `jetson-face people remove "
             f"{erasure.person}`",
-            file=sys.stderr,
+            err=True,
         )
 
 
 def _list(people: tuple[PersonInfo, ...], as_json: bool) -> None:
     if as_json:
-        print(json.dumps([_plain(info) for info in people], ensure_ascii=False, indent=2))
+        say_json([_plain(info) for info in people])
         return
     if not people:
-        print("nobody is enrolled: jetson-face enroll PATH")
+        say("nobody is enrolled: jetson-face enroll PATH")
     for info in people:
-        print(f"{info.person.name}: {_photos(len(info.templates))}")
+        say(f"{info.person.name}: {_photos(len(info.templates))}")
 
 
 def _show(info: PersonInfo, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(_plain(info), ensure_ascii=False, indent=2))
+        say_json(_plain(info))
         return
-    print(f"{info.person.name}  (id {info.person.id}, since {_day(info.created)})")
+    say(f"{info.person.name}  (id {info.person.id}, since {_day(info.created)})")
     for template in info.templates:
-        print(f"  {template.source}  quality {template.quality:.2f}, {_day(template.created)}")
+        say(f"  {template.source}  quality {template.quality:.2f}, {_day(template.created)}")
 
 
 def _plain(info: PersonInfo) -> dict[str, Any]:

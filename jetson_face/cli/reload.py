@@ -6,7 +6,7 @@ import argparse
 import time
 from pathlib import Path
 
-from jetson_face.cli.common import add_config_arguments
+from jetson_face.cli.common import add_config_arguments, say
 from jetson_face.cli.status import document_of, socket_of
 from jetson_face.core.errors import ConfigError, SourceError
 from jetson_face.service.status_server import ask
@@ -35,8 +35,11 @@ def run(args: argparse.Namespace) -> int:
         state = document_of(ask(socket, "/status")).get("reload", {})
         if int(state.get("request", 0)) >= wanted:
             if state.get("error"):
-                raise ConfigError(f"refused, the old configuration goes on: {state['error']}")
-            print(state.get("message") or "reloaded")
+                text = f"refused, the old configuration goes on: {state['error']}"
+                refused = ConfigError(text)
+                refused.lines = tuple(text.split("\n"))
+                raise refused
+            say(state.get("message") or "reloaded")
             return 0
         time.sleep(0.1)
     raise SourceError(f"the service did not reload in {args.timeout:g} s; see `jetson-face status`")

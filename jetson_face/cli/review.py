@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
-from jetson_face.cli.common import add_config_arguments, config_of
+from jetson_face.cli.common import add_config_arguments, config_of, say, say_json
 from jetson_face.core.errors import UsageError
 from jetson_face.factory.parts import open_gallery
 from jetson_face.privacy.encryption import open_cipher
@@ -42,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     if not (config.state_dir / REVIEW).exists():
         if args.action != "list":
             raise UsageError("no face waits for review: the service has kept none")
-        print("[]" if args.json else "no face waits for review")
+        say("[]" if args.json else "no face waits for review")
         return 0
     with (
         open_gallery(config) as gallery,
@@ -56,28 +55,28 @@ def _list(review: Review, as_json: bool) -> int:
     """Print what waits; the exit code of damage where something of it is damaged."""
     rows, damage = review.waiting()
     if as_json:
-        print(json.dumps(rows, ensure_ascii=False, indent=2))
+        say_json(rows)
     else:
-        print("\n".join(map(_line, rows)) or "no face waits for review")
+        say(*(map(_line, rows) if rows else ["no face waits for review"]))
     return 0 if damage is None else damage.exit_code
 
 
 def _answer(review: Review, args: argparse.Namespace) -> int:
     if args.action == "undo":
         item = review.undo()
-        print(f"question {item.number} waits again; it was {item.state}")
+        say(f"question {item.number} waits again; it was {item.state}")
     elif args.action == "show":
         name, beside = review.show(args.number, lambda png: write_file(args.out, png, mode=0o600))
-        print(f"{args.out}: the face of question {args.number}{f'; beside it {name}' * beside}")
+        say(f"{args.out}: the face of question {args.number}{f'; beside it {name}' * beside}")
     elif args.action == "accept":
         person = review.accept(args.number, args.name)
-        print(f"{person.name}: 1 added; a running recogniser knows it within a second")
+        say(f"{person.name}: 1 added; a running recogniser knows it within a second")
     else:
         about = review.reject(args.number)
         if about is None:
-            print(f"question {args.number} was damaged and is thrown away")
+            say(f"question {args.number} was damaged and is thrown away")
         else:
-            print(f"question {args.number}: not {about or REMOVED}")
+            say(f"question {args.number}: not {about or REMOVED}")
     return 0
 
 

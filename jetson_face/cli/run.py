@@ -19,17 +19,19 @@ from jetson_face.cli.common import (
     config_of,
     one_of,
     quicken_streams,
+    say,
+    say_text,
 )
 from jetson_face.config import Config
 from jetson_face.core.errors import EngineError
 from jetson_face.events.jsonl import JsonlSink
 from jetson_face.factory.parts import (
-    LivePeople,
     Parts,
     build_canary,
     build_parts,
     build_recognizer,
     govern,
+    live_people,
     max_ages,
     open_gallery,
     open_sources,
@@ -138,7 +140,7 @@ def _open_pipeline(
         stack.callback(parts.close)
         gallery = stack.enter_context(open_gallery(config, parts.embedder.space, create=True))
         config = calibrated(config, gallery)
-        people = LivePeople(config, gallery, parts.embedder.similarity_min)
+        people = live_people(config, gallery, parts.embedder)
 
         built: list[FaceRecognizer] = []
 
@@ -176,11 +178,11 @@ def _tell(event: CanaryEvent) -> None:
 
 def print_summary(report: RunReport, visits: VisitSink, *, any_live: bool) -> None:
     """The frame-rate / sampling-rate report, and who was seen when."""
-    print(report.to_text())
+    say_text(report.to_text())
     lines = visits.lines(media_time=not any_live)
-    print("Seen:" if lines else "Nobody known was seen.")
+    say("Seen:" if lines else "Nobody known was seen.")
     for line in lines:
-        print(f"  {line}")
+        say(f"  {line}")
 
 
 def _sinks(config: Config, sources: Sequence[Source], quiet: bool) -> Iterator[Sink]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
 
-from jetson_face.cli.common import add_config_arguments, config_of, quicken_streams
+from jetson_face.cli.common import add_config_arguments, config_of, quicken_streams, say
 from jetson_face.cli.service_exec import exec_as_service
 from jetson_face.config import Config
 from jetson_face.core.errors import JetsonFaceError, UsageError
@@ -86,15 +86,15 @@ def _change(args: argparse.Namespace) -> int:
     for refusal in refusals:
         if not dry:
             raise refusal
-        print(f"       warning  {refusal}")
+        say(f"       warning  {refusal}")
     for step in steps:
         if not step.needed:
-            print(f"     as it is  {step.what}")
+            say(f"     as it is  {step.what}")
         elif dry:
-            print(f"  would be done  {step.what}")
+            say(f"  would be done  {step.what}")
         else:
             _act(step)
-            print(f"          done  {step.what}")
+            say(f"          done  {step.what}")
     return 0
 
 

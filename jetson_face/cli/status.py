@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from jetson_face.cli.common import add_config_arguments, config_of
+from jetson_face.cli.common import add_config_arguments, config_of, say, say_json
 from jetson_face.config import default_state_dir
 from jetson_face.core.errors import ConfigError, SourceError
 from jetson_face.service.http import Page
@@ -31,9 +31,9 @@ def run(args: argparse.Namespace) -> int:
     page = ask(socket_of(args), "/status")
     document = document_of(page)
     if args.json:
-        print(json.dumps(document, indent=2, ensure_ascii=False))
+        say_json(document)
     else:
-        print("\n".join(describe(document)))
+        say(*describe(document))
     return 0 if document.get("ready") and document.get("alive") else 1
 
 

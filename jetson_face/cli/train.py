@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetson_face.cli import compare
+from jetson_face.cli.common import say
 from jetson_face.core.errors import UsageError
 from jetson_face.training import command
 from jetson_face.util.documents import load_document, read_text
@@ -139,19 +140,19 @@ def _train(config: TransferConfig, given: SmallSet, args: argparse.Namespace) ->
     net, outcome = train_network(config, given, start, resume=args.resume)
     _print(outcome)
     if args.export is not None:
-        print(f"wrote {save(net, outcome, config, args.export)}")
+        say(f"wrote {save(net, outcome, config, args.export)}")
     return 0
 
 
 def _print(outcome: Outcome) -> None:
     told = outcome.accuracy_softmax
-    print(f"{outcome.network}: {outcome.trained_on}")
-    print(
+    say(f"{outcome.network}: {outcome.trained_on}")
+    say(
         f"  parameters {outcome.parameters} ({outcome.trained_parameters} trained), "
         f"{outcome.steps} steps in {outcome.seconds} s, "
         f"loss {outcome.loss_first} -> {outcome.loss_last}"
     )
-    print(
+    say(
         f"  held-out photos, nearest photo right: {100 * outcome.accuracy_before:.1f} % before, "
         f"{100 * outcome.accuracy_nearest:.1f} % after"
         + ("" if told is None else f"; softmax right: {100 * told:.1f} %")
@@ -168,5 +169,5 @@ def _pairs(args: argparse.Namespace) -> int:
         args.pairs, args.images, args.limit_pairs, args.config, args.overrides
     )
     write_file(args.export, made.as_json() + "\n")
-    print(f"fitted to {what}: {100 * right:.1f} % of them right; wrote {args.export}")
+    say(f"fitted to {what}: {100 * right:.1f} % of them right; wrote {args.export}")
     return 0

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetson_face.capture.uri import redact
-from jetson_face.cli.common import add_config_arguments, config_of, one_of, show_progress
+from jetson_face.cli.common import (
+    add_config_arguments,
+    config_of,
+    one_of,
+    say,
+    say_text,
+    show_progress,
+)
 from jetson_face.config import Config
 from jetson_face.core.errors import UsageError
 from jetson_face.privacy.encryption import fill_credentials
+from jetson_face.util.redact import redact
 from jetson_face.util.yamltext import read_yaml
 
 if TYPE_CHECKING:
@@ -86,8 +92,8 @@ def run(args: argparse.Namespace) -> int:
     )
     with _Bench(config, material) as bench:
         outcome = search(goal, space, bench.measure)
-    print(_table(outcome))
-    print(*outcome.why, sep="\n")
+    say_text(_table(outcome))
+    say(*outcome.why)
     if outcome.best is None:
         return EXIT_NOT_MET
     _write(args, config, outcome.best.choice)
@@ -125,7 +131,7 @@ def _material(args: argparse.Namespace, config: Config) -> Material:
         made = read_clip(args.clip, truth, frames_max=args.frames)
     else:
         uri = fill_credentials(config.sources[0].uri)
-        print(f"recording up to {args.frames} frames", file=sys.stderr)
+        say(f"recording up to {args.frames} frames", err=True)
         made = read_source(uri, config.sources[0].name, frames_max=args.frames)
     if args.time_to_name is not None and (made.truth is None or not made.truth.enrol):
         raise UsageError("--time-to-name needs a labelled clip: `jetson-face clips make`")
@@ -234,7 +240,7 @@ def _write(args: argparse.Namespace, config: Config, choice: Choice) -> None:
 
     if args.out is None:
         size = "null" if choice.size is None else choice.size
-        print(
+        say(
             f"to use it: --set sampling.every={choice.every} --set detector.max_side_px={size} "
             f"--set detector.min_face_px={choice.min_face_px}, or give --out FILE"
         )
@@ -242,8 +248,10 @@ def _write(args: argparse.Namespace, config: Config, choice: Choice) -> None:
     text = "" if args.config is None else read_text(args.config)
     edited = set_values(text, _values(args, text, config, choice))
     parse_document(edited, str(args.out), Config)
-    write_file(args.out, edited)
-    print(f"{args.out}: written; its source is {redact(config.sources[0].uri)}")
+    # As private as the file that it is made from, which may hold a camera's password.
+    mode = 0o644 if args.config is None else args.config.stat().st_mode & 0o666
+    write_file(args.out, edited, mode=mode)
+    say(f"{args.out}: written; its source is {redact(config.sources[0].uri)}")
 
 
 def _values(

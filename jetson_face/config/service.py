@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from jetson_face.config.plugin import PluginSinkConfig
 from jetson_face.config.section import NAME, Section
+from jetson_face.util.addresses import host_name, topic_name, web_address
+from jetson_face.util.redact import PLACE
+
+EVENTS_FILE = "events-file"
+"""The sink that `report.events` makes."""
 
 
 class ReportConfig(Section):
@@ -22,16 +28,30 @@ class ReportConfig(Section):
     sinks: tuple[PluginSinkConfig, ...] = Field((), description="sinks of other packages")
 
 
+def _web_address(text: str) -> str:
+    """Checked with a word in place of each `{credential:NAME}`, and kept with them."""
+    checked = web_address(PLACE.sub("x", text))
+    return text if PLACE.search(text) else checked
+
+
 class WebhookConfig(Section):
     """POSTs events as JSON."""
 
     type: Literal["webhook"]
     name: str = Field("webhook", pattern=NAME)
-    url: str = Field(pattern=r"^https?://")
+    url: Annotated[str, AfterValidator(_web_address)] = Field(
+        description="http:// or https://; {credential:NAME} stands for a systemd credential"
+    )
     token_credential: str | None = Field(
         None, pattern=NAME, description="systemd credential that holds the bearer token"
     )
-    timeout_s: float = Field(5, gt=0, le=60)
+    timeout_s: float = Field(5, gt=0, le=60, description="for the whole exchange")
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> WebhookConfig:
+        if self.token_credential is not None and "@" in urlsplit(self.url).netloc:
+            raise ValueError("`url` has a user, and there is a token_credential: one of them goes")
+        return self
 
 
 class MqttConfig(Section):
@@ -39,15 +59,21 @@ class MqttConfig(Section):
 
     type: Literal["mqtt"]
     name: str = Field("mqtt", pattern=NAME)
-    host: str
+    host: Annotated[str, AfterValidator(host_name)] = Field(description="a name or an IP address")
     port: int = Field(1883, ge=1, le=65535)
-    topic: str = Field("jetson-face/events", min_length=1, max_length=200)
+    topic: Annotated[str, AfterValidator(topic_name)] = Field("jetson-face/events", max_length=200)
     tls: bool = False
-    username: str | None = None
+    username: str | None = Field(None, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")
     password_credential: str | None = Field(
         None, pattern=NAME, description="systemd credential that holds the password"
     )
-    timeout_s: float = Field(5, gt=0, le=60)
+    timeout_s: float = Field(5, gt=0, le=60, description="for the whole exchange")
+
+    @model_validator(mode="after")
+    def _password_has_a_user(self) -> MqttConfig:
+        if self.password_credential is not None and self.username is None:
+            raise ValueError("password_credential needs a username beside it")
+        return self
 
 
 class JsonlConfig(Section):
@@ -94,4 +120,6 @@ class ServiceConfig(Section):
         names = [sink.name for sink in self.sinks]
         if len(set(names)) != len(names):
             raise ValueError(f"two sinks share a name: {names}; give each its own `name`")
+        if EVENTS_FILE in names:
+            raise ValueError(f"a sink cannot be called {EVENTS_FILE}: `report.events` is")
         return self

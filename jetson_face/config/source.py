@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from jetson_face.capture.uri import check_uri
 from jetson_face.config.section import NAME, Section
 
 
@@ -24,6 +25,12 @@ class SourceConfig(Section):
         5, ge=0.5, le=3600, description="longest wait between two tries to reach a lost camera"
     )
     max_age_ms: int = Field(2000, ge=10, description="a live frame older than this is dropped")
+
+    @field_validator("uri")
+    @classmethod
+    def _can_be_a_source(cls, value: str) -> str:
+        check_uri(value)
+        return value
 
     @model_validator(mode="before")
     @classmethod

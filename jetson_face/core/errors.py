@@ -8,9 +8,14 @@ from __future__ import annotations
 
 
 class JetsonFaceError(Exception):
-    """Base of every error this program raises on purpose."""
+    """Base of every error this program raises on purpose.
+
+    lines: the message by its lines, where it has several; a line end in a message without them is
+    one of a file's name or of another foreign text.
+    """
 
     exit_code = 1
+    lines: tuple[str, ...] = ()
 
 
 class UsageError(JetsonFaceError, ValueError):
@@ -109,6 +114,12 @@ class SecretMissingError(JetsonFaceError, LookupError):
     exit_code = 16
 
 
+class SecretBrokenError(SecretMissingError, ValueError):
+    """A password or token was handed over and cannot be one: several lines, no text, unreadable."""
+
+    exit_code = 16
+
+
 class StateLockedError(JetsonFaceError, TimeoutError):
     """Another process uses the state folder."""
 
@@ -125,3 +136,9 @@ class PluginError(JetsonFaceError, RuntimeError):
     """A detector, embedder, source or sink from outside cannot be loaded, or broke its contract."""
 
     exit_code = 19
+
+
+class GalleryRestoredError(GalleryError):
+    """The gallery is an older copy, or another one, than the one that was last used here."""
+
+    exit_code = 20

@@ -14,6 +14,7 @@ from typing import Protocol
 from jetson_face.events.outbox import Event, Outbox
 from jetson_face.util.backoff import Backoff
 from jetson_face.util.channels import Courier
+from jetson_face.util.redact import clean
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ class SinkRefusedError(Exception):
 class EventSink(Protocol):
     """Takes events, oldest first; returning means that the sink has them for good.
 
-    Raises SinkDownError or SinkRefusedError; anything else is a bug and ends the program.
+    Raises SinkDownError or SinkRefusedError; anything else is a bug, and the sink is tried again.
     """
 
     def send(self, events: Sequence[Event]) -> None: ...
@@ -79,6 +80,8 @@ class Deliverer:
             logger.error("sink_refused sink=%s seq=%d error=%s", self.name, events[0].seq, error)
             self.refused += 1
             self.last_error = str(error)
+        except Exception as error:
+            return self._failed(error)
         else:
             self._took(len(events))
         self.outbox.ack(self.name, events[-1].seq)
@@ -97,10 +100,21 @@ class Deliverer:
                 logger.error("sink_refused sink=%s seq=%d error=%s", self.name, event.seq, error)
                 self.refused += 1
                 self.last_error = str(error)
+            except Exception as error:
+                return self._failed(error)
             else:
                 self._took(1)
             self.outbox.ack(self.name, event.seq)
         return 0.0
+
+    def _failed(self, error: Exception) -> float:
+        """A bug in the sink, told once: it is tried again, and everything else goes on."""
+        self.failures += 1
+        text = clean(f"a fault in the sink: {type(error).__name__}: {error}", 300)
+        if self.last_error != text:
+            logger.error("sink_failed sink=%s error=%s", self.name, text, exc_info=error)
+        self.last_error = text
+        return self.backoff.delay_s(self.failures, self.draw())
 
     def _took(self, count: int) -> None:
         if self.failures:

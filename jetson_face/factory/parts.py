@@ -20,6 +20,7 @@ from jetson_face.embedding.align import Aligner, cut_portraits
 from jetson_face.embedding.embedder import Embedder
 from jetson_face.embedding.mirrored import Mirrored
 from jetson_face.embedding.quality import QualityGate
+from jetson_face.factory.galleries import open_gallery as open_gallery
 from jetson_face.factory.golden import golden_face
 from jetson_face.factory.networks import build_detector, build_embedder
 from jetson_face.factory.parity_gate import check_against_reference
@@ -32,12 +33,13 @@ from jetson_face.gallery.classifiers import (
     PairWeights,
 )
 from jetson_face.gallery.enroll import Enroller
+from jetson_face.gallery.live import LivePeople
 from jetson_face.gallery.matcher import GallerySnapshot, Matcher
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.inference.canary import Canary
 from jetson_face.models.cards import card_dir, load_card
 from jetson_face.output.run_report import RunFacts
-from jetson_face.privacy.encryption import fill_credentials, open_cipher
+from jetson_face.privacy.encryption import fill_credentials
 from jetson_face.recognition.decision import Decider
 from jetson_face.recognition.detection_interval import Sampler
 from jetson_face.recognition.embedding_scheduler import EmbeddingBudget, EmbeddingScheduler
@@ -119,22 +121,6 @@ def build_canary(config: Config, parts: Parts, *, drifted: bool = False) -> Cana
     return Canary(parts.embedder.embed, crop, wanted, every_ns, drifted=drifted)
 
 
-def open_gallery(
-    config: Config, space: EmbeddingSpace | None = None, *, create: bool = False
-) -> GalleryStore:
-    """The gallery; `space` is what it must be bound to, None where that does not matter.
-
-    Raises InputMissingError where there is none and `create` is False, and the gallery's errors.
-    """
-    path = config.gallery_path
-    if create:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    cipher = open_cipher(config.state_dir) if config.gallery.encrypt else None
-    return GalleryStore.open(
-        path, space, create=create, timeout_s=config.gallery.lock_timeout_s, cipher=cipher
-    )
-
-
 def build_enroller(config: Config, parts: Parts, gallery: GalleryStore) -> Enroller:
     """What turns photos into templates."""
     return Enroller(
@@ -199,26 +185,13 @@ def build_decider(config: Config, embedder: Embedder, *, single: bool = False) -
     )
 
 
-class LivePeople:
-    """The gallery of a running program: looks for changes every so often, by the frame's time."""
-
-    def __init__(
-        self, config: Config, gallery: GalleryStore, similarity_min: float | None = None
-    ) -> None:
-        self._config, self._similarity_min = config, similarity_min
-        self._gallery = gallery
-        self._every_ns = int(config.gallery.refresh_s * 1e9)
-        self._looked_ns: int | None = None
-        self._matcher = build_matcher(config, gallery.snapshot(), similarity_min)
-
-    def __call__(self, now_ns: int) -> Matcher:
-        """The matcher to use for a frame captured at `now_ns`."""
-        if self._looked_ns is None or abs(now_ns - self._looked_ns) >= self._every_ns:
-            self._looked_ns = now_ns
-            snapshot = self._gallery.snapshot()
-            if snapshot is not self._matcher.snapshot:
-                self._matcher = build_matcher(self._config, snapshot, self._similarity_min)
-        return self._matcher
+def live_people(config: Config, gallery: GalleryStore, embedder: Embedder) -> LivePeople:
+    """Who is enrolled, for a program that runs on while people come and go."""
+    return LivePeople(
+        gallery,
+        lambda snapshot: build_matcher(config, snapshot, embedder.similarity_min),
+        every_ns=round(config.gallery.refresh_s * 1e9),
+    )
 
 
 def build_recognizer(

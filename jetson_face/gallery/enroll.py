@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -16,10 +16,10 @@ from jetson_face.core.errors import (
     InputMissingError,
     NameInvalidError,
 )
-from jetson_face.core.types import F32, Detections, ImageU8, Person
+from jetson_face.core.types import F32, Detections, ImageU8
 from jetson_face.detection.detector import Detector
 from jetson_face.embedding.embedder import Embedder
-from jetson_face.gallery.label_check import suspects
+from jetson_face.gallery.batch import Batch, EnrollmentResult, Refusal, RefusedError
 from jetson_face.gallery.names import valid_name
 from jetson_face.gallery.records import NewTemplate
 from jetson_face.gallery.store import GalleryStore
@@ -67,35 +67,6 @@ class Verdict(Protocol):
     def reasons(self) -> Sequence[str]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A photo (or folder) that was not enrolled, and why."""
-
-    path: Path
-    reason: str
-
-
-@dataclass(slots=True)
-class EnrollmentResult:
-    """What became of the photos of one person.
-
-    person: who has them now, None where none was enrolled. added: enrolled. already: were there.
-    refused: were not, and why. warnings: enrolled, but look at them. A photo that was handed over
-    in memory is called `image N`, by its place from 1.
-    """
-
-    name: str
-    person: Person | None = None
-    added: list[Path] = field(default_factory=list)
-    already: list[Path] = field(default_factory=list)
-    refused: list[Refusal] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-
-
-class _RefusedError(Exception):
-    """This photo cannot be enrolled; the text is the reason."""
-
-
 class Enroller:
     """Enrols photos into a gallery.
 
@@ -125,20 +96,27 @@ class Enroller:
         self._quality_min = quality_min
 
     def enroll_photos(
-        self, name: str, photos: Iterable[Path | Picture], *, progress: Progress | None = None
+        self,
+        name: str,
+        photos: Iterable[Path | Picture],
+        *,
+        force: bool = False,
+        progress: Progress | None = None,
     ) -> EnrollmentResult:
         """Enrol photos of one person, each on its own: a bad one does not stop the others.
 
-        Each photo is in the gallery for good before the next is looked at.
+        Each photo is in the gallery and the audit log for good before the next is looked at. One
+        that looks like somebody else, or that was erased with a person, is refused unless `force`.
         Raises NameInvalidError, GalleryError.
         """
         every = list(photos)
-        result = self._enroll(valid_name(name), every, _counting(progress, len(every)))
-        self._warn_of_strangers([result])
+        batch = Batch(self._store, self._embedder.similarity_min, force=force)
+        result = self._enroll(batch, valid_name(name), every, _counting(progress, len(every)))
+        batch.judge()
         return result
 
     def enroll_folder(
-        self, root: Path, *, progress: Progress | None = None
+        self, root: Path, *, force: bool = False, progress: Progress | None = None
     ) -> list[EnrollmentResult]:
         """Enrol a folder per person, `root/NAME/*.jpg`, in the order of their names.
 
@@ -146,6 +124,7 @@ class Enroller:
         """
         folders = photos_by_folder(root)
         count = _counting(progress, sum(len(photos) for photos in folders.values()))
+        batch = Batch(self._store, self._embedder.similarity_min, force=force)
         results = []
         for folder, photos in folders.items():
             try:
@@ -153,21 +132,25 @@ class Enroller:
             except NameInvalidError as error:
                 results.append(EnrollmentResult(folder.name, refused=[Refusal(folder, str(error))]))
                 continue
-            results.append(self._enroll(name, photos, count))
+            results.append(self._enroll(batch, name, photos, count))
             if not photos:
                 results[-1].refused.append(Refusal(folder, "no photo in this folder"))
-        self._warn_of_strangers(results)
+        batch.judge()
         return results
 
     def _enroll(
-        self, name: str, photos: Sequence[Path | Picture], progress: Callable[[Path], None]
+        self,
+        batch: Batch,
+        name: str,
+        photos: Sequence[Path | Picture],
+        progress: Callable[[Path], None],
     ) -> EnrollmentResult:
         result = EnrollmentResult(name, self._store.find(name))
         for photo in photos:
             path = photo.label if isinstance(photo, Picture) else photo
             try:
-                added = self._enroll_one(result, photo, path)
-            except _RefusedError as error:
+                added = self._enroll_one(batch, result, photo, path)
+            except RefusedError as error:
                 result.refused.append(Refusal(path, str(error)))
             except (InputMissingError, InputBrokenError) as error:
                 result.refused.append(Refusal(path, _without(path, str(error))))
@@ -176,11 +159,14 @@ class Enroller:
             progress(path)
         return result
 
-    def _enroll_one(self, result: EnrollmentResult, given: Path | Picture, path: Path) -> bool:
+    def _enroll_one(
+        self, batch: Batch, result: EnrollmentResult, given: Path | Picture, path: Path
+    ) -> bool:
         data = given.image.tobytes() if isinstance(given, Picture) else read_bytes(given)
         photo = hashlib.sha256(data).hexdigest()
         if result.person is not None and self._store.has_photo(result.person, photo):
             return False
+        batch.check_photo(photo)
         if isinstance(given, Picture):
             image = shrunk(given.image, SIDE_MAX)
         else:
@@ -190,7 +176,7 @@ class Enroller:
         verdict = self._assess(crops, face)
         if verdict.score < self._quality_min:
             why = ", ".join(verdict.reasons).replace("_", " ") or "too blurred, dark or turned"
-            raise _RefusedError(
+            raise RefusedError(
                 f"{why} (quality {verdict.score:.2f}, needs {self._quality_min:.2f})"
             )
         vector = self._embedder.embed(crops).vectors[0].copy()
@@ -198,55 +184,25 @@ class Enroller:
         new = NewTemplate(
             vector, verdict.score, photo, portrait.image, portrait.landmarks, path.name
         )
-        result.person, added = keep_template(self._store, result.name, new)
-        return added
+        return batch.add(result, path, new)
 
     def _only_face(self, found: Detections) -> Detections:
-        """The one face of a photo that is meant. Raises _RefusedError."""
+        """The one face of a photo that is meant. Raises RefusedError."""
         if not len(found):
-            raise _RefusedError("no face found")
+            raise RefusedError("no face found")
         sides = (found.boxes[:, 2:] - found.boxes[:, :2]).min(axis=1)
         largest = int(sides.argmax())
         several = int((sides >= OTHER_FACE_MIN * sides[largest]).sum())
         if several > 1:
-            raise _RefusedError(f"{several} faces found: cut the photo to the one that is meant")
+            raise RefusedError(f"{several} faces found: cut the photo to the one that is meant")
         if sides[largest] < self._min_face_px:
-            raise _RefusedError(
+            raise RefusedError(
                 f"the face is too small: {sides[largest]:.0f} pixels, needs {self._min_face_px:.0f}"
             )
         face = found[np.array([largest])]
         if not np.isfinite(face.landmarks).all():
-            raise _RefusedError("the face has no landmarks to align it by")
+            raise RefusedError("the face has no landmarks to align it by")
         return face
-
-    def _warn_of_strangers(self, results: Sequence[EnrollmentResult]) -> None:
-        """Name new photos that are nearer to another person than to their own: a wrong photo."""
-        fresh = {result.person.id: result for result in results if result.person and result.added}
-        if not fresh:
-            return
-        with self._store.transaction():  # both reads are of the same moment
-            snapshot = self._store.snapshot()
-            templates = {info.person.id: info.templates for info in self._store.people()}
-        for index, person in enumerate(snapshot.people):
-            result = fresh.get(person.id)
-            if result is None:
-                continue
-            added = {path.name for path in result.added}
-            for suspect in suspects(snapshot, index, self._embedder.similarity_min):
-                source = templates[person.id][suspect.row].source
-                if source in added:
-                    result.warnings.append(f"{source}: {suspect}: check whose photo it is")
-
-
-def keep_template(store: GalleryStore, name: str, new: NewTemplate) -> tuple[Person, bool]:
-    """Add a face to the person of that name, who is made where there is none; False when that face
-    of that photo is there already.
-
-    Raises NameInvalidError, GalleryError.
-    """
-    with store.transaction():
-        person = store.find(name) or store.add_person(name)
-        return person, store.add_template(person, new)
 
 
 def photos_by_folder(root: Path) -> dict[Path, list[Path]]:

@@ -1,34 +1,60 @@
-"""What a gallery file remembers of itself: its embedding space and how often it changed."""
+"""What a gallery file remembers of itself: its id, its embedding space, how often it changed."""
 
 from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
 
+from jetson_face.core.errors import GalleryCorruptError
 from jetson_face.core.types import EmbeddingSpace
 from jetson_face.gallery import schema
 
 Value = str | int | bytes
+_NOTE = "note_"
 
 
-def first(space: EmbeddingSpace) -> dict[str, Value]:
+def first(space: EmbeddingSpace, gallery: str, revision: int) -> dict[str, Value]:
     """What a new gallery remembers."""
-    return {"model": space.model, "digest": space.digest, "dim": space.dim, "revision": 1}
+    return {
+        "model": space.model,
+        "digest": space.digest,
+        "dim": space.dim,
+        "gallery": gallery,
+        "revision": revision,
+    }
 
 
 def value(db: sqlite3.Connection, path: Path, key: str) -> Value:
     """One entry. Raises GalleryCorruptError when it is missing."""
     row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
     if row is None or not isinstance(row[0], (str, int, bytes)):
-        raise schema.corrupt(path, f"meta {key!r} is missing")
+        raise broken(path, key)
     found: Value = row[0]
+    return found
+
+
+def put(db: sqlite3.Connection, key: str, value: Value) -> None:
+    """Keep one entry."""
+    db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+
+def broken(path: Path, key: str) -> GalleryCorruptError:
+    """An entry is not there, or is not what it should be."""
+    return schema.corrupt(path, f"meta {key!r} is missing")
+
+
+def gallery(db: sqlite3.Connection, path: Path) -> str:
+    """The gallery's id. Raises GalleryCorruptError."""
+    found = value(db, path, "gallery")
+    if not isinstance(found, str) or not found.isascii() or not found.isprintable():
+        raise broken(path, "gallery")
     return found
 
 
 def revision(db: sqlite3.Connection, path: Path) -> int:
     """How often the gallery changed. Raises GalleryCorruptError."""
     found = value(db, path, "revision")
-    if not isinstance(found, int):
+    if not isinstance(found, int) or found < 0:
         raise schema.corrupt(path, f"revision {found!r}")
     return found
 
@@ -51,18 +77,29 @@ def space(db: sqlite3.Connection, path: Path) -> EmbeddingSpace:
 
 def set_space(db: sqlite3.Connection, space: EmbeddingSpace) -> None:
     """Bind the gallery to another space, in the transaction that replaces its vectors."""
-    for item in (("model", space.model), ("digest", space.digest), ("dim", space.dim)):
-        db.execute("UPDATE meta SET value = ?2 WHERE key = ?1", item)
+    for key, value in (("model", space.model), ("digest", space.digest), ("dim", space.dim)):
+        put(db, key, value)
 
 
-def note(db: sqlite3.Connection, key: str) -> str | None:
-    """A text that not every gallery has."""
-    row = db.execute("SELECT value FROM meta WHERE key = ?", (f"note_{key}",)).fetchone()
-    return None if row is None else str(row[0])
+def note(db: sqlite3.Connection, key: str) -> bytes | None:
+    """A sealed text that not every gallery has."""
+    row = db.execute("SELECT value FROM meta WHERE key = ?", (_NOTE + key,)).fetchone()
+    return None if row is None else _bytes(row[0])
 
 
-def set_note(db: sqlite3.Connection, key: str, text: str | None) -> None:
-    """Keep a text, or forget it."""
-    db.execute("DELETE FROM meta WHERE key = ?", (f"note_{key}",))
-    if text is not None:
-        db.execute("INSERT INTO meta VALUES (?, ?)", (f"note_{key}", text))
+def set_note(db: sqlite3.Connection, key: str, blob: bytes | None) -> None:
+    """Keep a sealed text, or forget it."""
+    db.execute("DELETE FROM meta WHERE key = ?", (_NOTE + key,))
+    if blob is not None:
+        put(db, _NOTE + key, blob)
+
+
+def notes(db: sqlite3.Connection) -> list[tuple[str, bytes]]:
+    """All of them, by key."""
+    rows = db.execute("SELECT key, value FROM meta WHERE key LIKE 'note\\_%' ESCAPE '\\'")
+    return [(key.removeprefix(_NOTE), _bytes(blob)) for key, blob in rows]
+
+
+def _bytes(blob: object) -> bytes:
+    """A damaged entry of another type does not open, which says so."""
+    return blob if isinstance(blob, bytes) else b""

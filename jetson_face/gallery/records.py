@@ -63,6 +63,19 @@ class Removed:
     templates: tuple[TemplateInfo, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What is in a gallery that was taken although it is not the one that was last used.
+
+    again: people who had been erased, and were erased again. photos: of others, likewise.
+    """
+
+    people: int
+    templates: int
+    again: tuple[Person, ...]
+    photos: int
+
+
 def checked_vector(vector: F32, space: EmbeddingSpace) -> F32:
     """`vector` as stored: little-endian float32. Raises ValueError where it does not fit."""
     vector = np.asarray(vector, "<f4")

@@ -7,7 +7,8 @@ import errno
 import os
 import sqlite3
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from jetson_face.core.errors import (
@@ -17,10 +18,11 @@ from jetson_face.core.errors import (
     InputMissingError,
     OutputError,
 )
+from jetson_face.util import sqlite
 
 APPLICATION_ID = 0x6A664741
 """`jfGA`: marks an SQLite file as ours."""
-VERSION = 1
+VERSION = 2
 
 RAISED = (sqlite3.Error, UnicodeDecodeError)
 """What Python's sqlite3 raises; the second when a damaged text gets into SQLite's own message."""
@@ -30,34 +32,52 @@ _HEADER = b"SQLite format 3\0"
 # never reaches the program.
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE people (
-    id TEXT PRIMARY KEY CHECK (typeof(id) = 'text'),
-    name TEXT NOT NULL CHECK (typeof(name) = 'text'),
-    name_key TEXT NOT NULL UNIQUE CHECK (typeof(name_key) = 'text'),
-    created REAL NOT NULL CHECK (typeof(created) = 'real')
-) WITHOUT ROWID;
-CREATE TABLE templates (
-    id TEXT PRIMARY KEY CHECK (typeof(id) = 'text'),
-    person TEXT NOT NULL REFERENCES people(id) ON DELETE CASCADE,
-    photo TEXT NOT NULL CHECK (typeof(photo) = 'text'),
-    face INTEGER NOT NULL CHECK (typeof(face) = 'integer'),
-    vector BLOB NOT NULL CHECK (typeof(vector) = 'blob'),
-    quality REAL NOT NULL CHECK (typeof(quality) = 'real'),
-    source TEXT NOT NULL CHECK (typeof(source) = 'text'),
-    created REAL NOT NULL CHECK (typeof(created) = 'real'),
-    UNIQUE (person, photo, face)
-);
 CREATE TABLE portraits (
     template TEXT PRIMARY KEY REFERENCES templates(id) ON DELETE CASCADE,
     image BLOB NOT NULL CHECK (typeof(image) = 'blob'),
     landmarks BLOB NOT NULL CHECK (typeof(landmarks) = 'blob')
 );
 """
-# From version v to v + 1. Each runs in the transaction that also raises user_version.
-_MIGRATIONS: Mapping[int, Callable[[sqlite3.Connection], None]] = {}
+PEOPLE = """
+CREATE TABLE {0}people (
+    id TEXT PRIMARY KEY CHECK (typeof(id) = 'text'),
+    tag BLOB NOT NULL UNIQUE CHECK (typeof(tag) = 'blob'),
+    about BLOB NOT NULL CHECK (typeof(about) = 'blob')
+) WITHOUT ROWID
+"""
+"""tag: keyed digest of the name. about: sealed name and time."""
+TEMPLATES = """
+CREATE TABLE {0}templates (
+    id TEXT PRIMARY KEY CHECK (typeof(id) = 'text'),
+    person TEXT NOT NULL REFERENCES people(id) ON DELETE CASCADE,
+    photo BLOB NOT NULL CHECK (typeof(photo) = 'blob'),
+    face INTEGER NOT NULL CHECK (typeof(face) = 'integer'),
+    about BLOB NOT NULL CHECK (typeof(about) = 'blob'),
+    vector BLOB NOT NULL CHECK (typeof(vector) = 'blob'),
+    UNIQUE (person, photo, face)
+)
+"""
+"""photo: keyed digest of the photo's. about: sealed digest, name of the photo, quality, time."""
+ERASED = """
+CREATE TABLE erased (tag BLOB PRIMARY KEY CHECK (typeof(tag) = 'blob')) WITHOUT ROWID
+"""
+"""Keyed digests of people who were erased, and of their photos."""
+ACTS = """
+CREATE TABLE acts (
+    id TEXT PRIMARY KEY CHECK (typeof(id) = 'text'),
+    line BLOB NOT NULL CHECK (typeof(line) = 'blob')
+)
+"""
+"""Sealed entries on their way to the audit log."""
+
+Upgrade = Callable[[sqlite3.Connection, int], None]
+"""Brings a gallery from a format to the next one, inside the transaction that raises the number.
+Foreign keys are not enforced while it works."""
 
 
-def create(path: Path, meta: Mapping[str, str | int | bytes]) -> None:
+def create(
+    path: Path, meta: Mapping[str, str | int | bytes], erased: Collection[bytes] = ()
+) -> None:
     """Make a new gallery file, 0600, that is complete from the moment it has its name.
 
     It is built under another name and linked into place: a process killed half-way leaves no
@@ -76,7 +96,7 @@ def create(path: Path, meta: Mapping[str, str | int | bytes]) -> None:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:60]}.")
         os.close(handle)
         temporary = Path(name)
-        _fill(temporary, meta)
+        _fill(temporary, meta, erased)
         _put(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
@@ -90,8 +110,8 @@ def create(path: Path, meta: Mapping[str, str | int | bytes]) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def connect(path: Path, timeout_s: float) -> sqlite3.Connection:
-    """Open an existing gallery: checked, migrated, ready to read and write.
+def connect(path: Path, timeout_s: float, upgrade: Upgrade) -> sqlite3.Connection:
+    """Open an existing gallery: checked, brought to this format, ready to read and write.
 
     Raises InputMissingError, GalleryCorruptError, GalleryLockedError, or GalleryError where it
     cannot be read or a newer version made it.
@@ -99,14 +119,8 @@ def connect(path: Path, timeout_s: float) -> sqlite3.Connection:
     _check_header(path)
     connection: sqlite3.Connection | None = None
     try:
-        connection = sqlite3.connect(
-            path.absolute().as_uri() + "?mode=rw",
-            uri=True,
-            timeout=timeout_s,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        _prepare(connection, path)
+        connection = sqlite.connect(path, create=False, timeout_s=timeout_s)
+        _prepare(connection, path, upgrade)
         return connection
     except BaseException as error:
         if connection is not None:
@@ -114,6 +128,31 @@ def connect(path: Path, timeout_s: float) -> sqlite3.Connection:
         if isinstance(error, RAISED):
             raise translated(error, path) from error
         raise
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which file has the name, and when it was last written.
+
+    file: device and inode. content: size and time of last change (ns), of the file and of its
+    write-ahead log.
+    """
+
+    file: tuple[int, int]
+    content: tuple[int, ...]
+
+
+def identity(path: Path) -> Identity:
+    """Of the gallery's file as it is now. Raises InputMissingError."""
+    try:
+        facts = path.stat()
+    except OSError as error:
+        raise _missing(path) from error
+    content = [facts.st_size, facts.st_mtime_ns]
+    with contextlib.suppress(OSError):
+        log = path.with_name(path.name + "-wal").stat()
+        content += [log.st_size, log.st_mtime_ns]
+    return Identity((facts.st_dev, facts.st_ino), tuple(content))
 
 
 def translated(error: Exception, path: Path) -> Exception:
@@ -157,16 +196,18 @@ def _put(temporary: Path, path: Path) -> None:
             temporary.rename(path)
 
 
-def _fill(path: Path, meta: Mapping[str, str | int | bytes]) -> None:
+def _fill(path: Path, meta: Mapping[str, str | int | bytes], erased: Collection[bytes]) -> None:
     connection = sqlite3.connect(path, isolation_level=None)
     try:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.executescript(
-            f"BEGIN; {_TABLES} PRAGMA application_id={APPLICATION_ID}; "
+            f"BEGIN; {_TABLES} {PEOPLE.format('')}; {TEMPLATES.format('')}; {ERASED}; {ACTS}; "
+            f"PRAGMA application_id={APPLICATION_ID}; "
             f"PRAGMA user_version={VERSION}; COMMIT;"
         )
         connection.executemany("INSERT INTO meta VALUES (?, ?)", list(meta.items()))
+        connection.executemany("INSERT INTO erased VALUES (?)", [(tag,) for tag in erased])
     finally:
         connection.close()
 
@@ -174,7 +215,7 @@ def _fill(path: Path, meta: Mapping[str, str | int | bytes]) -> None:
 def _check_header(path: Path) -> None:
     try:
         if not path.exists():
-            raise InputMissingError(f"{path}: there is no gallery yet: enrol somebody first")
+            raise _missing(path)
         if not path.is_file():
             raise GalleryCorruptError(f"{path}: not a gallery but a folder or device")
         with path.open("rb") as file:
@@ -194,7 +235,11 @@ def _check_header(path: Path) -> None:
         )
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+def _missing(path: Path) -> InputMissingError:
+    return InputMissingError(f"{path}: there is no gallery yet: enrol somebody first")
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, upgrade: Upgrade) -> None:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     if application != APPLICATION_ID:
         raise GalleryCorruptError(
@@ -205,7 +250,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     # table would hang the program. They, and virtual tables, have no page of their own.
     if connection.execute("SELECT 1 FROM sqlite_master WHERE ifnull(rootpage, 0) = 0").fetchone():
         raise corrupt(path, "it holds views, triggers or virtual tables")
-    for pragma in ("foreign_keys=ON", "synchronous=FULL", "secure_delete=ON"):
+    for pragma in ("synchronous=FULL", "secure_delete=ON"):
         connection.execute(f"PRAGMA {pragma}")
     (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
     if mode != "wal":
@@ -213,29 +258,39 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     # Who cannot get the write lock within the time-out would fail in the middle of its work.
     connection.execute("BEGIN IMMEDIATE")
     try:
-        _migrate(connection, path)
+        upgraded = _upgrade(connection, path, upgrade)
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")
         raise
+    if upgraded:
+        # The old pages, with what was not sealed in them, are in the file until now.
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    connection.execute("PRAGMA foreign_keys=ON")
+    _quick_check(connection, path)
+
+
+def _quick_check(connection: sqlite3.Connection, path: Path) -> None:
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise corrupt(path, str(verdict).splitlines()[-1])
 
 
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+def _upgrade(connection: sqlite3.Connection, path: Path, upgrade: Upgrade) -> bool:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > VERSION:
         raise GalleryError(
             f"{path}: the gallery has format {version}, this program knows {VERSION}: "
             "upgrade jetson-face"
         )
-    while version < VERSION:
-        if version not in _MIGRATIONS:
-            raise corrupt(path, f"format {version} never existed")
-        _MIGRATIONS[version](connection)
-        version += 1
-        connection.execute(f"PRAGMA user_version={version}")
+    if version < 1:
+        raise corrupt(path, f"format {version} never existed")
+    if version < VERSION:
+        _quick_check(connection, path)
+    for step in range(version, VERSION):
+        upgrade(connection, step)
+        connection.execute(f"PRAGMA user_version={step + 1}")
+    return bool(version < VERSION)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,7 +1,8 @@
-"""Vectors and portraits as bytes at rest: checksummed, and enciphered where a cipher is given."""
+"""What a gallery keeps, as bytes at rest: checksummed, and enciphered where a cipher is given."""
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import zlib
 from pathlib import Path
@@ -12,30 +13,41 @@ from jetson_face.gallery import schema
 
 _CHECK = b"jetson-face gallery"
 _CRC_BYTES = 4
+_TAG_BYTES = 16
 
 
 class Cipher(Protocol):
     """Seals bytes at rest (`jetson_face.privacy.encryption.AesGcm`).
 
     The context says what the bytes belong to and must be the same both ways (associated data).
-    `decrypt` raises GalleryError for another key or damaged bytes.
+    `decrypt` raises GalleryError for another key or damaged bytes. `mac`: a keyed digest of 32
+    bytes: who has no key can neither make it nor try what it was made from.
     """
 
     def encrypt(self, plain: bytes, context: bytes, /) -> bytes: ...
     def decrypt(self, sealed: bytes, context: bytes, /) -> bytes: ...
+    def mac(self, data: bytes, /) -> bytes: ...
 
 
 class Sealer:
-    """Seals what belongs to one template, so that it cannot be moved to another unseen."""
+    """Seals what belongs to one row of one gallery, so that it cannot be moved elsewhere unseen.
 
-    def __init__(self, path: Path, cipher: Cipher | None) -> None:
+    gallery: its id, "" for what is bound to its row alone. Without a cipher the checksums and
+    digests find damage, not a forger.
+    """
+
+    def __init__(self, path: Path, cipher: Cipher | None, gallery: str = "") -> None:
         self._path = path
         self._cipher = cipher
+        self.gallery = gallery
 
-    def meta(self) -> dict[str, str | int | bytes]:
+    def bound(self, gallery: str) -> Sealer:
+        """The same for another gallery, "" for what is bound to its row alone."""
+        return Sealer(self._path, self._cipher, gallery)
+
+    def check_text(self) -> bytes:
         """What a new gallery remembers of its cipher, for `check`."""
-        check = b"" if self._cipher is None else self._cipher.encrypt(_CHECK, _CHECK)
-        return {"cipher_check": check}
+        return b"" if self._cipher is None else self._cipher.encrypt(_CHECK, _CHECK)
 
     def check(self, remembered: object) -> None:
         """Refuse a gallery that was made with another key, or with none. Raises GalleryError."""
@@ -51,19 +63,35 @@ class Sealer:
             )
         self._decrypted(check, _CHECK)
 
-    def seal(self, data: bytes, template: str, kind: str) -> bytes:
-        """The bytes to store for `kind` (vector, portrait, landmarks) of a template."""
-        context = f"{template}/{kind}".encode()
+    def seal(self, data: bytes, kind: str, *row: str) -> bytes:
+        """The bytes to store. kind: what they are (`vector`). row: all that they belong to."""
+        context = self._context(kind, row)
         sealed = data if self._cipher is None else self._cipher.encrypt(data, context)
         return sealed + _crc(sealed, context)
 
-    def open(self, blob: bytes, template: str, kind: str) -> bytes:
-        """What `seal` was given. Raises GalleryCorruptError when a bit of it changed."""
-        context = f"{template}/{kind}".encode()
+    def open(self, blob: bytes, kind: str, *row: str) -> bytes:
+        """What `seal` was given. Raises GalleryCorruptError when it or its row changed."""
+        context = self._context(kind, row)
         sealed, crc = blob[:-_CRC_BYTES], blob[-_CRC_BYTES:]
         if crc != _crc(sealed, context):
-            raise schema.corrupt(self._path, f"checksum of the {kind} of template {template}")
+            raise schema.corrupt(self._path, f"checksum of the {' of '.join((kind, *row[:1]))}")
         return self._decrypted(sealed, context)
+
+    def tag(self, kind: str, text: str) -> bytes:
+        """16 bytes that stand for a text: equal for equal ones, and telling nothing else of it."""
+        return self.digest(kind.encode(), text.encode())[:_TAG_BYTES]
+
+    def digest(self, *parts: bytes) -> bytes:
+        """A keyed digest of 32 bytes of these parts, in this order."""
+        # How long each part is comes first: so no other parts make the same bytes.
+        data = struct.pack(f"<{len(parts)}I", *map(len, parts)) + b"".join(parts)
+        if self._cipher is None:
+            return hashlib.blake2b(data, person=b"jetson-face", digest_size=32).digest()
+        return self._cipher.mac(data)
+
+    def _context(self, kind: str, row: tuple[str, ...]) -> bytes:
+        bound = (self.gallery,) if self.gallery else ()
+        return "/".join((*bound, *row, kind)).encode()
 
     def _decrypted(self, sealed: bytes, context: bytes) -> bytes:
         if self._cipher is None:

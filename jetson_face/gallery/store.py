@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
-from jetson_face.core.errors import EmbeddingSpaceError, GalleryError, NameInvalidError, UsageError
+from jetson_face.core.errors import (
+    EmbeddingSpaceError,
+    GalleryError,
+    NameInvalidError,
+    UsageError,
+)
 from jetson_face.core.types import F32, Embeddings, EmbeddingSpace, ImageU8, Person
-from jetson_face.gallery import meta, reading, schema
+from jetson_face.gallery import opening, schema
+from jetson_face.gallery.accept import erase, erase_again
+from jetson_face.gallery.acts import Act, Recorder
+from jetson_face.gallery.file import GalleryFile
+from jetson_face.gallery.ledger import Ledger
 from jetson_face.gallery.matcher import REEMBED, GallerySnapshot
-from jetson_face.gallery.names import name_key, valid_name
+from jetson_face.gallery.names import valid_name
 from jetson_face.gallery.records import (
+    Accepted,
     NewTemplate,
     PersonInfo,
     Removed,
-    TemplateInfo,
     checked_vector,
 )
-from jetson_face.gallery.sealed import Cipher, Sealer
-from jetson_face.util.images import encode_jpeg
+from jetson_face.gallery.sealed import Cipher
 
 _CHUNK = 64
+_NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
 class GalleryStore:
@@ -40,20 +48,16 @@ class GalleryStore:
     def __init__(
         self,
         path: Path,
-        connection: sqlite3.Connection,
-        *,
-        cipher: Cipher | None,
+        open_file: Callable[[EmbeddingSpace | None], GalleryFile],
+        space: EmbeddingSpace | None,
         clock: Callable[[], float],
     ) -> None:
         self.path = path
-        self._db = connection
-        self._sealer = Sealer(path, cipher)
-        self._clock = clock
-        self._lock = threading.RLock()
-        self._seen: tuple[int, int] | None = None
+        self._open_file, self._clock = open_file, clock
+        self._opened: GalleryFile | None = open_file(space)
+        self._closed = False
         self._snapshot: GallerySnapshot | None = None
-        with self._errors():
-            self.space = meta.space(self._db, self.path)
+        self.space = self._opened.book.space()
 
     @classmethod
     def open(
@@ -64,36 +68,55 @@ class GalleryStore:
         create: bool = False,
         timeout_s: float = 5.0,
         cipher: Cipher | None = None,
+        ledger: Ledger | None = None,
+        recorder: Recorder | None = None,
+        restored: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> GalleryStore:
         """Open the gallery in `path`; with `create` (and a space) make it where there is none.
 
-        timeout_s: how long to wait for another process that holds it.
-        Raises InputMissingError, GalleryCorruptError, GalleryLockedError, EmbeddingSpaceError when
-        `space` is not the gallery's, GalleryError when it is sealed and the cipher does not fit,
-        OutputError where it cannot be created.
+        timeout_s: how long to wait for another process that holds it. ledger: remembers how often
+        it changed; None where an older copy may come back unnoticed. recorder: the audit log.
+        restored: open it whatever the ledger says, for `accept` alone.
+        Raises InputMissingError, GalleryCorruptError, GalleryLockedError, GalleryRestoredError,
+        EmbeddingSpaceError when `space` is not the gallery's, GalleryError when it is sealed and
+        the cipher does not fit, OutputError where it cannot be created.
         """
         if create and not path.exists():
             if space is None:
                 raise ValueError("a new gallery needs an embedding space")
-            about = meta.first(space) | Sealer(path, cipher).meta()
-            schema.create(path, about)
-        connection = schema.connect(path, timeout_s)
-        try:
-            store = cls(path, connection, cipher=cipher, clock=clock)
-            with store._errors():
-                store._sealer.check(meta.value(connection, path, "cipher_check"))
-                store._check_space(store.space, space)
-                meta.revision(connection, path)
-        except BaseException:
-            connection.close()
-            raise
-        return store
+            opening.create(path, space, cipher, ledger)
+
+        def open_file(wanted: EmbeddingSpace | None) -> GalleryFile:
+            upgrade = opening.upgrader(path, cipher, None if restored else ledger)
+            connection = schema.connect(path, timeout_s, upgrade)
+            try:
+                file = GalleryFile(path, connection, cipher, ledger, recorder)
+                with file.errors():
+                    _check_space(path, file.book.space(), wanted)
+                if not restored:
+                    file.check()
+            except BaseException:
+                connection.close()
+                raise
+            return file
+
+        return cls(path, open_file, space, clock)
 
     def close(self) -> None:
         """Let the file go; the last process to do so folds the WAL into it."""
-        with self._lock:
-            self._db.close()
+        self.let_go()
+        self._closed = True
+
+    def let_go(self) -> None:
+        """Close the file until it is needed again, which opens the one that lies there then.
+
+        Two connections of one process to two files that had one name after the other share a
+        write-ahead log and lose each other's locks: before another is opened, this one goes.
+        """
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
 
     def __enter__(self) -> GalleryStore:
         return self
@@ -101,35 +124,45 @@ class GalleryStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
+    @property
+    def _file(self) -> GalleryFile:
+        if self._opened is None:
+            if self._closed:
+                raise GalleryError(f"{self.path}: the gallery was closed")
+            self._opened = self._open_file(self.space)
+        return self._opened
+
+    @property
+    def id(self) -> str:
+        """Of the gallery, whatever its file is called."""
+        return self._file.id
+
+    def replaced(self) -> bool:
+        """The file that lies there is not the one that is open; see GalleryFile."""
+        return self._opened is None or self._opened.replaced()
+
+    def transaction(self) -> AbstractContextManager[None]:
         """All changes inside come into force together or, after an exception, not at all.
 
-        Raises GalleryLockedError when another process writes for longer than the time-out.
+        Raises GalleryLockedError when another process writes for longer than the time-out,
+        GalleryError when the file was exchanged, OutputError.
         """
-        with self._lock, self._errors():
-            nested = self._db.in_transaction
-            if nested:
-                yield
-                return
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-            finally:
-                self._seen = None
+        if not self._file.changing and self._file.exchanged:
+            self.let_go()
+            raise GalleryError(f"{self.path}: the gallery's file was exchanged: try again")
+        return self._file.transaction()
+
+    def act(self, act: Act, person: Person, details: Mapping[str, object]) -> None:
+        """Put an entry into the audit log that comes into force with the transaction around it."""
+        self._file.acts.add(act, person, details)
 
     def revision(self) -> int:
         """Grows with every change by any process. Cheap: ask before every frame if you like."""
-        with self._lock, self._errors():
-            (data_version,) = self._db.execute("PRAGMA data_version").fetchone()
-            if self._seen is None or self._seen[0] != data_version:
-                self._seen = (data_version, meta.revision(self._db, self.path))
-            return self._seen[1]
+        return self._file.revision()
+
+    def checkpoint(self) -> None:
+        """See GalleryFile."""
+        self._file.checkpoint()
 
     def snapshot(self) -> GallerySnapshot:
         """The templates as they are now; the same object until something changes.
@@ -137,66 +170,57 @@ class GalleryStore:
         Raises GalleryCorruptError when a template is damaged, EmbeddingSpaceError when another
         process re-embedded the gallery meanwhile.
         """
-        with self._lock, self._errors():
-            if self._snapshot is None or self._snapshot.revision != self.revision():
-                self._snapshot = self._read()
-            return self._snapshot
+        if self._file.changing:
+            return self._read()
+        if self._snapshot is None or self._snapshot.revision != self.revision():
+            self._snapshot = self._read()
+        return self._snapshot
 
     def note(self, key: str) -> str | None:
         """A text that is kept with the gallery, such as its calibration."""
-        with self._lock, self._errors():
-            return meta.note(self._db, key)
+        with self._file.reading():
+            return self._file.book.note(key)
 
     def set_note(self, key: str, text: str | None) -> None:
         """Keep a text with the gallery, or forget it; who is enrolled stays as it is."""
         with self.transaction():
-            meta.set_note(self._db, key, text)
+            self._file.book.set_note(key, text)
 
     def people(self) -> tuple[PersonInfo, ...]:
         """Everybody, in the order of their names, with what is stored of them."""
-        with self._lock, self._errors():
-            by_person: dict[str, list[TemplateInfo]] = {}
-            for person, *info in self._db.execute(
-                "SELECT person, id, source, photo, quality, created FROM templates ORDER BY rowid"
-            ):
-                by_person.setdefault(person, []).append(TemplateInfo(*info))
-            rows = self._db.execute("SELECT id, name, created FROM people ORDER BY name_key")
+        with self._file.reading():
+            by_person = self._file.templates.infos()
             return tuple(
-                PersonInfo(Person(key, name), created, tuple(by_person.get(key, ())))
-                for key, name, created in rows
+                PersonInfo(person, created, tuple(by_person.get(person.id, ())))
+                for person, created in self._file.people.all()
             )
 
     def show(self, who: str) -> PersonInfo:
         """One person, by name (letter case does not count) or id. Raises UsageError."""
-        person = self._find(who)
-        return next(info for info in self.people() if info.person.id == person.id)
+        with self._file.reading():
+            person, created = self._find(who)
+            infos = self._file.templates.infos(person.id).get(person.id, ())
+            return PersonInfo(person, created, tuple(infos))
 
     def find(self, name: str) -> Person | None:
         """The person of that name, if there is one. Raises NameInvalidError."""
-        with self._lock, self._errors():
-            row = self._db.execute(
-                "SELECT id, name FROM people WHERE name_key = ?", (name_key(valid_name(name)),)
-            ).fetchone()
-            return None if row is None else Person(*row)
+        with self._file.reading():
+            found = self._file.people.named(valid_name(name))
+            return None if found is None else found[0]
 
     def portraits(self, who: str) -> list[tuple[ImageU8, F32]]:
         """The kept portraits of a person, each with its landmarks. Raises UsageError."""
-        with self._lock, self._errors():
-            ids = self._db.execute(
-                "SELECT id FROM templates WHERE person = ? ORDER BY rowid", (self._find(who).id,)
-            ).fetchall()
-            return [self._portrait(template) for (template,) in ids]
+        with self._file.reading():
+            person, _ = self._find(who)
+            return [
+                self._file.templates.portrait(key) for key in self._file.templates.ids(person.id)
+            ]
 
     def add_person(self, name: str) -> Person:
         """Add somebody with no template yet. Raises NameInvalidError, also for a taken name."""
         with self.transaction():
-            valid = self._free_name(name, None)
-            person = Person(str(uuid.uuid4()), valid)
-            self._db.execute(
-                "INSERT INTO people VALUES (?, ?, ?, ?)",
-                (person.id, valid, name_key(valid), self._clock()),
-            )
-            meta.raise_revision(self._db)
+            person = Person(str(uuid.uuid4()), self._free_name(name, None))
+            self._file.people.add(person, self._clock())
         return person
 
     def rename(self, who: str, name: str) -> Person:
@@ -205,42 +229,34 @@ class GalleryStore:
         Raises UsageError when nobody is called so, NameInvalidError for a bad or taken name.
         """
         with self.transaction():
-            person = self._find(who)
-            valid = self._free_name(name, person.id)
-            self._db.execute(
-                "UPDATE people SET name = ?, name_key = ? WHERE id = ?",
-                (valid, name_key(valid), person.id),
-            )
-            meta.raise_revision(self._db)
-        return Person(person.id, valid)
+            before, _ = self._find(who)
+            person = Person(before.id, self._free_name(name, before.id))
+            self._file.people.rename(before, person.name)
+            self.act("renamed", person, {"before": before.name})
+        return person
 
     def remove(self, who: str) -> Removed:
-        """Erase a person with all templates and portraits, also from the file's free pages.
+        """Erase a person with all templates and portraits, also from the file's free pages; that
+        they were erased is remembered, by digests that tell nothing of them.
 
         Raises UsageError when nobody is called so.
         """
         with self.transaction():
             info = self.show(who)
-            self._db.execute("DELETE FROM people WHERE id = ?", (info.person.id,))
-            meta.raise_revision(self._db)
+            erase(self._file.book, info.person.id)
+            self.act("removed", info.person, {"templates": len(info.templates)})
         self.checkpoint()
         return Removed(info.person, info.templates)
 
-    def checkpoint(self) -> None:
-        """Fold the write-ahead log, which still holds old pages, into the file, and empty it.
-
-        A reader may keep it busy; then the next checkpoint does it.
-        """
-        with self._lock, self._errors():
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-
     def has_photo(self, person: Person, photo: str) -> bool:
         """A face of that photo (hex SHA-256) is enrolled for the person already."""
-        with self._lock, self._errors():
-            row = self._db.execute(
-                "SELECT 1 FROM templates WHERE person = ? AND photo = ?", (person.id, photo)
-            ).fetchone()
-            return row is not None
+        with self._file.reading():
+            return self._file.templates.has(person.id, photo)
+
+    def was_erased(self, photo: str) -> bool:
+        """That photo (hex SHA-256) was erased with a person, and not enrolled since."""
+        with self._file.reading():
+            return self._file.book.photo_tag(photo) in self._file.book.erased()
 
     def add_template(self, person: Person, new: NewTemplate) -> bool:
         """Keep a face of a person; False when that face of that photo is there already.
@@ -249,48 +265,50 @@ class GalleryStore:
         gone.
         """
         vector = checked_vector(new.vector, self.space)
-        key = str(uuid.uuid4())
-        image = encode_jpeg(new.portrait)
         with self.transaction():
-            cursor = self._db.execute(
-                "INSERT INTO templates VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                (
-                    *(key, person.id, new.photo, new.face),
-                    self._sealer.seal(vector.tobytes(), key, "vector"),
-                    *(float(new.quality), new.source, self._clock()),
-                ),
-            )
-            if cursor.rowcount == 0:
-                return False
-            landmarks = np.asarray(new.landmarks, "<f4").tobytes()
-            self._db.execute(
-                "INSERT INTO portraits VALUES (?, ?, ?)",
-                (
-                    key,
-                    self._sealer.seal(image, key, "portrait"),
-                    self._sealer.seal(landmarks, key, "landmarks"),
-                ),
-            )
-            meta.raise_revision(self._db)
-        return True
+            added = self._file.templates.add(person, new, vector, self._clock())
+            if added:
+                self._file.book.forget_erased(self._file.book.photo_tag(new.photo))
+        return added
 
-    def remove_photo(self, person: Person, photo: str) -> int:
+    def remove_photo(
+        self,
+        person: Person,
+        photo: str,
+        act: Act | None = None,
+        details: Mapping[str, object] = _NOTHING,
+    ) -> int:
         """Erase the templates of one photo (hex SHA-256) of a person; returns how many there were.
 
-        A person who is left without any is removed too: who has no face cannot be recognised.
+        A person who is left without any is removed too: who has no face cannot be recognised. act:
+        what the audit log calls it, with details.
         """
         with self.transaction():
-            gone = self._db.execute(
-                "DELETE FROM templates WHERE person = ? AND photo = ?", (person.id, photo)
-            ).rowcount
-            self._db.execute(
-                "DELETE FROM people WHERE id = ?1 AND ?2 > 0 "
-                "AND NOT EXISTS (SELECT 1 FROM templates WHERE person = ?1)",
-                (person.id, gone),
-            )
-            meta.raise_revision(self._db)
+            gone = self._file.templates.remove(person.id, self._file.book.photo_tag(photo))
+            if gone and not self._file.templates.has(person.id):
+                self._file.people.remove(person.id)
+            if act is not None:
+                self.act(act, person, {"photos": gone, **details})
         self.checkpoint()
         return gone
+
+    def accept(self) -> Accepted:
+        """Take a gallery that is not the one that was last used, opened as `restored`; who was
+        erased since it was copied is erased again.
+
+        Raises GalleryCorruptError where something of it does not open.
+        """
+        book, known = self._file.book, self._file.known()
+        with self._file.accepting(known):
+            erased = book.erased() | (frozenset() if known is None else known.erased)
+            done = erase_again(book, erased, self.space)
+            for person in done.again:
+                self.act("removed", person, {"again": True})
+            counts = {"people": done.people, "templates": done.templates}
+            counts |= {"people_erased_again": len(done.again), "photos_erased_again": done.photos}
+            self.act("restore_accepted", Person("", ""), counts)
+        self.checkpoint()
+        return done
 
     def reembed(
         self,
@@ -305,27 +323,28 @@ class GalleryStore:
         Returns how many. Raises GalleryError when the gallery changed meanwhile.
         """
         before = self.revision()
-        with self._lock, self._errors():
-            ids = [row[0] for row in self._db.execute("SELECT id FROM templates ORDER BY rowid")]
-        vectors: list[F32] = []
+        with self._file.reading():
+            ids = self._file.templates.ids()
+        vectors: dict[str, F32] = {}
         for start in range(0, len(ids), _CHUNK):
-            vectors += self._reembedded(ids[start : start + _CHUNK], space, embed_portraits)
+            part = ids[start : start + _CHUNK]
+            vectors |= zip(part, self._reembedded(part, space, embed_portraits), strict=True)
             progress(len(vectors), len(ids))
         with self.transaction():
             # The slow part ran with the file free; it counts only if nobody wrote meanwhile.
-            if meta.revision(self._db, self.path) != before:
+            if self.revision() != before:
                 raise GalleryError(
                     f"{self.path}: somebody changed the gallery meanwhile: try again"
                 )
-            for key, vector in zip(ids, vectors, strict=True):
-                self._db.execute(
-                    "UPDATE templates SET vector = ? WHERE id = ?",
-                    (self._sealer.seal(vector.tobytes(), key, "vector"), key),
-                )
-            meta.set_space(self._db, space)
-            meta.raise_revision(self._db)
+            self._file.templates.change_space(space, vectors)
         self.space = space
         return len(ids)
+
+    def _read(self) -> GallerySnapshot:
+        with self._file.reading():
+            _check_space(self.path, self._file.book.space(), self.space)
+            people = [person for person, _ in self._file.people.all()]
+            return self._file.templates.snapshot(people, self.space)
 
     def _reembedded(
         self,
@@ -333,56 +352,30 @@ class GalleryStore:
         space: EmbeddingSpace,
         embed_portraits: Callable[[ImageU8, F32], Embeddings],
     ) -> list[F32]:
-        with self._lock, self._errors():
-            pairs = [self._portrait(key) for key in ids]
+        with self._file.reading():
+            pairs = [self._file.templates.portrait(key) for key in ids]
         found = embed_portraits(np.stack([p for p, _ in pairs]), np.stack([m for _, m in pairs]))
         if found.space != space or len(found) != len(ids):
             raise ValueError(f"re-embedding gave {len(found)} of {found.space}, wanted {space}")
         return [checked_vector(vector, space) for vector in found.vectors]
 
-    def _read(self) -> GallerySnapshot:
-        # One read transaction: revision, space and rows are of the same moment.
-        own = not self._db.in_transaction
-        if own:
-            self._db.execute("BEGIN")
-        try:
-            self._check_space(meta.space(self._db, self.path), self.space)
-            return reading.snapshot(self._db, self.path, self._sealer, self.space)
-        finally:
-            if own:
-                self._db.execute("COMMIT")
-
-    def _portrait(self, key: str) -> tuple[ImageU8, F32]:
-        return reading.portrait(self._db, self.path, self._sealer, key)
-
-    def _find(self, who: str) -> Person:
-        row = self._db.execute(
-            "SELECT id, name FROM people WHERE id = ?1 OR name_key = ?2", (who, name_key(who))
-        ).fetchone()
-        if row is None:
+    def _find(self, who: str) -> tuple[Person, float]:
+        found = self._file.people.find(who)
+        if found is None:
             shown = repr(who if len(who) <= 40 else who[:40] + "…")
             raise UsageError(f"nobody is called {shown}: see `jetson-face people list`")
-        return Person(*row)
+        return found
 
     def _free_name(self, name: str, own: str | None) -> str:
         valid = valid_name(name)
-        row = self._db.execute(
-            "SELECT id, name FROM people WHERE name_key = ?", (name_key(valid),)
-        ).fetchone()
-        if row is not None and row[0] != own:
-            raise NameInvalidError(f"the name {row[1]!r} is taken: choose another one")
+        taken = self._file.people.named(valid)
+        if taken is not None and taken[0].id != own:
+            raise NameInvalidError(f"the name {taken[0].name!r} is taken: choose another one")
         return valid
 
-    def _check_space(self, stored: EmbeddingSpace, mine: EmbeddingSpace | None) -> None:
-        if mine is not None and stored != mine:
-            raise EmbeddingSpaceError(
-                f"{self.path}: the gallery was made with {stored}, the embedder is {mine}: "
-                f"run {REEMBED}"
-            )
 
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except schema.RAISED as error:
-            raise schema.translated(error, self.path) from error
+def _check_space(path: Path, stored: EmbeddingSpace, mine: EmbeddingSpace | None) -> None:
+    if mine is not None and stored != mine:
+        raise EmbeddingSpaceError(
+            f"{path}: the gallery was made with {stored}, the embedder is {mine}: run {REEMBED}"
+        )

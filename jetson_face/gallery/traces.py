@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from jetson_face.gallery import schema
+from jetson_face.util import sqlite
 
 _SLICE = 24
 
@@ -18,19 +19,23 @@ def traces_of(path: Path, person: str) -> list[bytes]:
     Pieces of each stored blob, short enough to lie within one page: where one is found, the blob
     is not erased. Raises the gallery's errors.
     """
-    with closing(schema.connect(path, 5.0)) as db:
-        try:
-            vectors = db.execute("SELECT id, vector FROM templates WHERE person = ?", (person,))
-            found = [(key, blob) for key, blob in vectors]
-            for key, _ in list(found):
-                row = db.execute(
-                    "SELECT image, landmarks FROM portraits WHERE template = ?", (key,)
-                ).fetchone()
-                found += [(key, blob) for blob in row or ()]
-        except sqlite3.Error as error:
-            raise schema.translated(error, path) from error
-    pieces = [piece for _, blob in found for piece in _pieces(bytes(blob))]
-    return [person.encode(), *pieces]
+    try:
+        with closing(sqlite.connect(path, create=False)) as db:
+            blobs = db.execute(
+                "SELECT t.vector, p.image, p.landmarks FROM templates t "
+                "JOIN portraits p ON p.template = t.id WHERE t.person = ?",
+                (person,),
+            ).fetchall()
+            facts = db.execute(
+                "SELECT about FROM people WHERE id = ?1 "
+                "UNION ALL SELECT about FROM templates WHERE person = ?1",
+                (person,),
+            ).fetchall()
+    except sqlite3.Error as error:
+        raise schema.translated(error, path) from error
+    pieces = [piece for row in blobs for blob in row for piece in _pieces(bytes(blob))]
+    # Of those, which are not sealed where the gallery is not, only the end is like no other.
+    return [person.encode(), *pieces, *(bytes(blob)[-_SLICE:] for (blob,) in facts)]
 
 
 def _pieces(blob: bytes) -> Iterator[bytes]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TextIO
 
 from jetson_face.core.types import Frame, Report, Sighting
-from jetson_face.output.sink import clean_text
+from jetson_face.util.redact import visible
 
 _VISITS_MAX = 10_000
 """Visits remembered; older ones are forgotten first."""
@@ -47,7 +47,7 @@ class ConsoleSink:
 
 def event_line(when: str, source: str, sighting: Sighting) -> str:
     """For example `00:03.2  door  track 4  known    Ada Lovelace  0.81`."""
-    name = clean_text(sighting.person.name) if sighting.person is not None else ""
+    name = visible(sighting.person.name) if sighting.person is not None else ""
     who = name if sighting.state == "known" else (f"({name}?)" if name else "")
     near = "" if sighting.similarity is None else f"{sighting.similarity:.2f}"
     head = f"{when}  {source}  track {sighting.track:<3d} {sighting.state:<8s}"
@@ -127,7 +127,7 @@ class VisitSink:
 
     def lines(self, *, media_time: bool) -> list[str]:
         """A line for each visit: who, where, from when to when, how sure at best."""
-        wide = max((len(clean_text(visit.name)) for visit in self._visits), default=0)
+        wide = max((len(visible(visit.name)) for visit in self._visits), default=0)
         lines = []
         for visit in self._visits:
             start = media_clock(visit.first_s) if media_time else wall_clock(visit.first_wall)
@@ -137,7 +137,7 @@ class VisitSink:
                 else wall_clock(visit.first_wall + visit.last_s - visit.first_s)[-8:]
             )
             lines.append(
-                f"{clean_text(visit.name):<{wide}}  {visit.source}  {start} to {end}  "
+                f"{visible(visit.name):<{wide}}  {visit.source}  {start} to {end}  "
                 f"{visit.frames} frames, similarity up to {visit.similarity:.2f}"
             )
         return lines

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from jetson_face.core.types import ImageU8, Sighting, State
-from jetson_face.output.sink import clean_text
+from jetson_face.util.redact import visible
 
 Colour = tuple[int, int, int]
 COLOURS: dict[State, Colour] = {
@@ -50,7 +50,7 @@ def draw_on(canvas: ImageU8, sightings: Sequence[Sighting]) -> None:
 def label(sighting: Sighting) -> str:
     """What is written at a box: the name, or the state, and the similarity."""
     if sighting.state == "known" and sighting.person is not None:
-        name = clean_text(sighting.person.name)
+        name = visible(sighting.person.name)
         who = name if len(name) <= _NAME_MAX else name[: _NAME_MAX - 1] + "…"
         return who if sighting.similarity is None else f"{who} {sighting.similarity:.2f}"
     return {"pending": "…", "review": "?"}.get(sighting.state, sighting.state)

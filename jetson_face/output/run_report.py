@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from jetson_face.util.redact import clean, redact_values
+
 SCHEMA = "jetson-face/run-report/1"
 
 
@@ -101,8 +103,8 @@ class RunReport:
         return sum(source.captured for source in self.sources)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data with the key `schema` first."""
-        return {"schema": SCHEMA, **_rounded(asdict(self))}
+        """Plain data with the key `schema` first; no text in it shows a secret."""
+        return {"schema": SCHEMA, **redact_values(_rounded(asdict(self)))}
 
     def to_text(self) -> str:
         """Aligned tables for people."""
@@ -203,9 +205,11 @@ def _troubles(report: RunReport) -> str:
     lines = []
     for s in report.sources:
         if s.faults:
-            lines.append(f"{s.name}: survived {_counts(s.faults)}; last: {s.last_error or '-'}")
+            lines.append(
+                f"{s.name}: survived {_counts(s.faults)}; last: {clean(s.last_error or '-')}"
+            )
         elif s.last_error:
-            lines.append(f"{s.name}: {s.last_error}")
+            lines.append(f"{s.name}: {clean(s.last_error)}")
     lines += [f"{s.name}: dropped {s.dropped} reports" for s in report.sinks if s.dropped]
     return "\n".join(lines)
 

@@ -6,7 +6,8 @@ import fcntl
 import getpass
 import json
 import os
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -17,16 +18,22 @@ from jetson_face.core.errors import OutputError
 from jetson_face.util.files import write_file
 
 Action: TypeAlias = Literal[
-    "enrolled", "photos_added", "renamed", "removed", "confirmed", "rejected", "undone", "exported",
-    "canary_drifted", "canary_recovered",
+    "enrolled", "photos_added", "photo_withdrawn", "renamed", "removed", "erased", "confirmed",
+    "rejected", "undone", "exported", "restore_accepted", "canary_drifted", "canary_recovered",
 ]  # fmt: skip
+"""removed: from the gallery; erased: from everything else too, with a receipt. photo_withdrawn: a
+photo just enrolled proved to be somebody else's. restore_accepted: an older copy of the gallery."""
 
+AUDIT = "audit.jsonl"
+"""The log's name in the state folder."""
 _READ_BYTES = 1 << 22
+_TAIL_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One act. time: UTC ISO 8601. actor: `user@host-process`. details: counts, never vectors."""
+    """One act. time: UTC ISO 8601. actor: `user@host-process`. details: counts, never vectors.
+    id: of this entry alone."""
 
     time: str
     actor: str
@@ -34,6 +41,7 @@ class AuditEntry:
     person: str
     name: str
     details: Mapping[str, object]
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +50,8 @@ class Receipt:
 
     queued_events, event_lines: events in the outbox and in local files that lost name and id.
     verified: files that were searched afterwards and hold nothing of the person. failed: files that
-    still hold something, or could not be searched.
+    still hold something, or could not be searched. service: what a running service says:
+    `none runs`, `confirmed` (it knows the person no more), or `not confirmed` and why.
     """
 
     person: str
@@ -57,11 +66,12 @@ class Receipt:
     failed: tuple[str, ...] = ()
     queued_events: int = 0
     event_lines: int = 0
+    service: str = "none runs"
 
     @property
     def complete(self) -> bool:
-        """Everything that was found went."""
-        return not self.failed
+        """Everything that was found went, and no service names the person any more."""
+        return not self.failed and self.service in ("none runs", "confirmed")
 
 
 class AuditLog:
@@ -81,18 +91,24 @@ class AuditLog:
         now: datetime | None = None,
     ) -> AuditEntry:
         """Add an entry. Raises OutputError where it cannot be written."""
-        entry = AuditEntry(
-            utc(now), actor or current_actor(), action, person, name, dict(details or {})
-        )
-        line = json.dumps(asdict(entry), ensure_ascii=False, sort_keys=True) + "\n"
-        try:
-            self._append(line.encode("utf-8"))
-        except OSError as error:
-            raise OutputError(
-                f"{self._path}: the audit log cannot be written: {error.strerror}; free some space "
-                f"or mend the folder's rights"
-            ) from error
+        entry = _entry(action, person, name, details, actor, now)
+        self._add([_line(entry)])
         return entry
+
+    def line(
+        self, action: Action, *, person: str, name: str, details: Mapping[str, object]
+    ) -> tuple[str, str]:
+        """An entry for `add_once`, which may come later: its id and its line."""
+        entry = _entry(action, person, name, details)
+        return entry.id, _line(entry)
+
+    def add_once(self, lines: Mapping[str, str], *, since_long: bool) -> None:
+        """Add those of the lines, by id, that are not there.
+
+        since_long: they may be from long ago; otherwise only the log's end is searched.
+        Raises OutputError where it cannot be written.
+        """
+        self._add(lines.values(), known_by=lines, whole=since_long)
 
     def read(self) -> list[AuditEntry]:
         """Every whole entry, oldest first; a line cut by a power failure is passed over."""
@@ -102,22 +118,60 @@ class AuditLog:
             return []
         return [entry for line in text.splitlines() if (entry := _parse(line)) is not None]
 
-    def _append(self, line: bytes) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    def _add(
+        self,
+        lines: Iterable[str],
+        *,
+        known_by: Mapping[str, str] | None = None,
+        whole: bool = False,
+    ) -> None:
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            size = os.fstat(fd).st_size
-            if size and os.pread(fd, 1, size - 1) != b"\n":
-                # A power cut tore the last line: keep the next one whole.
-                line = b"\n" + line
-            written = os.write(fd, line)
-            if written != len(line):
-                os.ftruncate(fd, size)
-                raise OSError(28, "no space left")
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX)
+                size = os.fstat(fd).st_size
+                if known_by is not None:
+                    start = 0 if whole else max(0, size - _TAIL_BYTES)
+                    there = os.pread(fd, size - start, start)
+                    lines = [text for key, text in known_by.items() if key.encode() not in there]
+                _append(fd, size, "".join(f"{text}\n" for text in lines).encode("utf-8"))
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise OutputError(
+                f"{self._path}: the audit log cannot be written: {error.strerror}; free some space "
+                f"or mend the folder's rights"
+            ) from error
+
+
+def _append(fd: int, size: int, data: bytes) -> None:
+    if not data:
+        return
+    if size and os.pread(fd, 1, size - 1) != b"\n":
+        # A power cut tore the last line: keep the next one whole.
+        data = b"\n" + data
+    written = os.write(fd, data)
+    if written != len(data):
+        os.ftruncate(fd, size)
+        raise OSError(28, "no space left")
+    os.fsync(fd)
+
+
+def _entry(
+    action: Action,
+    person: str,
+    name: str,
+    details: Mapping[str, object] | None,
+    actor: str | None = None,
+    now: datetime | None = None,
+) -> AuditEntry:
+    who, when = actor or current_actor(), utc(now)
+    return AuditEntry(when, who, action, person, name, dict(details or {}), uuid.uuid4().hex)
+
+
+def _line(entry: AuditEntry) -> str:
+    return json.dumps(asdict(entry), ensure_ascii=False, sort_keys=True)
 
 
 def write_receipt(folder: Path, receipt: Receipt) -> Path:

@@ -7,8 +7,8 @@ that a blob moved to another row or another file does not open.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
+import hmac
 import os
 import re
 import secrets
@@ -21,8 +21,10 @@ from jetson_face.core.errors import (
     GalleryCorruptError,
     GalleryError,
     MissingDependencyError,
+    SecretBrokenError,
     SecretMissingError,
 )
+from jetson_face.util.redact import PLACE, remember
 
 KEY_BYTES = 32
 KEY_NAME = "gallery.key"
@@ -31,7 +33,8 @@ _KEY_ID_BYTES = 4
 _NONCE_BYTES = 12
 _HEADER_BYTES = len(_MAGIC) + _KEY_ID_BYTES
 _TAG_BYTES = 16
-_PLACE = re.compile(r"\{credential:([\w.-]{1,40})\}")
+_SECRET_MAX = 8192
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class AesGcm:
@@ -54,6 +57,8 @@ class AesGcm:
                 "encryption at rest needs `cryptography`: pip install cryptography"
             ) from error
         self._aead = AESGCM(key)
+        # A key of its own: what a digest shows must not touch what the cipher hides.
+        self._digest_key = hmac.digest(key, b"jetson-face keyed digests", "sha256")
         self._header = _MAGIC + hashlib.sha256(b"jetson-face key id" + key).digest()[:_KEY_ID_BYTES]
         self.origin = origin
 
@@ -88,18 +93,25 @@ class AesGcm:
                 "an encrypted record was changed or moved; restore it from backup"
             ) from None
 
+    def mac(self, data: bytes) -> bytes:
+        """A keyed digest of 32 bytes (BLAKE2b, RFC 7693; HMAC takes three times as long)."""
+        return hashlib.blake2b(data, key=self._digest_key, digest_size=32).digest()
+
 
 def is_sealed(data: bytes) -> bool:
     """Whether `data` has the form of an envelope of this version."""
     return data.startswith(_MAGIC) and len(data) >= _HEADER_BYTES + _NONCE_BYTES + _TAG_BYTES
 
 
-def open_cipher(state_dir: Path, environ: Mapping[str, str] = os.environ) -> AesGcm:
+def open_cipher(
+    state_dir: Path, environ: Mapping[str, str] = os.environ, *, create: bool = False
+) -> AesGcm:
     """The cipher of this installation.
 
     The key is the systemd credential `gallery.key` where the service was given one, else
-    `STATE_DIR/gallery.key`, made on first use with mode 0600.
-    Raises GalleryError for a key file that others may read, or that is no key.
+    `STATE_DIR/gallery.key`. create: make it (mode 0600) where there is none: only for who is about
+    to seal the first thing with it, as a new key opens nothing that is there.
+    Raises GalleryError where there is none, or for one that others may read, or that is no key.
     """
     if credentials := environ.get("CREDENTIALS_DIRECTORY"):
         path = Path(credentials) / KEY_NAME
@@ -108,6 +120,11 @@ def open_cipher(state_dir: Path, environ: Mapping[str, str] = os.environ) -> Aes
             return AesGcm(_parse_key(path.read_bytes(), path), origin=str(path))
     path = state_dir / KEY_NAME
     if not path.exists():
+        if not create:
+            raise GalleryError(
+                f"{path}: the key is not there, and without it nothing that was encrypted can be "
+                f"read: put it back from where you keep it, or give the right `state_dir`"
+            )
         create_key(path)
     return AesGcm(_read_private_key(path), origin=str(path))
 
@@ -115,7 +132,8 @@ def open_cipher(state_dir: Path, environ: Mapping[str, str] = os.environ) -> Aes
 def credential(name: str, environ: Mapping[str, str] = os.environ) -> str:
     """A secret that systemd handed over (`LoadCredential=NAME:PATH`), without its line end.
 
-    Raises SecretMissingError where there is none, or nothing in it.
+    From now on it is hidden in whatever the program says. Raises SecretMissingError where there is
+    none, SecretBrokenError for a file that holds no secret of one line; neither quotes it.
     """
     folder = environ.get("CREDENTIALS_DIRECTORY")
     if not folder:
@@ -123,24 +141,66 @@ def credential(name: str, environ: Mapping[str, str] = os.environ) -> str:
             f"the credential {name!r} is the service's: run this as `sudo jetson-face service exec "
             f"...`, or set CREDENTIALS_DIRECTORY to a folder that holds a file of this name"
         )
-    with contextlib.suppress(OSError, ValueError):
-        if not name.startswith("."):
-            secret = (Path(folder) / name).read_text("utf-8").rstrip("\r\n")
-            if secret:
-                return secret
-            raise SecretMissingError(
-                f"the credential {name!r} is empty: write the secret into /etc/jetson-face/{name} "
-                f"and restart the service"
-            )
-    raise SecretMissingError(
-        f"there is no credential {name!r}: add `LoadCredential={name}:/etc/jetson-face/{name}` "
-        f"with `systemctl edit jetson-face`, or write the secret into the configuration"
+    try:
+        if name.startswith("."):
+            raise FileNotFoundError
+        with (Path(folder) / name).open("rb") as file:
+            data = file.read(_SECRET_MAX + 1)
+    except FileNotFoundError:
+        raise SecretMissingError(
+            f"there is no credential {name!r}: add `LoadCredential={name}:/etc/jetson-face/{name}` "
+            f"with `systemctl edit jetson-face`, or write the secret into the configuration"
+        ) from None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "its name cannot be a file's"
+        raise SecretBrokenError(f"the credential {name!r} cannot be read: {why}") from None
+    return _one_line(name, data)
+
+
+def bearer_token(name: str, environ: Mapping[str, str] = os.environ) -> str:
+    """A credential that is sent in a header: letters, digits and signs of ASCII (RFC 6750).
+
+    Raises what `credential` raises.
+    """
+    token = credential(name, environ)
+    if not all("!" <= letter <= "~" for letter in token):
+        raise _broken(name, "has a blank or a letter that no token can have")
+    return token
+
+
+def _one_line(name: str, data: bytes) -> str:
+    """The secret in a credential's bytes."""
+    if len(data) > _SECRET_MAX:
+        raise _broken(name, f"is longer than {_SECRET_MAX} bytes")
+    try:
+        secret = data.decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise _broken(name, "is not UTF-8 text") from None
+    remember(secret, *secret.splitlines())
+    if not secret:
+        raise _broken(name, "is empty")
+    if lines := len(secret.splitlines()) - 1:
+        raise _broken(name, f"has {lines + 1} lines")
+    if _CONTROL.search(secret):
+        raise _broken(name, "has control characters")
+    return secret
+
+
+def _broken(name: str, why: str) -> SecretBrokenError:
+    return SecretBrokenError(
+        f"the credential {name!r} {why}: write the secret, one line and nothing else, into "
+        f"/etc/jetson-face/{name} and restart the service"
     )
 
 
 def fill_credentials(text: str, environ: Mapping[str, str] = os.environ) -> str:
     """`text` with each `{credential:NAME}` replaced by that secret, escaped for a URI."""
-    return _PLACE.sub(lambda match: quote(credential(match[1], environ), safe=""), text)
+    return PLACE.sub(lambda match: quote(credential(match[1], environ), safe=""), text)
+
+
+def credentials_in(text: str) -> list[str]:
+    """The names of the credentials that `text` has places for."""
+    return PLACE.findall(text)
 
 
 def create_key(path: Path) -> None:

@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 _EVENT_QUEUE = 10_000
 _PRUNE_EVERY_S = 300.0
-_LOOK_EVERY_S = 0.5
+_LOOK_EVERY_S = 0.4
 
 
 def serve(load: Callable[[], Config]) -> int:
@@ -97,7 +97,9 @@ class Daemon:
         self._deliverers: list[Deliverer] = []
         # First: plans may be built for minutes, and who asks meanwhile gets "starting".
         server = StatusServer(
-            pages.routes(self.document, self._now, self._metrics_text, self._reload),
+            pages.routes(
+                self.document, self._now, self._metrics_text, self._reload, self._look_at_gallery
+            ),
             unix=config.status_socket,
             port=config.service.status_port,
         )
@@ -161,6 +163,7 @@ class Daemon:
                 **{f"deliver-{d.name}": d.run for d in self._deliverers},
             },
             between_frames=self._canary,
+            wakes=(self._writer.wake, self._reloader.wake),
         )
         self._pipeline = pipeline
         self._swap.clear()
@@ -184,7 +187,7 @@ class Daemon:
                     self._questions.prune()
 
     def _tick(self) -> None:
-        """In the main thread, ten times a second."""
+        """In the main thread, twice a second and after signals."""
         assert self._pipeline is not None
         self._reception.check()
         if self._signals.end:
@@ -247,8 +250,7 @@ class Daemon:
         sources: list[Source] | None = None
         try:
             if needs_new_loop(old, new):
-                for wanted in new.service.sinks:
-                    plumbing.build_sink(wanted, new).close()
+                plumbing.check_sinks(new)
                 build_sinks(new)
                 sources = open_sources(new)
         except BaseException:
@@ -309,7 +311,7 @@ class Daemon:
             "cameras": pages.cameras(report),
             "engines": pages.engines(deck.config, deck.parts),
             "canary": self._canary.document(),
-            "gallery": {"people": deck.people.count, "error": deck.people.error},
+            "gallery": pages.gallery(deck.people),
             "rates": pages.rates(pipeline.metrics.snapshot()),
             "stages_p95_ms": {s.name: round(s.p95_ms, 2) for s in report.stages},
             "queues": {"events": self._queue.counts.waiting},
@@ -317,8 +319,18 @@ class Daemon:
             "sinks": pages.sinks(self._deliverers),
             "board": pages.board(),
             "review": self._questions.state() if self._questions is not None else {},
-            "last_decisions": pages.decisions(self._writer.decisions, deck.people.ids),
+            "last_decisions": pages.decisions(
+                self._writer.decisions, {person.id for person in deck.people.snapshot.people}
+            ),
         }
+
+    def _look_at_gallery(self) -> dict[str, Any] | None:
+        """Read the gallery now, between two frames; who was erased from it is then forgotten. None
+        while there is nothing that could name anybody."""
+        if self._pipeline is None:
+            return None
+        self._swap.use(lambda deck: deck.people.look())
+        return pages.gallery(self._swap.deck.people)
 
     def _metrics_text(self) -> str:
         pipeline = self._pipeline

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from jetson_face.config import Config
-from jetson_face.core.errors import GalleryError, InputMissingError, JetsonFaceError, UsageError
+from jetson_face.core.errors import GalleryError, JetsonFaceError, UsageError
 from jetson_face.events.redaction import mask_file, mask_outbox
 from jetson_face.events.snapshots import SnapshotStore
 from jetson_face.gallery.matcher import GallerySnapshot
@@ -25,6 +25,7 @@ from jetson_face.gallery.names import name_key
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.gallery.traces import traces_of
 from jetson_face.privacy.audit import (
+    AUDIT,
     AuditLog,
     Receipt,
     current_actor,
@@ -35,13 +36,13 @@ from jetson_face.privacy.audit import (
 from jetson_face.privacy.encryption import open_cipher
 from jetson_face.review.item import Question
 from jetson_face.review.queue import ReviewQueue
-from jetson_face.service.plumbing import AUDIT, CROPS, OUTBOX, REVIEW, event_files
+from jetson_face.service.confirming import confirm
+from jetson_face.service.plumbing import CROPS, OUTBOX, REVIEW, event_files
 from jetson_face.service.status_server import ask
 from jetson_face.util.files import write_file
 
 logger = logging.getLogger(__name__)
 _TRIES = 20
-_NOTICE_S = 1.0
 
 
 def audit_log(config: Config) -> AuditLog:
@@ -69,9 +70,8 @@ def erase(config: Config, gallery: GalleryStore, who: str) -> tuple[Receipt, Pat
     Raises UsageError for nobody of that name, OutputError where the receipt cannot be written, and
     the gallery's errors.
     """
-    for erasure in interrupted(config):
-        if who == erasure.person or _means(gallery, who, erasure):
-            return _finish(config, gallery, erasure)
+    if (begun := unfinished(config, gallery, who)) is not None:
+        return _finish(config, gallery, begun)
     info = gallery.show(who)
     erasure = Erasure(
         info.person.id,
@@ -100,6 +100,14 @@ def interrupted(config: Config) -> list[Erasure]:
     return found
 
 
+def unfinished(config: Config, gallery: GalleryStore, who: str) -> Erasure | None:
+    """The erasure of a person, by name or id, that was begun and not finished."""
+    for erasure in interrupted(config):
+        if who == erasure.person or _means(gallery, who, erasure):
+            return erasure
+    return None
+
+
 def _means(gallery: GalleryStore, who: str, erasure: Erasure) -> bool:
     """The name is that of the unfinished erasure, and of nobody enrolled since."""
     if name_key(who) != name_key(erasure.name):
@@ -119,7 +127,7 @@ def _finish(config: Config, gallery: GalleryStore, erasure: Erasure) -> tuple[Re
         gallery.remove(erasure.person)
     except UsageError:
         gallery.checkpoint()  # an earlier try got so far
-    _let_a_service_notice(config)
+    service = confirm(config, gallery)
     swept = _sweep(config, erasure)
     parts = [
         gallery.path,
@@ -142,6 +150,7 @@ def _finish(config: Config, gallery: GalleryStore, erasure: Erasure) -> tuple[Re
         failed=tuple(sorted({*swept.failed, *(path.name for path in left)})),
         queued_events=swept.queued_events,
         event_lines=swept.event_lines,
+        service=str(service),
     )
     path = write_receipt(config.state_dir / "receipts", receipt)
     _note(config, receipt, path)
@@ -201,7 +210,7 @@ def _events_in_memory(config: Config) -> bool:
 
 def _note(config: Config, receipt: Receipt, path: Path) -> None:
     audit_log(config).record(
-        "removed",
+        "erased",
         person=receipt.person,
         name=receipt.name,
         details={
@@ -209,20 +218,11 @@ def _note(config: Config, receipt: Receipt, path: Path) -> None:
             "crops": len(receipt.crops),
             "review_items": receipt.review_items,
             "events": receipt.queued_events + receipt.event_lines,
+            "service": receipt.service,
+            "complete": receipt.complete,
             "receipt": path.name,
         },
     )
-
-
-def _let_a_service_notice(config: Config) -> None:
-    """Wait until a running service decides without the person: what it writes is erased after."""
-    try:
-        ask(config.status_socket, "/healthz")
-    except InputMissingError:
-        return
-    except JetsonFaceError:
-        pass  # one that does not answer may still write
-    time.sleep(config.gallery.refresh_s + _NOTICE_S)
 
 
 def _erase_crops(config: Config, person: str) -> list[str]:

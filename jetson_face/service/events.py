@@ -21,6 +21,7 @@ from jetson_face.util.images import encode_jpeg
 logger = logging.getLogger(__name__)
 
 _BATCH = 100
+_WAIT_S = 2.0
 _CROP_MARGIN = 0.4
 
 
@@ -102,13 +103,17 @@ class EventWriter:
         try:
             while not stop.is_set():
                 try:
-                    self._write([self._queue.get(timeout_s=0.2), *self._waiting()])
+                    self._write([self._queue.get(timeout_s=_WAIT_S), *self._waiting()])
                 except TimeoutError:
                     continue
         finally:
             if not stop.is_set():
                 # The recogniser must not wait for ever for a writer that failed.
                 self._queue.close()
+
+    def wake(self) -> None:
+        """Let `run` look whether it should stop."""
+        self._queue.interrupt()
 
     def drain(self) -> None:
         """Write everything that still waits; after the recogniser ended."""

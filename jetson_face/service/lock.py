@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -33,3 +35,19 @@ def state_lock(folder: Path) -> Iterator[None]:
                 f"`state_dir` or mend its rights"
             ) from error
         yield
+
+
+def holder(folder: Path) -> int | None:
+    """The process that holds `FOLDER/lock`, 0 where it did not say; None where nobody does."""
+    try:
+        fd = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        said = os.pread(fd, 20, 0).strip()
+        return int(said) if said.isdigit() else 0
+    finally:
+        os.close(fd)
+    return None

@@ -10,11 +10,13 @@ from jetson_face.config import Config
 from jetson_face.events.delivery import Deliverer
 from jetson_face.events.outbox import OutboxState
 from jetson_face.factory.parts import Parts
+from jetson_face.gallery.live import LivePeople
 from jetson_face.output.run_report import RunReport
 from jetson_face.service.board import power_w, temperatures_c
-from jetson_face.service.http import Page, Routes
+from jetson_face.service.http import Page, Routes, problem
 from jetson_face.service.notify import Verdict
 from jetson_face.util.metrics import CONTENT_TYPE, Metrics, Snapshot
+from jetson_face.util.redact import redact_values
 
 _STATES = ("starting", "running", "away", "ended")
 
@@ -24,11 +26,16 @@ def routes(
     verdict: Callable[[], Verdict],
     metrics: Callable[[], str],
     reload: Callable[[], int],
+    look: Callable[[], Mapping[str, Any] | None],
 ) -> Routes:
-    """The pages by method and path."""
+    """The pages by method and path. look: reads the gallery now; None while it cannot."""
 
     def yes_or_no(good: bool, status: str) -> Page:
         return Page(200 if good else 503, f"{status}\n".encode(), "text/plain; charset=utf-8")
+
+    def looked() -> Page:
+        found = look()
+        return problem(503, "starting: ask again") if found is None else json_page(found)
 
     return {
         ("GET", "/status"): lambda: json_page(document()),
@@ -36,12 +43,13 @@ def routes(
         ("GET", "/readyz"): lambda: yes_or_no(verdict().ready, verdict().status),
         ("GET", "/metrics"): lambda: Page(200, metrics().encode(), CONTENT_TYPE),
         ("POST", "/reload"): lambda: json_page({"request": reload()}, 202),
+        ("POST", "/gallery"): looked,
     }
 
 
 def json_page(document: Mapping[str, Any], status: int = 200) -> Page:
-    """A page of JSON."""
-    return Page(status, json.dumps(document, ensure_ascii=False).encode())
+    """A page of JSON; no text in it shows a secret."""
+    return Page(status, json.dumps(redact_values(document), ensure_ascii=False).encode())
 
 
 def cameras(report: RunReport) -> dict[str, Any]:
@@ -69,6 +77,17 @@ def rates(snapshot: Snapshot) -> dict[str, float]:
             row["recent_per_s"], 2
         )
         for row in snapshot["rates"]
+    }
+
+
+def gallery(people: LivePeople) -> dict[str, Any]:
+    """Who is enrolled, as last read. id, generation: of which gallery, after which change of it."""
+    snapshot = people.snapshot
+    return {
+        "people": len(snapshot.people),
+        "error": people.error,
+        "id": people.gallery_id,
+        "generation": snapshot.revision,
     }
 
 

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from glob import escape
 from pathlib import Path
 
 from jetson_face.capture.source import Source
 from jetson_face.config import Config, JsonlConfig, MqttConfig, SinkConfig, WebhookConfig
-from jetson_face.events.delivery import Deliverer, EventSink
-from jetson_face.events.outbox import Outbox, OutboxLimits
-from jetson_face.events.remote import MqttSink, WebhookSink
+from jetson_face.config.service import EVENTS_FILE
+from jetson_face.core.errors import JetsonFaceError
+from jetson_face.events.delivery import Deliverer, EventSink, SinkDownError
+from jetson_face.events.mqtt import MqttSink
+from jetson_face.events.outbox import Event, Outbox, OutboxLimits
 from jetson_face.events.rotating import RotatingJsonl
 from jetson_face.events.snapshots import SnapshotStore
-from jetson_face.privacy.encryption import credential, open_cipher
+from jetson_face.events.webhook import WebhookSink
+from jetson_face.privacy.audit import AUDIT
+from jetson_face.privacy.encryption import bearer_token, credential, fill_credentials, open_cipher
 from jetson_face.review.queue import Limits, ReviewQueue
 from jetson_face.service.review_writer import Questions
+from jetson_face.util.redact import remember, secrets_in
 
-AUDIT = "audit.jsonl"
+logger = logging.getLogger(__name__)
+
 CROPS = "crops"
 OUTBOX = "outbox.db"
 REVIEW = "review.db"
@@ -50,7 +58,7 @@ def open_outbox(config: Config) -> tuple[Outbox, SnapshotStore | None]:
         store.append(
             SnapshotStore(
                 folder,
-                open_cipher(config.state_dir),
+                open_cipher(config.state_dir, create=not folder.is_dir()),
                 age=outbox.age,
                 max_bytes=wanted.crops_mib << 20,
                 max_age_s=wanted.crops_days * _DAY_S,
@@ -69,7 +77,8 @@ def open_questions(
     limits = Limits(wanted.review_items, wanted.review_days * _DAY_S)
 
     def open_queue() -> ReviewQueue:
-        return ReviewQueue.open(path, open_cipher(config.state_dir), limits=limits, age=age)
+        cipher = open_cipher(config.state_dir, create=not path.exists())
+        return ReviewQueue.open(path, cipher, limits=limits, age=age)
 
     return Questions(open_queue, same_face_min)
 
@@ -77,24 +86,76 @@ def open_questions(
 def build_deliverers(config: Config, outbox: Outbox) -> list[Deliverer]:
     """One for each sink; consumers that the configuration no longer names are forgotten.
 
-    Raises SecretMissingError, UsageError, MissingDependencyError.
+    A sink that cannot be built (a credential that is broken, a package that is missing) is down
+    with that reason, and is tried again: it is no cause to stop recognising.
     """
-    sinks = [(wanted.name, build_sink(wanted, config)) for wanted in config.service.sinks]
+    sinks: list[tuple[str, EventSink]] = [
+        (wanted.name, LateSink(wanted.name, partial(build_sink, wanted, config)))
+        for wanted in config.service.sinks
+    ]
     if config.report.events is not None:
-        sinks.append(("events-file", _events_file(config.report.events)))
+        sinks.append((EVENTS_FILE, _events_file(config.report.events)))
     names = {name for name, _ in sinks}
     for consumer in outbox.state().lag.keys() - names:
         outbox.forget(consumer)
-    return [Deliverer(name, outbox, sink) for name, sink in sinks]
+    made = [Deliverer(name, outbox, sink) for name, sink in sinks]
+    for deliverer in made:
+        if isinstance(deliverer.sink, LateSink) and deliverer.sink.error is not None:
+            deliverer.failures, deliverer.last_error = 1, deliverer.sink.error
+    return made
+
+
+class LateSink:
+    """A sink that is built now, or when there is something to send; until then it is down.
+
+    error: why it could not be built, None once it is.
+    """
+
+    def __init__(self, name: str, build: Callable[[], EventSink]) -> None:
+        self._build = build
+        self._sink: EventSink | None = None
+        self.error: str | None = None
+        try:
+            self._sink = build()
+        except JetsonFaceError as error:
+            self.error = str(error)
+            logger.error("sink_not_built sink=%s error=%s", name, error)
+
+    def send(self, events: Sequence[Event]) -> None:
+        """See EventSink."""
+        if self._sink is None:
+            try:
+                self._sink = self._build()
+            except JetsonFaceError as error:
+                raise SinkDownError(str(error)) from error
+            self.error = None
+        self._sink.send(events)
+
+    def close(self) -> None:
+        """See EventSink."""
+        if self._sink is not None:
+            self._sink.close()
+
+
+def check_sinks(config: Config) -> None:
+    """Build each sink once, without connecting.
+
+    Raises SecretMissingError, UsageError, MissingDependencyError.
+    """
+    for wanted in config.service.sinks:
+        build_sink(wanted, config).close()
 
 
 def build_sink(wanted: SinkConfig, config: Config) -> EventSink:
-    """One sink, not yet connected."""
+    """One sink, not yet connected. Raises SecretMissingError, UsageError,
+    MissingDependencyError."""
     if isinstance(wanted, WebhookConfig):
         headers: Mapping[str, str] = {}
         if wanted.token_credential is not None:
-            headers = {"Authorization": f"Bearer {credential(wanted.token_credential)}"}
-        return WebhookSink(wanted.url, headers=headers, timeout_s=wanted.timeout_s)
+            headers = {"Authorization": f"Bearer {bearer_token(wanted.token_credential)}"}
+        url = fill_credentials(wanted.url)
+        remember(*secrets_in(url))
+        return WebhookSink(url, headers=headers, timeout_s=wanted.timeout_s)
     if isinstance(wanted, MqttConfig):
         secret = wanted.password_credential
         return MqttSink(

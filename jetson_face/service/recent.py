@@ -6,6 +6,8 @@ import logging
 from collections import deque
 from datetime import datetime, timezone
 
+from jetson_face.util.cleanlog import message_of
+
 
 class RecentErrors(logging.Handler):
     """Keeps the last warnings and errors that were logged."""
@@ -17,15 +19,11 @@ class RecentErrors(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """See logging.Handler."""
         when = datetime.fromtimestamp(record.created, timezone.utc)
-        try:
-            message = record.getMessage()
-        except (TypeError, ValueError):
-            message = str(record.msg)
         self._kept.append(
             {
                 "time": when.strftime("%Y-%m-%dT%H:%M:%SZ"),
                 "level": record.levelname.lower(),
-                "message": message[:500],
+                "message": message_of(record)[:500],
             }
         )
 

@@ -29,6 +29,7 @@ class Reception:
     def close(self) -> None:
         """Stop answering; harmless when repeated."""
         self._stop.set()
+        self._server.wake()
         self._courier.close()
         self._courier.join(_END_S)
         self._server.close()

@@ -11,6 +11,7 @@ from jetson_face.config import Config
 from jetson_face.core.errors import ConfigError, JetsonFaceError
 
 logger = logging.getLogger(__name__)
+_WAIT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +49,16 @@ class Reloader:
         """A reload was asked for and is not done."""
         return self._asked > self.state.request
 
+    def wake(self) -> None:
+        """Let `run` look whether it should stop."""
+        with self._cond:
+            self._cond.notify_all()
+
     def run(self, stop: threading.Event) -> None:
-        """The thread's loop."""
+        """The thread's loop; `wake` ends a wait once `stop` is set."""
         while not stop.is_set():
             with self._cond:
-                self._cond.wait_for(lambda: self.busy, 0.2)
+                self._cond.wait_for(lambda: self.busy or stop.is_set(), _WAIT_S)
                 number = self._asked
             if self.busy:
                 self.step(number)

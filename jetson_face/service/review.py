@@ -10,7 +10,7 @@ import numpy as np
 
 from jetson_face.core.errors import EmbeddingSpaceError, GalleryCorruptError, UsageError
 from jetson_face.core.types import ImageU8, Person
-from jetson_face.gallery.enroll import keep_template
+from jetson_face.gallery.batch import keep_template
 from jetson_face.gallery.records import NewTemplate
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.privacy.audit import Action, AuditLog
@@ -83,8 +83,7 @@ class Review:
             landmarks=question.landmarks,
             source=f"review {number}",
         )
-        person, _ = keep_template(self._gallery, name, new)
-        self._note("confirmed", person.id, person.name, number, photos=1)
+        person, _ = keep_template(self._gallery, name, new, "confirmed", {"question": number})
         self._queue.answer(number, "accepted", person.id)
         return person
 
@@ -110,8 +109,10 @@ class Review:
         about = item.person or item.question.candidate
         person, name = self._person(about), self._name(about)
         if item.state == "accepted" and person is not None:
-            self._gallery.remove_photo(person, item.question.photo)
-        self._note("undone", about, name, item.number, answer=item.state)
+            details = {"question": item.number, "answer": item.state}
+            self._gallery.remove_photo(person, item.question.photo, "undone", details)
+        else:
+            self._note("undone", about, name, item.number, answer=item.state)
         self._queue.reopen(item.number)
         return item
 

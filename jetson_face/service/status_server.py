@@ -17,11 +17,13 @@ from pathlib import Path
 
 from jetson_face.core.errors import InputMissingError, OutputError, SourceError
 from jetson_face.service.http import BadRequestError, Page, Routes, answer, parse_request, problem
+from jetson_face.util.bell import Bell
 
 logger = logging.getLogger(__name__)
 
 _CONNECTIONS_MAX = 16
 _SECONDS_MAX = 3.0
+_WAIT_S = 2.0
 
 
 @dataclass(slots=True)
@@ -51,6 +53,8 @@ class StatusServer:
         self._routes, self._clock = routes, clock
         self._bound: Path | None = None
         self._selector = selectors.DefaultSelector()
+        self._bell = Bell()
+        self._selector.register(self._bell, selectors.EVENT_READ)
         self._listeners: list[socket.socket] = []
         self._connections: dict[int, _Connection] = {}
         self.port: int | None = None
@@ -68,17 +72,24 @@ class StatusServer:
             ) from error
 
     def run(self, stop: threading.Event) -> None:
-        """The thread's loop."""
+        """The thread's loop; `wake` ends a wait once `stop` is set."""
         try:
             while not stop.is_set():
-                self.step(0.2)
+                # Without clients there is no deadline to keep.
+                self.step(0.2 if self._connections else _WAIT_S)
         finally:
             self.close()
+
+    def wake(self) -> None:
+        """Let `run` look whether it should stop; from any thread."""
+        self._bell.ring()
 
     def step(self, timeout_s: float) -> None:
         """Wait for something to do, at most `timeout_s`, and do it."""
         for key, _ in self._selector.select(timeout_s):
-            if key.fileobj in self._listeners:
+            if key.fd == self._bell.fileno():
+                self._bell.wait(0)
+            elif key.fileobj in self._listeners:
                 self._accept(key.data)
             elif connection := self._connections.get(key.fd):
                 self._serve(connection)
@@ -100,6 +111,7 @@ class StatusServer:
             self._bound = None
         self._listeners.clear()
         self._selector.close()
+        self._bell.close()
 
     def _listen_unix(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)

@@ -2,82 +2,48 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from jetson_face.capture.source import SourceInfo
 from jetson_face.config import Config
-from jetson_face.core.errors import GalleryError
 from jetson_face.core.types import Frame, Report
 from jetson_face.factory.parts import (
-    LivePeople,
     Parts,
     build_parts,
     build_recognizer,
     govern,
+    live_people,
     open_gallery,
 )
 from jetson_face.factory.threshold import calibrated
-from jetson_face.gallery.matcher import Matcher
+from jetson_face.gallery.live import LivePeople
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.recognition.recognizer import FaceRecognizer
-
-logger = logging.getLogger(__name__)
-
-
-class PatientPeople:
-    """The gallery as last read while it cannot be read: a damaged file stops no recogniser."""
-
-    def __init__(self, inner: Callable[[int], Matcher], first: Matcher) -> None:
-        self._inner, self._last = inner, first
-        self.error: str | None = None
-
-    @property
-    def count(self) -> int:
-        """People enrolled, as last read."""
-        return len(self._last.snapshot.people)
-
-    @property
-    def ids(self) -> frozenset[str]:
-        """Who is enrolled, as last read."""
-        return frozenset(person.id for person in self._last.snapshot.people)
-
-    def __call__(self, now_ns: int) -> Matcher:
-        """See FaceRecognizer."""
-        try:
-            self._last = self._inner(now_ns)
-        except GalleryError as error:
-            if self.error is None:
-                logger.error("gallery_unreadable goes_on_with=last error=%s", error)
-            self.error = str(error)
-        else:
-            if self.error is not None:
-                logger.warning("gallery_back")
-            self.error = None
-        return self._last
 
 
 @dataclass(frozen=True, slots=True)
 class Deck:
-    """Everything that a reload may exchange."""
+    """Everything that a reload may exchange. deciding: the configuration with the threshold that
+    was calibrated for its gallery."""
 
     config: Config
+    deciding: Config
     parts: Parts
     gallery: GalleryStore
-    people: PatientPeople
+    people: LivePeople
 
     def close(self, unless: Deck | None = None) -> None:
         """Close what `unless` does not use."""
         if unless is None or unless.parts is not self.parts:
             self.parts.close()
-        if unless is None or unless.gallery is not self.gallery:
-            self.gallery.close()
+        self.gallery.close()
 
 
 def build_deck(config: Config, now: Deck | None = None) -> Deck:
-    """What `config` asks for; networks and gallery of `now` are used again where nothing changed.
+    """What `config` asks for; the networks of `now` are used again where nothing changed. The
+    gallery is opened and read again in any case.
 
     Raises what building raises; `now` is as before then.
     """
@@ -85,21 +51,16 @@ def build_deck(config: Config, now: Deck | None = None) -> Deck:
     parts = now.parts if now is not None and reuse else build_parts(config)
     gallery: GalleryStore | None = None
     try:
-        same_gallery = (
-            now is not None
-            and reuse
-            and (now.config.gallery, now.config.gallery_path)
-            == (config.gallery, config.gallery_path)
-        )
-        gallery = (
-            now.gallery
-            if now is not None and same_gallery
-            else open_gallery(config, parts.embedder.space, create=True)
-        )
-        people = LivePeople(config, gallery, parts.embedder.similarity_min)
-        return Deck(config, parts, gallery, PatientPeople(people, people(0)))
+        # One that was there and is gone is a mishap; a service that starts makes an empty one.
+        create = now is None or now.config.gallery_path != config.gallery_path
+        if now is not None:
+            now.people.let_go()
+        gallery = open_gallery(config, parts.embedder.space, create=create)
+        deciding = calibrated(config, gallery)
+        people = live_people(config, gallery, parts.embedder)
+        return Deck(config, deciding, parts, gallery, people)
     except BaseException:
-        if gallery is not None and (now is None or gallery is not now.gallery):
+        if gallery is not None:
             gallery.close()
         if not reuse:
             parts.close()
@@ -185,7 +146,7 @@ class _Slot:
 
 
 def _build(deck: Deck) -> FaceRecognizer:
-    return build_recognizer(calibrated(deck.config, deck.gallery), deck.parts, deck.people)
+    return build_recognizer(deck.deciding, deck.parts, deck.people)
 
 
 def _same_tracks(old: Deck, new: Deck) -> bool:

@@ -1,4 +1,4 @@
-"""Channels between stages, and the threads that run the stages; the only file that makes threads.
+"""Channels between stages, and a courier for calls that hang; only this and `stages` make threads.
 
 Closing a channel is the only way to end: what is queued drains downstream, then `get` raises
 Closed; upstream, the next `put` raises it. There are no sentinel values, which cannot get into a
@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
-
-from jetson_face.core.errors import JetsonFaceError
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -33,10 +30,6 @@ class Closed(Exception):  # noqa: N818 - an end, not an error
 
 class StillBusyError(TimeoutError):
     """A courier's call is not over yet; not to be confused with a TimeoutError of the call."""
-
-
-class StageStuckError(JetsonFaceError, TimeoutError):
-    """A stage did not end in the time it was given after everything was closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +64,7 @@ class Channel(Generic[T]):
         self._items: deque[T] = deque()
         self._size = size
         self._drop_oldest = drop_oldest
-        self._closed = False
+        self._closed = self._interrupted = False
         self._put = self._got = self._dropped = 0
 
     def put(self, item: T, *, timeout_s: float | None = None) -> None:
@@ -91,12 +84,21 @@ class Channel(Generic[T]):
     def get(self, *, timeout_s: float | None = None) -> T:
         """Wait for the next item.
 
-        Raises Closed once closed and drained, TimeoutError if nothing came in `timeout_s`.
+        Raises Closed once closed and drained, TimeoutError if nothing came in `timeout_s` or
+        `interrupt` was called.
         """
         with self._cond:
-            if not self._cond.wait_for(lambda: self._items or self._closed, timeout_s):
+            self._cond.wait_for(self._has_news, timeout_s)
+            self._interrupted = False
+            if not self._items and not self._closed:
                 raise TimeoutError(f"channel {self.name!r} stayed empty for {timeout_s} s")
             return self._take()
+
+    def interrupt(self) -> None:
+        """End the `get` that waits, or the next one, with TimeoutError: its thread is wanted."""
+        with self._cond:
+            self._interrupted = True
+            self._cond.notify_all()
 
     def close(self) -> None:
         """End the channel from either side; harmless when repeated."""
@@ -114,6 +116,9 @@ class Channel(Generic[T]):
     def dropped(self) -> int:
         """Items replaced or pushed out before anybody got them."""
         return self._dropped
+
+    def _has_news(self) -> bool:
+        return bool(self._items) or self._closed or self._interrupted
 
     def _has_room(self) -> bool:
         return self._closed or len(self._items) < self._size
@@ -199,114 +204,6 @@ class FanIn(Generic[T]):
         """Close every channel."""
         for channel in self._channels:
             channel.close()
-
-
-class StageGroup:
-    """Runs each stage's loop in its own thread; the first failure stops all and is re-raised.
-
-    A stage ends by returning or by letting Closed through. Whatever way it ends, its channels are
-    closed: downstream drains and ends, upstream's next `put` raises Closed.
-    """
-
-    def __init__(self, *, stuck_s: float = 10.0) -> None:
-        self.stop = threading.Event()
-        """Set when the group is cancelled; for stages to wait on instead of sleeping."""
-        self._stuck_s = stuck_s
-        self._channels: list[Closable] = []
-        self._threads: list[threading.Thread] = []
-        self._background: set[threading.Thread] = set()
-        self._error: BaseException | None = None
-        self._lock = threading.Lock()
-
-    def add(
-        self,
-        name: str,
-        loop: Callable[[threading.Event], None],
-        *,
-        reads: Sequence[Closable] = (),
-        writes: Sequence[Closable] = (),
-        background: bool = False,
-    ) -> None:
-        """Add a stage: `loop(stop)` runs in a thread called `name` once `run` is called.
-
-        background: the group does not wait for this stage, it is stopped when the others ended.
-        """
-        ends = (*writes, *reads)
-        self._channels.extend(ends)
-
-        def body() -> None:
-            try:
-                loop(self.stop)
-            except Closed:
-                pass
-            except BaseException as exc:
-                self._fail(exc)
-            finally:
-                for channel in ends:
-                    channel.close()
-
-        thread = threading.Thread(target=body, name=name, daemon=True)
-        self._threads.append(thread)
-        if background:
-            self._background.add(thread)
-
-    def cancel(self) -> None:
-        """End every stage soon; from any thread, harmless when repeated."""
-        self.stop.set()
-        for channel in self._channels:
-            channel.close()
-
-    def run(self, on_tick: Callable[[], None] | None = None, *, tick_s: float = 0.1) -> None:
-        """Run all stages to their end, calling `on_tick` in this thread every `tick_s`.
-
-        Raises the first exception that any stage raised; StageStuckError when a stage does not
-        end within `stuck_s` after `cancel`.
-        """
-        for thread in self._threads:
-            thread.start()
-        try:
-            self._join(on_tick, tick_s)
-        except BaseException:
-            # Also KeyboardInterrupt: the stages close their files before it goes on.
-            self.cancel()
-            deadline = time.monotonic() + self._stuck_s
-            for thread in self._threads:
-                thread.join(max(0.0, deadline - time.monotonic()))
-            raise
-        if self._error is not None:
-            raise self._error
-
-    def _fail(self, exc: BaseException) -> None:
-        with self._lock:
-            first = self._error is None
-            if first:
-                self._error = exc
-        if not first:
-            log.warning("also failed while stopping: %s: %s", type(exc).__name__, exc)
-        self.cancel()
-
-    def _alive(self) -> list[threading.Thread]:
-        return [thread for thread in self._threads if thread.is_alive()]
-
-    def _join(self, on_tick: Callable[[], None] | None, tick_s: float) -> None:
-        deadline: float | None = None
-        while alive := self._alive():
-            # Short joins keep the main thread open to signals.
-            (set(alive) - self._background or set(alive)).pop().join(tick_s)
-            if on_tick is not None:
-                on_tick()
-            if not self.stop.is_set():
-                if self._background.issuperset(self._alive()):
-                    self.cancel()
-                continue
-            now = time.monotonic()
-            deadline = now + self._stuck_s if deadline is None else deadline
-            if now > deadline:
-                names = ", ".join(thread.name for thread in self._alive())
-                if self._error is not None:
-                    log.error("these stages do not end and are left behind: %s", names)
-                    return
-                raise StageStuckError(f"these stages did not end in {self._stuck_s:g} s: {names}")
 
 
 class Courier(Generic[T]):

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from jetson_face.core.errors import ConfigError, InputMissingError, JetsonFaceError
+from jetson_face.util.redact import redact_address, visible
 from jetson_face.util.yamltext import YamlTextError, read_yaml, shown
 
 M = TypeVar("M", bound=BaseModel)
@@ -46,6 +47,7 @@ def parse_document(
     overrides: Sequence[str] = (),
 ) -> M:
     """`load_document` for text at hand; `where` is what messages call it. Raises `error`."""
+    where = visible(where)
     root, content = _parse(text, where, error)
     changed = [_override(content, text, error) for text in overrides]
     return _checked(root, content, where, model, error, changed)
@@ -76,7 +78,9 @@ def _checked(
             lines.append(f"{at}: {name}: {_message(fault, model)}")
         if len(faults) > _FAULTS_MAX:
             lines.append(f"{where}: and {len(faults) - _FAULTS_MAX} more faults")
-        raise error("\n".join(lines)) from None
+        told = error("\n".join(lines))
+        told.lines = tuple(lines)
+        raise told from None
 
 
 def _parse(
@@ -195,6 +199,9 @@ def _message(fault: Any, model: type[BaseModel]) -> str:
         return "required key is missing"
     text = str(fault["msg"]).removeprefix("Value error, ")
     given = fault.get("input")
+    if isinstance(given, str):
+        # Cut before it was redacted, a password without its @ would look like a port.
+        given = redact_address(given)
     if isinstance(given, str | int | float | bool) or given is None:
         text += f", got {given!r:.80}"
     return text[:1].lower() + text[1:] if text.startswith("Input ") else text

@@ -353,9 +353,7 @@ def test_the_gallery_keeps_its_threshold(tmp_path: Path, caplog: pytest.LogCaptu
     config = load_config(None)
     with filled(tmp_path / "g.db", Ada=[unit(1)], Bob=[unit(0, 1)]) as gallery:
         assert calibrated(config, gallery) is config
-        revision = gallery.revision()
         write_calibration(gallery, calibration())
-        assert gallery.revision() == revision
         assert read_calibration(gallery) == calibration()
         assert calibrated(config, gallery).matching.similarity_min == 0.47
         own = load_config(None, ["matching.similarity_min=0.3"])

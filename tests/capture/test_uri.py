@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jetson_face.capture.uri import parse_uri, redact
+from jetson_face.capture.uri import parse_uri
 from jetson_face.core.errors import UsageError
+from jetson_face.util.redact import redact
 
 SECRETS = [
     ("rtsp://admin:s3cret@10.0.0.5:554/ch1", "rtsp://***@10.0.0.5:554/ch1"),
@@ -23,6 +24,8 @@ SECRETS = [
     ('gst:rtspsrc user-pw="a b" ! x', "gst:rtspsrc user-pw=*** ! x"),
     ("rtsp://cam/user=admin_password=s3cret_channel=1", "rtsp://cam/user=***"),
     ("/videos/door.mp4", "/videos/door.mp4"),
+    ("rtsp://cam/live/admin/s3cret/0", "rtsp://cam/live/admin/***/0"),
+    ("http://cam/s.cgi?loginuse=me&loginpas=s3cret", "http://cam/s.cgi?loginuse=***&loginpas=***"),
     ("v4l2:///dev/video0", "v4l2:///dev/video0"),
 ]
 
@@ -51,6 +54,7 @@ def test_no_password_survives_redaction(password: str) -> None:
         "401 for user admin with p%40ssw0rd",
         "401 for user admin with p@ssw0rd",
         "could not open rtsp://admin:p%40ssw0rd@cam/1",
+        "could not open /live/admin/p%40ssw0rd/0",
     ],
 )
 def test_a_library_message_is_cleaned_in_every_spelling(message: str) -> None:
@@ -80,12 +84,19 @@ def test_parsing(text: str, scheme: str, target: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"), [("", "got nothing"), ("foo://x", "unknown scheme 'foo'")]
+    ("text", "says"),
+    [
+        ("", "got nothing"),
+        ("foo://x", "unknown scheme 'foo'"),
+        ("rtsp:admin:s3cret@cam/1", r"`rtsp:` wants two slashes, as in rtsp://"),
+        ("csi:0", r"`csi:` wants two slashes, as in csi://"),
+    ],
 )
 def test_nonsense_is_refused_in_one_line(text: str, says: str) -> None:
     with pytest.raises(UsageError, match=says) as caught:
         parse_uri(text)
     assert "\n" not in str(caught.value)
+    assert "s3cret" not in str(caught.value)
 
 
 def test_an_unknown_scheme_does_not_show_its_password() -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
 import struct
 import subprocess
 import sys
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ import cv2
 import numpy as np
 import pytest
 
+from jetson_face.config import load_config
+from jetson_face.core.types import Embeddings
+from jetson_face.factory.parts import open_gallery
 from jetson_face.util.images import read_picture
 
 Command = Callable[..., Any]
@@ -60,9 +63,9 @@ def test_rename_and_remove(cli: Command, people: Path) -> None:
     cli("enroll", people)
     assert cli("people", "rename", "Grace Hopper", "Rear Admiral Hopper").code == 0
     assert "Rear Admiral Hopper: 1 photo" in cli("people", "list").out
-    assert cli("people", "remove", "rear admiral hopper").code == 0
+    assert cli("people", "remove", "rear admiral hopper", "--yes").code == 0
     assert "Hopper" not in cli("people", "list").out
-    nobody = cli("people", "remove", "Grace Hopper")
+    nobody = cli("people", "remove", "Grace Hopper", "--yes")
     assert nobody.code == 2
     assert "Grace Hopper" in nobody.err
 
@@ -225,9 +228,10 @@ def test_a_gallery_of_another_embedding_is_refused_with_the_command_that_mends_i
     cli: Command, people: Path, tmp_path: Path, hopper: Path
 ) -> None:
     cli("enroll", people)
-    with sqlite3.connect(tmp_path / "state" / "gallery.db") as db:
-        db.execute("UPDATE meta SET value = ? WHERE key = 'digest'", ("f" * 64,))
-    db.close()
+    with open_gallery(load_config(None, [f"state_dir={tmp_path / 'state'}"])) as gallery:
+        older = replace(gallery.space, digest="f" * 64)
+        vector = np.eye(1, older.dim, dtype=np.float32)
+        gallery.reembed(older, lambda faces, _: Embeddings(vector.repeat(len(faces), 0), older))
     done = cli("identify", hopper)
     assert done.code == 9
     assert "jetson-face gallery reembed" in done.err

@@ -72,7 +72,7 @@ def test_a_doubtful_face_gets_a_name_and_is_erased_again(
     person = last["person"]
     assert person in last["crop"]
 
-    said = cli("people", "remove", COLLINS)
+    said = cli("people", "remove", COLLINS, "--yes")
     assert said.code == 0, said.err
     (receipt,) = [
         json.loads(path.read_text()) for path in (state / "receipts").glob("removed-*.json")

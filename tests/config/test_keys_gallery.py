@@ -14,8 +14,8 @@ import pytest
 
 from jetson_face.config import Config
 from jetson_face.core.errors import GalleryError
-from jetson_face.factory.parts import LivePeople, build_enroller, open_gallery
-from jetson_face.gallery.enroll import EnrollmentResult
+from jetson_face.factory.parts import build_enroller, live_people, open_gallery
+from jetson_face.gallery.batch import EnrollmentResult
 from jetson_face.gallery.records import NewTemplate
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.util.images import write_picture
@@ -94,7 +94,7 @@ def test_a_gallery_that_another_program_holds_is_waited_for_so_long(site: Site) 
 def test_a_running_program_looks_for_changes_as_often(site: Site) -> None:
     config = site({"gallery.refresh_s": 10})
     with closing(opened(config)) as store:
-        people = LivePeople(config, store)
+        people = live_people(config, store, Rig(config).parts.embedder)
         people(0)
         add(store, "Ada")
         assert not people(9_000_000_000).snapshot.people

@@ -322,7 +322,7 @@ def test_events_go_to_the_broker(site: Site, broker: Broker) -> None:
 def test_the_broker_is_the_one_that_is_named(site: Site) -> None:
     keys = {"service.sinks[mqtt].host": "localhost", "service.sinks[mqtt].port": free_port()}
     document = served(site({**CAMERA, **keys}))
-    assert document["sinks"]["mqtt"]["error"].startswith("localhost: ")
+    assert document["sinks"]["mqtt"]["error"].startswith("localhost:")
 
 
 @shows("service.sinks[mqtt].username", "service.sinks[mqtt].password_credential")

@@ -240,7 +240,7 @@ def step(*_):
     if steps == 0:
         os.kill(os.getpid(), signal.SIGKILL)
     return 0
-store._db.set_progress_handler(step, 1)
+store._file.db.set_progress_handler(step, 1)
 for n in range(50):
     with store.transaction():
         store.add_template(store.add_person(f"person {n}"), template(f"{n}.jpg", unit(1, n)))
@@ -331,8 +331,8 @@ def test_a_folder_that_cannot_be_written_is_named(unprivileged: Path) -> None:
 
 def test_a_full_disk_loses_the_new_template_and_nothing_else(path: Path) -> None:
     with GalleryStore.open(path, SPACE) as store:
-        (pages,) = store._db.execute("PRAGMA page_count").fetchone()
-        store._db.execute(f"PRAGMA max_page_count = {pages}")
+        (pages,) = store._file.db.execute("PRAGMA page_count").fetchone()
+        store._file.db.execute(f"PRAGMA max_page_count = {pages}")
         ann = store.show("Ann").person
         with pytest.raises(OutputError, match="full"):
             _ = [store.add_template(ann, template(f"more{n}.jpg")) for n in range(50)]

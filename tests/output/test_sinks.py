@@ -238,7 +238,7 @@ def test_labels() -> None:
 
 def test_console_lines_cannot_steer_the_terminal() -> None:
     line = event_line("00:01.0", "door", sighting(person=Person("p", "\x1b[2JAda\n")))
-    assert line == "00:01.0  door  track 4   known     ?[2JAda?  0.81"
+    assert line == "00:01.0  door  track 4   known     \\x1b[2JAda\\n  0.81"
 
 
 @pytest.mark.parametrize(

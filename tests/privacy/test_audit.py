@@ -70,6 +70,7 @@ def test_a_receipt_lists_what_went(tmp_path: Path) -> None:
         "failed": [],
         "queued_events": 0,
         "event_lines": 0,
+        "service": "none runs",
         "complete": True,
     }
     assert path.stat().st_mode & 0o777 == 0o600

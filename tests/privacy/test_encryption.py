@@ -9,16 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jetson_face.core.errors import GalleryCorruptError, GalleryError, SecretMissingError
+from jetson_face.core.errors import (
+    GalleryCorruptError,
+    GalleryError,
+    SecretBrokenError,
+    SecretMissingError,
+)
 from jetson_face.privacy.encryption import (
     KEY_BYTES,
     AesGcm,
+    bearer_token,
     create_key,
     credential,
     fill_credentials,
     is_sealed,
     open_cipher,
 )
+from jetson_face.util.redact import redact
 
 KEY = bytes(range(KEY_BYTES))
 CIPHER = AesGcm(KEY)
@@ -71,12 +78,23 @@ def test_a_key_of_another_length_is_refused(length: int) -> None:
 
 def test_the_first_use_makes_a_private_key_and_the_second_reads_it(tmp_path: Path) -> None:
     state = tmp_path / "state"
-    sealed = open_cipher(state, {}).encrypt(b"template", b"c")
+    sealed = open_cipher(state, {}, create=True).encrypt(b"template", b"c")
     key = state / "gallery.key"
     assert key.stat().st_mode & 0o777 == 0o600
     assert state.stat().st_mode & 0o777 == 0o700
     assert [path.name for path in state.iterdir()] == ["gallery.key"]
     assert open_cipher(state, {}).decrypt(sealed, b"c") == b"template"
+
+
+def test_a_key_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
+    with pytest.raises(GalleryError, match=r"gallery\.key: the key is not there"):
+        open_cipher(tmp_path, {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_digest_needs_the_key() -> None:
+    assert CIPHER.mac(b"ann") == AesGcm(KEY).mac(b"ann") != AesGcm(b"x" * 32).mac(b"ann")
+    assert len(CIPHER.mac(b"ann")) == 32
 
 
 def test_a_key_that_is_there_is_never_replaced(tmp_path: Path) -> None:
@@ -106,7 +124,7 @@ def test_the_credential_wins_over_the_file(tmp_path: Path) -> None:
 
 
 def test_credentials_without_our_key_leave_the_file(tmp_path: Path) -> None:
-    cipher = open_cipher(tmp_path, {"CREDENTIALS_DIRECTORY": str(tmp_path / "none")})
+    cipher = open_cipher(tmp_path, {"CREDENTIALS_DIRECTORY": str(tmp_path / "none")}, create=True)
     assert cipher.origin == str(tmp_path / "gallery.key")
 
 
@@ -128,7 +146,7 @@ def test_a_folder_in_place_of_the_key_is_our_own_error(tmp_path: Path) -> None:
 def test_a_state_folder_that_cannot_be_made_is_our_own_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(GalleryError, match="cannot be written"):
-        open_cipher(tmp_path / "file" / "state", {})
+        open_cipher(tmp_path / "file" / "state", {}, create=True)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
@@ -159,7 +177,55 @@ def test_outside_the_service_the_line_says_how_to_get_its_credentials() -> None:
         fill_credentials("rtsp://a:{credential:camera.password}@10.0.0.5/", {})
 
 
-def test_an_empty_credential_is_none(tmp_path: Path) -> None:
-    (tmp_path / "camera.password").write_text("\n")
-    with pytest.raises(SecretMissingError, match="is empty: write the secret into /etc/"):
-        credential("camera.password", {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "is empty"),
+        (b"\n", "is empty"),
+        (b"s3cret-token\nsecond-line\n", "has 2 lines"),
+        ("s3cret-token\u2028second-line".encode(), "has 2 lines"),
+        (b"s3cret-token\xff", "is not UTF-8 text"),
+        (b"s3cret\0token", "has control characters"),
+        (b"s3cret\x1b[2Jtoken", "has control characters"),
+        (b"s3cret-token" * 1000, "is longer than 8192 bytes"),
+    ],
+    ids=["nothing", "line-end", "two-lines", "separator", "latin-1", "nul", "escape", "long"],
+)
+def test_a_file_that_holds_no_secret_is_told_by_its_name_in_one_line(
+    tmp_path: Path, content: bytes, why: str
+) -> None:
+    (tmp_path / "hook.token").write_bytes(content)
+    with pytest.raises(SecretBrokenError) as caught:
+        credential("hook.token", {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    text = str(caught.value)
+    assert text.startswith(f"the credential 'hook.token' {why}: write the secret, one line")
+    assert text.isprintable()
+    assert not any(word in text for word in ("s3cret", "second", "token-"))
+
+
+def test_a_folder_and_a_name_that_no_file_has_are_our_own_errors(tmp_path: Path) -> None:
+    (tmp_path / "hook.token").mkdir()
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    with pytest.raises(SecretBrokenError, match="cannot be read: Is a directory"):
+        credential("hook.token", environ)
+    with pytest.raises(SecretBrokenError, match="cannot be read"):
+        credential("a\0b", environ)
+
+
+@pytest.mark.parametrize("token", ["s3cret token", "s3crét", "s3cret\xa0token"])
+def test_a_token_that_no_header_can_have_is_refused(tmp_path: Path, token: str) -> None:
+    (tmp_path / "hook.token").write_text(token)
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    # As a password it is good.
+    assert credential("hook.token", environ) == token
+    with pytest.raises(SecretBrokenError, match=r"'hook.token' has a blank or a letter") as caught:
+        bearer_token("hook.token", environ)
+    assert "s3cr" not in str(caught.value)
+
+
+def test_a_credential_is_hidden_wherever_it_turns_up(tmp_path: Path) -> None:
+    (tmp_path / "hook.token").write_text("zq-only-of-this-test/1\n")
+    assert credential("hook.token", {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert redact("got b'zq-only-of-this-test/1' and zq-only-of-this-test%2F1") == (
+        "got b'***' and ***"
+    )

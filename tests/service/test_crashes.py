@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from jetson_face.events.outbox_file import OutboxFile
-from jetson_face.gallery.store import GalleryStore
-from tests.service.victim import CIPHER, SPACE, STEPS
+from jetson_face.privacy.audit import AuditLog
+from tests.service.victim import STEPS, open_gallery
 
 HERE = Path(__file__).parent
 REPO = HERE.parents[1]
@@ -80,9 +80,11 @@ def check(folder: Path, ledger: Ledger) -> None:
     if not (folder / "gallery.db").exists():
         assert not ledger.people
         return
-    with GalleryStore.open(folder / "gallery.db", SPACE, cipher=CIPHER) as gallery:
+    with open_gallery(folder) as gallery:
         snapshot = gallery.snapshot()
         people = gallery.people()
+    audited = [(e.action, e.name) for e in AuditLog(folder / "audit.jsonl").read()]
+    assert sorted(audited) == sorted(("enrolled", info.person.name) for info in people)
     enrolled = {info.person.name for info in people}
     assert ledger.people <= enrolled, f"lost: {sorted(ledger.people - enrolled)[:5]}"
     # All or nothing: nobody is half enrolled, and every template opens.

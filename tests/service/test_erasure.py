@@ -49,7 +49,7 @@ def test_nothing_of_a_removed_person_is_left_on_the_disk(config: Config, tmp_pat
         ada, bob = enrol(gallery, "Ada"), enrol(gallery, "Bob")
         traces, others = (traces_of(gallery.path, who.id) for who in (ada, bob))
         files = list(tmp_path.glob("gallery.db*"))
-        assert len(traces) == 1 + 3 * 3 * 3
+        assert len(traces) == 1 + 3 * 3 * 3 + 4
         # The traces are real: before, every one of them is there.
         held = b"".join(path.read_bytes() for path in files)
         assert all(trace in held for trace in traces)
@@ -67,7 +67,10 @@ def test_nothing_of_a_removed_person_is_left_on_the_disk(config: Config, tmp_pat
     assert (document["name"], document["templates"], len(document["crops"])) == ("Ada", 3, 1)
     assert document["complete"]
     assert receipt.verified[0] == "gallery.db"
-    assert [(e.action, e.name) for e in audit_log(config).read()] == [("removed", "Ada")]
+    assert [(e.action, e.name) for e in audit_log(config).read()] == [
+        ("removed", "Ada"),
+        ("erased", "Ada"),
+    ]
 
 
 def test_with_another_reader_of_the_gallery_it_is_gone_all_the_same(config: Config) -> None:
@@ -108,7 +111,14 @@ def test_the_command_erases_and_names_the_receipt(
         enrol(gallery, "Ada", photos=1)
     set_state = ["--set", f"state_dir={tmp_path}"]
     assert main(["people", "rename", "Ada", "Ada L", *set_state]) == 0
-    assert main(["people", "remove", "Ada L", *set_state]) == 0
+    assert main(["people", "remove", "Ada L", "--yes", *set_state]) == 0
     said = capsys.readouterr().out
     assert "Ada L is erased, with 1 photo; receipt: " in said
-    assert [entry.action for entry in audit_log(config).read()] == ["renamed", "removed"]
+    renamed, removed, erased = audit_log(config).read()
+    assert [entry.action for entry in (renamed, removed, erased)] == [
+        "renamed",
+        "removed",
+        "erased",
+    ]
+    assert (renamed.name, renamed.details) == ("Ada L", {"before": "Ada"})
+    assert (removed.details, erased.details["complete"]) == ({"templates": 1}, True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +22,11 @@ from jetson_face.gallery.store import GalleryStore
 from jetson_face.privacy.audit import files_that_hold
 from jetson_face.privacy.encryption import open_cipher
 from jetson_face.review.queue import ReviewQueue
-from jetson_face.service import erasure
+from jetson_face.service import confirming, erasure
 from jetson_face.service.erasure import audit_log, erase, interrupted
 from jetson_face.service.http import Page
+from jetson_face.service.lock import state_lock
+from jetson_face.service.status_server import StatusServer
 from tests.review.review_fakes import SPACE, face, question
 
 
@@ -118,7 +120,7 @@ def test_a_doubt_between_two_people_goes_with_either(config: Config, gallery: Ga
         assert queue.numbers() == [2]
 
 
-STEPS = ("remove", "_let_a_service_notice", "_erase_crops", "_erase_review", "mask_outbox",
+STEPS = ("remove", "confirm", "_erase_crops", "_erase_review", "mask_outbox",
          "mask_file", "write_receipt", "_note")  # fmt: skip
 
 
@@ -138,11 +140,11 @@ def test_killed_at_any_step_the_next_try_finishes(
     set_state = ["--set", f"state_dir={config.state_dir}"]
     assert main(["people", "list", *set_state]) == 0
     assert f"jetson-face people remove {ada.id}" in capsys.readouterr().err
-    assert main(["people", "remove", "ada", *set_state]) == 0
+    assert main(["people", "remove", "ada", "--yes", *set_state]) == 0
     assert left_of(config, ada) == []
     assert left_of(config, bob)
     assert interrupted(config) == []
-    assert [e.action for e in audit_log(config).read()] == ["removed"]
+    assert [e.action for e in audit_log(config).read()] == ["removed", "erased"]
 
 
 def _erase_until(config: Config, step: str) -> None:
@@ -172,46 +174,117 @@ def _stopped(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+@pytest.fixture
+def served(config: Config) -> Iterator[Callable[..., None]]:
+    """Answer at the service's socket from now on."""
+    stop, threads = threading.Event(), []
+
+    def serve(**pages: Callable[[], dict[str, object]]) -> None:
+        def page(make: Callable[[], dict[str, object]]) -> Callable[[], Page]:
+            return lambda: Page(200, json.dumps(make()).encode())
+
+        ways = {"gallery": "POST", "status": "GET"}
+        routes = {(ways[name], f"/{name}"): page(make) for name, make in pages.items()}
+        server = StatusServer(routes, unix=config.status_socket)
+        threads.append(threading.Thread(target=server.run, args=(stop,)))
+        threads[-1].start()
+
+    yield serve
+    stop.set()
+    for thread in threads:
+        thread.join()
+
+
 def test_what_a_running_service_still_writes_goes_too(
-    config: Config, gallery: GalleryStore, monkeypatch: pytest.MonkeyPatch
+    config: Config,
+    gallery: GalleryStore,
+    served: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ada = enrol(gallery, "Ada", 1)
     outbox = Outbox(config.state_dir / "outbox.db")
-    began, stop = threading.Event(), threading.Event()
+    mine = open_gallery(config, SPACE)
+    looks: list[int] = []
 
-    def service() -> None:
-        # Names somebody until it notices that she is gone.
-        with open_gallery(config, SPACE) as mine:
-            while not stop.is_set() and mine.snapshot().people:
-                outbox.append([("decision", body(ada))])
-                began.set()
-            outbox.append([("decision", body(ada))])
+    def look() -> dict[str, object]:
+        # Decides without her from the third time on; one event was still under way then.
+        looks.append(1)
+        outbox.append([("decision", body(ada))])
+        late = len(looks) > 2
+        return {"id": mine.id, "generation": mine.revision() if late else 0, "error": None}
 
-    monkeypatch.setattr(erasure, "ask", lambda socket, page: Page(200, b"{}"))
-    monkeypatch.setattr(erasure, "_NOTICE_S", 0.3)
-    thread = threading.Thread(target=service)
-    thread.start()
-    began.wait(30)
+    monkeypatch.setattr(confirming, "_SETTLE_S", 0.05)
+    served(gallery=look, status=lambda: {})
     receipt, _ = erase(config, gallery, "Ada")
-    stop.set()
-    thread.join()
-    assert receipt.complete
+    assert (receipt.complete, receipt.service) == (True, "confirmed")
     outbox.subscribe("all")
     events = outbox.read("all", 10_000)
-    assert receipt.queued_events == len(events) > 1
+    assert receipt.queued_events == len(events) == 3
     assert all(ada.id.encode() not in e.body for e in events)
     outbox.close()
+    mine.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ({"id": "another", "generation": 99, "error": None}, "it reads another gallery"),
+        ({"error": "the file is damaged"}, "the file is damaged"),
+        (None, "answered 404"),
+    ],
+)
+def test_a_service_that_does_not_confirm_makes_the_receipt_say_so(
+    config: Config,
+    served: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    answer: dict[str, object] | None,
+    why: str,
+) -> None:
+    with open_gallery(config, SPACE, create=True) as gallery:
+        ada = enrol(gallery, "Ada", 1)
+    monkeypatch.setattr(confirming, "LIMIT_S", 0.1)
+    monkeypatch.setattr(confirming, "_SETTLE_S", 0)
+    served(status=lambda: {}, **({} if answer is None else {"gallery": lambda: answer}))
+    set_state = ["--set", f"state_dir={config.state_dir}"]
+    assert main(["people", "remove", "Ada", "--yes", *set_state]) == 1
+    said = capsys.readouterr().err
+    assert "the running service may still name Ada: not confirmed: " in said
+    assert why in said
+    (receipt,) = (config.state_dir / "receipts").glob("removed-*.json")
+    document = json.loads(receipt.read_text())
+    assert (document["complete"], document["service"][:13]) == (False, "not confirmed")
+    assert [erasure.person for erasure in interrupted(config)] == [ada.id]
+
+
+def test_a_service_that_runs_and_has_no_socket_is_not_taken_for_none(
+    config: Config, gallery: GalleryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enrol(gallery, "Ada", 1)
+    monkeypatch.setattr(confirming, "LIMIT_S", 0.1)
+    monkeypatch.setattr(confirming, "_SETTLE_S", 0)
+    with state_lock(config.state_dir):
+        receipt, _ = erase(config, gallery, "Ada")
+    assert not receipt.complete
+    assert f"it runs (pid {os.getpid()}) and does not answer" in receipt.service
+    receipt, _ = erase(config, gallery, receipt.person)
+    assert (receipt.complete, receipt.service) == (True, "none runs")
 
 
 def test_events_in_the_memory_of_a_service_leave_the_erasure_unfinished(
-    config: Config, gallery: GalleryStore, monkeypatch: pytest.MonkeyPatch
+    config: Config,
+    gallery: GalleryStore,
+    served: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ada = enrol(gallery, "Ada", 1)
-    monkeypatch.setattr(erasure, "_NOTICE_S", 0)
-    with monkeypatch.context() as patch:
-        full = Page(200, b'{"outbox": {"memory": 3}}')
-        patch.setattr(erasure, "ask", lambda socket, page: full)
-        receipt, _ = erase(config, gallery, "Ada")
+    monkeypatch.setattr(confirming, "_SETTLE_S", 0)
+    memory = [3, 0]
+    served(
+        gallery=lambda: {"id": gallery.id, "generation": gallery.revision()},
+        status=lambda: {"outbox": {"memory": memory.pop(0)}},
+    )
+    receipt, _ = erase(config, gallery, "Ada")
     assert receipt.failed == ("the memory of the service, whose disk takes no events",)
     leave_traces(config, ada)  # the disk is back
     receipt, _ = erase(config, gallery, "Ada")
@@ -230,11 +303,11 @@ def test_a_part_that_cannot_be_read_keeps_no_other_part_and_is_named(
         path.unlink()
     (config.state_dir / broken).write_bytes(b"no database " * 100 + ada.id.encode())
     set_state = ["--set", f"state_dir={config.state_dir}"]
-    assert main(["people", "remove", "Ada", *set_state]) == 1
+    assert main(["people", "remove", "Ada", "--yes", *set_state]) == 1
     said = capsys.readouterr().err
     assert f"traces are left in {broken}:" in said
     assert f"people remove {ada.id}" in said
     assert left_of(config, ada) == [broken, f"unfinished-{ada.id}.json"]
     (config.state_dir / broken).unlink()
-    assert main(["people", "remove", ada.id, *set_state]) == 0
+    assert main(["people", "remove", ada.id, "--yes", *set_state]) == 0
     assert left_of(config, ada) == []

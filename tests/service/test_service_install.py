@@ -9,7 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from jetson_face.core.errors import OutputError, UsageError
+from jetson_face.core.errors import (
+    ConfigError,
+    OutputError,
+    SecretBrokenError,
+    SecretMissingError,
+    UsageError,
+)
 from jetson_face.service import install as subject
 from jetson_face.service.install import Box, install_steps, uninstall_steps
 
@@ -169,3 +175,13 @@ def test_the_units_exposure_is_at_most_2_5(tmp_path: Path, name: str) -> None:
     text = unit.read_text()
     for device in ("char-video4linux", "char-nv*", "/dev/nvmap"):
         assert f"DeviceAllow={device} rw\n" in text
+
+
+@pytest.mark.parametrize("unit", ["jetson-face.service", "jetson-face@.service"])
+def test_what_does_not_get_better_by_itself_is_not_started_again(unit: str) -> None:
+    text = (REPO / "systemd" / unit).read_text()
+    (line,) = (line for line in text.splitlines() if line.startswith("RestartPreventExitStatus="))
+    codes = {int(word) for word in line.partition("=")[2].split()}
+    assert codes == {
+        kind.exit_code for kind in (UsageError, ConfigError, SecretMissingError, SecretBrokenError)
+    }

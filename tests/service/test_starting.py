@@ -102,7 +102,8 @@ def test_what_ends_the_server_is_raised_where_somebody_looks(tmp_path: Path) -> 
 
     broken_now = threading.Event()
     server = StatusServer({}, unix=tmp_path / "s")
-    reception = Reception(SimpleNamespace(run=broken, close=server.close))  # type: ignore[arg-type]
+    stand_in: Any = SimpleNamespace(run=broken, close=server.close, wake=server.wake)
+    reception = Reception(stand_in)
     assert broken_now.wait(10)
     with pytest.raises(OSError, match="no descriptors left"):  # noqa: PT012 - it may take a moment
         while True:

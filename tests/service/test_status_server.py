@@ -42,7 +42,8 @@ class Running:
 
     def close(self) -> None:
         self.stop.set()
-        self.thread.join(5)
+        self.server.wake()
+        self.thread.join(1)
         assert not self.thread.is_alive()
 
     def get(self, path: str, host: str | None = None, method: str = "GET") -> tuple[int, bytes]:

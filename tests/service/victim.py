@@ -17,8 +17,10 @@ from jetson_face.core.types import EmbeddingSpace
 from jetson_face.events.delivery import Deliverer
 from jetson_face.events.outbox import Event, Outbox, OutboxLimits
 from jetson_face.events.rotating import RotatingJsonl
+from jetson_face.gallery.ledger import Ledger
 from jetson_face.gallery.records import NewTemplate
 from jetson_face.gallery.store import GalleryStore
+from jetson_face.privacy.audit import AuditLog
 from jetson_face.privacy.encryption import AesGcm
 
 SPACE = EmbeddingSpace("victim", "0" * 64, 16)
@@ -45,6 +47,18 @@ class Sink:
         self._file.close()
 
 
+def open_gallery(folder: Path, *, create: bool = False) -> GalleryStore:
+    """The gallery with everything that guards it."""
+    return GalleryStore.open(
+        folder / "gallery.db",
+        SPACE,
+        create=create,
+        cipher=CIPHER,
+        ledger=Ledger([folder / "ledger", folder / "witness"], CIPHER),
+        recorder=AuditLog(folder / "audit.jsonl"),
+    )
+
+
 def enrol(gallery: GalleryStore, name: str, draw: np.random.Generator) -> None:
     """A person with two templates, all or nothing."""
     with gallery.transaction():
@@ -59,6 +73,7 @@ def enrol(gallery: GalleryStore, name: str, draw: np.random.Generator) -> None:
                     vector, 0.9, f"{name}{index}", portrait, np.zeros((5, 2), np.float32), "x"
                 ),
             )
+        gallery.act("enrolled", person, {})
 
 
 def main(folder: Path, seed: int) -> None:
@@ -66,7 +81,7 @@ def main(folder: Path, seed: int) -> None:
     draw = np.random.default_rng(seed)
     outbox = Outbox(folder / "outbox.db", OutboxLimits(retry_s=0.0))
     deliverer = Deliverer("file", outbox, Sink(folder))
-    gallery = GalleryStore.open(folder / "gallery.db", SPACE, create=True, cipher=CIPHER)
+    gallery = open_gallery(folder, create=True)
     say("started")
     waiting: list[str] = []
     for step in range(STEPS):

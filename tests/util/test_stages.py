@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 
 import pytest
 
+from jetson_face.util.bell import Bell
 from jetson_face.util.channels import (
     BoundedQueue,
     Channel,
     Closed,
     Courier,
     LatestSlot,
-    StageGroup,
-    StageStuckError,
     StillBusyError,
 )
+from jetson_face.util.stages import StageGroup, StageStuckError
 
 
 class Line:
@@ -198,6 +200,80 @@ def test_a_stage_that_never_ends_is_named() -> None:
     with pytest.raises(StageStuckError, match="deaf"):
         group.run(group.cancel, tick_s=0.01)
     release.set()
+
+
+def waiting(stop: threading.Event) -> None:
+    stop.wait(20)
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_the_end_of_a_stage_and_a_signal_are_noticed_at_once(background: bool) -> None:
+    """However seldom the main thread looks around by itself."""
+    group, told, ticks = StageGroup(), threading.Event(), 0
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: told.set())
+
+    def tick() -> None:
+        nonlocal ticks
+        ticks += 1
+        if told.is_set():
+            group.cancel()
+
+    def wait(stop: threading.Event) -> None:
+        time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        stop.wait(20)
+
+    group.add("waits", wait)
+    group.add("other", waiting, background=background)
+    begun = time.monotonic()
+    try:
+        group.run(tick, tick_s=15)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert time.monotonic() - begun < 5
+    assert 1 <= ticks <= 4
+
+
+def test_what_a_stage_waits_for_is_woken_at_the_end() -> None:
+    group = StageGroup()
+    queue: BoundedQueue[int] = BoundedQueue(1, "own")
+    got: list[type[Exception]] = []
+
+    def wait(stop: threading.Event) -> None:
+        try:
+            queue.get(timeout_s=20)
+        except TimeoutError as error:
+            got.append(type(error))
+
+    group.add("waits", wait, background=True)
+    group.add("short", lambda stop: None)
+    group.on_cancel(queue.interrupt)
+    begun = time.monotonic()
+    group.run()
+    assert time.monotonic() - begun < 5
+    assert got == [TimeoutError]
+
+
+def test_an_interrupt_ends_one_wait_and_loses_nothing() -> None:
+    queue: BoundedQueue[int] = BoundedQueue(3, "own")
+    queue.put(7)
+    queue.interrupt()
+    assert queue.get(timeout_s=0) == 7
+    queue.interrupt()
+    with pytest.raises(TimeoutError):
+        queue.get(timeout_s=20)
+    with pytest.raises(TimeoutError):
+        queue.get(timeout_s=0)
+
+
+def test_a_bell_is_heard_once_and_is_silent_when_closed() -> None:
+    bell = Bell()
+    for _ in range(100_000):  # more than a socket holds: nobody is held up
+        bell.ring()
+    assert bell.wait(0)
+    assert not bell.wait(0)
+    bell.close()
+    bell.ring()
 
 
 def test_courier_gives_results_and_errors_of_its_calls() -> None:

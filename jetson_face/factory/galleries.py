@@ -1,0 +1,57 @@
+"""The gallery that the configuration names, with what guards it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from jetson_face.config import Config, default_cache_dir
+from jetson_face.core.errors import InputMissingError
+from jetson_face.core.types import EmbeddingSpace
+from jetson_face.gallery.ledger import Ledger
+from jetson_face.gallery.store import GalleryStore
+from jetson_face.privacy.audit import AUDIT, AuditLog
+from jetson_face.privacy.encryption import open_cipher
+
+
+def open_gallery(
+    config: Config,
+    space: EmbeddingSpace | None = None,
+    *,
+    create: bool = False,
+    restored: bool = False,
+) -> GalleryStore:
+    """The gallery; `space` is what it must be bound to, None where that does not matter.
+
+    restored: open it although it is not the one that was last used, for `GalleryStore.accept`.
+    Raises InputMissingError where there is none and `create` is False, and the gallery's errors.
+    """
+    path = config.gallery_path
+    new = create and not path.exists()
+    if new:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    elif not path.exists():
+        raise InputMissingError(f"{path}: there is no gallery yet: enrol somebody first")
+    sealed = config.gallery.encrypt
+    # A new key opens nothing that is there.
+    cipher = open_cipher(config.state_dir, create=new) if sealed else None
+    return GalleryStore.open(
+        path,
+        space,
+        create=new,
+        timeout_s=config.gallery.lock_timeout_s,
+        cipher=cipher,
+        ledger=Ledger(_ledger_places(config), cipher),
+        recorder=AuditLog(config.state_dir / AUDIT),
+        restored=restored,
+    )
+
+
+def _ledger_places(config: Config) -> list[Path]:
+    """In the state folder and, where it is sealed, in the cache's, which nobody backs up."""
+    path, state = config.gallery_path.resolve(), config.state_dir.resolve()
+    far = f"{path.name}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:12]}.ledger"
+    near = f"{path.name}.ledger" if path.parent == state else far
+    places = [state / near]
+    return [*places, default_cache_dir() / far] if config.gallery.encrypt else places

@@ -1,0 +1,177 @@
+"""What becomes of the photos that are enrolled together, and whose they really are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jetson_face.core.types import F32, Person
+from jetson_face.gallery.acts import Act
+from jetson_face.gallery.label_check import Suspect, suspect_of, suspects
+from jetson_face.gallery.records import NewTemplate
+from jetson_face.gallery.store import GalleryStore
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A photo (or folder) that was not enrolled, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(slots=True)
+class EnrollmentResult:
+    """What became of the photos of one person.
+
+    person: who has them now, None where none was enrolled. added: enrolled. already: were there.
+    refused: were not, and why. warnings: enrolled, but look at them. A photo that was handed over
+    in memory is called `image N`, by its place from 1.
+    """
+
+    name: str
+    person: Person | None = None
+    added: list[Path] = field(default_factory=list)
+    already: list[Path] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+class RefusedError(Exception):
+    """This photo cannot be enrolled; the text is the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Fresh:
+    """A photo that was just enrolled. photo: hex SHA-256. number: in the order of the batch."""
+
+    result: EnrollmentResult
+    person: Person
+    path: Path
+    photo: str
+    number: int
+
+
+class Batch:
+    """Photos that are enrolled together.
+
+    Each is compared with the people who were there before, and with its own person, as it comes:
+    what lies in a wrong folder of this batch must not keep out those whose it is. At the end all
+    are compared with all. similarity_min: cosine at or above which two faces are one person. force:
+    refuse nothing.
+    """
+
+    def __init__(self, store: GalleryStore, similarity_min: float, *, force: bool) -> None:
+        self._store, self._similarity_min, self._force = store, similarity_min, force
+        self._before = store.snapshot()
+        self._index = {person.id: i for i, person in enumerate(self._before.people)}
+        self._own: dict[str, list[F32]] = {}
+        self._fresh: dict[tuple[str, str], _Fresh] = {}
+
+    def check_photo(self, photo: str) -> None:
+        """Refuse a photo (hex SHA-256) of somebody who was erased. Raises RefusedError."""
+        if not self._force and self._store.was_erased(photo):
+            raise RefusedError(
+                "it was erased together with a person: where that person agreed to be enrolled "
+                "again, use --force"
+            )
+
+    def add(self, result: EnrollmentResult, path: Path, new: NewTemplate) -> bool:
+        """Enrol one photo; False when it is there already. Raises RefusedError, GalleryError."""
+        forced: dict[str, object] = {}
+        suspect = self._suspect(result.person, new.vector)
+        if suspect is not None and suspect.similarity >= self._similarity_min:
+            if not self._force:
+                raise RefusedError(_reason(suspect))
+            forced["looks_like"] = suspect.other.id
+        if self._force and self._store.was_erased(new.photo):
+            forced["was_erased"] = True
+        if forced:
+            forced["forced"] = True
+        person, added = keep_template(self._store, result.name, new, details=forced)
+        result.person = person
+        if added:
+            self._own.setdefault(person.id, []).append(new.vector)
+            self._fresh[person.id, new.photo] = _Fresh(
+                result, person, path, new.photo, len(self._fresh)
+            )
+        return added
+
+    def judge(self) -> None:
+        """Withdraw photos of this batch that prove to be another's, the clearest case first, and
+        warn of those that are merely nearer to another."""
+        doubted = self._doubted({person for person, _ in self._fresh})
+        while not self._force:
+            wrong = [one for one in doubted if one[1].similarity >= self._similarity_min]
+            if not wrong:
+                break
+            self._withdraw(*max(wrong, key=self._how_clear))
+            # Whoever looked like the one that went may look like nobody now.
+            doubted = self._doubted({fresh.person.id for fresh, _ in doubted})
+        for fresh, suspect in doubted:
+            fresh.result.warnings.append(f"{fresh.path.name}: {suspect}: check whose photo it is")
+
+    def _suspect(self, person: Person | None, vector: F32) -> Suspect | None:
+        """Whether a face is nearer to somebody who was there before the batch."""
+        index = None if person is None else self._index.get(person.id)
+        own = [] if person is None else self._own.get(person.id, [])
+        return suspect_of(self._before, vector, index, own, self._similarity_min)
+
+    def _doubted(self, people: set[str]) -> list[tuple[_Fresh, Suspect]]:
+        """The photos of this batch, of these people (ids), that are nearer to somebody else."""
+        found = []
+        with self._store.transaction():  # what is read is of one moment
+            snapshot = self._store.snapshot()
+            for index, person in enumerate(snapshot.people):
+                if person.id not in people:
+                    continue
+                doubts = suspects(snapshot, index, self._similarity_min)
+                templates = self._store.show(person.id).templates if doubts else ()
+                for suspect in doubts:
+                    fresh = self._fresh.get((person.id, templates[suspect.row].photo))
+                    if fresh is not None:
+                        found.append((fresh, suspect))
+        return found
+
+    def _how_clear(self, one: tuple[_Fresh, Suspect]) -> tuple[float, int]:
+        """How much nearer to the other; of two alike the later one."""
+        fresh, suspect = one
+        own = self._similarity_min if suspect.own is None else suspect.own
+        return suspect.similarity - own, fresh.number
+
+    def _withdraw(self, fresh: _Fresh, suspect: Suspect) -> None:
+        details = {"photo": fresh.path.name, "looks_like": suspect.other.id}
+        self._store.remove_photo(fresh.person, fresh.photo, "photo_withdrawn", details)
+        del self._fresh[fresh.person.id, fresh.photo]
+        fresh.result.added.remove(fresh.path)
+        fresh.result.refused.append(Refusal(fresh.path, _reason(suspect)))
+        if not fresh.result.added and not fresh.result.already:
+            fresh.result.person = None
+
+
+def keep_template(
+    store: GalleryStore,
+    name: str,
+    new: NewTemplate,
+    act: Act | None = None,
+    details: Mapping[str, object] | None = None,
+) -> tuple[Person, bool]:
+    """Add a face to the person of that name, who is made where there is none; False when that face
+    of that photo is there already.
+
+    act: what the audit log calls it, other than enrolling. details: more for the audit log.
+    Raises NameInvalidError, GalleryError.
+    """
+    with store.transaction():
+        known = store.find(name)
+        person = known or store.add_person(name)
+        added = store.add_template(person, new)
+        if added:
+            act = act or ("enrolled" if known is None else "photos_added")
+            store.act(act, person, {"photos": 1, "photo": new.source, **(details or {})})
+        return person, added
+
+
+def _reason(suspect: Suspect) -> str:
+    return f"{suspect}: if it is a photo of this person all the same, use --force"

@@ -1,0 +1,106 @@
+"""How a gallery comes to be, and whether the file that lies there is the one that was last used."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from jetson_face.core.errors import GalleryError, GalleryRestoredError
+from jetson_face.core.types import EmbeddingSpace
+from jetson_face.gallery import manifest, meta, schema, upgrade
+from jetson_face.gallery.ledger import ACCEPT, Ledger, Record
+from jetson_face.gallery.manifest import Manifest
+from jetson_face.gallery.sealed import Cipher, Sealer
+
+logger = logging.getLogger(__name__)
+
+
+def create(path: Path, space: EmbeddingSpace, cipher: Cipher | None, ledger: Ledger | None) -> None:
+    """Make an empty gallery; one that another process just made stays.
+
+    Who was erased from a gallery that was here before stays erased. Raises OutputError.
+    """
+    if ledger is None:
+        _create(path, space, cipher, None)
+        return
+    with ledger.held():
+        if not path.exists():
+            _create(path, space, cipher, ledger)
+
+
+def _remembered(path: Path, ledger: Ledger) -> Record | None:
+    """Of the gallery that was here before."""
+    try:
+        known = ledger.read()
+    except GalleryError as error:
+        logger.warning("gallery_history_lost path=%s error=%s", path, error)
+        return None
+    if known is not None and known.generation > 1:
+        logger.warning("gallery_made_anew path=%s the one that was here is gone", path)
+    return known
+
+
+def _create(
+    path: Path, space: EmbeddingSpace, cipher: Cipher | None, ledger: Ledger | None
+) -> None:
+    gallery = str(uuid.uuid4())
+    sealer = Sealer(path, cipher, gallery)
+    before = None if ledger is None else _remembered(path, ledger)
+    erased = before.erased if before is not None else frozenset()
+    numbers = [manifest.of_space(sealer, space), *(manifest.of_erased(sealer, t) for t in erased)]
+    generation = 1 if before is None else before.generation + 1
+    empty = Manifest(generation, 0).after(generation, sum(numbers))
+    about = meta.first(space, gallery, generation)
+    about |= {"cipher_check": sealer.check_text(), manifest.KEY: manifest.sealed(empty, sealer)}
+    if ledger is not None:
+        # First: a gallery that nobody knows of would be taken for a copy.
+        with ledger.writing(Record(gallery, generation, empty.total, erased)):
+            pass
+    schema.create(path, about, erased)
+
+
+def upgrader(path: Path, cipher: Cipher | None, ledger: Ledger | None) -> schema.Upgrade:
+    """Brings a gallery of format 1 up to date; raises GalleryRestoredError where the ledger says
+    that this was done before, so that the file is an older copy."""
+
+    def upgrade_it(db: sqlite3.Connection, version: int) -> None:
+        known = None if ledger is None else ledger.read()
+        if known is not None and known.generation > 0:
+            raise restored(path, "it is a copy from before an upgrade of this program")
+        gallery = upgrade.to_second(db, path, Sealer(path, cipher))
+        if ledger is not None:
+            # Before it is in force: a gallery that nobody knows of would be taken for a copy.
+            with ledger.held(), ledger.writing(Record(gallery, 0, 0)):
+                pass
+
+    return upgrade_it
+
+
+def compare(
+    path: Path, found: Record, known: Record | None, people: Callable[[], set[bytes]]
+) -> None:
+    """Whether the gallery is the one that was last used. people: the tags of those enrolled.
+
+    Raises GalleryRestoredError.
+    """
+    if known is None:
+        raise restored(path, "nothing here says how often it changed: it comes from elsewhere")
+    if found.gallery != known.gallery:
+        raise restored(path, "it is another gallery than the one that was used here")
+    if found.generation < known.generation:
+        raise restored(path, "it is an older copy, in which later changes are missing")
+    if found.generation == known.generation and found.total != known.total:
+        raise restored(path, "it is a copy that was changed apart from this one")
+    if known.erased and known.erased & people():
+        raise restored(path, "somebody who was erased is in it")
+
+
+def restored(path: Path, why: str) -> GalleryRestoredError:
+    """The gallery is not the one that was last used, and what to do."""
+    return GalleryRestoredError(
+        f"{path}: the gallery is not the one that was last used: {why}: put the right file back, "
+        f"or take this one with {ACCEPT} (who was erased since is erased again)"
+    )

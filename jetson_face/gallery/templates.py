@@ -1,0 +1,194 @@
+"""The templates of a gallery file, each sealed for its person, its photo and its space."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from jetson_face.core.types import F32, EmbeddingSpace, ImageU8, Person
+from jetson_face.gallery import manifest, meta, schema
+from jetson_face.gallery.book import Book
+from jetson_face.gallery.matcher import GallerySnapshot
+from jetson_face.gallery.records import LENGTH_ERROR, NewTemplate, TemplateInfo
+from jetson_face.util.images import decode_picture, encode_jpeg
+
+_COLUMNS = "SELECT id, person, photo, face, about, vector FROM templates"
+
+
+TemplateRow: TypeAlias = tuple[str, str, bytes, int, bytes, bytes]
+"""id, person, photo, face, about, vector."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is sealed of a template beside its vector. photo: hex SHA-256. created: UTC seconds."""
+
+    photo: str
+    source: str
+    quality: float
+    created: float
+
+
+class TemplateRows:
+    """See the module; errors and transactions as with Book."""
+
+    def __init__(self, book: Book) -> None:
+        self._book, self._db, self._sealer = book, book.db, book.sealer
+        # A portrait is bound to its template alone, as it was in the first format: the template is
+        # bound to the person, and its id is never used again.
+        self._portraits = book.sealer.bound("")
+
+    def add(self, person: Person, new: NewTemplate, vector: F32, created: float) -> bool:
+        """Keep a face; False when that face of that photo is there already."""
+        key = str(uuid.uuid4())
+        facts = Facts(new.photo, new.source, float(new.quality), created)
+        values = self.sealed(key, person.id, new.face, facts, vector.tobytes())
+        added = self._db.execute(
+            "INSERT INTO templates VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", values
+        ).rowcount
+        if not added:
+            return False
+        marks = np.asarray(new.landmarks, "<f4").tobytes()
+        self._db.execute(
+            "INSERT INTO portraits VALUES (?, ?, ?)",
+            (
+                key,
+                self._portraits.seal(encode_jpeg(new.portrait), "portrait", key),
+                self._portraits.seal(marks, "landmarks", key),
+            ),
+        )
+        self._book.wrote(manifest.of_template(self._sealer, *values))
+        return True
+
+    def sealed(self, key: str, person: str, face: int, facts: Facts, vector: bytes) -> TemplateRow:
+        """The whole row of a template."""
+        photo = self._book.photo_tag(facts.photo)
+        row = key, person, photo.hex(), str(face)
+        about = self._book.sealed(asdict(facts), "template", *row)
+        blob = self._sealer.seal(vector, "vector", *row, _name(self._book.space()))
+        return key, person, photo, face, about, blob
+
+    def remove(self, person: str, photo: bytes | None = None) -> int:
+        """Erase the templates of a person (id), or those of one photo (its tag); returns how many
+        there were."""
+        rows = self._db.execute(
+            f"{_COLUMNS} WHERE person = ?1 AND (?2 IS NULL OR photo = ?2)", (person, photo)
+        ).fetchall()
+        for row in rows:
+            self._db.execute("DELETE FROM templates WHERE id = ?", (row[0],))
+            self._book.wrote(-manifest.of_template(self._sealer, *row))
+        return len(rows)
+
+    def has(self, person: str, photo: str | None = None) -> bool:
+        """The person (id) has a template, of that photo (hex SHA-256)."""
+        tag = None if photo is None else self._book.photo_tag(photo)
+        row = self._db.execute(
+            "SELECT 1 FROM templates WHERE person = ?1 AND (?2 IS NULL OR photo = ?2)",
+            (person, tag),
+        ).fetchone()
+        return row is not None
+
+    def photo_tags(self, person: str) -> list[bytes]:
+        """The tags of a person's photos."""
+        rows = self._db.execute("SELECT DISTINCT photo FROM templates WHERE person = ?", (person,))
+        return [tag for (tag,) in rows]
+
+    def owners(self, photos: Iterable[bytes]) -> list[tuple[str, bytes]]:
+        """Who (ids) has templates of these photos (tags)."""
+        found: list[tuple[str, bytes]] = []
+        for tag in photos:
+            found += self._db.execute(
+                "SELECT DISTINCT person, photo FROM templates WHERE photo = ?", (tag,)
+            ).fetchall()
+        return found
+
+    def ids(self, person: str | None = None) -> list[str]:
+        """In the order in which they came."""
+        rows = self._db.execute(
+            "SELECT id FROM templates WHERE ?1 IS NULL OR person = ?1 ORDER BY rowid", (person,)
+        )
+        return [key for (key,) in rows]
+
+    def infos(self, person: str | None = None) -> dict[str, list[TemplateInfo]]:
+        """What people may read of the templates, by person (id)."""
+        found: dict[str, list[TemplateInfo]] = {}
+        for key, owner, photo, face, about in self._db.execute(
+            "SELECT id, person, photo, face, about FROM templates "
+            "WHERE ?1 IS NULL OR person = ?1 ORDER BY rowid",
+            (person,),
+        ):
+            known = self._book.opened(about, "template", key, owner, photo.hex(), str(face))
+            try:
+                info = TemplateInfo(id=key, **known)
+            except TypeError:
+                raise schema.corrupt(self._book.path, f"what is kept of template {key}") from None
+            found.setdefault(owner, []).append(info)
+        return found
+
+    def portrait(self, key: str) -> tuple[ImageU8, F32]:
+        """The portrait of a template, and its landmarks (5, 2)."""
+        path = self._book.path
+        row = self._db.execute(
+            "SELECT image, landmarks FROM portraits WHERE template = ?", (key,)
+        ).fetchone()
+        if row is None:
+            raise schema.corrupt(path, f"template {key} keeps no portrait")
+        image, marks = (
+            self._portraits.open(blob, kind, key)
+            for blob, kind in zip(row, ("portrait", "landmarks"), strict=True)
+        )
+        try:
+            return decode_picture(image, ""), np.frombuffer(marks, "<f4").reshape(5, 2).copy()
+        except ValueError:
+            raise schema.corrupt(path, f"portrait of template {key}") from None
+
+    def snapshot(self, people: Sequence[Person], space: EmbeddingSpace) -> GallerySnapshot:
+        """Those of the people who have templates, in their order, with every vector."""
+        plain: dict[str, list[bytes]] = {}
+        name = _name(space)
+        for key, owner, photo, face, blob in self._db.execute(
+            "SELECT id, person, photo, face, vector FROM templates ORDER BY rowid"
+        ):
+            opened = self._sealer.open(blob, "vector", key, owner, photo.hex(), str(face), name)
+            plain.setdefault(owner, []).append(opened)
+        present = tuple(person for person in people if person.id in plain)
+        counts = [len(plain[person.id]) for person in present]
+        index = np.repeat(np.arange(len(present), dtype=np.int64), counts)
+        vectors = self._vectors([one for person in present for one in plain[person.id]], space)
+        revision = meta.revision(self._db, self._book.path)
+        return GallerySnapshot(space, vectors, index, present, revision)
+
+    def change_space(self, space: EmbeddingSpace, vectors: Mapping[str, F32]) -> None:
+        """Bind the gallery to another space. vectors: what replaces each template's, by id."""
+        before = self._book.space()
+        for key, vector in vectors.items():
+            ((_, owner, photo, face, about, old),) = self._db.execute(
+                f"{_COLUMNS} WHERE id = ?", (key,)
+            ).fetchall()
+            row = key, owner, photo.hex(), str(face), _name(space)
+            blob = self._sealer.seal(vector.tobytes(), "vector", *row)
+            self._db.execute("UPDATE templates SET vector = ? WHERE id = ?", (blob, key))
+            values = key, owner, photo, face, about
+            self._book.wrote(-manifest.of_template(self._sealer, *values, old))
+            self._book.wrote(manifest.of_template(self._sealer, *values, blob))
+        meta.set_space(self._db, space)
+        self._book.wrote(-manifest.of_space(self._sealer, before))
+        self._book.wrote(manifest.of_space(self._sealer, space))
+
+    def _vectors(self, plain: Sequence[bytes], space: EmbeddingSpace) -> F32:
+        """Stored vectors as (M, dim), all at once: a live program reads them between two frames."""
+        path = self._book.path
+        if any(len(one) != 4 * space.dim for one in plain):
+            raise schema.corrupt(path, f"a vector without {space.dim} numbers")
+        vectors: F32 = np.frombuffer(b"".join(plain), "<f4").reshape(-1, space.dim).copy()
+        if not (np.abs(np.einsum("ij,ij->i", vectors, vectors) - 1) <= LENGTH_ERROR).all():
+            raise schema.corrupt(path, "a vector that is not of length 1")
+        return vectors
+
+
+def _name(space: EmbeddingSpace) -> str:
+    return f"{space.model}/{space.digest}/{space.dim}"
