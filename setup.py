@@ -42,6 +42,7 @@ EXTRAS = {
         "hypothesis>=6",
         "import-linter>=2",
         "mutmut>=3.8",
+        "jsonschema>=4.18",
         "mypy>=1.10",
         "paho-mqtt>=2",
         "psutil>=5.9",

@@ -62,7 +62,8 @@ class LivePipeline:
     loops of the same run (deliveries), `name -> loop(stop)`; a loop ends when the event is set.
     facts: asked for each report, since the sampling rate may change while it runs.
     between_frames: called in the recogniser's thread after each frame, with `clock_ns`'s time; what
-    it raises ends the run. wakes: called at the end, to wake `stages` that wait for something else.
+    it raises ends the run. at_end: called there after the last one. wakes: called at the end, to
+    wake `stages` that wait for something else.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class LivePipeline:
         stages: Mapping[str, Stage] | None = None,
         between_frames: Callable[[int], None] | None = None,
         wakes: Sequence[Callable[[], None]] = (),
+        at_end: Callable[[], None] | None = None,
         clock_ns: Callable[[], int] = time.monotonic_ns,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -88,7 +90,7 @@ class LivePipeline:
         self.metrics = metrics or Metrics(clock_ns)
         self._factory, self._sinks, self._facts = recognizer_factory, sinks, facts
         self._policy, self._clock_ns = policy or LivePolicy(), clock_ns
-        self._between_frames = between_frames
+        self._between_frames, self._at_end = between_frames, at_end
         self._meter = RunMeter(self.metrics, wall())
         self._group = StageGroup()
         self._frames: FanIn[Frame] = FanIn()
@@ -203,6 +205,13 @@ class LivePipeline:
             }
         finally:
             self._ready.set()
+        try:
+            self._recognise_all(recognizers)
+        finally:
+            if self._at_end is not None:
+                self._at_end()
+
+    def _recognise_all(self, recognizers: Mapping[str, Recognizer]) -> None:
         queues = [(self._queues[sink.name], sink.wants_frame) for sink in self._sinks]
         while True:
             frame = self._frames.get()

@@ -21,7 +21,9 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from soak_parts import (
@@ -37,14 +39,15 @@ from soak_parts import (
 
 from jetson_face.capture.source import SourceInfo
 from jetson_face.core.errors import InputMissingError, SourceError
-from jetson_face.core.types import Frame, Report
+from jetson_face.core.types import Report
 from jetson_face.embedding.align import Aligner
 from jetson_face.embedding.quality import QualityGate
 from jetson_face.events.delivery import Deliverer
+from jetson_face.events.making import EventMaker
 from jetson_face.events.outbox import Outbox, OutboxLimits
 from jetson_face.events.rotating import RotatingJsonl
 from jetson_face.events.snapshots import SnapshotStore
-from jetson_face.live import LivePipeline, LivePolicy
+from jetson_face.live import LivePipeline, LivePolicy, Stage
 from jetson_face.privacy.encryption import AesGcm
 from jetson_face.recognition.decision import Decider
 from jetson_face.recognition.detection_interval import Sampler
@@ -55,7 +58,7 @@ from jetson_face.recognition.recognizer import FaceRecognizer
 from jetson_face.recognition.track_decisions import TrackDecisions
 from jetson_face.recognition.tracker import Tracker
 from jetson_face.service import pages
-from jetson_face.service.events import EventTap, EventWriter, Occurrence
+from jetson_face.service.events import EventTap, EventWriter, Occurrence, tell_end
 from jetson_face.service.http import Page
 from jetson_face.service.review_writer import Asked
 from jetson_face.service.status_server import StatusServer, ask
@@ -111,16 +114,22 @@ class Samples:
         }
 
 
-class CountingTap(EventTap):
+class CountingMaker(EventMaker):
     """Counts what has to arrive."""
 
     made = 0
 
-    def process(self, frame: Frame) -> Report:
-        """See EventTap."""
-        report = super().process(frame)
-        self.made += sum(s.changed and s.state != "pending" for s in report.sightings)
-        return report
+    def of(self, report: Report) -> list[dict[str, Any]]:
+        """See EventMaker."""
+        events = super().of(report)
+        self.made += len(events)
+        return events
+
+    def end(self) -> list[dict[str, Any]]:
+        """See EventMaker."""
+        events = super().end()
+        self.made += len(events)
+        return events
 
 
 class Soak:
@@ -139,7 +148,7 @@ class Soak:
         )
         self.queue: BoundedQueue[Occurrence | Asked] = BoundedQueue(1000, "events")
         self.writer = EventWriter(self.queue, self.outbox, self.crops)
-        self.tap: CountingTap | None = None
+        self.maker = CountingMaker(())
         self.asked = 0
         self._folder, self._due, self._ask_at = folder, 0, 0.0
         self._limit_reached = False
@@ -147,10 +156,14 @@ class Soak:
         status = StatusServer(
             {("GET", "/status"): self._status, ("GET", "/metrics"): self._metrics}, unix=socket
         )
-        stages = {"events": self.writer.run, "deliver": self.deliverer.run, "status": status.run}
+        stages: dict[str, Stage] = {
+            "events": self.writer.run,
+            "deliver": self.deliverer.run,
+            "status": status.run,
+        }
         self.pipeline = LivePipeline(
             [self.camera.source(stall_s)], self._recognizer, policy=LivePolicy(log_every_s=60),
-            stages=stages,
+            stages=stages, at_end=partial(tell_end, self.maker, self.queue, threading.Event()),
         )  # fmt: skip
 
     def run(self, limit_s: float, progress: Callable[[dict[str, object]], None]) -> int:
@@ -181,7 +194,7 @@ class Soak:
         """What happened; after `run`."""
         (source,) = self.pipeline.report().sources
         state = self.outbox.state()
-        made = self.tap.made if self.tap else 0
+        made = self.maker.made
         given_up = state.counts.get("memory", 0) + state.counts.get("unread", 0)
         logs = sum(path.stat().st_size for path in self._folder.glob("events.jsonl*"))
         return {
@@ -191,10 +204,11 @@ class Soak:
             "status_asked": self.asked,
             "gallery_changes": self.gallery.changes,
             "events": made,
-            "delivered": self.deliverer.sent,
+            "delivered": self.sink.taken,
+            "delivered_again": self.sink.again,
             "waiting": state.lag["file"],
             "given_up": given_up,
-            "missing": made - self.deliverer.sent - state.lag["file"] - given_up,
+            "missing": made - self.sink.taken - state.lag["file"] - given_up,
             "outbox_mb": round(state.used_bytes / 2**20, 2),
             "log_mb": round(logs / 2**20, 2),
             "crops_mb": round(self.crops.used_bytes / 2**20, 2),
@@ -205,7 +219,7 @@ class Soak:
         self.outbox.close()
         self.gallery.close()
 
-    def _recognizer(self, info: SourceInfo) -> CountingTap:
+    def _recognizer(self, info: SourceInfo) -> EventTap:
         tracker = Tracker(0.3, max_gap_ns=1_000_000_000)
         embedder = PlayedEmbedder(self.gallery.vectors)
         inner = FaceRecognizer(
@@ -213,8 +227,7 @@ class Soak:
             EmbeddingScheduler(Aligner("arcface112"), QualityGate(), embedder),
             TrackDecisions(Fuser(SPACE), Decider(0.5), lambda now_ns: self.gallery.matcher),
         )
-        self.tap = CountingTap(inner, self.queue, crops=True)
-        return self.tap
+        return EventTap(inner, self.queue, self.maker, crops=True)
 
     @property
     def _over(self) -> bool:
@@ -238,7 +251,7 @@ class Soak:
                 "cameras": pages.cameras(self.pipeline.report()),
                 "rates": pages.rates(self.pipeline.metrics.snapshot()),
                 "outbox": pages.outbox(self.outbox.state()),
-                "sinks": pages.sinks([self.deliverer]),
+                "sinks": pages.sinks([self.deliverer], self.outbox.state()),
                 "decisions": list(self.writer.decisions),
             }
         )

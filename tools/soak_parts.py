@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,10 @@ from jetson_face.core.types import (
     Person,
 )
 from jetson_face.events.delivery import EventSink, SinkDownError
+from jetson_face.events.older import document
 from jetson_face.events.outbox import Event
 from jetson_face.events.outbox_file import OutboxFile
+from jetson_face.events.outbox_rows import Changes
 from jetson_face.gallery.matcher import Matcher
 from jetson_face.gallery.records import NewTemplate
 from jetson_face.gallery.store import GalleryStore
@@ -165,14 +168,9 @@ class FaultyDisk:
         disk = self
 
         class File(OutboxFile):
-            def write(
-                self,
-                events: Iterable[Event],
-                cursors: Mapping[str, int],
-                counts: Mapping[str, int],
-            ) -> None:
+            def write(self, changes: Changes) -> None:
                 disk.check()
-                super().write(events, cursors, counts)
+                super().write(changes)
 
         return File(path)
 
@@ -187,11 +185,15 @@ class FaultyDisk:
 
 
 class FlakySink:
-    """A sink that is down for a while, every `every` calls."""
+    """A sink that is down for a while, every `every` calls.
+
+    taken, again: events by their ids, which rise: for the first time, and ones it had before.
+    """
 
     def __init__(self, inner: EventSink, every: int = 1009, length: int = 12) -> None:
         self._inner, self._every, self._length = inner, every, length
-        self.calls = self.down = 0
+        self.calls = self.down = self.taken = self.again = 0
+        self._last_id = ""
 
     def send(self, events: Sequence[Event]) -> None:
         """See EventSink."""
@@ -200,6 +202,11 @@ class FlakySink:
             self.down += 1
             raise SinkDownError("the soak took the network away")
         self._inner.send(events)
+        for event in events:
+            made: str = json.loads(document(event))["id"]
+            self.taken += made > self._last_id
+            self.again += made <= self._last_id
+            self._last_id = max(made, self._last_id)
 
     def close(self) -> None:
         """See EventSink."""

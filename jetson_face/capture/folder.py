@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,9 +48,10 @@ class PictureFolder:
         *,
         fps: float = 1.0,
         read: Callable[[Path], ImageU8] = read_picture,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._files = _pictures(path)
-        self._read_picture = read
+        self._read_picture, self._wall = read, wall
         self._next = self._seq = self._skipped = 0
         self._period_ns = 1e9 / fps
         self._state: SourceState = "running"
@@ -74,15 +76,13 @@ class PictureFolder:
             self._next += 1
             try:
                 image = self._read_picture(file)
-                wall = file.stat().st_mtime
             except (InputBrokenError, InputMissingError) as exc:
                 self._skipped += 1
                 self._last_error = str(exc)
                 log.warning("picture_skipped source=%s error=%s", self._info.name, exc)
                 continue
-            frame = Frame(
-                image, self._seq, round(self._seq * self._period_ns), wall, self._info.name
-            )
+            media_ns = round(self._seq * self._period_ns)
+            frame = Frame(image, self._seq, media_ns, self._wall(), self._info.name)
             self._seq += 1
             return frame
         ended, self._state = self._state == "ended", "ended"

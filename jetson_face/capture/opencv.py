@@ -31,11 +31,18 @@ _FPS_MAX = 1000.0
 class VideoFile:
     """A video file, frame by frame; `captured_ns` is media time, so that runs repeat exactly.
 
-    wall: the file's time of change is taken as the end of the recording.
+    wall: gives the time when a frame is read. When it was recorded no file tells reliably.
     """
 
-    def __init__(self, path: Path, name: str, *, capture: Any = None) -> None:
-        self._path = path
+    def __init__(
+        self,
+        path: Path,
+        name: str,
+        *,
+        capture: Any = None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._path, self._wall = path, wall
         self._capture = capture if capture is not None else _open_file(path)
         fps = _fps(self._capture)
         frames = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
@@ -49,8 +56,6 @@ class VideoFile:
             frames=frames if 0 < frames < 1 << 40 else None,
         )
         self._period_ns = 1e9 / (fps or 25.0)
-        length_s = (self._info.frames or 0) * self._period_ns / 1e9
-        self._wall = path.stat().st_mtime - length_s
         self._seq = 0
         self._last_ns = -1
         self._state: SourceState = "running"
@@ -77,7 +82,7 @@ class VideoFile:
             if not good or image is None:
                 self._end()
             media_ns = self._media_ns()
-        frame = Frame(image, self._seq, media_ns, self._wall + media_ns / 1e9, self._info.name)
+        frame = Frame(image, self._seq, media_ns, self._wall(), self._info.name)
         self._seq += 1
         return frame
 

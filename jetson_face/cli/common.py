@@ -84,9 +84,10 @@ def ask(question: str) -> str:
     return sys.stdin.readline().strip()
 
 
-def say_json(document: Any) -> None:
-    """Print plain data as JSON that a terminal can show: what is not printable is escaped."""
-    text = json.dumps(document, ensure_ascii=False, indent=2)
+def say_json(document: Any, *, indent: int | None = 2) -> None:
+    """Print plain data as JSON that a terminal can show: what is not printable is escaped. indent:
+    None puts it all on one line."""
+    text = json.dumps(document, ensure_ascii=False, indent=indent)
     print("\n".join(_escaped(line) for line in text.split("\n")))
 
 

@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "enroll": ("enroll", "add people to the gallery from photos"),
     "people": ("people", "list, show, rename or remove enrolled people"),
     "review": ("review", "decide who a doubtful face is"),
+    "events": ("events", "say what events are; list or send again those that a sink refused"),
     "identify": ("identify", "say who is in a picture"),
     "calibrate": ("calibrate", "set the threshold that names strangers as seldom as you say"),
     "gallery": ("gallery", "check or re-embed the gallery"),

@@ -39,6 +39,7 @@ from jetson_face.factory.parts import (
 )
 from jetson_face.factory.plugins import build_sinks
 from jetson_face.factory.threshold import calibrated
+from jetson_face.gallery.live import LivePeople
 from jetson_face.inference.canary import Canary, CanaryEvent, CanaryWatch
 from jetson_face.live import LivePipeline, LivePolicy, Recognizer
 from jetson_face.output.console import ConsoleSink, VisitSink
@@ -152,7 +153,7 @@ def _open_pipeline(
         pipeline = LivePipeline(
             sources,
             recognizer,
-            [*sinks, *_sinks(config, sources, quiet)],
+            [*sinks, *_sinks(config, sources, people, quiet)],
             policy=LivePolicy(
                 max_age_ms=max_ages(config),
                 frames=frames,
@@ -185,15 +186,17 @@ def print_summary(report: RunReport, visits: VisitSink, *, any_live: bool) -> No
         say(f"  {line}")
 
 
-def _sinks(config: Config, sources: Sequence[Source], quiet: bool) -> Iterator[Sink]:
+def _sinks(
+    config: Config, sources: Sequence[Source], people: LivePeople, quiet: bool
+) -> Iterator[Sink]:
     wanted = config.report
     yield from build_sinks(config)
-    live = any(source.info.is_live for source in sources)
+    live = {source.info.name for source in sources if source.info.is_live}
     if not quiet:
         yield ConsoleSink(sys.stdout, media_time=not live)
     if wanted.events is not None:
         # A file is read from its start each time; a camera's events go on where they were.
-        yield JsonlSink(wanted.events, append=live)
+        yield JsonlSink(wanted.events, live=live, enrolled=lambda: people.ids, append=bool(live))
     if wanted.video is not None:
         from jetson_face.output.video import VideoSink
 

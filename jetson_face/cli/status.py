@@ -127,8 +127,11 @@ def _describe_outbox(outbox: dict[str, Any], sinks: dict[str, Any]) -> list[str]
     ]
     for name, sink in sinks.items():
         waiting = outbox.get("lag", {}).get(name, 0)
-        error = f", down: {sink['error']}" if sink.get("error") else ""
-        lines.append(f"sink {name}: {sink.get('sent')} sent, {waiting} waiting{error}")
+        aside = outbox.get("set_aside", {}).get(name, 0)
+        note = f", {aside} refused and set aside: jetson-face events refused" if aside else ""
+        if sink.get("error"):
+            note += f", down since {sink.get('down_since')}: {sink['error']}"
+        lines.append(f"sink {name}: {sink.get('sent')} sent, {waiting} waiting{note}")
     return lines
 
 

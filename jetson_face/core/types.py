@@ -32,7 +32,8 @@ class Frame:
     seq: per source, from 0; a gap is a drop.
     captured_ns: `time.monotonic_ns()` when the read returned (files: media time); every interval
         uses this.
-    wall: UTC seconds; for people and files only, never subtracted.
+    wall: UTC seconds when the read returned, of a file too; for people and files only, never
+        subtracted.
     source: configured name, never the URL.
     """
 
@@ -217,3 +218,5 @@ class Report:
     embedded: int = 0
     """Faces embedded on this frame."""
     doubts: tuple[Doubt, ...] = ()
+    unseen: tuple[int, ...] = ()
+    """Tracks that go on although they were not found; one neither here nor in `sightings` ended."""

@@ -11,20 +11,28 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from jetson_face.events.older import id_of
 from jetson_face.events.outbox import Event, Outbox
+from jetson_face.events.outbox_rows import Refused
 from jetson_face.util.backoff import Backoff
 from jetson_face.util.channels import Courier
 from jetson_face.util.redact import clean
 
 logger = logging.getLogger(__name__)
 
+_LOOK_S = 0.2
+"""How long the end of the program may go unnoticed."""
+_LAST_EVENT_S = 1.2
+"""How long the last event may take to the outbox when the program ends."""
+
 
 class SinkDownError(Exception):
-    """The sink does not take events now: try again later."""
+    """The sink does not take events now, whosever fault it is: try again later."""
 
 
 class SinkRefusedError(Exception):
-    """The sink will never take these events: trying again is of no use."""
+    """The receiver says that it cannot make sense of these very events; not that we may not send
+    any, nor that nobody listens there, which somebody will mend."""
 
 
 class EventSink(Protocol):
@@ -41,7 +49,8 @@ class EventSink(Protocol):
 class Deliverer:
     """One consumer of the outbox with its sink; `run` is its thread's loop.
 
-    batch: events in one `send`. sent, refused, failures: for the status.
+    batch: events in one `send`. wall: UTC seconds. For the status: sent; failures, in a row;
+    down_since, UTC seconds, and last_error while there are any.
     """
 
     name: str
@@ -50,92 +59,109 @@ class Deliverer:
     batch: int = 50
     backoff: Backoff = field(default_factory=Backoff)
     draw: Callable[[], float] = random.random
+    wall: Callable[[], float] = time.time
     sent: int = 0
-    refused: int = 0
     failures: int = 0
     last_error: str | None = None
+    down_since: float | None = None
 
     def __post_init__(self) -> None:
         self.outbox.subscribe(self.name)
 
     def step(self) -> float:
-        """Send one batch; returns the seconds to wait before the next step.
-
-        0 when something was sent or given up, the back-off after a failure.
-        """
+        """Send what is to be sent again, and one batch; returns the seconds to wait before the
+        next step: 0 when all was sent or set aside, the back-off after a failure."""
+        for item in self.outbox.read_again(self.name):
+            if delay := self._send_again(item):
+                return delay
         events = self.outbox.read(self.name, self.batch)
-        if not events:
-            return 0.0
+        return self._send(events) if events else 0.0
+
+    def _send(self, events: Sequence[Event]) -> float:
         try:
             self.sink.send(events)
         except SinkDownError as error:
-            self.failures += 1
-            if self.failures == 1:
-                logger.warning("sink_down sink=%s error=%s", self.name, error)
-            self.last_error = str(error)
-            return self.backoff.delay_s(self.failures, self.draw())
+            return self._down(str(error))
         except SinkRefusedError as error:
-            if len(events) > 1:
-                return self._one_by_one(events)
-            logger.error("sink_refused sink=%s seq=%d error=%s", self.name, events[0].seq, error)
-            self.refused += 1
-            self.last_error = str(error)
+            if len(events) == 1:
+                return self._refused(events[0], str(error))
+            # One of them is to blame: the others are to arrive.
+            return next((delay for event in events if (delay := self._send([event]))), 0.0)
         except Exception as error:
             return self._failed(error)
-        else:
-            self._took(len(events))
+        self.sent += len(events)
+        self._up()
         self.outbox.ack(self.name, events[-1].seq)
         return 0.0
 
-    def _one_by_one(self, events: Sequence[Event]) -> float:
-        """Find the event of a refused batch that the sink does not like; keep the others."""
-        for event in events:
-            try:
-                self.sink.send([event])
-            except SinkDownError as error:
-                self.failures += 1
-                self.last_error = str(error)
-                return self.backoff.delay_s(self.failures, self.draw())
-            except SinkRefusedError as error:
-                logger.error("sink_refused sink=%s seq=%d error=%s", self.name, event.seq, error)
-                self.refused += 1
-                self.last_error = str(error)
-            except Exception as error:
-                return self._failed(error)
-            else:
-                self._took(1)
-            self.outbox.ack(self.name, event.seq)
-        return 0.0
+    def _refused(self, event: Event, error: str) -> float:
+        self._up()
+        logger.error("sink_refused sink=%s id=%s error=%s", self.name, id_of(event), error)
+        if self.outbox.refuse(self.name, event, error):
+            return 0.0
+        return self._down(f"refused, and the disk takes no note of it: {error}")
+
+    def _send_again(self, item: Refused) -> float:
+        refusal: str | None = None
+        try:
+            self.sink.send([item.event])
+        except SinkDownError as error:
+            return self._down(str(error))
+        except SinkRefusedError as error:
+            refusal = str(error)
+            logger.error(
+                "sink_refused_again sink=%s id=%s error=%s", self.name, id_of(item.event), error
+            )
+        except Exception as error:
+            return self._failed(error)
+        else:
+            self.sent += 1
+        self._up()
+        if self.outbox.settle(item, refusal):
+            return 0.0
+        return self._down("sent again, and the disk takes no note of it")
+
+    def _up(self) -> None:
+        if self.failures:
+            logger.warning("sink_back sink=%s after_failures=%d", self.name, self.failures)
+        self.failures, self.last_error, self.down_since = 0, None, None
 
     def _failed(self, error: Exception) -> float:
         """A bug in the sink, told once: it is tried again, and everything else goes on."""
-        self.failures += 1
         text = clean(f"a fault in the sink: {type(error).__name__}: {error}", 300)
         if self.last_error != text:
             logger.error("sink_failed sink=%s error=%s", self.name, text, exc_info=error)
-        self.last_error = text
+        return self._down(text)
+
+    def _down(self, error: str) -> float:
+        self.failures += 1
+        self.last_error = error
+        if self.down_since is None:
+            self.down_since = self.wall()
+            logger.warning("sink_down sink=%s error=%s", self.name, error)
         return self.backoff.delay_s(self.failures, self.draw())
 
-    def _took(self, count: int) -> None:
-        if self.failures:
-            logger.warning("sink_back sink=%s after_failures=%d", self.name, self.failures)
-        self.failures, self.last_error = 0, None
-        self.sent += count
-
-    def run(self, stop: threading.Event) -> None:
+    def run(self, stop: threading.Event, *, after: threading.Event | None = None) -> None:
         """Deliver until `stop`, then for half a second what is left; what stays is delivered after
-        the next start. A sink that hangs in a call is left behind."""
+        the next start. A sink that hangs in a call is left behind. after: what is left is in the
+        outbox, which is waited for a moment."""
         courier: Courier[float] = Courier(f"send-{self.name}")
+        busy = False
         try:
             while not stop.is_set():
-                try:
-                    delay = courier.fetch(self.step, timeout_s=0.2)
-                except TimeoutError:
+                # Nothing is read, and nothing is woken, while there is nothing to read.
+                if not busy and not self.outbox.wait(self.name, _LOOK_S):
                     continue
+                try:
+                    delay = courier.fetch(self.step, timeout_s=_LOOK_S)
+                except TimeoutError:
+                    busy = True
+                    continue
+                busy = False
                 if delay:
                     stop.wait(delay)
-                else:
-                    self.outbox.wait(self.name, 0.2)
+            if after is not None:
+                after.wait(_LAST_EVENT_S)
             with contextlib.suppress(TimeoutError):
                 courier.fetch(self._drain, timeout_s=0.5)
         finally:
@@ -143,6 +169,6 @@ class Deliverer:
 
     def _drain(self, budget_s: float = 0.4) -> float:
         end = time.monotonic() + budget_s
-        while not self.failures and time.monotonic() < end and self.outbox.read(self.name, 1):
+        while not self.failures and time.monotonic() < end and self.outbox.wait(self.name, 0):
             self.step()
         return 0.0

@@ -15,9 +15,9 @@ from typing import Any
 
 from jetson_face.core.errors import MissingDependencyError, UsageError
 from jetson_face.events.delivery import SinkDownError
+from jetson_face.events.older import document
 from jetson_face.events.outbox import Event
 from jetson_face.events.reason import why
-from jetson_face.events.remote import document
 from jetson_face.util.addresses import host_name, topic_name
 from jetson_face.util.channels import Courier, StillBusyError
 from jetson_face.util.optional import pip_install

@@ -1,29 +1,35 @@
 """A durable queue between decisions and sinks: events go to the disk first, sinks read from it.
 
 At least once: an event that `append` called durable survives a power cut, and a consumer sees it
-until it acknowledged it. Bounded by size and by age; whatever is given up is counted.
+until it acknowledged it, or refused it for good. Bounded by size and by age; whatever is given up
+is counted. A file that is damaged is set aside, one that was deleted is written again.
 """
 
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
-from jetson_face.events.outbox_file import Event, Evicted, OutboxFile, salvage
+from jetson_face.events.cursors import Cursors
+from jetson_face.events.outbox_disk import OutboxDisk
+from jetson_face.events.outbox_file import Evicted, OutboxFile
+from jetson_face.events.outbox_rows import Changes, Event, Refused
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 __all__ = ["Appended", "Event", "Outbox", "OutboxLimits", "OutboxState"]
 
 _OFF_MAX_S = 7 * 86400.0
 _CHECK_EVERY = 64
 _KEEP_FRACTION = 0.9
+_REFUSED = "refused by "
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,9 @@ class Appended:
 @dataclass(frozen=True, slots=True)
 class OutboxState:
     """For the status. lag: events each consumer has still to acknowledge. error: why the disk
-    takes nothing, None while it does. counts: what was given up, by reason."""
+    takes nothing, None while it does. counts: what was given up or mended, by reason. set_aside:
+    events that a consumer refused and that wait for somebody; refused: how many it ever refused.
+    """
 
     rows: int
     used_bytes: int
@@ -60,6 +68,8 @@ class OutboxState:
     lag: dict[str, int]
     error: str | None
     counts: dict[str, int]
+    set_aside: dict[str, int]
+    refused: dict[str, int]
 
 
 class Outbox:
@@ -83,24 +93,28 @@ class Outbox:
         make_room: Callable[[int], int] | None = None,
         open_file: Callable[[Path], OutboxFile] = OutboxFile,
     ) -> None:
-        self._path = path
         self._limits = limits or OutboxLimits()
         self._clock, self._wall = clock, wall
-        self._make_room = make_room
-        self._open_file = open_file
         self._cond = threading.Condition(threading.RLock())
         self._memory: deque[Event] = deque()
-        self._cursors: dict[str, int] = {}
-        self._unsaved: set[str] = set()
+        self._cursors = Cursors()
         self._counts: Counter[str] = Counter()
-        self._file: OutboxFile | None = None
         self._last = 0
         self._numbered = self._closed = False
-        self._age0, self._clock0 = 0.0, clock()
-        self._error: str | None = None
-        self._retry_at = clock()
+        self._age0, self._clock0, self._read_at = 0.0, clock(), clock()
         self._since_check = 0
-        self._store(())
+        self._again: set[str] = set()
+        self._seen_changes = -1
+        self._disk = OutboxDisk(
+            path,
+            open_file,
+            self._opened,
+            clock=clock,
+            retry_s=self._limits.retry_s,
+            make_room=make_room,
+        )
+        self._store(Changes())
+        self.check()
 
     def append(self, records: Sequence[tuple[str, bytes]]) -> Appended:
         """Store (kind, body) records in one transaction; never raises for a bad disk.
@@ -109,9 +123,9 @@ class Outbox:
         """
         with self._cond:
             if not self._numbered:
-                self._store(())
+                self._store(Changes())
             events = [self._stamp(kind, body) for kind, body in records]
-            durable = self._store(events)
+            durable = self._store(Changes(events))
             if not durable:
                 self._remember(events)
             self._cond.notify_all()
@@ -120,19 +134,17 @@ class Outbox:
             return Appended(self._last - len(events) + 1, self._last, durable)
 
     def subscribe(self, consumer: str) -> None:
-        """Make a consumer known; a new one starts at the oldest event kept."""
+        """Somebody delivers to a consumer; a new one starts at the oldest event kept."""
         with self._cond:
-            if consumer not in self._cursors:
-                self._cursors[consumer] = 0
-                self._unsaved.add(consumer)
-                self._store(())
+            if self._cursors.come(consumer):
+                self._store(Changes())
 
-    def forget(self, consumer: str) -> None:
-        """Remove a consumer, so that nothing waits for it."""
+    def only(self, consumers: Collection[str]) -> None:
+        """Nobody delivers to other consumers any more; they keep their place as long as events are
+        kept, so that one who comes back gets nothing twice."""
         with self._cond:
-            self._cursors.pop(consumer, None)
-            self._unsaved.discard(consumer)
-            self._try(lambda file: file.forget(consumer))
+            self._cursors.leave(consumers, self.age())
+            self._store(Changes())
 
     def read(self, consumer: str, limit: int = 100) -> list[Event]:
         """The oldest events that `consumer` has not acknowledged; the same again until it does.
@@ -140,42 +152,104 @@ class Outbox:
         Raises KeyError for a consumer that never subscribed.
         """
         with self._cond:
-            after = self._cursors[consumer]
-            found = self._read_disk(after, limit)
+            after = self._cursors.acked(consumer)
+            found = self._read_disk(lambda file: self._good_rows(file, after, limit))
             if found is None:
                 # What waits in memory is newer than what the disk holds and must not overtake it.
                 return []
             if len(found) < limit:
                 found += [e for e in self._memory if e.seq > after][: limit - len(found)]
+            if not found:
+                # What was between here and the end has been given up: nothing to come back for.
+                self._cursors.move(consumer, self._last)
             return found
 
     def ack(self, consumer: str, seq: int) -> None:
         """`consumer` is done with every event up to and with `seq`."""
         with self._cond:
-            if seq > self._cursors[consumer]:
-                self._cursors[consumer] = min(seq, self._last)
-                self._unsaved.add(consumer)
-                self._store(())
+            if self._cursors.move(consumer, min(seq, self._last)):
+                self._store(Changes())
+
+    def refuse(self, consumer: str, event: Event, error: str) -> bool:
+        """Set an event aside that `consumer` will not take, as if acknowledged. False where the
+        disk does not take it: it is still to be delivered then. error: for people."""
+        with self._cond:
+            before, count = self._cursors.acked(consumer), _REFUSED + consumer
+            moved = self._cursors.move(consumer, event.seq)
+            self._counts[count] += 1
+            if self._store(Changes(refused=[Refused(consumer, event, error)])):
+                return True
+            self._counts[count] -= 1
+            if moved:
+                self._cursors.put_back(consumer, before)
+            return False
+
+    def read_again(self, consumer: str) -> list[Refused]:
+        """What `consumer` refused and somebody asked to send it again."""
+        with self._cond:
+            if consumer not in self._again:
+                return []
+            found = self._read_disk(lambda file: file.refused(consumer, again=True))
+            if found is not None and not found:
+                self._again.discard(consumer)
+            return found or []
+
+    def settle(self, item: Refused, error: str | None) -> bool:
+        """An event of `read_again` was taken, or refused again with an error; False where the disk
+        does not take that."""
+        if error is None:
+            changes = Changes(settled=[(item.consumer, item.event.seq)])
+        else:
+            still = replace(item, error=error, tries=item.tries + 1, again=False)
+            changes = Changes(refused=[still])
+        with self._cond:
+            return self._store(changes)
 
     def wait(self, consumer: str, timeout_s: float) -> bool:
         """Wait until there is something to read; False when nothing came in time."""
+
+        def ready() -> bool:
+            if not self._numbered or self._clock() < self._read_at:
+                return False
+            return self._last > self._cursors.acked(consumer) or consumer in self._again
+
         with self._cond:
-            return self._cond.wait_for(
-                lambda: self._numbered and self._last > self._cursors.get(consumer, 0), timeout_s
-            )
+            return self._cond.wait_for(ready, timeout_s)
 
     def wake(self) -> None:
         """End every `wait` soon, for stopping."""
         with self._cond:
             self._cond.notify_all()
 
+    def check(self) -> None:
+        """Notice what others did to the file: that it has gone, or that refused events are to be
+        sent again. For a timer; cheap."""
+
+        def look(file: OutboxFile) -> None:
+            changes = file.foreign_changes
+            if changes != self._seen_changes:
+                self._again = {item.consumer for item in file.refused(again=True)}
+                self._seen_changes = changes
+                self._cond.notify_all()
+
+        with self._cond:
+            self._disk.use(look)
+
     def prune(self) -> None:
         """Give up what is too old or too much, and try a failing disk again; for a timer."""
         with self._cond:
-            self._store(())
-            self._evict_old()
-            self._evict_much()
-            self._try(lambda file: file.save_clock(self.age(), self._wall()))
+            self._store(Changes())
+            oldest = self.age() - self._limits.max_age_s
+
+            def shrink(file: OutboxFile) -> None:
+                self._count_evicted("age", file, file.evict_older(oldest, self._low()))
+                # All that they had acknowledged has gone by now: their place says nothing more.
+                for consumer in self._cursors.gone(oldest):
+                    file.forget(consumer)
+                self._evict_much(file)
+                file.save_clock(self.age(), self._wall())
+
+            self._disk.use(shrink)
 
     def age(self) -> float:
         """Service time now, seconds."""
@@ -184,26 +258,39 @@ class Outbox:
     @property
     def degraded(self) -> bool:
         """The disk takes nothing now."""
-        return self._error is not None
+        return self._disk.error is not None
 
     def state(self) -> OutboxState:
         """A consistent snapshot."""
         with self._cond:
-            rows = self._try(lambda file: file.rows(), patient=False) or 0
-            used = self._try(lambda file: file.used_bytes(), patient=False) or 0
-            lag = {name: max(0, self._last - acked) for name, acked in self._cursors.items()}
-            return OutboxState(rows, used, len(self._memory), lag, self._error, dict(self._counts))
+            rows = self._disk.use(lambda file: file.rows(), patient=False) or 0
+            used = self._disk.use(lambda file: file.used_bytes(), patient=False) or 0
+            first = self._disk.use(lambda file: file.first_seq(), patient=False)
+            if not first:
+                first = self._memory[0].seq if self._memory else self._last + 1
+            own, refused = dict(self._counts), {}
+            for name in [name for name in own if name.startswith(_REFUSED)]:
+                refused[name.removeprefix(_REFUSED)] = own.pop(name)
+            return OutboxState(
+                rows=rows,
+                used_bytes=used,
+                memory=len(self._memory),
+                lag=self._cursors.lag(first, self._last),
+                error=self._disk.error,
+                counts=own,
+                set_aside=self._disk.use(lambda file: file.refused_counts(), patient=False) or {},
+                refused=refused,
+            )
 
     def close(self) -> None:
         """Write what is in memory if the disk takes it, and close; harmless when repeated."""
         with self._cond:
-            self._retry_at = self._clock()
-            if self._memory or self._unsaved:
-                self._store(())
-            self._try(lambda file: file.save_clock(self.age(), self._wall()))
+            self._disk.try_now()
+            self._store(Changes())
+            self._disk.use(lambda file: file.save_clock(self.age(), self._wall()))
             if self._memory:
-                logger.error("outbox_lost events=%d error=%s", len(self._memory), self._error)
-            self._drop_file()
+                logger.error("outbox_lost events=%d error=%s", len(self._memory), self._disk.error)
+            self._disk.close()
             self._closed = True
             self._cond.notify_all()
 
@@ -213,104 +300,53 @@ class Outbox:
             self._last += 1
         return Event(self._last if self._numbered else 0, self.age(), self._wall(), kind, body)
 
-    def _store(self, events: Sequence[Event]) -> bool:
-        """Write memory, events and cursors; False when the disk does not take them."""
-        if self._closed or (events and events[0].seq == 0):
-            return False
-        if self._error is not None and self._clock() < self._retry_at:
-            return False
-        for attempt in range(3):
-            try:
-                self._write(events)
-            except (sqlite3.Error, OSError) as error:
-                self._drop_file()
-                if attempt < 2 and self._mend(error):
-                    continue
-                self._degrade(error)
-                return False
-            break
-        if self._error is not None:
-            logger.warning("outbox_recovered path=%s", self._path)
-            self._error = None
-        self._since_check += len(events)
-        if self._since_check >= _CHECK_EVERY:
-            self._evict_much()
-        return True
+    def _low(self) -> int:
+        return self._cursors.low(self._last)
 
-    def _write(self, events: Sequence[Event]) -> None:
-        file = self._opened()
-        if not (events or self._memory or self._unsaved):
-            return
-        cursors = {name: self._cursors[name] for name in self._unsaved if name in self._cursors}
-        file.write([*self._memory, *events], cursors, self._counts)
-        self._memory.clear()
-        self._unsaved.clear()
+    def _store(self, changes: Changes) -> bool:
+        """Write memory, changes and cursors; False when the disk does not take them."""
+        if self._closed or (changes.events and changes.events[0].seq == 0):
+            return False
+        stored = self._disk.write(lambda file: self._write(file, changes))
+        if stored and self._since_check >= _CHECK_EVERY:
+            self._disk.use(self._evict_much)
+        return stored
 
-    def _opened(self) -> OutboxFile:
-        if self._file is None:
-            self._file = self._open_file(self._path)
-            if not self._numbered:
-                self._adopt(self._file)
-        return self._file
+    def _write(self, file: OutboxFile, changes: Changes) -> None:
+        wanted = replace(
+            changes,
+            events=[*self._memory, *changes.events],
+            cursors=self._cursors.unsaved(),
+            counts=self._counts,
+        )
+        if wanted.events or wanted.cursors or wanted.refused or wanted.settled:
+            file.write(wanted)
+            self._memory.clear()
+            self._cursors.saved()
+            self._since_check += len(changes.events)
+
+    def _opened(self, file: OutboxFile, mended: str | None) -> None:
+        """A file to work with, the first one or another."""
+        self._cursors.learn(file.cursors())
+        if self._numbered:
+            self._last = max(self._last, file.last_seq())
+        else:
+            self._adopt(file)
+        if mended is not None:
+            self._counts[mended] += 1
+            file.write(Changes(cursors=self._cursors.everyone(), counts=self._counts))
+        self._seen_changes = -1
 
     def _adopt(self, file: OutboxFile) -> None:
-        """First look at the file: cursors, counts, numbers, service time."""
-        self._cursors = {**file.cursors(), **self._cursors}
-        self._counts.update(file.counts())
-        self._last = file.last_seq()
-        age, wall = file.last_clock()
+        """First look at the file: counts, numbers, service time."""
+        counts, last, (age, wall) = file.counts(), file.last_seq(), file.last_clock()
+        self._counts.update(counts)
         off = min(max(self._wall() - wall, 0.0), _OFF_MAX_S) if wall else 0.0
         self._age0 += age + off
-        self._numbered = True
+        self._last, self._numbered = last, True
         for index, event in enumerate(self._memory):
             self._last += 1
             self._memory[index] = replace(event, seq=self._last, age=event.age + age + off)
-
-    def _mend(self, error: Exception) -> bool:
-        """Make another try worthwhile; False when there is nothing to do but wait."""
-        if _is_full(error):
-            return self._make_room is not None and self._make_room(1 << 20) > 0
-        if _is_damaged(error):
-            return self._set_aside(error)
-        return False
-
-    def _set_aside(self, error: Exception) -> bool:
-        """Move a damaged file away and start anew with what can be read of it."""
-        events, cursors = salvage(self._path)
-        broken = self._path.with_name(f"{self._path.name}.broken")
-        try:
-            self._path.replace(broken)
-            for suffix in ("-wal", "-shm"):
-                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-            file = self._open_file(self._path)
-        except (sqlite3.Error, OSError):
-            return False
-        logger.error(
-            "outbox_damaged path=%s kept_as=%s salvaged=%d error=%s",
-            self._path,
-            broken,
-            len(events),
-            error,
-        )
-        try:
-            file.write(events, {**cursors, **self._cursors}, {})
-            self._file = file
-            if self._numbered:
-                self._last = max(self._last, file.last_seq())
-            else:
-                self._adopt(file)
-            self._counts["damaged_files"] += 1
-            file.write((), {}, self._counts)
-        except sqlite3.Error:
-            self._drop_file()
-            return False
-        return True
-
-    def _degrade(self, error: Exception) -> None:
-        self._retry_at = self._clock() + self._limits.retry_s
-        if self._error is None:
-            logger.error("outbox_degraded path=%s error=%s events_go=memory", self._path, error)
-        self._error = str(error)
 
     def _remember(self, events: Sequence[Event]) -> None:
         self._memory.extend(events)
@@ -318,71 +354,38 @@ class Outbox:
             self._memory.popleft()
             self._counts["memory"] += 1
 
-    def _drop_file(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def _try(self, call: Callable[[OutboxFile], int | None], *, patient: bool = True) -> int | None:
-        """Something that may be left undone when the disk is bad: None then.
-
-        patient: not before the next try of a failing disk.
-        """
-        waiting = patient and self._error is not None and self._clock() < self._retry_at
-        if self._closed or waiting:
+    def _read_disk(self, call: Callable[[OutboxFile], list[T]]) -> list[T] | None:
+        """None where the disk cannot be read now; it is left alone for a while then."""
+        if self._clock() < self._read_at:
             return None
-        try:
-            return call(self._opened())
-        except (sqlite3.Error, OSError) as error:
-            self._drop_file()
-            if not (_is_damaged(error) and self._set_aside(error)):
-                self._degrade(error)
-            return None
+        # A full disk can still be read: sinks go on while it takes nothing.
+        found = self._disk.use(call, patient=False)
+        if found is None and not self.degraded:  # the file was damaged, and another one is there
+            found = self._disk.use(call, patient=False)
+        if found is None:
+            self._read_at = self._clock() + self._limits.retry_s
+        return found
 
-    def _read_disk(self, after: int, limit: int) -> list[Event] | None:
-        found: list[Event] = []
-
-        def fetch(file: OutboxFile) -> int:
+    def _good_rows(self, file: OutboxFile, after: int, limit: int) -> list[Event]:
+        while True:
             good, bad = file.read(after, limit)
-            found.extend(good)
             if bad:
                 logger.error("outbox_damaged_rows seqs=%s", bad)
                 self._counts["damaged_rows"] += len(bad)
                 file.delete(bad)
-                file.write((), {}, self._counts)
-            return len(good)
+                file.write(Changes(counts=self._counts))
+            if good or not bad:
+                return good
 
-        # A full disk can still be read: sinks go on while it takes nothing.
-        return None if self._try(fetch, patient=False) is None else found
-
-    def _evict_old(self) -> None:
-        limit = self.age() - self._limits.max_age_s
-        self._evict("age", lambda file: file.evict_older(limit))
-
-    def _evict_much(self) -> None:
+    def _evict_much(self, file: OutboxFile) -> None:
         self._since_check = 0
-        used = self._try(lambda file: file.used_bytes()) or 0
-        rows = self._try(lambda file: file.rows()) or 0
-        if used > self._limits.max_bytes and rows:
+        used = file.used_bytes()
+        if used > self._limits.max_bytes:
             share = 1 - _KEEP_FRACTION * self._limits.max_bytes / used
-            self._evict("size", lambda file: file.evict_oldest(max(1, int(rows * share))))
+            self._count_evicted("size", file, file.evict_share(share, self._low()))
 
-    def _evict(self, reason: str, call: Callable[[OutboxFile], Evicted]) -> None:
-        def body(file: OutboxFile) -> None:
-            gone = call(file)
-            if gone.rows:
-                self._counts[reason] += gone.rows
-                self._counts["unread"] += gone.unread
-                file.write((), {}, self._counts)
-
-        self._try(body)
-
-
-def _is_full(error: Exception) -> bool:
-    return getattr(error, "sqlite_errorcode", None) == 13 or "full" in str(error)
-
-
-def _is_damaged(error: Exception) -> bool:
-    return isinstance(error, sqlite3.DatabaseError) and not isinstance(
-        error, sqlite3.OperationalError | sqlite3.IntegrityError | sqlite3.ProgrammingError
-    )
+    def _count_evicted(self, reason: str, file: OutboxFile, gone: Evicted) -> None:
+        counts = {reason: gone.rows, "unread": gone.unread, "refused": gone.refused}
+        if any(counts.values()):
+            self._counts += Counter(counts)
+            file.write(Changes(counts=self._counts))

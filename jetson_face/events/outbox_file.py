@@ -6,57 +6,42 @@ WAL with `synchronous=FULL`: when a transaction returned, its rows are on the di
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import sqlite3
-import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-_CHECK_BYTES = 8
-_VERSION = 1
+from jetson_face.events.outbox_rows import (
+    EVENT,
+    Changes,
+    Cursor,
+    DamagedError,
+    Db,
+    Event,
+    Refused,
+    clock_of,
+    counts_of,
+    cursors_of,
+    event_of,
+    prepare,
+    seq_of,
+    transaction,
+)
+
 _CHUNK = 500
-_SCHEMA = f"""
-CREATE TABLE events (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    age REAL NOT NULL, wall REAL NOT NULL, kind TEXT NOT NULL,
-    body BLOB NOT NULL, sum BLOB NOT NULL
-);
-CREATE INDEX events_by_age ON events (age);
-CREATE TABLE consumers (name TEXT PRIMARY KEY, acked INTEGER NOT NULL);
-CREATE TABLE counts (name TEXT PRIMARY KEY, n INTEGER NOT NULL);
-CREATE TABLE clock (one INTEGER PRIMARY KEY CHECK (one = 1), age REAL, wall REAL);
-PRAGMA user_version = {_VERSION};
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One row. seq: from 1, rising, never used twice. age: seconds of service time at writing.
-
-    wall: UTC seconds, for people. kind: a word. body: opaque, JSON in this program.
-    """
-
-    seq: int
-    age: float
-    wall: float
-    kind: str
-    body: bytes
-
-    @property
-    def checksum(self) -> bytes:
-        """BLAKE2b over every field."""
-        head = struct.pack(">qdd", self.seq, self.age, self.wall) + self.kind.encode() + b"\0"
-        return hashlib.blake2b(head + self.body, digest_size=_CHECK_BYTES).digest()
+_MAGIC = b"SQLite format 3\0"
+_REFUSED = f"consumer, error, tries, again, {EVENT}"
 
 
 @dataclass(frozen=True, slots=True)
 class Evicted:
-    """rows deleted; unread: how many of them some consumer had not acknowledged."""
+    """rows deleted; unread: how many of them some consumer had not acknowledged; refused: deleted
+    of those that were set aside."""
 
     rows: int
     unread: int
+    refused: int = 0
 
 
 class OutboxFile:
@@ -64,8 +49,17 @@ class OutboxFile:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        self._db = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
+        self._path = path
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            found, head = os.fstat(fd), os.pread(fd, 20, 0)
+        finally:
+            os.close(fd)
+        self._inode = found.st_dev, found.st_ino
+        # What stands there says who may write, and would look like a disk that takes nothing.
+        if head and not (head.startswith(_MAGIC) and set(head[18:20]) <= {1, 2}):
+            raise DamagedError("file is not a database")
+        self._db = Db(str(path), timeout=5)
         try:
             self._set_up()
         except BaseException:
@@ -81,87 +75,160 @@ class OutboxFile:
             "secure_delete = ON",
         ):
             self._db.execute(f"PRAGMA {pragma}")
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-        elif version != _VERSION:
-            raise sqlite3.DatabaseError(f"outbox version {version}, this program knows {_VERSION}")
+        prepare(self._db)
 
-    def write(
-        self, events: Iterable[Event], cursors: Mapping[str, int], counts: Mapping[str, int]
-    ) -> None:
-        """Store rows, cursors and counts in one transaction; on return they are on the disk.
+    @property
+    def in_place(self) -> bool:
+        """The path still leads to this file."""
+        try:
+            found = self._path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
+        return (found.st_dev, found.st_ino) == self._inode
 
-        A row that is there already is left: the attempt before may have reached the disk although
-        it reported an error.
+    def copy_to(self, path: Path) -> None:
+        """Write all of it to another file, also when this one was deleted."""
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.unlink(missing_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as copy:
+            self._db.backup(copy)
+
+    @property
+    def foreign_changes(self) -> int:
+        """A number that is another one after another program wrote to the file."""
+        return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+
+    def write(self, changes: Changes) -> None:
+        """Store everything in one transaction; on return it is on the disk.
+
+        An event that is there already is left: the attempt before may have reached the disk
+        although it reported an error.
         """
-        rows = [(e.seq, e.age, e.wall, e.kind, e.body, e.checksum) for e in events]
-        with self._transaction():
-            self._db.executemany("INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?)", rows)
-            self._db.executemany("INSERT OR REPLACE INTO consumers VALUES (?, ?)", cursors.items())
-            self._db.executemany("INSERT OR REPLACE INTO counts VALUES (?, ?)", counts.items())
+        cursors = [(name, *cursor) for name, cursor in changes.cursors.items()]
+        refused = [
+            (r.consumer, r.error, r.tries, int(r.again), *r.event.row) for r in changes.refused
+        ]
+        with transaction(self._db):
+            for statement, rows in (
+                ("INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?)",
+                 [event.row for event in changes.events]),
+                ("INSERT OR REPLACE INTO consumers VALUES (?, ?, ?)", cursors),
+                ("INSERT OR REPLACE INTO counts VALUES (?, ?)", list(changes.counts.items())),
+                ("INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", refused),
+                ("DELETE FROM refused WHERE consumer = ? AND seq = ?", changes.settled),
+            ):  # fmt: skip
+                self._db.executemany(statement, rows)
 
     def read(self, after: int, limit: int) -> tuple[list[Event], list[int]]:
         """Up to `limit` rows after `after`, oldest first, and the numbers of damaged ones."""
         found = self._db.execute(
-            "SELECT seq, age, wall, kind, body, sum FROM events WHERE seq > ? ORDER BY seq LIMIT ?",
-            (after, limit),
+            f"SELECT {EVENT} FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit)
         )
         good: list[Event] = []
         bad: list[int] = []
-        for *fields, total in found:
-            event = _event(fields)
-            if event is not None and event.checksum == total:
+        for row in found:
+            event = event_of(row)
+            if event is not None:
                 good.append(event)
             else:
-                bad.append(fields[0])
+                bad.append(row[0])
         return good, bad
 
+    def refused(self, consumer: str | None = None, *, again: bool = False) -> list[Refused]:
+        """What consumers, or one, will not take, oldest first; again: that is to be sent again.
+        Damaged rows are passed over."""
+        found: list[Refused] = []
+        for row in self._db.execute(
+            f"SELECT {_REFUSED} FROM refused WHERE consumer = ifnull(?, consumer) "
+            "AND again >= ? ORDER BY seq",
+            (consumer, int(again)),
+        ):
+            name, error, tries, marked, *rest = row
+            event = event_of(rest)
+            if event is not None:
+                found.append(Refused(str(name), event, str(error), seq_of((tries,)), bool(marked)))
+        return found
+
+    def ask_again(self, which: Sequence[tuple[str, int]]) -> int:
+        """Mark refused events (consumer, seq) to be sent once more; returns how many there are."""
+        with transaction(self._db):
+            return self._db.executemany(
+                "UPDATE refused SET again = 1 WHERE consumer = ? AND seq = ?", which
+            ).rowcount
+
+    def refused_counts(self) -> dict[str, int]:
+        """How many each consumer has."""
+        return counts_of(
+            self._db.execute("SELECT consumer, count(*) FROM refused GROUP BY consumer").fetchall()
+        )
+
     def rewrite(self, needle: bytes, new_body: Callable[[bytes], bytes]) -> int:
-        """Give every row whose body holds `needle` a new body and checksum; returns how many.
+        """Give every row whose body holds `needle` a new body and checksum; returns how many
+        events.
 
         A few hundred rows in a transaction: a service that writes meanwhile waits for no more. A
         damaged row is removed. Returns when the old bytes are gone from the file.
         """
+        events = self._rewrite("events", needle, new_body)
+        apart = self._rewrite("refused", needle, new_body) - events
+        # A receiver may have said of whom it will not hear.
+        with transaction(self._db):
+            self._db.execute(
+                "UPDATE refused SET error = '' WHERE instr(CAST(error AS BLOB), ?) > 0", (needle,)
+            )
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return len(events | apart)
+
+    def _rewrite(self, table: str, needle: bytes, new_body: Callable[[bytes], bytes]) -> set[int]:
         found = self._db.execute(
-            "SELECT seq, age, wall, kind, body, sum FROM events WHERE instr(body, ?) > 0", (needle,)
+            f"SELECT {EVENT}, rowid FROM {table} WHERE instr(body, ?) > 0", (needle,)
         ).fetchall()
         for start in range(0, len(found), _CHUNK):
-            with self._transaction():
-                for *fields, total in found[start : start + _CHUNK]:
-                    event = _event(fields)
-                    if event is None or event.checksum != total:
-                        self._db.execute("DELETE FROM events WHERE seq = ?", (fields[0],))
+            with transaction(self._db):
+                for *row, number in found[start : start + _CHUNK]:
+                    event = event_of(row)
+                    if event is None:
+                        self._db.execute(f"DELETE FROM {table} WHERE rowid = ?", (number,))
                         continue
                     event = replace(event, body=new_body(event.body))
                     self._db.execute(
-                        "UPDATE events SET body = ?, sum = ? WHERE seq = ?",
-                        (event.body, event.checksum, event.seq),
+                        f"UPDATE {table} SET body = ?, sum = ? WHERE rowid = ?",
+                        (event.body, event.checksum, number),
                     )
-        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        return len(found)
+        return {row[0] for row in found}
 
     def delete(self, seqs: Sequence[int]) -> None:
         """Remove rows by number."""
-        with self._transaction():
+        with transaction(self._db):
             self._db.executemany("DELETE FROM events WHERE seq = ?", [(seq,) for seq in seqs])
 
-    def evict_older(self, age: float) -> Evicted:
-        """Remove the rows written before `age`, seconds of service time."""
-        return self._evict("age < ?", age)
+    def evict_older(self, age: float, low: int) -> Evicted:
+        """Remove the rows written before `age`, seconds of service time. low: every consumer has
+        acknowledged up to here."""
+        return self._evict("age < ?", age, low)
 
-    def evict_oldest(self, rows: int) -> Evicted:
-        """Remove the oldest `rows` rows."""
-        return self._evict("seq IN (SELECT seq FROM events ORDER BY seq LIMIT ?)", rows)
+    def evict_share(self, share: float, low: int) -> Evicted:
+        """Remove the oldest `share` of all rows, at least one; refused ones among them."""
+        both = "SELECT seq FROM events UNION ALL SELECT seq FROM refused"
+        count = self._db.execute(f"SELECT count(*) FROM ({both})").fetchone()[0]
+        nth = self._db.execute(
+            f"{both} ORDER BY seq LIMIT 1 OFFSET ?", (max(0, int(count * share) - 1),)
+        ).fetchone()
+        return self._evict("seq <= ?", seq_of(nth), low)
 
-    def _evict(self, where: str, value: float) -> Evicted:
-        low = min(self.cursors().values(), default=0)
-        with self._transaction():
+    def _evict(self, where: str, value: float, low: int) -> Evicted:
+        with transaction(self._db):
             unread = self._db.execute(
                 f"SELECT count(*) FROM events WHERE {where} AND seq > ?", (value, low)
             ).fetchone()[0]
-            rows = self._db.execute(f"DELETE FROM events WHERE {where}", (value,)).rowcount
-        return Evicted(rows, unread)
+            rows, refused = (
+                self._db.execute(f"DELETE FROM {table} WHERE {where}", (value,)).rowcount
+                for table in ("events", "refused")
+            )
+        return Evicted(rows, unread, refused)
 
     def used_bytes(self) -> int:
         """Bytes of pages that hold something."""
@@ -172,103 +239,61 @@ class OutboxFile:
         return int((pages - free) * size)
 
     def rows(self) -> int:
-        """Rows stored."""
+        """Events stored."""
         return int(self._db.execute("SELECT count(*) FROM events").fetchone()[0])
+
+    def first_seq(self) -> int:
+        """The lowest number stored; 0 for none."""
+        return seq_of(self._db.execute("SELECT min(seq) FROM events").fetchone())
 
     def last_seq(self) -> int:
         """The highest number ever given, also when its row is gone; 0 for none."""
-        row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
-        return max(0 if row is None else int(row[0]), *self.cursors().values(), 0)
+        query = "SELECT seq FROM sqlite_sequence WHERE name = 'events'"
+        acked = [cursor.acked for cursor in self.cursors().values()]
+        return max(seq_of(self._db.execute(query).fetchone()), *acked, 0)
 
-    def cursors(self) -> dict[str, int]:
-        """The last acknowledged number of each consumer."""
-        return dict(self._db.execute("SELECT name, acked FROM consumers").fetchall())
+    def cursors(self) -> dict[str, Cursor]:
+        """How far each consumer is."""
+        return cursors_of(self._db.execute("SELECT name, acked, away FROM consumers").fetchall())
 
     def counts(self) -> dict[str, int]:
         """The counters that outlive the process."""
-        return dict(self._db.execute("SELECT name, n FROM counts").fetchall())
+        return counts_of(self._db.execute("SELECT name, n FROM counts").fetchall())
 
     def forget(self, consumer: str) -> None:
         """Remove a consumer."""
-        with self._transaction():
+        with transaction(self._db):
             self._db.execute("DELETE FROM consumers WHERE name = ?", (consumer,))
 
     def save_clock(self, age: float, wall: float) -> None:
         """Keep the service time."""
-        with self._transaction():
+        with transaction(self._db):
             self._db.execute("INSERT OR REPLACE INTO clock VALUES (1, ?, ?)", (age, wall))
 
     def last_clock(self) -> tuple[float, float]:
         """The newest known (service time, wall time), (0, 0) for a new file."""
         kept = self._db.execute("SELECT age, wall FROM clock").fetchone()
         newest = self._db.execute("SELECT age, wall FROM events ORDER BY seq DESC LIMIT 1")
-        return max(kept or (0.0, 0.0), newest.fetchone() or (0.0, 0.0))
+        return max(clock_of(kept), clock_of(newest.fetchone()))
 
     def close(self) -> None:
         """Close; never raises."""
         with contextlib.suppress(sqlite3.Error):
             self._db.close()
 
-    def _transaction(self) -> _Transaction:
-        return _Transaction(self._db)
+
+def is_full(error: Exception) -> bool:
+    """The disk has no room."""
+    return getattr(error, "sqlite_errorcode", None) == 13 or "full" in str(error)
 
 
-class _Transaction:
-    """BEGIN IMMEDIATE … COMMIT, or ROLLBACK on any exception."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-
-    def __enter__(self) -> None:
-        self._db.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if kind is None:
-            try:
-                self._db.execute("COMMIT")
-                return
-            except sqlite3.Error:
-                self._roll_back()
-                raise
-        self._roll_back()
-
-    def _roll_back(self) -> None:
-        # Some errors have rolled back already; the error that led here is the one to report.
-        with contextlib.suppress(sqlite3.Error):
-            self._db.execute("ROLLBACK")
-
-
-def _event(fields: Sequence[object]) -> Event | None:
-    seq, age, wall, kind, body = fields
-    if not (
-        isinstance(seq, int)
-        and isinstance(age, float)
-        and isinstance(wall, float)
-        and isinstance(kind, str)
-        and isinstance(body, bytes)
-    ):
-        return None
-    return Event(seq, age, wall, kind, body)
-
-
-def salvage(path: Path, limit: int = 1_000_000) -> tuple[list[Event], dict[str, int]]:
-    """Every row and cursor of a damaged file that can still be read; never raises."""
-    events: list[Event] = []
-    cursors: dict[str, int] = {}
-    try:
-        db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-    except sqlite3.Error:
-        return events, cursors
-    with contextlib.suppress(sqlite3.Error, TypeError, ValueError):
-        cursors = dict(db.execute("SELECT name, acked FROM consumers").fetchall())
-    try:
-        rows = db.execute("SELECT seq, age, wall, kind, body, sum FROM events LIMIT ?", (limit,))
-        for *fields, total in rows:
-            event = _event(fields)
-            if event is not None and event.checksum == total:
-                events.append(event)
-    except (sqlite3.Error, OverflowError):
-        pass
-    finally:
-        db.close()
-    return events, {k: v for k, v in cursors.items() if isinstance(v, int)}
+def is_damaged(error: Exception) -> bool:
+    """The file, not the disk, is at fault."""
+    if isinstance(error, sqlite3.OperationalError):
+        # Our statements are right: what SQLite cannot make sense of then is the file. Python 3.10
+        # does not tell the code.
+        code = getattr(error, "sqlite_errorcode", None)
+        return code == 1 or (code is None and "unsupported file format" in str(error))
+    return isinstance(error, sqlite3.DatabaseError) and not isinstance(
+        error, sqlite3.IntegrityError | sqlite3.ProgrammingError
+    )

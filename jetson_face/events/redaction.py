@@ -18,12 +18,20 @@ from jetson_face.events.outbox_file import OutboxFile
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
 """Stands where the id of an erased person was."""
-_NAME = re.compile(rb'"name":\s*"((?:[^"\\]|\\.)*)"')
+_NAME = rb'"name":\s*"((?:[^"\\]|\\.)*)"'
+_ANY_NAME = re.compile(_NAME)
 
 
-def mask_names(event: bytes) -> bytes:
-    """The event with `*` for every byte of its name."""
-    return _NAME.sub(lambda m: m[0][: m.start(1) - m.start()] + b"*" * len(m[1]) + b'"', event)
+def mask_names(event: bytes, person: str) -> bytes:
+    """The event with `*` for every byte of the person's name; of all names where it is not told
+    whose they are."""
+    own = re.compile(_NAME + rb'(?=,\s*"person":\s*"' + re.escape(person.encode()) + rb'")')
+    masked = own.sub(_stars, event)
+    return masked if masked != event or own.search(event) else _ANY_NAME.sub(_stars, event)
+
+
+def _stars(found: re.Match[bytes]) -> bytes:
+    return found[0][: found.start(1) - found.start()] + b"*" * len(found[1]) + b'"'
 
 
 def mask_id(event: bytes, person: str) -> bytes:
@@ -41,7 +49,9 @@ def mask_outbox(path: Path, person: str) -> int:
         return 0
     try:
         with contextlib.closing(OutboxFile(path)) as file:
-            return file.rewrite(person.encode(), lambda body: mask_id(mask_names(body), person))
+            return file.rewrite(
+                person.encode(), lambda body: mask_id(mask_names(body, person), person)
+            )
     except sqlite3.Error as error:
         raise OSError(str(error)) from error
 
@@ -56,7 +66,7 @@ def mask_file(path: Path, person: str) -> int:
     try:
         # First all names: what still has its id is found again by the next try. The ids of the
         # same lines of the same file: one that is appended meanwhile keeps id and name.
-        found, end = _rewrite(fd, person, mask_names, None)
+        found, end = _rewrite(fd, person, lambda line: mask_names(line, person), None)
         if found:
             _rewrite(fd, person, lambda line: mask_id(line, person), end)
     finally:

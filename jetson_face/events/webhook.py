@@ -16,9 +16,9 @@ from urllib.parse import unquote, urlsplit
 from jetson_face.core.errors import MissingDependencyError, UsageError
 from jetson_face.core.version import __version__
 from jetson_face.events.delivery import SinkDownError, SinkRefusedError
+from jetson_face.events.older import document
 from jetson_face.events.outbox import Event
 from jetson_face.events.reason import why
-from jetson_face.events.remote import document
 from jetson_face.util.addresses import web_address
 from jetson_face.util.redact import clean
 

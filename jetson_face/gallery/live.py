@@ -55,6 +55,11 @@ class LivePeople:
         """The gallery as last read."""
         return self._matcher.snapshot
 
+    @property
+    def ids(self) -> frozenset[str]:
+        """Who is enrolled, as last read."""
+        return frozenset(person.id for person in self.snapshot.people)
+
     def look(self) -> None:
         """Read the gallery if it changed; `error` says why it could not be read."""
         with self._lock:

@@ -39,8 +39,9 @@ class SourceSummary:
     """One source. Rates are per second and never merged: capture = frames the source gave,
     detection = full searches, recognition = faces embedded, decision = frames with a decision.
 
-    captured = processed + the sum of dropped. faults: survived, by name. nominal_fps: what the
-    source says of itself. age: milliseconds from capture to decision, live sources only.
+    captured = processed + the sum of dropped. events: decisions, and changes of them. faults:
+    survived, by name. nominal_fps: what the source says of itself. age: milliseconds from capture
+    to decision, live sources only.
     """
 
     name: str
@@ -183,7 +184,16 @@ def _rates(sources: Sequence[SourceSummary]) -> str:
 
 
 def _frames(sources: Sequence[SourceSummary]) -> str:
-    head = ("source", "captured", "processed", "dropped", "searched", "faces", "embedded", "events")
+    head = (
+        "source",
+        "captured",
+        "processed",
+        "dropped",
+        "searched",
+        "faces",
+        "embedded",
+        "decisions",
+    )
     rows = [
         (s.name, str(s.captured), str(s.processed), _counts(s.dropped), str(s.searched),
          str(s.faces), str(s.embedded), str(s.events))

@@ -52,7 +52,8 @@ class FaceRecognizer:
             self.decisions.decide(tracks, self._states, frame.captured_ns)
             sightings = self._sightings(found, crops)
             doubts = self._doubts(found, crops, vectors)
-        return _report(frame, found, crops, sightings, doubts, watch)
+        unseen = tuple(sorted({*self._states.ids()} - {s.track for s in sightings}))
+        return _report(frame, found, crops, sightings, doubts, unseen, watch)
 
     def take_over(self, older: FaceRecognizer) -> None:
         """Go on with the tracks of another recogniser of the same source and embedding space, so
@@ -60,6 +61,11 @@ class FaceRecognizer:
         self.finder.take_over(older.finder)
         self.decisions.fuser = older.decisions.fuser
         self._states = older._states
+
+    def begin_after(self, older: FaceRecognizer) -> None:
+        """Begin with no face, and give no track a number that another recogniser of the same source
+        gave."""
+        self.finder.tracker.begin_after(older.finder.tracker)
 
     def _remember(self, found: Found, frame: Frame) -> None:
         """Begin a state for each new track, and drop those of faces that left."""
@@ -128,6 +134,7 @@ def _report(
     crops: Crops,
     sightings: tuple[Sighting, ...],
     doubts: tuple[Doubt, ...],
+    unseen: tuple[int, ...],
     watch: Stopwatch,
 ) -> Report:
     height, width = frame.image.shape[:2]
@@ -142,4 +149,5 @@ def _report(
         searched=found.searched,
         embedded=len(crops),
         doubts=doubts,
+        unseen=unseen,
     )

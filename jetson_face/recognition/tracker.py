@@ -96,6 +96,10 @@ class Tracker:
         """Ids of the tracks that were found by the last search or refinement."""
         return np.array(self._all.ids[self._all.visible])
 
+    def begin_after(self, older: Tracker) -> None:
+        """Give no id that another tracker gave."""
+        self._next_id = max(self._next_id, older._next_id)
+
     def reset(self) -> None:
         """End all tracks; their ids are not used again."""
         self._all = _Tracks.none()

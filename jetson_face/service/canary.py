@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
+import time
 from dataclasses import replace
 from typing import Any
 
 from jetson_face.core.errors import OutputError
+from jetson_face.events.ids import new_id
+from jetson_face.events.making import utc
 from jetson_face.events.outbox import Outbox
+from jetson_face.events.schema import SCHEMA, to_json
 from jetson_face.factory.parts import Parts, build_canary
 from jetson_face.inference.canary import Canary, CanaryEvent, CanaryWatch
 from jetson_face.privacy.audit import Action, AuditLog
@@ -17,8 +20,6 @@ from jetson_face.service.swap import HotSwap
 from jetson_face.util.metrics import Metrics, Snapshot
 
 logger = logging.getLogger(__name__)
-
-KIND = "canary"
 
 
 class ServiceCanary:
@@ -69,8 +70,16 @@ class ServiceCanary:
         space = str(self._swap.deck.parts.embedder.space)
         log = logger.error if event.state == "drifted" else logger.warning
         log("canary_%s embedder=%s %s", event.state, space, event)
-        body = {**event.to_json(), "embedder": space, "text": str(event)}
-        self._outbox.append([(KIND, json.dumps(body, ensure_ascii=False).encode())])
+        document = {
+            "schema": SCHEMA,
+            "id": new_id(),
+            "kind": "canary",
+            "time": utc(time.time()),
+            **event.to_json(),
+            "embedder": space,
+            "text": str(event),
+        }
+        self._outbox.append([("canary", to_json(document))])
         action: Action = "canary_drifted" if event.state == "drifted" else "canary_recovered"
         try:
             self._audit.record(action, person="", name=space, details=event.to_json())

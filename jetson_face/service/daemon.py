@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from jetson_face.capture.source import Source
@@ -16,6 +17,7 @@ from jetson_face.config import Config
 from jetson_face.core.errors import OutputError
 from jetson_face.core.version import __version__
 from jetson_face.events.delivery import Deliverer
+from jetson_face.events.making import EventMaker
 from jetson_face.factory.parts import max_ages, open_sources, run_facts
 from jetson_face.factory.plugins import build_sinks
 from jetson_face.live import LivePipeline, LivePolicy
@@ -23,7 +25,7 @@ from jetson_face.output.run_report import RunReport
 from jetson_face.privacy.audit import AuditLog
 from jetson_face.service import pages, plumbing
 from jetson_face.service.canary import ServiceCanary
-from jetson_face.service.events import EventTap, EventWriter, Occurrence
+from jetson_face.service.events import EventTap, EventWriter, Occurrence, tell_end
 from jetson_face.service.lock import state_lock
 from jetson_face.service.notify import Health, Notifier, Progress, Verdict, watchdog_interval_s
 from jetson_face.service.recent import RecentErrors
@@ -145,11 +147,15 @@ class Daemon:
         config = self.config
         self._deliverers = plumbing.build_deliverers(config, self._outbox)
         self._health = self._new_health()
+        live = {source.info.name for source in sources if source.info.is_live}
+        maker = EventMaker(live, enrolled=lambda: self._swap.deck.people.ids)
+        told, written = threading.Event(), threading.Event()
         pipeline = LivePipeline(
             sources,
             lambda info: EventTap(
                 self._swap.recognizer(info),
                 self._queue,
+                maker,
                 crops=config.service.crops,
                 review=config.service.review,
             ),
@@ -157,13 +163,14 @@ class Daemon:
             policy=LivePolicy(max_age_ms=max_ages(config), log_every_s=config.report.every_s),
             facts=lambda: run_facts(self.config, self._swap.every),
             stages={
-                "events": self._writer.run,
+                "events": partial(self._writer.run, told=told, done=written),
                 "reload": self._reloader.run,
                 "timers": self._timers,
-                **{f"deliver-{d.name}": d.run for d in self._deliverers},
+                **{f"deliver-{d.name}": partial(d.run, after=written) for d in self._deliverers},
             },
             between_frames=self._canary,
             wakes=(self._writer.wake, self._reloader.wake),
+            at_end=partial(tell_end, maker, self._queue, told),
         )
         self._pipeline = pipeline
         self._swap.clear()
@@ -174,9 +181,10 @@ class Daemon:
             self._save(pipeline.report())
 
     def _timers(self, stop: threading.Event) -> None:
-        """Retention, and a failing disk tried again."""
+        """Retention, a failing disk tried again, and what others did to the outbox."""
         pruned = float("-inf")
         while not stop.wait(1.0):
+            self._outbox.check()
             now = time.monotonic()
             if now - pruned >= _PRUNE_EVERY_S or self._outbox.degraded:
                 pruned = now
@@ -316,7 +324,7 @@ class Daemon:
             "stages_p95_ms": {s.name: round(s.p95_ms, 2) for s in report.stages},
             "queues": {"events": self._queue.counts.waiting},
             "outbox": pages.outbox(state),
-            "sinks": pages.sinks(self._deliverers),
+            "sinks": pages.sinks(self._deliverers, state),
             "board": pages.board(),
             "review": self._questions.state() if self._questions is not None else {},
             "last_decisions": pages.decisions(

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from jetson_face.core.errors import OutputError
-from jetson_face.core.types import Frame, ImageU8, Report, Sighting
-from jetson_face.events.jsonl import event
+from jetson_face.core.types import Box, Frame, ImageU8, Report
+from jetson_face.events.making import EventMaker
 from jetson_face.events.outbox import Outbox
+from jetson_face.events.schema import to_json
 from jetson_face.events.snapshots import SnapshotStore
 from jetson_face.service.review_writer import Asked, Questions, asked
 from jetson_face.util.channels import BoundedQueue, Closed
@@ -23,6 +24,9 @@ logger = logging.getLogger(__name__)
 _BATCH = 100
 _WAIT_S = 2.0
 _CROP_MARGIN = 0.4
+_DECISIONS = frozenset({"decided", "changed", "retracted"})
+_LAST_FRAME_S = 1.0
+"""How long the writer waits for the recogniser's last frame when it is told to stop."""
 
 
 class Recognizer(Protocol):
@@ -33,43 +37,57 @@ class Recognizer(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Occurrence:
-    """A changed decision on its way to the disk. crop: (H, W, 3) uint8 BGR, None for none."""
+    """An event on its way to the disk. crop: (H, W, 3) uint8 BGR, None for none."""
 
-    report: Report
-    sighting: Sighting
+    event: dict[str, Any]
     crop: ImageU8 | None
 
 
 class EventTap:
-    """A recogniser that hands its changed decisions and its doubts on before it answers.
+    """A recogniser that hands its events and its doubts on before it answers.
 
-    A full queue makes it wait: a slow disk slows recognition down, it loses no event.
+    maker: of the whole run. A full queue makes it wait: a slow disk slows recognition down, it
+    loses no event. crops: with a picture of each decision.
     """
 
     def __init__(
         self,
         inner: Recognizer,
         queue: BoundedQueue[Occurrence | Asked],
+        maker: EventMaker,
         *,
         crops: bool = False,
         review: bool = False,
     ) -> None:
-        self._inner, self._queue = inner, queue
+        self._inner, self._queue, self._maker = inner, queue, maker
         self._crops, self._review = crops, review
 
     def process(self, frame: Frame) -> Report:
         """See Recognizer."""
         report = self._inner.process(frame)
-        for sighting in report.sightings:
-            if sighting.changed and sighting.state != "pending":
-                crop = cut(frame.image, sighting.box) if self._crops else None
-                self._queue.put(Occurrence(report, sighting, crop))
+        for event in self._maker.of(report):
+            wanted = event["kind"] in _DECISIONS and event["state"] != "pending"
+            crop = cut(frame.image, event["box"]) if self._crops and wanted else None
+            self._queue.put(Occurrence(event, crop))
         for doubt in report.doubts if self._review else ():
             self._queue.put(asked(doubt, frame))
         return report
 
 
-def cut(image: ImageU8, box: tuple[float, float, float, float]) -> ImageU8 | None:
+def tell_end(
+    maker: EventMaker, queue: BoundedQueue[Occurrence | Asked], told: threading.Event
+) -> None:
+    """Hand on that the run is over for every face; for the recogniser's thread, at its end."""
+    try:
+        for event in maker.end():
+            queue.put(Occurrence(event, None), timeout_s=_LAST_FRAME_S)
+    except (Closed, TimeoutError):
+        pass  # the writer failed, and the run ends with its error
+    finally:
+        told.set()
+
+
+def cut(image: ImageU8, box: Box) -> ImageU8 | None:
     """A copy of the face with some margin; None for a box outside the picture."""
     height, width = image.shape[:2]
     x1, y1, x2, y2 = box
@@ -95,21 +113,31 @@ class EventWriter:
     ) -> None:
         self._queue, self._outbox, self._snapshots = queue, outbox, snapshots
         self._questions = questions
-        self._first_ns: dict[str, int] = {}
         self.decisions: deque[dict[str, Any]] = deque(maxlen=20)
 
-    def run(self, stop: threading.Event) -> None:
-        """The thread's loop; what is left at the end is for `drain`."""
+    def run(
+        self,
+        stop: threading.Event,
+        *,
+        told: threading.Event | None = None,
+        done: threading.Event | None = None,
+    ) -> None:
+        """The thread's loop. told: the recogniser has told its last event, which is waited for a
+        moment. done: set when it is in the outbox. What comes later is for `drain`."""
         try:
             while not stop.is_set():
-                try:
-                    self._write([self._queue.get(timeout_s=_WAIT_S), *self._waiting()])
-                except TimeoutError:
-                    continue
+                self._step(_WAIT_S)
+            end = time.monotonic() + _LAST_FRAME_S
+            while told is not None and not told.is_set() and time.monotonic() < end:
+                self._step(0.05)
+            self.drain()
+        except BaseException:
+            # The recogniser must not wait for ever for a writer that failed.
+            self._queue.close()
+            raise
         finally:
-            if not stop.is_set():
-                # The recogniser must not wait for ever for a writer that failed.
-                self._queue.close()
+            if done is not None:
+                done.set()
 
     def wake(self) -> None:
         """Let `run` look whether it should stop."""
@@ -119,6 +147,13 @@ class EventWriter:
         """Write everything that still waits; after the recogniser ended."""
         while left := self._waiting():
             self._write(left)
+
+    def _step(self, timeout_s: float) -> None:
+        try:
+            first = self._queue.get(timeout_s=timeout_s)
+        except TimeoutError:
+            return
+        self._write([first, *self._waiting()])
 
     def _waiting(self) -> list[Occurrence | Asked]:
         found: list[Occurrence | Asked] = []
@@ -130,23 +165,18 @@ class EventWriter:
         return found
 
     def _write(self, batch: list[Occurrence | Asked]) -> None:
-        documents = [self._document(item) for item in batch if isinstance(item, Occurrence)]
-        if documents:
-            self._outbox.append(
-                [("decision", json.dumps(d, ensure_ascii=False).encode()) for d in documents]
-            )
-            self.decisions.extend(documents)
+        events = [self._with_crop(item) for item in batch if isinstance(item, Occurrence)]
+        if events:
+            self._outbox.append([(event["kind"], to_json(event)) for event in events])
+            self.decisions.extend(event for event in events if event["kind"] in _DECISIONS)
         for item in batch:
             if isinstance(item, Asked) and self._questions is not None:
                 self._questions.keep(item)
 
-    def _document(self, item: Occurrence) -> dict[str, Any]:
-        report = item.report
-        first = self._first_ns.setdefault(report.source, report.captured_ns)
-        document = event(report, item.sighting, first)
-        if item.crop is not None and self._snapshots is not None:
-            document["crop"] = self._keep(item.crop, document["person"])
-        return document
+    def _with_crop(self, item: Occurrence) -> dict[str, Any]:
+        if item.crop is None or self._snapshots is None:
+            return item.event
+        return item.event | {"crop": self._keep(item.crop, item.event["person"])}
 
     def _keep(self, crop: ImageU8, person: str | None) -> str | None:
         assert self._snapshots is not None

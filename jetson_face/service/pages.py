@@ -8,6 +8,7 @@ from typing import Any
 
 from jetson_face.config import Config
 from jetson_face.events.delivery import Deliverer
+from jetson_face.events.making import utc
 from jetson_face.events.outbox import OutboxState
 from jetson_face.factory.parts import Parts
 from jetson_face.gallery.live import LivePeople
@@ -114,25 +115,36 @@ def outbox(state: OutboxState) -> dict[str, Any]:
         "lag": state.lag,
         "error": state.error,
         "given_up": state.counts,
+        "set_aside": state.set_aside,
     }
 
 
 def decisions(last: Iterable[dict[str, Any]], enrolled: Collection[str]) -> list[dict[str, Any]]:
     """The last decisions; who was removed since has no name any more."""
-    return [
-        item if item["person"] is None or item["person"] in enrolled else item | {"name": None}
-        for item in list(last)
-    ]
+    shown = []
+    for item in list(last):
+        item = _unnamed(item, enrolled)
+        if "before" in item:
+            item = item | {"before": _unnamed(item["before"], enrolled)}
+        shown.append(item)
+    return shown
 
 
-def sinks(deliverers: list[Deliverer]) -> dict[str, Any]:
-    """What each sink got."""
+def _unnamed(item: dict[str, Any], enrolled: Collection[str]) -> dict[str, Any]:
+    gone = item["person"] is not None and item["person"] not in enrolled
+    return item | {"name": None} if gone else item
+
+
+def sinks(deliverers: list[Deliverer], state: OutboxState) -> dict[str, Any]:
+    """What each sink got since the start, what it ever refused, and since when and why it is
+    down."""
     return {
         d.name: {
             "sent": d.sent,
-            "refused": d.refused,
+            "refused": state.refused.get(d.name, 0),
             "failures": d.failures,
             "error": d.last_error,
+            "down_since": None if d.down_since is None else utc(d.down_since),
         }
         for d in deliverers
     }
@@ -201,9 +213,19 @@ def _add_sinks(own: Metrics, state: OutboxState, deliverers: list[Deliverer]) ->
             state.lag.get(name, 0)
         )
         own.counter("sink_sent", "Events that the sink took", sink=name).add(sink.sent)
-        own.counter("sink_refused", "Events that the sink will never take", sink=name).add(
-            sink.refused
+        own.counter("sink_refused", "Events that the receiver called malformed", sink=name).add(
+            state.refused.get(name, 0)
         )
+        own.gauge("sink_set_aside", "Of those, the ones that wait for a retry", sink=name).set(
+            state.set_aside.get(name, 0)
+        )
+        if sink.down_since is not None:
+            own.gauge(
+                "sink_down_since_seconds",
+                "When it stopped taking events, UTC seconds",
+                sink=name,
+                why=sink.last_error or "",
+            ).set(sink.down_since)
         own.gauge("sink_up", "0 while the sink takes nothing", sink=name).set(sink.failures == 0)
 
 

@@ -84,7 +84,7 @@ def open_questions(
 
 
 def build_deliverers(config: Config, outbox: Outbox) -> list[Deliverer]:
-    """One for each sink; consumers that the configuration no longer names are forgotten.
+    """One for each sink; consumers that the configuration no longer names keep their place.
 
     A sink that cannot be built (a credential that is broken, a package that is missing) is down
     with that reason, and is tried again: it is no cause to stop recognising.
@@ -95,9 +95,7 @@ def build_deliverers(config: Config, outbox: Outbox) -> list[Deliverer]:
     ]
     if config.report.events is not None:
         sinks.append((EVENTS_FILE, _events_file(config.report.events)))
-    names = {name for name, _ in sinks}
-    for consumer in outbox.state().lag.keys() - names:
-        outbox.forget(consumer)
+    outbox.only([name for name, _ in sinks])
     made = [Deliverer(name, outbox, sink) for name, sink in sinks]
     for deliverer in made:
         if isinstance(deliverer.sink, LateSink) and deliverer.sink.error is not None:

@@ -116,6 +116,8 @@ class HotSwap:
             for slot, recognizer in zip(self._slots, fresh, strict=True):
                 if _same_tracks(old, deck):
                     recognizer.take_over(slot.inner)
+                else:
+                    recognizer.begin_after(slot.inner)
                 slot.put(deck.config, recognizer)
             old.close(unless=deck)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import cv2
@@ -47,9 +48,9 @@ def test_a_video_is_read_whole_with_media_times(clip: Path) -> None:
     frames = frames_of(source)
     assert [f.seq for f in frames] == list(range(30))
     assert [f.captured_ns for f in frames] == [n * 100_000_000 for n in range(30)]
-    # The file's date is the end of the recording.
-    assert frames[0].wall == pytest.approx(997.0)
-    assert frames[10].wall == pytest.approx(998.0)
+    # When it was read: the file's date (1,000 s after 1970) says nothing of the recording.
+    assert [f.wall for f in frames] == sorted(f.wall for f in frames)
+    assert abs(frames[0].wall - time.time()) < 60
     assert source.health.counts == {}
     assert source.health.state == "ended"
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
 from jetson_face.events.delivery import Deliverer, SinkDownError, SinkRefusedError
 from jetson_face.events.outbox import Event, Outbox
-from jetson_face.events.remote import document
+from jetson_face.events.webhook import WebhookSink
 from jetson_face.util.backoff import Backoff
+from tests.events.event_help import face_body, read_event
 
 
 class ListSink:
@@ -67,8 +69,10 @@ def test_one_refused_event_does_not_hold_up_the_others(outbox: Outbox) -> None:
     put(outbox, b"a", b"bad", b"c")
     deliverer.step()
     assert sink.got == [b"a", b"c"]
-    assert (deliverer.sent, deliverer.refused) == (2, 1)
+    state = outbox.state()
+    assert (deliverer.sent, state.refused, state.set_aside) == (2, {"list": 1}, {"list": 1})
     assert outbox.read("list") == []
+    assert (deliverer.failures, deliverer.down_since) == (0, None)
 
 
 def test_the_loop_delivers_until_it_is_stopped_and_closes_the_sink(outbox: Outbox) -> None:
@@ -123,14 +127,63 @@ def test_a_bug_in_a_sink_is_told_once_and_the_sink_is_tried_again(
     assert sink.got == [b"a"]
 
 
-@pytest.mark.parametrize(
-    ("body", "expected"),
-    [
-        (b'{"name": "Ada"}', {"seq": 7, "kind": "decision", "wall": 1.5, "name": "Ada"}),
-        (b" {} ", {"seq": 7, "kind": "decision", "wall": 1.5}),
-        (b"{ }", {"seq": 7, "kind": "decision", "wall": 1.5}),
-        (b"[1]", {"seq": 7, "kind": "decision", "wall": 1.5, "body": [1]}),
-    ],
-)
-def test_an_event_is_one_json_object(body: bytes, expected: dict[str, object]) -> None:
-    assert json.loads(document(Event(7, 0.0, 1.5, "decision", body))) == expected
+class Hook:
+    """A real HTTP server on loopback that answers what it is told."""
+
+    def __init__(self) -> None:
+        self.answers: list[int] = []
+        self.bodies: list[bytes] = []
+        self.headers: list[dict[str, str]] = []
+        hook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                hook.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+                hook.headers.append(dict(self.headers))
+                self.send_response(hook.answers.pop(0) if hook.answers else 204)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
+        self.thread.start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}/hook?box=1"
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    server = Hook()
+    yield server
+    server.close()
+
+
+def received(body: bytes) -> list[dict[str, object]]:
+    """The events of a webhook's request, each valid by the schema and with no key twice."""
+    (events,) = json.loads(body).values()
+    for event in events:
+        assert json.dumps(event, ensure_ascii=False).encode() in body  # so no key was there twice
+    return [read_event(json.dumps(event)) for event in events]
+
+
+EVENT = Event(1, 0.0, 2.0, "decided", face_body())
+
+
+def test_a_webhook_gets_json_and_the_token(hook: Hook) -> None:
+    sink = WebhookSink(hook.url, headers={"Authorization": "Bearer t"})
+    sink.send([EVENT])
+    sink.send([EVENT, EVENT])
+    sink.close()
+    (event,) = received(hook.bodies[0])
+    assert (event["kind"], event["name"]) == ("decided", "Ada")
+    assert received(hook.bodies[1]) == [event, event]
+    assert hook.headers[0]["Authorization"] == "Bearer t"

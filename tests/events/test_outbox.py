@@ -296,6 +296,7 @@ def test_what_waits_in_memory_does_not_overtake_what_the_disk_holds(
     readable = False
     assert outbox.read("mqtt") == []
     readable = True
+    clocks.pass_time(2)
     assert bodies(outbox.read("mqtt")) == [b"on the disk", b"in memory"]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -10,19 +9,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jetson_face.core.types import Person
 from jetson_face.events.delivery import SinkDownError
 from jetson_face.events.outbox import Event
 from jetson_face.events.rotating import RotatingJsonl
+from tests.events.event_help import face_body, read_events
 
 
 def event(seq: int, size: int = 20) -> Event:
-    return Event(seq, 0.0, 1.0, "decision", json.dumps({"x": "x" * size}).encode())
+    person = Person("p", "x" * size)
+    return Event(seq, 0.0, 1.0, "decided", face_body(person, frame=seq))
 
 
 def numbers(folder: Path) -> list[int]:
     """The events kept, oldest first."""
     files = sorted(folder.glob("events.jsonl*"), key=lambda p: -int(p.suffix.strip(".jsonl") or 0))
-    return [json.loads(line)["seq"] for file in files for line in file.read_text().splitlines()]
+    return [event["frame"] for file in files for event in read_events(file)]
 
 
 @settings(max_examples=40, deadline=None)
@@ -35,13 +37,13 @@ def test_total_size_is_bounded_and_the_newest_stay(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], batch: int, files: int
 ) -> None:
     folder = tmp_path_factory.mktemp("events")
-    sink = RotatingJsonl(folder / "events.jsonl", max_bytes=1000, files=files)
+    sink = RotatingJsonl(folder / "events.jsonl", max_bytes=2000, files=files)
     events = [event(seq, size) for seq, size in enumerate(sizes)]
     for start in range(0, len(events), batch):
         sink.send(events[start : start + batch])
         if start % 3 == 0:
             sink.close()
-        assert sum(path.stat().st_size for path in folder.iterdir()) <= 1000 * files
+        assert sum(path.stat().st_size for path in folder.iterdir()) <= 2000 * files
     kept = numbers(folder)
     assert kept == list(range(len(sizes) - len(kept), len(sizes)))
     assert len(list(folder.iterdir())) <= files
@@ -53,7 +55,7 @@ def test_a_torn_last_line_is_cut_before_the_next_event(tmp_path: Path) -> None:
     sink.send([event(1)])
     sink.close()
     with path.open("ab") as file:
-        file.write(b'{"seq": 2, "kind' + b"x" * 100_000)
+        file.write(b'{"frame": 2, "kind' + b"x" * 100_000)
     sink.send([event(2)])
     assert numbers(tmp_path) == [1, 2]
     assert path.stat().st_mode & 0o777 == 0o600
@@ -61,14 +63,14 @@ def test_a_torn_last_line_is_cut_before_the_next_event(tmp_path: Path) -> None:
 
 def test_a_file_with_no_whole_line_is_started_anew(tmp_path: Path) -> None:
     (tmp_path / "events.jsonl").write_bytes(b"torn")
-    RotatingJsonl(tmp_path / "events.jsonl", max_bytes=1000, files=2).send([event(1)])
+    RotatingJsonl(tmp_path / "events.jsonl", max_bytes=2000, files=2).send([event(1)])
     assert numbers(tmp_path) == [1]
 
 
 def test_a_disk_that_takes_half_a_line_keeps_whole_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sink = RotatingJsonl(tmp_path / "events.jsonl", max_bytes=1000, files=2)
+    sink = RotatingJsonl(tmp_path / "events.jsonl", max_bytes=2000, files=2)
     sink.send([event(1)])
     write = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:10]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import logging
 import threading
 import time
@@ -21,6 +20,7 @@ from jetson_face.events.jsonl import JsonlSink
 from jetson_face.live import LivePipeline, LivePolicy
 from jetson_face.output.console import ConsoleSink
 from jetson_face.output.run_report import RunFacts
+from tests.events.event_help import kinds, read_events, without_names_of_the_run
 
 ADA = Person("p1", "Ada")
 
@@ -131,11 +131,13 @@ def test_a_file_is_processed_whole_and_the_report_is_exact() -> None:
 def test_two_runs_of_a_file_write_the_same_events(tmp_path: Path) -> None:
     for n in (1, 2):
         LivePipeline([film()], lambda info: Seer(), [JsonlSink(tmp_path / f"{n}.jsonl")]).run()
-    assert (tmp_path / "1.jsonl").read_bytes() == (tmp_path / "2.jsonl").read_bytes()
-    events = [json.loads(line) for line in (tmp_path / "1.jsonl").read_text().splitlines()]
-    assert [(e["seq"], e["state"], e["name"]) for e in events] == [
-        (0, "pending", None), (10, "known", "Ada"),
-    ]  # fmt: skip
+    one, two = (read_events(tmp_path / f"{n}.jsonl") for n in (1, 2))
+    assert without_names_of_the_run(one) == without_names_of_the_run(two)
+    assert kinds(one) == [
+        (0, "appeared", 1, "pending", None),
+        (10, "decided", 1, "known", "Ada"),
+        (39, "left", 1, "known", "Ada"),
+    ]
 
 
 def test_live_drops_are_counted_to_the_last_frame() -> None:
@@ -362,3 +364,20 @@ def test_console_says_who_and_when() -> None:
         "00:00.0  film  track 1   pending   0.80",
         "00:00.4  film  track 1   known     Ada  0.80",
     ]
+
+
+@pytest.mark.parametrize("fail_at", [-1, 5])
+def test_what_is_called_at_the_end_comes_after_the_last_frame_in_its_thread(fail_at: int) -> None:
+    seer = Seer(fail_at=fail_at)
+    ends: list[tuple[str, int]] = []
+
+    def at_end() -> None:
+        ends.append((threading.current_thread().name, len(seer.seen)))
+
+    pipeline = LivePipeline([film(20)], lambda info: seer, at_end=at_end)
+    if fail_at < 0:
+        pipeline.run()
+    else:
+        with pytest.raises(RuntimeError, match="recogniser"):
+            pipeline.run()
+    assert ends == [("recognise", 20 if fail_at < 0 else 5)]

@@ -67,8 +67,8 @@ method         mtcnn
 source    image  capture/s  detection/s  recognition/s  decision/s       age ms
 door    640x480       20.0          5.5           10.9        20.0  20 (p95 20)
 
-source  captured  processed  dropped  searched  faces  embedded  events
-door          12         11  newer:1         3     11         6       0
+source  captured  processed  dropped  searched  faces  embedded  decisions
+door          12         11  newer:1         3     11         6          0
 
 stage   runs  mean ms  p50 ms  p95 ms  p99 ms
 detect    11     8.00    8.00    8.00    8.00

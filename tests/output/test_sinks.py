@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from pathlib import Path
 
 import cv2
@@ -18,6 +18,7 @@ from jetson_face.output.sink import Sink
 from jetson_face.output.still import StillSink
 from jetson_face.output.video import VideoSink
 from jetson_face.util.images import read_picture
+from tests.events.event_help import kinds, read_event, read_events
 
 ADA = Person("p-1", "Ada Lovelace")
 
@@ -45,31 +46,29 @@ def run(sink: Sink, *reports: Report, size: tuple[int, int] = (160, 120)) -> Non
     sink.close()
 
 
-def test_events_are_exact_and_only_written_on_change(tmp_path: Path) -> None:
+def test_events_are_private_and_only_written_on_change(tmp_path: Path) -> None:
     path = tmp_path / "new folder" / "events.jsonl"
     run(
         JsonlSink(path),
         report(0, sighting("pending", person=None)),
-        report(1, sighting(changed=False)),
-        report(2, sighting(), sighting("unknown", x=90)),
+        report(1, sighting()),
+        report(2, sighting()),
+        report(3),
+        report(4, sighting("unknown", person=None)),
     )
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert lines[1] == {
-        "time": "2025-11-13T02:13:22.250Z",
-        "source": "door",
-        "seq": 2,
-        "track": 4,
-        "state": "known",
-        "name": "Ada Lovelace",
-        "person": "p-1",
-        "similarity": 0.8123,
-        "box": [20.0, 60.0, 70.0, 120.0],
-        "frames": 6,
-        "media_ms": 80.0,
-    }
-    assert [(e["seq"], e["state"], e["name"]) for e in lines] == [
-        (0, "pending", None), (2, "known", "Ada Lovelace"), (2, "unknown", None),
+    assert [kind[:2] for kind in kinds(read_events(path))] == [
+        (0, "appeared"), (1, "decided"), (3, "left"), (4, "appeared"), (4, "decided"),
+        (4, "left"),
     ]  # fmt: skip
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_that_others_could_read_is_private_from_now_on(tmp_path: Path) -> None:
+    path = tmp_path / "e.jsonl"
+    path.write_text("")
+    path.chmod(0o644)
+    run(JsonlSink(path, append=False), report(0, sighting()))
+    assert path.stat().st_mode & 0o777 == 0o640
 
 
 def test_every_line_is_on_the_disk_at_once_and_appended(tmp_path: Path) -> None:
@@ -78,10 +77,46 @@ def test_every_line_is_on_the_disk_at_once_and_appended(tmp_path: Path) -> None:
     sink = JsonlSink(path)
     sink.open()
     sink.write(report(0, sighting()), None)
-    assert len(path.read_text().splitlines()) == 2
+    assert len(path.read_text().splitlines()) == 3
     sink.close()
+    assert len(path.read_text().splitlines()) == 4
     run(JsonlSink(path, append=False), report(0, sighting()))
-    assert len(path.read_text().splitlines()) == 1
+    assert [event["kind"] for event in read_events(path)] == ["appeared", "decided", "left"]
+
+
+def test_events_go_where_a_pipe_goes(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    run(JsonlSink(pipe), report(0, sighting()))
+    assert [read_event(line)["kind"] for line in os.read(reader, 65536).splitlines()] == [
+        "appeared", "decided", "left",
+    ]  # fmt: skip
+    os.close(reader)
+
+
+@pytest.mark.parametrize("how", ["deleted", "moved", "emptied"])
+def test_a_file_taken_away_under_a_run_is_begun_again(tmp_path: Path, how: str) -> None:
+    path, old = tmp_path / "e.jsonl", tmp_path / "e.jsonl.1"
+    sink = JsonlSink(path)
+    sink.open()
+    sink.write(report(0, sighting()), None)
+    if how == "deleted":
+        path.unlink()
+    elif how == "moved":
+        path.rename(old)
+    else:  # as logrotate's copytruncate does
+        old.write_bytes(path.read_bytes())
+        path.write_bytes(b"")
+    sink.write(report(1), None)
+    sink.write(report(2, sighting("unknown", person=None)), None)
+    sink.close()
+    assert [event["kind"] for event in read_events(path)] == [
+        "left", "appeared", "decided", "left",
+    ]  # fmt: skip
+    if how != "deleted":
+        assert [event["kind"] for event in read_events(old)] == ["appeared", "decided"]
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_unicode_names_stay_readable(tmp_path: Path) -> None:

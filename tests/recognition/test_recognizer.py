@@ -20,6 +20,7 @@ from jetson_face.core.types import (
 )
 from jetson_face.embedding.align import Aligner
 from jetson_face.embedding.quality import QualityGate
+from jetson_face.events.making import EventMaker
 from jetson_face.gallery.matcher import GallerySnapshot, Matcher
 from jetson_face.recognition.decision import Decider
 from jetson_face.recognition.detection_interval import Sampler
@@ -310,3 +311,31 @@ def test_a_sighting_says_landmarks_quality_and_whom_else_the_face_is_like() -> N
     (guessed,) = predicted.sightings
     assert (guessed.detected, guessed.landmarks, guessed.quality) == (False, None, None)
     assert guessed.candidates == face.candidates
+
+
+def test_a_report_names_the_tracks_that_go_on_unseen_and_no_others() -> None:
+    """What an event that somebody left is made from."""
+    rig = Rig(every=1, refine=False)
+    reports = rig.see(*still(A_RED, A_GREEN, times=2), *still(A_GREEN, times=40))
+    assert reports[1].unseen == ()
+    assert [r.unseen for r in reports[2:4]] == [(1,), (1,)]
+    assert reports[-1].unseen == ()
+    assert [s.track for s in reports[-1].sightings] == [2]
+
+
+def test_another_size_ends_all_tracks() -> None:
+    rig = Rig(every=1)
+    rig.see(*still(A_RED, times=2))
+    report = rig.recognizer.process(frame(2, [], size=(400, 240)))
+    assert (report.sightings, report.unseen) == ((), ())
+
+
+def test_a_recogniser_of_another_network_begins_with_other_numbers() -> None:
+    old, new = Rig(), Rig()
+    maker = EventMaker(())
+    maker.of(old.see(*still(A_RED, A_GREEN, times=2))[-1])
+    new.recognizer.begin_after(old.recognizer)
+    report = new.recognizer.process(frame(2, [A_RED]))
+    assert [(e["kind"], e["track"]) for e in maker.of(report)] == [
+        ("left", 1), ("left", 2), ("appeared", 3),
+    ]  # fmt: skip

@@ -5,7 +5,6 @@ By default a dozen of each; `-m slow` does 200 kills and 200 failing calls.
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
@@ -14,12 +13,17 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from jetson_face.events.delivery import Deliverer
+from jetson_face.events.older import document
+from jetson_face.events.outbox import Outbox
 from jetson_face.events.outbox_file import OutboxFile
 from jetson_face.privacy.audit import AuditLog
-from tests.service.victim import STEPS, open_gallery
+from tests.events.event_help import read_event, read_events
+from tests.service.victim import STEPS, Sink, open_gallery
 
 HERE = Path(__file__).parent
 REPO = HERE.parents[1]
@@ -28,9 +32,10 @@ KINDS = ("full", "readonly", "torn", "sync")
 
 @dataclass
 class Ledger:
-    """What the victims said was acknowledged."""
+    """What the victims said was acknowledged. events: frame and id."""
 
-    events: set[str] = field(default_factory=set)
+    events: set[tuple[int, str]] = field(default_factory=set)
+    delivered: set[str] = field(default_factory=set)
     people: set[str] = field(default_factory=set)
     deaths: int = 0
     ends: int = 0
@@ -41,7 +46,10 @@ class Ledger:
         for line in output.split("\n")[:-1]:
             word, _, rest = line.partition(" ")
             if word == "event":
-                self.events.add(rest)
+                frame, made = rest.split()
+                self.events.add((int(frame), made))
+            elif word == "delivered":
+                self.delivered.add(rest)
             elif word == "person":
                 self.people.add(rest)
             elif word == "refused":
@@ -74,9 +82,9 @@ def check(folder: Path, ledger: Ledger) -> None:
     good, bad = file.read(0, 10**6)
     file.close()
     assert bad == []
-    stored = {json.loads(event.body)["n"] for event in good}
-    assert ledger.events <= stored, f"lost: {sorted(ledger.events - stored)[:5]}"
-    assert [e.seq for e in good] == sorted({e.seq for e in good})
+    stored = [_frame_and_id(read_event(document(event))) for event in good]
+    assert ledger.events <= set(stored), f"lost: {sorted(ledger.events - set(stored))[:5]}"
+    once(stored)
     if not (folder / "gallery.db").exists():
         assert not ledger.people
         return
@@ -94,17 +102,44 @@ def check(folder: Path, ledger: Ledger) -> None:
         db = sqlite3.connect(folder / name)
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         db.close()
-    delivered(folder, stored)
+    received(folder, ledger, set(stored))
 
 
-def delivered(folder: Path, stored: set[str]) -> None:
-    """The sink's file has whole lines, in order, each of a stored event."""
-    lines: list[dict[str, object]] = []
-    for path in sorted((folder / "sink").glob("events.jsonl*"), reverse=True):
-        text = path.read_text()
+def _frame_and_id(event: dict[str, Any]) -> tuple[int, str]:
+    return event["frame"], event["id"]
+
+
+def once(found: list[tuple[int, str]]) -> None:
+    """Every event has one id, and no id stands for two events."""
+    assert len({frame for frame, _ in found}) == len({made for _, made in found}) == len(set(found))
+
+
+def received(folder: Path, ledger: Ledger, stored: set[tuple[int, str]]) -> None:
+    """The sink's file has whole lines, each of a stored event, and all that it acknowledged."""
+    lines: list[tuple[int, str]] = []
+    for path in (folder / "sink").glob("events.jsonl*"):
         # The last line may be torn by the kill; the next start cuts it.
-        lines += [json.loads(line) for line in text.split("\n")[:-1]]
-    assert {line["n"] for line in lines} <= stored
+        whole = path.read_bytes().split(b"\n")[:-1]
+        lines += [_frame_and_id(read_event(line)) for line in whole]
+    assert set(lines) <= stored
+    assert ledger.delivered <= {made for _, made in lines}
+    once(lines)
+
+
+def deliver_the_rest(folder: Path, ledger: Ledger) -> None:
+    """What a last life delivers makes it all: every acknowledged event reached the sink."""
+    outbox = Outbox(folder / "outbox.db")
+    deliverer = Deliverer("file", outbox, Sink(folder))
+    while outbox.read("file", 1):
+        assert deliverer.step() == 0.0
+    outbox.close()
+    found = {
+        _frame_and_id(event)
+        for path in (folder / "sink").glob("events.jsonl*")
+        for event in read_events(path)
+    }
+    assert ledger.events <= found
+    assert outbox.state().counts == {}
 
 
 def kills(folder: Path, count: int, seed: int) -> Ledger:
@@ -115,6 +150,7 @@ def kills(folder: Path, count: int, seed: int) -> Ledger:
         ledger.take(said)
         ledger.deaths += code == -9
         check(folder, ledger)
+    deliver_the_rest(folder, ledger)
     return ledger
 
 
@@ -137,6 +173,7 @@ def failures(folder: Path, shim: Path, count: int, seed: int) -> Ledger:
             -2000:
         ]
         check(folder, ledger)
+    deliver_the_rest(folder, ledger)
     return ledger
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import stat
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from jetson_face.cli.status import describe
 from jetson_face.config import Config, load_config
 from jetson_face.core.errors import OutputError
 from jetson_face.core.types import Doubt, Frame, Person, Report, Sighting
+from jetson_face.events.making import EventMaker
 from jetson_face.events.outbox import Outbox
 from jetson_face.privacy.audit import files_that_hold
 from jetson_face.review.queue import ReviewQueue
@@ -22,6 +22,7 @@ from jetson_face.service.events import EventTap, EventWriter, Occurrence
 from jetson_face.service.review_writer import Asked, Questions
 from jetson_face.util.channels import BoundedQueue
 from jetson_face.util.images import decode_picture
+from tests.events.event_help import kinds, read_event
 from tests.review.review_fakes import face, open_queue
 
 ADA = Person("ada", "Ada")
@@ -55,7 +56,7 @@ def test_a_doubt_is_on_the_disk_with_its_event(tmp_path: Path) -> None:
     questions = Questions(lambda: open_queue(tmp_path), lambda: 0.9)
     writer = EventWriter(pending, outbox, None, questions)
     for _ in range(2):
-        EventTap(Doubtful(), pending, review=True).process(picture())
+        EventTap(Doubtful(), pending, EventMaker({"door"}), review=True).process(picture())
     writer.drain()
     with open_queue(tmp_path) as queue:
         kept = queue.item(1).question
@@ -63,8 +64,10 @@ def test_a_doubt_is_on_the_disk_with_its_event(tmp_path: Path) -> None:
     assert (kept.candidate, kept.source, kept.track, kept.time) == ("ada", "door", 7, 1e9)
     assert decode_picture(kept.portrait, "").shape == (256, 256, 3)
     assert np.isfinite(kept.landmarks).all()
-    documents = [json.loads(e.body) for e in outbox.read("all")]
-    assert [(d["state"], d["name"], d["person"]) for d in documents] == [("review", None, None)] * 2
+    documents = [read_event(e.body) for e in outbox.read("all")]
+    assert kinds(documents) == 2 * [
+        (3, "appeared", 7, "review", None), (3, "decided", 7, "review", None),
+    ]  # fmt: skip
     assert questions.state() == {
         "waiting": 1, "repeats": 1, "given_up": 0, "not_kept": 0, "error": None,
     }  # fmt: skip
@@ -75,8 +78,8 @@ def test_a_doubt_is_on_the_disk_with_its_event(tmp_path: Path) -> None:
 @pytest.mark.parametrize("review", [True, False])
 def test_doubts_are_cut_out_only_where_they_are_wanted(review: bool) -> None:
     pending: BoundedQueue[Occurrence | Asked] = BoundedQueue(10, "events")
-    EventTap(Doubtful(), pending, review=review).process(picture())
-    assert pending.counts.waiting == 1 + review
+    EventTap(Doubtful(), pending, EventMaker({"door"}), review=review).process(picture())
+    assert pending.counts.waiting == 2 + review
 
 
 def test_a_queue_that_cannot_be_used_costs_questions_and_comes_back(
@@ -94,13 +97,13 @@ def test_a_queue_that_cannot_be_used_costs_questions_and_comes_back(
     questions = Questions(open_it, lambda: 0.9)
     writer = EventWriter(pending, outbox, None, questions)
     for seed in (1, 2, 3):
-        EventTap(Doubtful(seed), pending, review=True).process(picture())
+        EventTap(Doubtful(seed), pending, EventMaker({"door"}), review=True).process(picture())
         writer.drain()
         bad = False
     state = questions.state()
     assert (state["waiting"], state["not_kept"], state["error"]) == (2, 1, None)
     assert [r.message.split()[0] for r in caplog.records] == ["review_not_kept", "review_back"]
-    assert outbox.state().rows == 3
+    assert outbox.state().rows == 6
     questions.close()
     outbox.close()
 
@@ -123,7 +126,12 @@ def test_somebody_removed_has_no_name_in_the_status() -> None:
         {"name": name, "person": person} for name, person in (("Ada", "1"), ("Bob", "2"))
     ]
     last.append({"name": None, "person": None})
-    assert [d["name"] for d in pages.decisions(last, {"2"})] == [None, "Bob", None]
+    last.append({"name": None, "person": None, "before": last[0]})
+    last.append({"name": None, "person": None, "before": last[1]})
+    shown = pages.decisions(last, {"2"})
+    assert [d["name"] for d in shown] == [None, "Bob", None, None, None]
+    assert [d["before"]["name"] for d in shown[3:]] == [None, "Bob"]
+    assert last[0]["name"] == "Ada"
 
 
 class Crowd:
@@ -147,7 +155,7 @@ def watch(config: Config, frames: int) -> Path:
     pending: BoundedQueue[Occurrence | Asked] = BoundedQueue(200, "events")
     outbox, crops = plumbing.open_outbox(config)
     tap, writer = Crowd(), EventWriter(pending, outbox, crops)
-    inner = EventTap(tap, pending, crops=config.service.crops)
+    inner = EventTap(tap, pending, EventMaker({"door"}), crops=config.service.crops)
     for _ in range(frames):
         inner.process(picture())
     writer.drain()

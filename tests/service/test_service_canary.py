@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 
 from jetson_face.core.types import Embeddings, EmbeddingSpace, ImageU8
+from jetson_face.events.older import document
 from jetson_face.events.outbox import Outbox
 from jetson_face.inference.canary import Canary
 from jetson_face.privacy.audit import AuditLog
 from jetson_face.service.canary import ServiceCanary
 from jetson_face.service.notify import Verdict
 from jetson_face.util.metrics import to_prometheus
+from tests.events.event_help import read_event
 
 SPACE = EmbeddingSpace("test", "0" * 64, 2)
 GOOD = Verdict(True, True, "12 frames decided")
@@ -77,7 +79,7 @@ def test_drift_is_an_event_and_the_service_is_not_ready(
     assert canary.judge(GOOD) is GOOD
     events = outbox.read("test", 10)
     assert [e.kind for e in events] == ["canary", "canary"]
-    bodies = [json.loads(e.body) for e in events]
+    bodies = [read_event(document(e)) for e in events]
     assert [(b["state"], b["cosine"]) for b in bodies] == [("drifted", 0.0), ("recovered", 1.0)]
     assert bodies[0]["embedder"].startswith("test")
     assert [entry.action for entry in audit.read()] == ["canary_drifted", "canary_recovered"]

@@ -6,11 +6,13 @@ import json
 import random
 from pathlib import Path
 
+from jetson_face.core.types import Person
 from jetson_face.events.delivery import Deliverer, SinkDownError
 from jetson_face.events.outbox import Outbox, OutboxLimits
 from jetson_face.events.rotating import RotatingJsonl
 from jetson_face.events.snapshots import SnapshotStore
 from jetson_face.privacy.encryption import AesGcm
+from tests.events.event_help import face_body
 
 DAY = 86400.0
 OUTBOX, FILE, FILES, CROPS = 1 << 19, 200_000, 4, 150_000
@@ -56,8 +58,9 @@ class Year:
         self.clock.mono += DAY
         step = self.draw.choice([-400, 400]) * DAY if number % 50 == 49 else 0
         self.clock.wall += DAY + step
-        body = b'{"name": "' + b"x" * self.draw.randint(50, 250) + b'"}'
-        self.outbox.append([("decision", body)] * events)
+        person = Person("p", "x" * self.draw.randint(1, 150))
+        numbers = range(self.events, self.events + events)
+        self.outbox.append([("decided", face_body(person, frame=n)) for n in numbers])
         self.events += events
         while self.outbox.read("file", 1):
             self.deliverer.step()
@@ -99,8 +102,10 @@ def test_a_year_stays_under_its_size_and_keeps_what_still_fits(tmp_path: Path) -
     assert year.deliverer.sent == year.events
     assert state.counts["unread"] == year.events - state.rows
     year.outbox.close()
-    lines = [json.loads(line)["seq"] for line in log_lines(tmp_path / "log")]
-    assert lines == list(range(year.events - len(lines) + 1, year.events + 1))
+    lines = [json.loads(line) for line in log_lines(tmp_path / "log")]
+    numbers = [line["frame"] for line in lines]
+    assert numbers == list(range(year.events - len(lines), year.events))
+    assert len({line["id"] for line in lines}) == len(lines)
 
 
 def log_lines(folder: Path) -> list[bytes]:

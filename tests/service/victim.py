@@ -1,22 +1,27 @@
 """Enrols and decides, and says on standard output what was acknowledged; to be killed at any time.
 
-Usage: python victim.py FOLDER SEED   Lines: `event N`, `person NAME`, `delivered SEQ`, `end`.
+Usage: python victim.py FOLDER SEED   Lines: `event N ID`, `person NAME`, `delivered ID`, `end`.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from jetson_face.core.errors import JetsonFaceError
-from jetson_face.core.types import EmbeddingSpace
+from jetson_face.core.types import EmbeddingSpace, Person, Report, Sighting
 from jetson_face.events.delivery import Deliverer
+from jetson_face.events.making import EventMaker
+from jetson_face.events.older import document
 from jetson_face.events.outbox import Event, Outbox, OutboxLimits
 from jetson_face.events.rotating import RotatingJsonl
+from jetson_face.events.schema import to_json
 from jetson_face.gallery.ledger import Ledger
 from jetson_face.gallery.records import NewTemplate
 from jetson_face.gallery.store import GalleryStore
@@ -41,7 +46,8 @@ class Sink:
 
     def send(self, events: Sequence[Event]) -> None:
         self._file.send(events)
-        say(f"delivered {events[-1].seq}")
+        for event in events:
+            say(f"delivered {json.loads(document(event))['id']}")
 
     def close(self) -> None:
         self._file.close()
@@ -76,6 +82,14 @@ def enrol(gallery: GalleryStore, name: str, draw: np.random.Generator) -> None:
         gallery.act("enrolled", person, {})
 
 
+def decided(maker: EventMaker, frame: int) -> dict[str, Any]:
+    """The event of a face that is on this frame only."""
+    person = Person(f"p{frame}", f"somebody {frame}")
+    sighting = Sighting(frame, (1.0, 2.0, 3.0, 4.0), "known", person, 0.9, 3)
+    report = Report("victim", frame, frame, 1.7e9, (160, 120), (sighting,), {}, True)
+    return maker.of(report)[-1]
+
+
 def main(folder: Path, seed: int) -> None:
     """Go on from whatever the last victim left."""
     draw = np.random.default_rng(seed)
@@ -83,11 +97,13 @@ def main(folder: Path, seed: int) -> None:
     deliverer = Deliverer("file", outbox, Sink(folder))
     gallery = open_gallery(folder, create=True)
     say("started")
+    maker = EventMaker({"victim"})
     waiting: list[str] = []
     for step in range(STEPS):
         number = f"{seed}-{step}"
-        waiting.append(number)
-        if outbox.append([("decision", f'{{"n": "{number}"}}'.encode())]).durable:
+        event = decided(maker, seed * STEPS + step)
+        waiting.append(f"{event['frame']} {event['id']}")
+        if outbox.append([(event["kind"], to_json(event))]).durable:
             # What waited in memory went to the disk with it.
             for done in waiting:
                 say(f"event {done}")
