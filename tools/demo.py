@@ -24,7 +24,6 @@ from jetson_face.live import LivePipeline, Recognizer
 from jetson_face.util.files import write_file
 
 REPO = Path(__file__).resolve().parents[1]
-NAMES = {"collins": "Eileen Collins", "hopper": "Grace Hopper"}
 HOPPER_COMES_AT = demo_clip.FRAMES // 2
 
 
@@ -34,7 +33,7 @@ def enroll(config: Config, who: str) -> None:
     try:
         with open_gallery(config, parts.embedder.space, create=True) as gallery:
             enroller = build_enroller(config, parts, gallery)
-            result = enroller.enroll_photos(NAMES[who], [demo_clip.portrait_path(who)])
+            result = enroller.enroll_photos(demo_clip.NAMES[who], [demo_clip.portrait_path(who)])
     finally:
         parts.close()
     if result.refused:
@@ -51,7 +50,9 @@ class EnrollsMidway:
         """As the recogniser inside."""
         if frame.seq == HOPPER_COMES_AT:
             enroll(self._config, "hopper")
-            print(f"  -- frame {frame.seq}: {NAMES['hopper']} is enrolled while it runs --")
+            print(
+                f"  -- frame {frame.seq}: {demo_clip.NAMES['hopper']} is enrolled while it runs --"
+            )
         return self._inner.process(frame)
 
 
@@ -83,8 +84,9 @@ def main() -> int:
         if not (out / "clip.mp4").exists():
             print(f"making a clip of {demo_clip.FRAMES} frames from two portraits ...")
             demo_clip.make(out / "clip.mp4")
+        demo_clip.save_people(out / "people")
         shutil.rmtree(config.state_dir, ignore_errors=True)
-        print(f"enrolling {NAMES['collins']} ...")
+        print(f"enrolling {demo_clip.NAMES['collins']} ...")
         enroll(config, "collins")
         print("recognising ...")
         report, visits = recognise(
@@ -98,7 +100,8 @@ def main() -> int:
         return error.exit_code
     print()
     print_summary(report, visits, any_live=False)
-    print(f"\nLeft in {out}: annotated.mp4, still.png, events.jsonl, report.txt, report.json")
+    print(f"\nLeft in {out}: annotated.mp4, still.png, events.jsonl, report.txt, report.json,")
+    print("and to go on with: people/, clip.mp4")
     print(f"All of it took {time.monotonic() - started:.1f} s.")
     return 0
 

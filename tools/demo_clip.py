@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from jetson_face.core.types import F32, ImageU8
 
 WIDTH, HEIGHT, FPS = 640, 480, 25
 FRAMES = 400
+NAMES = {"collins": "Eileen Collins", "hopper": "Grace Hopper"}
 BLURRED = range(120, 150)
 DARK = range(270, 310)
 
@@ -33,8 +35,16 @@ def portrait_path(who: str) -> Path:
     }[who]
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise FileNotFoundError(f"{package} is not installed: pip install 'jetson-face[demo]'")
+        raise FileNotFoundError(f"{package} is not installed: pip install '.[demo]'")
     return Path(spec.origin).parent / file
+
+
+def save_people(folder: Path) -> None:
+    """Copy the portraits to a folder for each person, as `jetson-face enroll` takes them."""
+    for who, name in NAMES.items():
+        source = portrait_path(who)
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, folder / name / source.name)
 
 
 def head(who: str) -> ImageU8:

@@ -2,7 +2,7 @@
 
 Two photographs in the public domain, cut to head and shoulders: Eileen Collins (NASA; as in
 scikit-image) and Grace Hopper (US Navy; as in matplotlib). Stored as JPEG, so that every machine
-decodes the same bytes. Needs: pip install 'jetson-face[demo]'.
+decodes the same bytes. Needs: pip install '.[demo]'.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from jetson_face.benchmark.result import Point, Result
 from jetson_face.util.files import write_file
-from jetson_face.util.optional import needs
+from jetson_face.util.optional import needs, pip_install
 
 
 def write_plots(folder: Path, result: Result) -> list[Path]:
@@ -17,7 +17,7 @@ def write_plots(folder: Path, result: Result) -> list[Path]:
 
     Raises MissingDependencyError, OutputError.
     """
-    with needs("plots need matplotlib: pip install 'jetson-face[eval]'"):
+    with needs(f"plots need matplotlib: {pip_install('eval')}"):
         from matplotlib.figure import Figure
     written = []
     for name, draw in (

@@ -118,7 +118,7 @@ class VideoFile:
         if self._seq == 0:
             raise InputBrokenError(
                 f"{self._path}: no frame can be decoded: the file is damaged, cut off or not a "
-                "video; play it with another program, or convert it anew"
+                "video; play it with another program, or convert it again"
             )
         said = self._info.frames
         # Containers count a frame or two more than decoders give.

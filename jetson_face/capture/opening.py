@@ -21,6 +21,7 @@ from jetson_face.core.errors import (
     UsageError,
 )
 from jetson_face.util.images import SUFFIXES
+from jetson_face.util.optional import pip_install
 from jetson_face.util.redact import remember
 
 log = logging.getLogger(__name__)
@@ -190,7 +191,7 @@ def _need_opencv() -> None:
         import cv2  # noqa: F401
     except ImportError as exc:
         raise MissingDependencyError(
-            "OpenCV is not installed: pip install 'jetson-face[pc]' on a PC; on a Jetson take "
+            f"OpenCV is not installed: {pip_install('pc')} on a PC; on a Jetson take "
             "JetPack's: apt-get install python3-opencv, in a venv with --system-site-packages"
         ) from exc
 

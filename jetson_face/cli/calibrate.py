@@ -164,7 +164,7 @@ def _print(trial: Trial, found: Calibration, lines: Sequence[Line], now: float) 
         f"{found.people} people enrolled with {found.templates} photos; strangers: each of them "
         f"asked of the others{outside}"
     )
-    say(f"{'threshold':<20}{'faces':<7}{'strangers named (FPIR)':<28}enrolled named rightly")
+    say(f"{'threshold':<20}{'faces':<7}{'strangers named (FPIR)':<28}correctly identified")
     for line in lines:
         which = "in force" if line.threshold == now else "calibrated"
         say(

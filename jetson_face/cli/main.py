@@ -34,7 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "clips": ("clips", "make labelled clips to measure speed and accuracy on"),
     "train": ("train", "train an embedding network"),
     "engines": ("engines", "build, list, check or clean TensorRT plans"),
-    "doctor": ("doctor", "say what works on this machine, and how to mend what does not"),
+    "doctor": ("doctor", "say what works on this machine, and how to fix what does not"),
     "config": ("config", "check or show a configuration, or its schema"),
     "service": ("service", "install, remove or watch the systemd service"),
     "status": ("status", "ask the running service how it is"),

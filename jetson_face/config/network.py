@@ -23,7 +23,7 @@ class EmbedderConfig(Section):
     mirror: bool = Field(
         True,
         description="photos count together with their mirror image, for twice the time; every "
-        "other look at a tracked face is mirrored, for nothing",
+        "other crop of a tracked face is mirrored, for nothing",
     )
 
 

@@ -1,6 +1,6 @@
 """Everything this program can tell a user that went wrong, and the exit code of each class.
 
-Every message says what is wrong, where, and how to mend it, in one line. Classes also inherit the
+Every message says what is wrong, where, and how to fix it, in one line. Classes also inherit the
 builtin that fits, so that `except FileNotFoundError` or `except ValueError` keeps working.
 """
 

@@ -16,7 +16,7 @@ from jetson_face.core.geometry import apply_transforms, similarity_transforms, s
 from jetson_face.core.types import F32, ImageU8
 from jetson_face.detection.detector import Refiner
 from jetson_face.models.cards import ModelCard, resolve
-from jetson_face.util.optional import needs
+from jetson_face.util.optional import needs, pip_install
 
 # An average upright face: eyes, nose, mouth corners as MTCNN places them, and the base of the nose.
 _FACE = np.array(
@@ -137,7 +137,7 @@ def face_from(known: F32, places: F32) -> F32:
 
 def import_dlib() -> Any:
     """dlib. Raises MissingDependencyError."""
-    with needs("dlib is not installed: pip install 'jetson-face[pc]'"):
+    with needs(f"dlib is not installed: {pip_install('pc')}"):
         import dlib
     return dlib
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from jetson_face.doctor import hardware, software
 from jetson_face.doctor.probe import Finding, Probe, jetson_linux
+from jetson_face.util.optional import pip_install
 
 _CHECKS: tuple[Callable[[Probe, bool], Iterator[Finding]], ...] = (
     hardware.board,
@@ -47,7 +48,7 @@ def _verdict(found: Sequence[Finding], jetson: bool) -> Iterator[Finding]:
     if {"tensorrt", "gpu"} <= good:
         works.append("tensorrt")
     if not works:
-        fix = f"pip install 'jetson-face[{'jetson' if jetson else 'pc'}]'"
+        fix = pip_install("jetson" if jetson else "pc")
         yield Finding("back ends", "problem", "none works: no network can run", fix)
         return
     text = f"working: {', '.join(works)}"

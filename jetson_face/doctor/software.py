@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from jetson_face.core.errors import JetsonFaceError
 from jetson_face.doctor.probe import Finding, Probe, State, jetson_linux
+from jetson_face.util.optional import pip_install
 
 _OPTIONAL = (
     ("mtcnn", "the MTCNN detector's weights", "pc"),
@@ -47,7 +48,7 @@ def cuda(probe: Probe, jetson: bool) -> Iterator[Finding]:
         text = "no CUDA toolkit in /usr/local/cuda: only compiling pycuda needs it"
         yield Finding("cuda", "missing", text, fix)
     driver = probe.module("pycuda.driver") if probe.module("pycuda") else None
-    fix = "export PATH=$PATH:/usr/local/cuda/bin; pip install 'jetson-face[jetson]'"
+    fix = f"export PATH=$PATH:/usr/local/cuda/bin; {pip_install('jetson')}"
     if driver is None:
         text = "pycuda is not installed: CUDA is reached through the driver's own library"
         yield Finding("pycuda", "missing", text, fix if jetson else None)
@@ -78,7 +79,7 @@ def onnxruntime(probe: Probe, jetson: bool) -> Iterator[Finding]:
     extra = "jetson" if jetson else "pc"
     if module is None or isinstance(module, Exception):
         why = "not installed" if module is None else f"cannot be loaded: {module}"
-        yield Finding("onnxruntime", "problem", why, f"pip install 'jetson-face[{extra}]'")
+        yield Finding("onnxruntime", "problem", why, pip_install(extra))
         return
     providers = [p.removesuffix("ExecutionProvider") for p in module.get_available_providers()]
     text = f"ONNX Runtime {module.__version__}: {', '.join(providers)}"
@@ -95,7 +96,7 @@ def opencv(probe: Probe, jetson: bool) -> Iterator[Finding]:
     module = probe.module("cv2")
     if module is None or isinstance(module, Exception):
         why = "OpenCV is not installed" if module is None else f"OpenCV cannot be loaded: {module}"
-        fix = "sudo apt install python3-opencv" if jetson else "pip install 'jetson-face[pc]'"
+        fix = "sudo apt install python3-opencv" if jetson else pip_install("pc")
         yield Finding("opencv", "problem", why, fix)
         return
     has = re.search(r"GStreamer:\s+YES", module.getBuildInformation()) is not None
@@ -128,5 +129,5 @@ def extras(probe: Probe, jetson: bool) -> Iterator[Finding]:
     for name, what, extra in _OPTIONAL:
         if not probe.installed(name):
             extra = "jetson" if jetson and extra == "pc" else extra
-            fix = f"pip install 'jetson-face[{extra}]'"
+            fix = pip_install(extra)
             yield Finding("extras", "missing", f"{name}: for {what}", fix)

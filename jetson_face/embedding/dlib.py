@@ -10,7 +10,7 @@ from jetson_face.core.errors import ModelError
 from jetson_face.core.types import F32, ImageU8
 from jetson_face.embedding.card import CardEmbedder
 from jetson_face.models.cards import ModelCard, resolve
-from jetson_face.util.optional import needs
+from jetson_face.util.optional import needs, pip_install
 
 
 class DlibResnet128(CardEmbedder):
@@ -24,7 +24,7 @@ class DlibResnet128(CardEmbedder):
     def __init__(self, card: ModelCard, *, max_batch: int = 16) -> None:
         super().__init__(card)
         path = resolve(card)
-        with needs("dlib is not installed: pip install 'jetson-face[pc]'"):
+        with needs(f"dlib is not installed: {pip_install('pc')}"):
             import dlib
         try:
             self._model: Any = dlib.face_recognition_model_v1(str(path))

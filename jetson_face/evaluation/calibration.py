@@ -32,11 +32,11 @@ DIVISIONS = 5
 
 RULES = (
     "Enrolled people, strangers to calibrate with and strangers to test with are three groups of "
-    "people; which follows from a hash of the names, anew for every division.",
+    "people; which follows from a hash of the names, again for every division.",
     "The threshold is set as `jetson-face calibrate` does, from the enrolled people, each asked of "
     "the others, and the strangers to calibrate with; single pictures, the method's own margin.",
-    "Named rightly: of the enrolled people's pictures that are not enrolled (other videos), in "
-    f"which a face was found. Averages: the unit mean of up to {FRAMES} pictures of one folder.",
+    "Correctly identified: of the enrolled people's pictures that are not enrolled (other videos), "
+    f"in which a face was found. Averages: the unit mean of up to {FRAMES} pictures of one folder.",
     "Counts of all divisions together; a person in several of them is still one person for the "
     "interval (95 %, Clopper and Pearson, with Kish's design effect).",
     "An FPIR that the faces cannot show is refused, as the command refuses it.",
@@ -205,9 +205,9 @@ def as_json(rows: Sequence[Kept], faces: Faces, method: dict[str, object]) -> di
 
 def summary_table(rows: Sequence[Kept]) -> str:
     """The table as Markdown."""
-    header = ["threshold", "similarity_min", "pictures", "strangers named", "named rightly"]
+    header = ["threshold", "similarity_min", "pictures", "strangers named", "correctly identified"]
     return report.table(
-        [*header, "misnamed"],
+        [*header, "misidentified"],
         [
             [
                 row.name,
@@ -240,7 +240,7 @@ def markdown(rows: Sequence[Kept], faces: Faces, method: dict[str, object], titl
 
 
 def plots(rows: Sequence[Kept], folder: Path) -> list[Path]:
-    """Strangers named and people named rightly, as a PNG. Raises as `report.plot_curves`."""
+    """Strangers named and people correctly identified, as a PNG. Raises as `report.plot_curves`."""
     path = folder / "calibration.png"
     curves = {}
     for average in (1, FRAMES):
@@ -255,7 +255,7 @@ def plots(rows: Sequence[Kept], folder: Path) -> list[Path]:
         curves,
         title="Calibrated thresholds on strangers they were not set with",
         x="strangers named (FPIR)",
-        y="enrolled people named rightly",
+        y="enrolled people correctly identified",
         marks=True,
     )
     return [path]

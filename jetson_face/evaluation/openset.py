@@ -49,8 +49,8 @@ class OpenSetPoint:
     """Detection and identification rate at a false-positive identification rate.
 
     threshold: cosine, accept at or above. fpir: measured share of strangers accepted. dir: share
-    of the enrolled people's probes that are named rightly. misnamed: share of them given a wrong
-    name at or above the threshold.
+    of the enrolled people's probes that are correctly identified. misnamed: share of them given a
+    wrong name at or above the threshold.
     """
 
     threshold: float

@@ -204,7 +204,7 @@ def _each_once(path: Path, rows: list[tuple[int, Pair]]) -> PairList:
             raise InputBrokenError(
                 f"{path}:{number}: {pair.a} and {pair.b} are "
                 f"{'equal' if pair.same else 'different'} here and the other in line "
-                f"{seen[key][0]}: mend the list"
+                f"{seen[key][0]}: fix the list"
             )
         else:
             duplicates += 1

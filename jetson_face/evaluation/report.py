@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from jetson_face.evaluation.bootstrap import Interval
 from jetson_face.util.files import write_file
-from jetson_face.util.optional import needs
+from jetson_face.util.optional import needs, pip_install
 
 
 def write_json(path: Path, result: Mapping[str, Any]) -> None:
@@ -178,7 +178,7 @@ def _axes(title: str, x: str, y: str) -> tuple[Any, Any]:
 
 
 def _figure(size: tuple[float, float]) -> Any:
-    with needs("plots need matplotlib: pip install 'jetson-face[eval]', or leave --plots out"):
+    with needs(f"plots need matplotlib: {pip_install('eval')}, or leave --plots out"):
         from matplotlib.figure import Figure
     # a Figure of its own, not pyplot: no global state, no display
     return Figure(figsize=size, dpi=110, layout="constrained")

@@ -20,6 +20,7 @@ from jetson_face.events.outbox import Event
 from jetson_face.events.reason import why
 from jetson_face.util.addresses import host_name, topic_name
 from jetson_face.util.channels import Courier, StillBusyError
+from jetson_face.util.optional import pip_install
 
 ANSWER_MAX = 65_536
 """Bytes that a broker may send while events are published: an acknowledgement has four."""
@@ -56,9 +57,7 @@ class MqttSink:
         try:
             import paho.mqtt.client as paho
         except ImportError as error:
-            raise MissingDependencyError(
-                "MQTT needs paho-mqtt: pip install 'jetson-face[mqtt]'"
-            ) from error
+            raise MissingDependencyError(f"MQTT needs paho-mqtt: {pip_install('mqtt')}") from error
         self._paho: Any = paho
         self._port, self._tls, self._client_id = port, tls, client_id
         self._username, self._password = username, password

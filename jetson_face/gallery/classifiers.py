@@ -25,6 +25,7 @@ from jetson_face.core.errors import (
 )
 from jetson_face.core.types import F32, BoolArray, Embeddings, EmbeddingSpace
 from jetson_face.gallery.matcher import GallerySnapshot, Matcher
+from jetson_face.util.optional import pip_install
 
 SCORE_MIN: Mapping[str, float | None] = MappingProxyType(
     {"cosine": None, "knn": None, "svm": 0.0, "softmax": 0.5, "siamese": 0.5}
@@ -144,7 +145,7 @@ def _train(
         from sklearn.svm import LinearSVC
     except ImportError as exc:
         raise MissingDependencyError(
-            f"matching by {method} needs scikit-learn: pip install 'jetson-face[eval]'"
+            f"matching by {method} needs scikit-learn: {pip_install('eval')}"
         ) from exc
     if method == "svm":
         model = LinearSVC(C=strength, class_weight="balanced", random_state=0, max_iter=5000)

@@ -21,7 +21,7 @@ from jetson_face.core.types import F32
 from jetson_face.inference.backend import Array
 from jetson_face.inference.onnxruntime import OnnxBackend
 from jetson_face.inference.precision import read_model
-from jetson_face.util.optional import needs
+from jetson_face.util.optional import needs, pip_install
 
 LEVELS = 127
 FIRST_KEPT = 3
@@ -187,6 +187,6 @@ def _weight_pair(module: Any, graph: Any, weight: Any) -> Any:
 
 
 def _import_onnx() -> Any:
-    with needs("calibration needs the onnx package: pip install 'jetson-face[pc]'"):
+    with needs(f"calibration needs the onnx package: {pip_install('pc')}"):
         import onnx
     return onnx

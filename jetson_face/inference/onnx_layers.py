@@ -11,7 +11,7 @@ import numpy as np
 from jetson_face.core.errors import ModelError
 from jetson_face.inference.backend import Array
 from jetson_face.inference.onnxruntime import OnnxBackend
-from jetson_face.util.optional import needs
+from jetson_face.util.optional import needs, pip_install
 
 _MAPS = ("Relu", "PRelu", "LeakyRelu", "Clip", "Concat", "Add", "MaxPool", "AveragePool", "Conv")
 
@@ -67,7 +67,7 @@ def _first_filters(onnx: Any, model: Any) -> Array:
 
 
 def _import_onnx() -> Any:
-    with needs("looking inside a network needs onnx: pip install 'jetson-face[pc]'"):
+    with needs(f"looking inside a network needs onnx: {pip_install('pc')}"):
         import onnx
         import onnx.helper
         import onnx.numpy_helper

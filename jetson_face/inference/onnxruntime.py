@@ -12,7 +12,7 @@ import numpy as np
 
 from jetson_face.core.errors import InputMissingError, ModelError
 from jetson_face.inference.backend import Array, BackendInfo, TensorSpec, check_feeds
-from jetson_face.util.optional import needs
+from jetson_face.util.optional import needs, pip_install
 
 _DTYPES = {
     "tensor(float)": np.float32,
@@ -106,7 +106,7 @@ class OnnxBackend:
 
 
 def _import_onnxruntime() -> Any:
-    with needs("ONNX Runtime is not installed: pip install 'jetson-face[pc]'"):
+    with needs(f"ONNX Runtime is not installed: {pip_install('pc')}"):
         import onnxruntime
     return onnxruntime
 

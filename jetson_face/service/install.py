@@ -19,6 +19,7 @@ from jetson_face.core.errors import InputMissingError, JetsonFaceError, OutputEr
 from jetson_face.privacy.encryption import create_key
 from jetson_face.util.documents import read_text
 from jetson_face.util.files import write_file
+from jetson_face.util.optional import pip_install
 
 USER = "jetson-face"
 UNITS = ("jetson-face.service", "jetson-face@.service")
@@ -162,7 +163,7 @@ def own_program() -> Path:
     if not program.exists():
         found = shutil.which("jetson-face")
         if found is None:
-            raise UsageError("jetson-face is not installed: pip install jetson-face")
+            raise UsageError("jetson-face is not installed: pip install . in its source folder")
         program = Path(found)
     return program
 
@@ -199,7 +200,7 @@ def _unreachable(program: Path) -> str | None:
         if hidden or not folder.stat().st_mode & 0o001:
             return (
                 f"the service's user cannot reach {folder}: install into /opt, as in `python3 -m "
-                f"venv /opt/jetson-face && /opt/jetson-face/bin/pip install 'jetson-face[pc]'`"
+                f"venv /opt/jetson-face`, then /opt/jetson-face/bin/{pip_install('pc')}"
             )
     return None
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from jetson_face.core.errors import UsageError
 from jetson_face.training.settings import TrainConfig
 from jetson_face.util.documents import load_document
-from jetson_face.util.optional import needs
+from jetson_face.util.optional import needs, pip_install
 
 if TYPE_CHECKING:
     from jetson_face.training.data import FaceSet
@@ -108,7 +108,7 @@ def _check_same_recipe(config: TrainConfig) -> None:
 
 def need_torch() -> None:
     """Raises MissingDependencyError."""
-    with needs("training needs PyTorch: pip install 'jetson-face[train]'"):
+    with needs(f"training needs PyTorch: {pip_install('train')}"):
         import torch  # noqa: F401
 
 

@@ -8,6 +8,11 @@ from contextlib import contextmanager
 from jetson_face.core.errors import MissingDependencyError
 
 
+def pip_install(extra: str) -> str:
+    """How to install an extra, for messages: no package index has jetson-face, its source has."""
+    return f"pip install '.[{extra}]' in the folder of jetson-face's source"
+
+
 @contextmanager
 def needs(what: str) -> Iterator[None]:
     """Around an import that may fail. what: the error then: what needs which package, and how to

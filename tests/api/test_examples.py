@@ -90,7 +90,7 @@ def test_an_own_sink(program: Program, clip: Path, tmp_path: Path) -> None:
 def test_readme_from_python(
     program: Program, collins: Path, hopper: Path, clip: Path, tmp_path: Path
 ) -> None:
-    section = (REPO / "README.md").read_text("utf-8").split("### From Python\n")[1]
+    section = (REPO / "README.md").read_text("utf-8").split("## From Python\n")[1]
     code = re.search(r"```python\n(.*?)```", section, re.DOTALL)
     assert code is not None
     (tmp_path / "readme.py").write_text(code[1])

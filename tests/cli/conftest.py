@@ -32,7 +32,7 @@ def packaged(package: str, file: str) -> Path:
     """A file inside an installed package, without importing it."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        pytest.skip(f"{package} is not installed: pip install 'jetson-face[demo]'")
+        pytest.skip(f"{package} is not installed: pip install '.[demo]'")
     return Path(spec.origin).parent / file
 
 

@@ -1,4 +1,4 @@
-"""The configuration says what is wrong, in which line, and how to mend it."""
+"""The configuration says what is wrong, in which line, and how to fix it."""
 
 from __future__ import annotations
 

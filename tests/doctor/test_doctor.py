@@ -14,6 +14,7 @@ from jetson_face.cli.main import main
 from jetson_face.core.errors import EngineError, MissingDependencyError
 from jetson_face.doctor.checks import examine
 from jetson_face.doctor.probe import Finding, Probe
+from jetson_face.util.optional import pip_install
 
 GIB_KB = 1 << 20
 PC_FILES = {"proc/meminfo": f"MemTotal: {16 * GIB_KB} kB\nMemAvailable: {8 * GIB_KB} kB\n"}
@@ -141,14 +142,14 @@ def test_a_jetson_where_all_is_well(tmp_path: Path) -> None:
         ({"missing": ("cv2",)}, "opencv", "sudo apt install python3-opencv"),
         ({"gstreamer": False, "wheels": ("opencv-python",)}, "opencv", "pip uninstall opencv-py"),
         ({"broken": ("cv2",)}, "opencv", "python3-opencv"),
-        ({"broken": ("pycuda.driver",)}, "pycuda", "jetson-face[jetson]"),
+        ({"broken": ("pycuda.driver",)}, "pycuda", ".[jetson]"),
         ({"gpu": EngineError("CUDA cannot start")}, "gpu", "groups video and render"),
         (
             {"trt": MissingDependencyError("TensorRT is not installed: run sudo apt")},
             "tensorrt",
             "run sudo apt",
         ),
-        ({"missing": ("onnxruntime",)}, "onnxruntime", "jetson-face[jetson]"),
+        ({"missing": ("onnxruntime",)}, "onnxruntime", ".[jetson]"),
         (
             {"wheels": ("onnxruntime", "onnxruntime-gpu")},
             "onnxruntime",
@@ -202,7 +203,7 @@ def test_a_pc_without_gpu_is_fine(tmp_path: Path) -> None:
         "cameras",
         "extras",
     }
-    assert by_topic(found, "extras").fix == "pip install 'jetson-face[train]'"
+    assert by_topic(found, "extras").fix == pip_install("train")
     assert "which is fine on a PC" in by_topic(found, "back ends").text
 
 
@@ -212,7 +213,7 @@ def test_a_jetson_without_pycuda_works_and_is_told_how_to_get_it(tmp_path: Path)
     found = examine(probe, [Path("/x")])
     assert problems(found) == []
     finding = by_topic(found, "pycuda")
-    assert (finding.state, "jetson-face[jetson]" in (finding.fix or "")) == ("missing", True)
+    assert (finding.state, ".[jetson]" in (finding.fix or "")) == ("missing", True)
     assert "driver's own library" in finding.text
     assert by_topic(found, "cuda").state == "missing"
     assert by_topic(found, "back ends").text == "working: onnxruntime, tensorrt"

@@ -500,5 +500,5 @@ def test_a_topic_that_cannot_be_is_refused(topic: str) -> None:
 
 def test_without_paho_the_message_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "paho.mqtt.client", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'jetson-face\[mqtt\]'"):
+    with pytest.raises(MissingDependencyError, match=r"pip install '\.\[mqtt\]'"):
         MqttSink("127.0.0.1")

@@ -25,7 +25,7 @@ def trt() -> TensorRT:
     try:
         return load_tensorrt("tensorrt_rtx")
     except MissingDependencyError:
-        pytest.skip("tensorrt_rtx is not installed: pip install 'jetson-face[rtx]'")
+        pytest.skip("tensorrt_rtx is not installed: pip install '.[rtx]'")
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from jetson_face.benchmark.clips.make import Clip, ClipPlan, Role, compose_clip
 from jetson_face.core.errors import MissingDependencyError
 from jetson_face.core.types import Box
 from jetson_face.util.images import read_picture
+from jetson_face.util.optional import pip_install
 
 HOPPER = "Grace Hopper"
 _PORTRAITS: dict[str, tuple[str, str, Box]] = {
@@ -33,7 +34,7 @@ def portrait_path(who: str) -> Path:
     path = None if spec is None or spec.origin is None else Path(spec.origin).parent / file
     if path is None or not path.exists():
         raise MissingDependencyError(
-            f"the built-in clip needs the portrait in {package}: pip install 'jetson-face[demo]', "
+            f"the built-in clip needs the portrait in {package}: {pip_install('demo')}, "
             "or give a clip of your own with --clip"
         )
     return path

@@ -15,7 +15,7 @@ import numpy as np
 
 from jetson_face.core.errors import ModelError
 from jetson_face.core.types import F32
-from jetson_face.util.optional import needs
+from jetson_face.util.optional import needs, pip_install
 
 _MAGIC = b"\x04\x22\x4d\x18"
 _SIZE_MAX = 64 << 20
@@ -57,7 +57,7 @@ def _find_arrays(stream: bytes, shapes: Sequence[tuple[int, ...]]) -> list[F32]:
 
 
 def _decompressed(frame: bytes) -> bytes:
-    with needs("reading MTCNN's weights needs the lz4 package: pip install 'jetson-face[pc]'"):
+    with needs(f"reading MTCNN's weights needs the lz4 package: {pip_install('pc')}"):
         import lz4.frame
     reader = lz4.frame.LZ4FrameDecompressor()
     content = reader.decompress(frame, max_length=_SIZE_MAX)

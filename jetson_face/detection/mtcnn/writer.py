@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jetson_face.core.types import F32
-from jetson_face.util.optional import needs
+from jetson_face.util.optional import needs, pip_install
 
 OPSET = 17
 _BLOCK = 16
@@ -22,7 +22,7 @@ class GraphWriter:
     """
 
     def __init__(self) -> None:
-        with needs("building networks needs the onnx package: pip install 'jetson-face[pc]'"):
+        with needs(f"building networks needs the onnx package: {pip_install('pc')}"):
             import onnx
         self.onnx: Any = onnx
         self.nodes: list[Any] = []

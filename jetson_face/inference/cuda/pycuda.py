@@ -11,6 +11,7 @@ import numpy as np
 from jetson_face.core.errors import EngineError, MissingDependencyError
 from jetson_face.inference.cuda.base import Bytes, DeviceMemory, Graph, Stream
 from jetson_face.inference.cuda.driver import capture_graph, load_driver
+from jetson_face.util.optional import pip_install
 
 _NON_BLOCKING = 1
 """CU_STREAM_NON_BLOCKING: work elsewhere on the default stream would break a capture."""
@@ -146,7 +147,7 @@ def _import_pycuda() -> Any:
         import pycuda.driver as driver
     except ModuleNotFoundError as exc:
         raise MissingDependencyError(
-            "pycuda is not installed: pip install 'jetson-face[jetson]' (it compiles against CUDA: "
+            f"pycuda is not installed: {pip_install('jetson')} (it compiles against CUDA: "
             "put nvcc on PATH first)"
         ) from exc
     except ImportError as exc:  # as where libcuda.so.1 is missing

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from jetson_face.core.errors import EngineError, MissingDependencyError
+from jetson_face.util.optional import pip_install
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ def load_tensorrt(only: str | None = None) -> TensorRT:
             return found
     raise MissingDependencyError(
         "TensorRT is not installed: on a Jetson run sudo apt install python3-libnvinfer, on a PC "
-        "with an NVIDIA GPU run pip install 'jetson-face[rtx]'; without either set backend.type to "
+        f"with an NVIDIA GPU run {pip_install('rtx')}; without either set backend.type to "
         "onnxruntime"
     )
 

@@ -95,7 +95,7 @@ def test_an_onnx_file_with_a_card(tmp_path: Path, collins: Path) -> None:
     tool = tmp_path / "jetson-face"
     tool.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m jetson_face "$@"\n')
     tool.chmod(0o755)
-    (script,) = guide.blocks("bash")
+    script = guide.blocks("bash")[0]
     out = guide.run("bash", "-euc", script)
     assert "Ada: 1 added" in out
     assert re.search(r"  Ada  similarity 1\.000", out)
