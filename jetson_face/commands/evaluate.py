@@ -62,6 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="enrol four of five single pictures of a person (at most 20), not half",
     )
     video = kinds.add_parser("video", help="what averaging over frames gains")
+    video.add_argument(
+        "--divisions",
+        type=int,
+        default=0,
+        metavar="N",
+        help="also identify over N random divisions into enrolled people and impostors",
+    )
     calibration = kinds.add_parser(
         "calibration", help="does a calibrated threshold hold on strangers it was not set with?"
     )
@@ -124,6 +131,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--resamples must be 0 or more, got {args.resamples}")
     if not 0 < getattr(args, "strangers", 0.5) < 1:
         raise UsageError(f"--strangers is a share between 0 and 1, got {args.strangers}")
+    if getattr(args, "divisions", 0) < 0:
+        raise UsageError(f"--divisions must be 0 or more, got {args.divisions}")
     if getattr(args, "limit", 2) < 2:
         raise UsageError(f"--limit must be 2 or more, got {args.limit}")
     if args.kind == "bakeoff":
@@ -189,12 +198,16 @@ def _identification(args: argparse.Namespace) -> Outcome:
 
 
 def _video(args: argparse.Namespace) -> Outcome:
+    from jetson_face.evaluate import divisions
     from jetson_face.evaluate import video_report as shown
+    from jetson_face.evaluate.people import read_people
     from jetson_face.evaluate.video import average_over_frames
 
     division = _division(args)
+    people = read_people(args.images, each_picture=args.each_picture)
+    shots = [shot for own in people.values() for shot in own] if args.divisions else division.shots
     with _method(args) as method, _measuring(args.images):
-        faces = _extract(args, method, {shot.name: shot.path for shot in division.shots})
+        faces = _extract(args, method, {shot.name: shot.path for shot in shots})
         rows = average_over_frames(
             division,
             faces,
@@ -202,10 +215,20 @@ def _video(args: argparse.Namespace) -> Outcome:
             rng=np.random.default_rng(args.seed),
             resamples=args.resamples,
         )
+        figures = None
+        if args.divisions:
+            places = {name: row for row, name in enumerate(faces.names)}
+            figures = divisions.over_divisions(
+                people, faces.vectors, places, divisions=args.divisions
+            )
     facts = _facts(args, method)
+    summary, result = shown.summary_table(rows), shown.as_json(rows, division, faces, facts)
+    if figures is not None:
+        summary = f"{summary}\n\n{divisions.summary(figures)}"
+        result["open_set"] = divisions.as_json(figures, args.divisions)
     return Outcome(
-        shown.summary_table(rows),
-        shown.as_json(rows, division, faces, facts),
+        summary,
+        result,
         lambda title: shown.markdown(rows, division, faces, facts, f"{title}, {method.name}"),
         lambda folder: shown.plots(rows, folder),
         faces.facts(),
