@@ -96,7 +96,9 @@ class CampaignConfig(_Part):
     dim: int = Field(128, ge=8)
     checkpoint_minutes: float = Field(3.0, gt=0)
     log_steps: int = Field(50, ge=1)
-    prepare_faces: int = Field(4096, ge=256, description="faces that the target's axes are of")
+    prepare_faces: int = Field(
+        4096, ge=256, description="faces that target and hints are fitted on"
+    )
     prepare_rows: int = Field(64, ge=1)
     held_out: int = Field(512, ge=0, description="faces never trained on, to watch the cosine")
     ring: int = Field(16384, ge=2, description="views that are kept to be seen again")

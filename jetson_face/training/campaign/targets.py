@@ -131,10 +131,16 @@ class Teachers(nn.Module):
         """Joined vectors to unit targets (N, dim)."""
         return F.normalize(joined @ self.axes, dim=1)
 
-    def learn_axes(self, joined: Tensor) -> None:
-        """The strongest directions of ``joined``; not centred: the cosines are to be kept."""
+    def learn_axes(self, joined: Tensor, own: Tensor) -> None:
+        """The strongest directions of ``joined``, turned as a whole to the network's ``own``.
+
+        Not centred: the cosines are to be kept. joined: (N, sum of numbers); own: (N, dim).
+        """
         _, axes = torch.linalg.eigh((joined.T @ joined).double())
         self.axes.copy_(axes.flip(1)[:, : self.axes.shape[1]].float())
+        # Schoenemann, "A generalized solution of the orthogonal Procrustes problem", 1966
+        left, _, right = torch.linalg.svd((self.turn(joined).T @ own).double())
+        self.axes.copy_(self.axes @ (left @ right).float())
 
 
 class Hints(nn.Module):

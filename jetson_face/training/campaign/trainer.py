@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from jetson_face.training import data, losses
 from jetson_face.training.campaign import targets
-from jetson_face.training.campaign.starting import ridge, settle, start_from_onnx
+from jetson_face.training.campaign.starting import ridge, start_from_onnx
 from jetson_face.training.campaign.targets import Faces, Hints, Lesson, Ring, Teachers
 from jetson_face.training.campaign.views import changed
 from jetson_face.training.curves import CurveLog
@@ -98,10 +98,11 @@ class Campaign:
         return (self.spent_s - self.cycle_s) / (60 * how.minutes)
 
     def prepare(self) -> None:
-        """Before the first step: the target's axes, the start's weights, and maps fitted to both.
+        """Before the first step: the start's weights, and target and hints fitted to them.
 
-        The head and the hints' projections are the least-squares ones, so that the trunk is not
-        shaken by what they have to learn first.
+        The target is turned as a whole to where the network's own vectors lie, which leaves all
+        its cosines as they are; the hints' projections are the least-squares ones. So the trunk is
+        not shaken by what would have to be learned first.
         """
         config = self.config
         count = min(config.prepare_faces, len(self.rows))
@@ -117,36 +118,23 @@ class Campaign:
         self.ema.load_state_dict(self.net.state_dict())
 
     def _fit(self, rows: targets.I64) -> None:
-        """Axes, head and hints' projections, from one look of student and teachers at ``rows``."""
+        """Axes and hints' projections, from one look of student and teachers at ``rows``."""
         draw = self._draw(-1)
-        vectors, pooled = [], []
+        vectors, own = [], []
         maps: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
         for part in _parts(rows, self.config.prepare_rows):
             view = changed(self.faces.take(part), self.config.view, draw)
             vector, theirs = self.teachers.ask(view, part)
-            _, mine = look(self.net, view)
+            seen, mine = look(self.net, view)
             vectors.append(vector)
-            pooled.append(self._pooled(mine[7]))
+            own.append(seen)
             for side, value in theirs.items():
                 held = maps.setdefault(side, ([], []))
                 held[0].append(_some(mine[side]))
                 held[1].append(_some(value))
-        every = torch.cat(vectors)
-        self.teachers.learn_axes(every)
-        self._fit_head(torch.cat(pooled), self.teachers.turn(every))
+        self.teachers.learn_axes(torch.cat(vectors), torch.cat(own))
         for side, (mine_of, theirs_of) in maps.items():
             self._fit_hint(side, torch.cat(mine_of), torch.cat(theirs_of))
-
-    def _pooled(self, last: Tensor) -> Tensor:
-        head = self.net.head
-        out: Tensor = head.place_norm(head.place(last)).flatten(1)
-        return out.float()
-
-    def _fit_head(self, pooled: Tensor, target: Tensor) -> None:
-        weight, bias = ridge(pooled, target * target.shape[1] ** 0.5)
-        head = self.net.head
-        head.linear.weight.copy_(weight)
-        settle(head.linear, head.norm, pooled @ weight.T, bias)
 
     def _fit_hint(self, side: int, mine: Tensor, theirs: Tensor) -> None:
         weight, bias = ridge(mine, theirs)
@@ -207,7 +195,8 @@ class Campaign:
         self.net.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.optim.bf16):
             vectors, maps = look(self.net, lesson.view)
-            parts = self._losses(vectors, maps, lesson, draw)
+            hints = self._hint_losses(maps, lesson)
+        parts = self._losses(vectors, lesson) | hints
         total = torch.stack(list(parts.values())).sum()
         for optim in self.optim:
             optim.zero_grad(set_to_none=True)
@@ -224,11 +213,10 @@ class Campaign:
             "cosine": cosine,
         }
 
-    def _losses(
-        self, vectors: Tensor, maps: dict[int, Tensor], lesson: Lesson, draw: torch.Generator
-    ) -> dict[str, Tensor]:
-        how, parts = self.config.loss, {}
-        vectors, own = vectors.float(), lesson.target
+    def _losses(self, vectors: Tensor, lesson: Lesson) -> dict[str, Tensor]:
+        """Of unit vectors, weighted."""
+        how, own = self.config.loss, lesson.target
+        parts: dict[str, Tensor] = {}
         if how.distill:
             parts["distill"] = how.distill * losses.distill(vectors, own)
         if how.gram:
@@ -238,9 +226,13 @@ class Campaign:
             parts["bank"] = how.bank * losses.bank(
                 vectors, own, negatives, how.bank_tau, how.bank_margin, how.bank_same_min
             )
-        for side, weight in how.hints.items():
-            parts[f"hint{side}"] = weight * self.hints.loss(side, maps[side], lesson.hints[side])
         return parts
+
+    def _hint_losses(self, maps: dict[int, Tensor], lesson: Lesson) -> dict[str, Tensor]:
+        return {
+            f"hint{side}": weight * self.hints.loss(side, maps[side], lesson.hints[side])
+            for side, weight in self.config.loss.hints.items()
+        }
 
     def _average(self) -> None:
         decay = min(self.config.optim.ema, (1 + self.step) / (10 + self.step))
