@@ -291,6 +291,20 @@ def test_it_learns(told: dict[str, Any], kind: str) -> None:
     assert np.mean([r["cosine"] for r in last]) > np.mean([r["cosine"] for r in first]) + 0.1
 
 
+def test_it_trains_in_half_the_precision_too(told: dict[str, Any]) -> None:
+    """As on a GPU: bf16 layers, losses in float32, all three hints, nothing seen twice."""
+    told["optim"] |= {"bf16": True, "samples": 24}
+    told["loss"]["hints"] = {7: 0.5, 14: 0.2, 28: 0.1}
+    told["replay"] = 1
+    one = campaign(told)
+    one.prepare()
+    one.train()
+    row = one.curves.rows()[-1]
+    assert {"hint7", "hint14", "hint28", "distill", "gram", "bank"} <= row.keys()
+    assert all(np.isfinite(value) for value in row.values())
+    assert {value.dtype for value in one.net.state_dict().values()} == {torch.float32, torch.int64}
+
+
 def test_a_view_is_seen_as_often_as_replay_says(told: dict[str, Any]) -> None:
     told["optim"]["samples"] = 128
     one = campaign(told)
