@@ -112,6 +112,7 @@ def main() -> None:
     parser.add_argument("--commit", help="of the recipe; default: the one checked out")
     parser.add_argument("--note", default="")
     parser.add_argument("--video-only", action="store_true")
+    parser.add_argument("--keep", type=Path, metavar="FILE.npz", help="also the averaged weights")
     args = parser.parse_args()
     if (args.run is None) == (args.model is None):
         parser.error("give --run or --model")
@@ -120,11 +121,14 @@ def main() -> None:
     if args.run is None:
         model = args.model
     else:
+        from jetson_face.training.campaign.kept import keep_small
         from jetson_face.training.campaign.state import export_averaged, read_checkpoint
         from jetson_face.training.settings import CardSettings
 
         state = read_checkpoint(args.run)
         model = str(export_averaged(args.run, args.run / "averaged", "campaign", CardSettings()))
+        if args.keep is not None:
+            keep_small(state, args.keep)
         row |= {"hours": f"{state['spent_s'] / 3600:.2f}", "samples": str(state["samples"])}
         if state["held_out_cosine"] is not None:
             row["held_out_cosine"] = f"{state['held_out_cosine'][0]:.4f}"

@@ -26,6 +26,7 @@ import torch
 from jetson_face.backends.onnx import OnnxBackend
 from jetson_face.errors import InputBrokenError
 from jetson_face.training.campaign import state, views
+from jetson_face.training.campaign.kept import keep_small
 from jetson_face.training.campaign.muon import orthogonal
 from jetson_face.training.campaign.rebuild import Rebuilt, Teacher
 from jetson_face.training.campaign.settings import CampaignConfig, ViewSettings
@@ -399,21 +400,29 @@ def _wait_for_step(run: Path, step: int) -> None:
     raise AssertionError("no step within a minute")
 
 
-def test_averaged_weights_are_kept_small_and_come_back(
+def test_averaged_weights_are_kept_small_and_begun_with(
     told: dict[str, Any], tmp_path: Path
 ) -> None:
+    told["optim"]["samples"] = 24
     one = campaign(told)
     one.prepare()
     one.train()
-    state.keep_small(Path(told["run"]), tmp_path / "small.npz")
-    held = state.read_small(tmp_path / "small.npz")
-    net = SqueezeNetFace(dim=DIM, stem="patch").eval()
-    net.load_state_dict(held["ema"])
+    kept = tmp_path / "kept.npz"
+    keep_small(state.read_checkpoint(Path(told["run"])), kept)
+    assert kept.stat().st_size < 0.5 * (Path(told["run"]) / "checkpoint.pt").stat().st_size
+    again = campaign(told, run=str(tmp_path / "again"), start=str(kept))
+    again.prepare()
     faces = (_smooth() - 127.5) / 127.5
     with torch.no_grad():
-        assert (net(faces) * one.ema(faces)).sum(1).min() > 0.9999
-    assert held["samples"] == one.samples
-    torch.testing.assert_close(held["axes"], one.teachers.axes)
+        assert (again.net.eval()(faces) * one.ema(faces)).sum(1).min() > 0.9999
+    assert (again.samples, again.done) == (24, 0)
+    torch.testing.assert_close(again.teachers.axes, one.teachers.axes)
+    assert again.held_out_cosine() == pytest.approx(one.held_out_cosine(), abs=1e-3)
+    again.train()
+    assert again.samples == 48
+    kept.write_bytes(b"something else")
+    with pytest.raises(InputBrokenError, match="not the kept state"):
+        campaign(told, run=str(tmp_path / "third"), start=str(kept)).prepare()
 
 
 def test_hints_need_a_teacher_with_taps(told: dict[str, Any]) -> None:

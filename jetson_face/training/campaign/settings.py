@@ -88,7 +88,9 @@ class CampaignConfig(_Part):
 
     name: str = "squeezenet_face"
     run: Path = Path("runs/campaign")
-    start: Path | None = Field(None, description="ONNX file of the shipped network to begin with")
+    start: Path | None = Field(
+        None, description="to begin with: a shipped network's .onnx, or a campaign's kept .npz"
+    )
     seed: int = 0
     threads: int = Field(1, ge=1)
     device: Literal["cpu", "cuda"] = "cpu"

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from jetson_face.training import data, losses
 from jetson_face.training.campaign import targets
+from jetson_face.training.campaign.kept import read_small
 from jetson_face.training.campaign.starting import ridge, start_from_onnx
 from jetson_face.training.campaign.targets import Faces, Hints, Lesson, Ring, Teachers
 from jetson_face.training.campaign.views import changed
@@ -105,6 +106,9 @@ class Campaign:
         not shaken by what would have to be learned first.
         """
         config = self.config
+        if config.start is not None and config.start.suffix == ".npz":
+            self._go_on_from(read_small(data.find(config.start)))
+            return
         count = min(config.prepare_faces, len(self.rows))
         rows = np.random.default_rng((config.seed, 8)).choice(self.rows, count, replace=False)
         with torch.no_grad():
@@ -116,6 +120,16 @@ class Campaign:
             self.net.eval()
             self._fit(rows)
         self.ema.load_state_dict(self.net.state_dict())
+
+    def _go_on_from(self, kept: dict[str, Any]) -> None:
+        """Kept averaged weights, with an optimiser and a cycle of their own."""
+        self.net.load_state_dict(kept["ema"])
+        self.ema.load_state_dict(kept["ema"])
+        self.hints.load_state_dict(kept["hints"])
+        self.teachers.axes.copy_(kept["axes"])
+        self.step, self.samples, self.asked = kept["step"], kept["samples"], kept["asked"]
+        self.spent_s = self.cycle_s = kept["spent_s"]
+        self.cycle_samples = self.samples
 
     def _fit(self, rows: targets.I64) -> None:
         """Axes and hints' projections, from one look of student and teachers at ``rows``."""
