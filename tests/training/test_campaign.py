@@ -306,6 +306,19 @@ def test_it_trains_in_half_the_precision_too(told: dict[str, Any]) -> None:
     assert {value.dtype for value in one.net.state_dict().values()} == {torch.float32, torch.int64}
 
 
+@pytest.mark.parametrize("frozen", [True, False])
+def test_norms_that_are_frozen_keep_their_statistics(told: dict[str, Any], frozen: bool) -> None:
+    told["optim"] |= {"freeze_norms": frozen, "samples": 16}
+    one = campaign(told)
+    one.prepare()
+    before = {k: v.clone() for k, v in one.net.state_dict().items() if "running" in k}
+    weight = one.net.head.linear.weight.detach().clone()
+    one.train()
+    after = one.net.state_dict()
+    assert all(torch.equal(value, after[key]) for key, value in before.items()) == frozen
+    assert not torch.equal(weight, one.net.head.linear.weight)
+
+
 def test_a_view_is_seen_as_often_as_replay_says(told: dict[str, Any]) -> None:
     told["optim"]["samples"] = 128
     one = campaign(told)

@@ -81,6 +81,9 @@ class OptimSettings(_Part):
     minutes: float = Field(gt=0, description="length of a cycle, of the clock while it trains")
     samples: int | None = Field(None, gt=0, description="length of a cycle in faces instead")
     bf16: bool = False
+    freeze_norms: bool = Field(
+        False, description="keep the norms' statistics: steadier where few faces are to be seen"
+    )
 
 
 class CampaignConfig(_Part):

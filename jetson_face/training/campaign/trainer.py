@@ -113,7 +113,8 @@ class Campaign:
         rows = np.random.default_rng((config.seed, 8)).choice(self.rows, count, replace=False)
         with torch.no_grad():
             if config.start is not None:
-                first = self.faces.take(rows[:512])
+                # of changed faces: what the norms will go on to see
+                first = changed(self.faces.take(rows[:512]), config.view, self._draw(-3))
                 source = data.find(config.start)
                 fresh = start_from_onnx(self.net, source, (first - 127.5) / 127.5)
                 log.info("started from %s; new: %s", source, ", ".join(fresh) or "nothing")
@@ -206,7 +207,7 @@ class Campaign:
         for optim in self.optim:
             for group in optim.param_groups:
                 group["lr"] = part * group["peak"]
-        self.net.train()
+        self._learning()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.optim.bf16):
             vectors, maps = look(self.net, lesson.view)
             hints = self._hint_losses(maps, lesson)
@@ -226,6 +227,14 @@ class Campaign:
             "total": total.detach(),
             "cosine": cosine,
         }
+
+    def _learning(self) -> None:
+        """Training mode; norms that are frozen keep the statistics that they have."""
+        self.net.train()
+        if self.config.optim.freeze_norms:
+            for layer in self.net.modules():
+                if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+                    layer.eval()
 
     def _losses(self, vectors: Tensor, lesson: Lesson) -> dict[str, Tensor]:
         """Of unit vectors, weighted."""
