@@ -121,3 +121,18 @@ def test_the_calls_of_a_lease(told: dict[str, Any], tmp_path: Path) -> None:
     third = _call(recipe, carried, bare, out)
     assert "resumed at step 12, 96 samples" in third.stdout
     assert state.read_checkpoint(bare / "run")["samples"] == 120
+
+
+def test_another_teacher_than_the_recipes_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "fr_feature.onnx").write_bytes(b"some other network")
+    command = [
+        sys.executable,
+        str(REPO / "tools" / "train_pack.py"),
+        "--out",
+        str(tmp_path / "gpu"),
+    ]
+    command += ["--faceplugin", str(tmp_path / "fr_feature.onnx")]
+    out = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
+    assert out.returncode != 0
+    assert "not the file that the recipe was made for" in out.stderr
+    assert not (tmp_path / "gpu").exists()
