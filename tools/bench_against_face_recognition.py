@@ -27,15 +27,15 @@ import numpy as np
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))
 
-from jetson_face.clips.builtin import portrait_path  # noqa: E402
+from jetson_face.benchmark.clip import Material, read_clip  # noqa: E402
+from jetson_face.benchmark.clips.builtin import portrait_path  # noqa: E402
+from jetson_face.benchmark.ground_truth import Truth  # noqa: E402
+from jetson_face.benchmark.run import run_clip, warm_up  # noqa: E402
+from jetson_face.benchmark.subject import open_subject  # noqa: E402
 from jetson_face.config import load_config  # noqa: E402
-from jetson_face.files import write_file  # noqa: E402
-from jetson_face.machine import machine_facts  # noqa: E402
-from jetson_face.measure.material import Material, read_clip  # noqa: E402
-from jetson_face.measure.run import run_clip, warm_up  # noqa: E402
-from jetson_face.measure.subject import open_subject  # noqa: E402
-from jetson_face.truth import Truth  # noqa: E402
-from jetson_face.types import ImageU8  # noqa: E402
+from jetson_face.core.types import ImageU8  # noqa: E402
+from jetson_face.util.files import write_file  # noqa: E402
+from jetson_face.util.machine import machine_facts  # noqa: E402
 
 DATA = Path(os.environ.get("JETSON_FACE_DATA", REPO.parent / "shared" / "data"))
 PEOPLE = {"Grace Hopper": "hopper", "Eileen Collins": "collins"}

@@ -26,17 +26,17 @@ from numpy.typing import NDArray
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))
 
-from jetson_face.align import Aligner  # noqa: E402
-from jetson_face.backends.onnx import OnnxBackend  # noqa: E402
-from jetson_face.compose import build_detector  # noqa: E402
 from jetson_face.config import Config, OnnxRuntimeConfig  # noqa: E402
-from jetson_face.embed.base import Embedder  # noqa: E402
-from jetson_face.embed.mirrored import Mirrored  # noqa: E402
-from jetson_face.embed.onnx import OnnxEmbedder  # noqa: E402
-from jetson_face.evaluate import metrics  # noqa: E402
-from jetson_face.evaluate.extract import pick_subject  # noqa: E402
-from jetson_face.evaluate.pairs import Pair, read_pairs  # noqa: E402
-from jetson_face.models import ModelCard, load_card, resolve  # noqa: E402
+from jetson_face.embedding.align import Aligner  # noqa: E402
+from jetson_face.embedding.embedder import Embedder  # noqa: E402
+from jetson_face.embedding.mirrored import Mirrored  # noqa: E402
+from jetson_face.embedding.onnx import OnnxEmbedder  # noqa: E402
+from jetson_face.evaluation import metrics  # noqa: E402
+from jetson_face.evaluation.extract import pick_subject  # noqa: E402
+from jetson_face.evaluation.pairs import Pair, read_pairs  # noqa: E402
+from jetson_face.factory.networks import build_detector  # noqa: E402
+from jetson_face.inference.onnxruntime import OnnxBackend  # noqa: E402
+from jetson_face.models.cards import ModelCard, load_card, resolve  # noqa: E402
 
 U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]

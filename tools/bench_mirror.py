@@ -18,11 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from jetson_face.compose import Parts, build_parts
 from jetson_face.config import load_config
-from jetson_face.embed.mirrored import mirror
-from jetson_face.pictures import read_picture
-from jetson_face.types import F32, ImageU8
+from jetson_face.core.types import F32, ImageU8
+from jetson_face.embedding.mirrored import mirror
+from jetson_face.factory.parts import Parts, build_parts
+from jetson_face.util.images import read_picture
 
 FARS = (1e-2, 1e-3, 1e-4)
 

@@ -25,10 +25,10 @@ def age():
     return float(open("/proc/uptime").read().split()[0]) - start / os.sysconf("SC_CLK_TCK")
 
 import jetson_face
-from jetson_face.compose import build_matcher, build_parts, build_recognizer
+from jetson_face.factory.parts import build_matcher, build_parts, build_recognizer
 from jetson_face.config import load_config
-from jetson_face.gallery.match import GallerySnapshot
-from jetson_face.types import Frame
+from jetson_face.gallery.matcher import GallerySnapshot
+from jetson_face.core.types import Frame
 import numpy as np
 
 imported = age()
@@ -37,7 +37,7 @@ parts = build_parts(config)
 built = age()
 import tempfile
 from pathlib import Path
-from jetson_face.compose import open_gallery
+from jetson_face.factory.parts import open_gallery
 with tempfile.TemporaryDirectory() as folder:
     private = config.gallery.model_copy(update={"path": Path(folder) / "g.db", "encrypt": False})
     own = config.model_copy(update={"gallery": private})
@@ -58,7 +58,7 @@ def picture(path: Path) -> None:
     import numpy as np
 
     try:
-        from jetson_face.clips.builtin import portrait_path
+        from jetson_face.benchmark.clips.builtin import portrait_path
 
         found = cv2.imread(str(portrait_path("collins")))
         image = np.zeros((480, 640, 3), np.uint8) + np.uint8(90)

@@ -4,9 +4,10 @@
     python tools/check_mtcnn.py compare   # in the project's own
     python tools/check_mtcnn.py recall
 
-`make` stores what the package finds (coordinates only) in tests/detect/golden_mtcnn.json, or with
-`--of video` what it finds in frames of the 1080p clip in golden_mtcnn_video.json; `compare` runs
-our detector with the same parameters on the same pictures. `recall` counts the pictures of LFW and
+`make` stores what the package finds (coordinates only) in
+tests/detection/golden_mtcnn.json, or with `--of video` what it finds in frames of the 1080p clip in
+golden_mtcnn_video.json; `compare` runs our detector with the same parameters on the same pictures.
+`recall` counts the pictures of LFW and
 CFP in whose middle the detector, as configured by default, finds a face. The development data are
 looked for in $JETSON_FACE_DATA or ../shared/data; without them only the two portraits that
 scikit-image and matplotlib carry are compared.
@@ -163,10 +164,11 @@ def make(golden: Path, names: list[str]) -> int:
 
 def open_detector(**settings: Any) -> Any:
     """Ours, on one thread."""
-    from jetson_face.backends.onnx import OnnxBackend
-    from jetson_face.detect.mtcnn import Mtcnn
-    from jetson_face.detect.mtcnn_graph import NETS, ensure_mtcnn
-    from jetson_face.models import load_card
+    from jetson_face.detection.mtcnn.detector import Mtcnn
+    from jetson_face.detection.mtcnn.graph import ensure_mtcnn
+    from jetson_face.detection.mtcnn.layers import NETS
+    from jetson_face.inference.onnxruntime import OnnxBackend
+    from jetson_face.models.cards import load_card
 
     with tempfile.TemporaryDirectory() as cache:
         graphs = ensure_mtcnn(load_card("mtcnn"), Path(cache))

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import demo_clip
 
-from jetson_face.commands.run import print_summary, recognise
-from jetson_face.compose import build_enroller, build_parts, open_gallery
+from jetson_face.cli.run import print_summary, recognise
 from jetson_face.config import Config, load_config
-from jetson_face.errors import JetsonFaceError, OutputError
-from jetson_face.files import write_file
+from jetson_face.core.errors import JetsonFaceError, OutputError
+from jetson_face.core.types import Frame, Report
+from jetson_face.factory.parts import build_enroller, build_parts, open_gallery
 from jetson_face.live import LivePipeline, Recognizer
-from jetson_face.types import Frame, Report
+from jetson_face.util.files import write_file
 
 REPO = Path(__file__).resolve().parents[1]
 NAMES = {"collins": "Eileen Collins", "hopper": "Grace Hopper"}

@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from jetson_face.types import F32, ImageU8
+from jetson_face.core.types import F32, ImageU8
 
 WIDTH, HEIGHT, FPS = 640, 480, 25
 FRAMES = 400

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))
 
-from jetson_face.backends.onnx import OnnxBackend  # noqa: E402
+from jetson_face.inference.onnxruntime import OnnxBackend  # noqa: E402
 
 F32 = NDArray[np.float32]
 SIDE = 128

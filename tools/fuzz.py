@@ -70,7 +70,7 @@ class Watched:
     def __init__(
         self, name: str, target: Target, counts: Counts, keep: Path, slow_s: float
     ) -> None:
-        from jetson_face.errors import JetsonFaceError
+        from jetson_face.core.errors import JetsonFaceError
 
         self._ours, self._name, self._target, self._slow_s = JetsonFaceError, name, target, slow_s
         self.counts, self._keep, self._seen = counts, keep, set[int]()

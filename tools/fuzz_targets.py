@@ -10,17 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
-from jetson_face.capture.base import EndOfSource, FrameBroken
 from jetson_face.capture.opening import open_source
+from jetson_face.capture.source import EndOfSource, FrameBroken
 from jetson_face.config import load_config
+from jetson_face.core.types import EmbeddingSpace
 from jetson_face.gallery.records import NewTemplate
 from jetson_face.gallery.store import GalleryStore
-from jetson_face.models import load_card, resolve
-from jetson_face.pictures import decode_picture
-from jetson_face.protect import AesGcm
-from jetson_face.types import EmbeddingSpace
-from jetson_face.web.http import Page
-from jetson_face.web.status import StatusServer
+from jetson_face.models.cards import load_card, resolve
+from jetson_face.privacy.encryption import AesGcm
+from jetson_face.service.http import Page
+from jetson_face.service.status_server import StatusServer
+from jetson_face.util.images import decode_picture
 
 REPO = Path(__file__).resolve().parent.parent
 SPACE = EmbeddingSpace("fuzz", "0" * 64, 8)

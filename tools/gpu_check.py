@@ -25,16 +25,19 @@ import cv2
 import numpy as np
 from gpu_measure import RATIO_MAX, flat_memory, measure, table, trtexec
 
-from jetson_face import __version__, plans
-from jetson_face.backends.cuda import CudaRuntime
-from jetson_face.backends.cuda_driver import DriverRuntime
-from jetson_face.backends.cuda_pycuda import PycudaRuntime
-from jetson_face.backends.onnx import OnnxBackend
-from jetson_face.backends.tensorrt import TensorRTBackend
-from jetson_face.backends.trt_module import load_tensorrt
+from jetson_face import __version__
 from jetson_face.config import Config, load_config
-from jetson_face.engine.key import NetworkSpec, key_of
-from jetson_face.plans import Gpu, Plans, networks_of
+from jetson_face.factory import gpu as gpus
+from jetson_face.factory.gpu import Gpu
+from jetson_face.factory.plan_networks import networks_of
+from jetson_face.factory.plans import Plans
+from jetson_face.inference.cuda.base import CudaRuntime
+from jetson_face.inference.cuda.driver import DriverRuntime
+from jetson_face.inference.cuda.pycuda import PycudaRuntime
+from jetson_face.inference.onnxruntime import OnnxBackend
+from jetson_face.inference.tensorrt.bindings import load_tensorrt
+from jetson_face.inference.tensorrt.key import NetworkSpec, key_of
+from jetson_face.inference.tensorrt.runtime import TensorRTBackend
 
 PRECISIONS = ("fp32", "fp16", "int8")
 FLAT_RUNS = 10_000
@@ -217,7 +220,7 @@ def command(words: Sequence[str]) -> dict[str, Any]:
 def contract(dry_run: bool) -> dict[str, Any]:
     """The back ends' contract suite; on a real GPU it must have run there, not been skipped."""
     which = ["-k", "Simulated or Libcuda or Pycuda"] if dry_run else ["-m", "gpu"]
-    answer = command(["pytest", "-v", "-rs", "tests/backends", *which])
+    answer = command(["pytest", "-v", "-rs", "tests/inference", *which])
     last = answer["output"].strip().splitlines()[-1]
     if " passed" not in last or (not dry_run and "skipped" in last):
         raise RuntimeError(f"the contract suite did not run: {answer['output'][-800:]}")
@@ -275,14 +278,14 @@ def parse() -> argparse.Namespace:
 
 def simulate() -> list[tuple[str, Callable[[], CudaRuntime]]]:
     """A GPU in this machine that is not there, from the tests."""
-    from jetson_face.backends.cuda_driver import Driver
-    from tests.backends.fake_driver import FakeLibcuda
-    from tests.backends.fake_gpu import fake_gpu
-    from tests.backends.sim_gpu import SimGpu
+    from jetson_face.inference.cuda.driver import Driver
+    from tests.inference.fake_driver import FakeLibcuda
+    from tests.inference.fake_gpu import fake_gpu
+    from tests.inference.sim_gpu import SimGpu
 
     trt, cuda, _ = fake_gpu()
     gpu = Gpu(trt, cuda)
-    plans.this_gpu = lambda: gpu  # type: ignore[assignment]
+    gpus.this_gpu = lambda: gpu  # type: ignore[assignment]
     return [("libcuda", lambda: DriverRuntime(driver=Driver(FakeLibcuda(SimGpu()))))]
 
 
@@ -300,7 +303,7 @@ def main() -> int:
     for name, make in accesses:
         book.step(f"cuda: {name}", partial(try_cuda, make))
     book.data["timings"] += book.step("onnxruntime: time", lambda: onnx_rows(args)) or []
-    gpu = book.step("gpu", plans.this_gpu, keep=lambda found: str(found.machine))
+    gpu = book.step("gpu", gpus.this_gpu, keep=lambda found: str(found.machine))
     if gpu is None:
         book.step("tensorrt: builds for another GPU", lambda: without_gpu(args))
     else:

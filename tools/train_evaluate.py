@@ -24,13 +24,13 @@ REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))
 
 from jetson_face.config import Config  # noqa: E402
-from jetson_face.evaluate.cache import FaceCache  # noqa: E402
-from jetson_face.evaluate.divisions import over_divisions  # noqa: E402
-from jetson_face.evaluate.extract import Faces  # noqa: E402
-from jetson_face.evaluate.method import build_method, log_progress  # noqa: E402
-from jetson_face.evaluate.pairs import find_pictures, read_pairs  # noqa: E402
-from jetson_face.evaluate.people import read_people  # noqa: E402
-from jetson_face.evaluate.verification import verify  # noqa: E402
+from jetson_face.evaluation.cache import FaceCache  # noqa: E402
+from jetson_face.evaluation.divisions import over_divisions  # noqa: E402
+from jetson_face.evaluation.extract import Faces  # noqa: E402
+from jetson_face.evaluation.method import build_method, log_progress  # noqa: E402
+from jetson_face.evaluation.pairs import find_pictures, read_pairs  # noqa: E402
+from jetson_face.evaluation.people import read_people  # noqa: E402
+from jetson_face.evaluation.verification import verify  # noqa: E402
 
 COLUMNS = (
     "date",

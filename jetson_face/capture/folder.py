@@ -7,10 +7,10 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from jetson_face.capture.base import EndOfSource, SourceHealth, SourceInfo, SourceState
-from jetson_face.errors import InputBrokenError, InputMissingError
-from jetson_face.pictures import SUFFIXES, read_picture
-from jetson_face.types import Frame, ImageU8
+from jetson_face.capture.source import EndOfSource, SourceHealth, SourceInfo, SourceState
+from jetson_face.core.errors import InputBrokenError, InputMissingError
+from jetson_face.core.types import Frame, ImageU8
+from jetson_face.util.images import SUFFIXES, read_picture
 
 log = logging.getLogger(__name__)
 

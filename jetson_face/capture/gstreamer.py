@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from jetson_face.capture.base import (
+from jetson_face.capture.source import (
     EndOfSource,
     FrameBroken,
     OpenOptions,
@@ -24,8 +24,8 @@ from jetson_face.capture.base import (
     SourceState,
 )
 from jetson_face.capture.uri import SourceUri
-from jetson_face.errors import MissingDependencyError, SourceError, UsageError
-from jetson_face.types import Frame, ImageU8
+from jetson_face.core.errors import MissingDependencyError, SourceError, UsageError
+from jetson_face.core.types import Frame, ImageU8
 
 log = logging.getLogger(__name__)
 _SLICE_S = 0.1

@@ -12,7 +12,7 @@ from typing import Any
 
 import cv2
 
-from jetson_face.capture.base import (
+from jetson_face.capture.source import (
     EndOfSource,
     FrameBroken,
     OpenOptions,
@@ -21,8 +21,8 @@ from jetson_face.capture.base import (
     SourceState,
 )
 from jetson_face.capture.uri import SourceUri
-from jetson_face.errors import InputBrokenError, InputMissingError, SourceError
-from jetson_face.types import Frame
+from jetson_face.core.errors import InputBrokenError, InputMissingError, SourceError
+from jetson_face.core.types import Frame
 
 _FPS_MAX = 1000.0
 """FFmpeg reports the time base (90,000) for streams that do not say their frame rate."""

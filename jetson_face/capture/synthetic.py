@@ -17,18 +17,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from jetson_face.capture.base import (
+from jetson_face.capture.source import (
     EndOfSource,
     FrameBroken,
     SourceHealth,
     SourceInfo,
     SourceState,
 )
-from jetson_face.capture.scene import Scene
+from jetson_face.capture.synthetic_scene import Scene
 from jetson_face.capture.uri import SourceUri
-from jetson_face.errors import InputBrokenError, InputMissingError, SourceError, UsageError
-from jetson_face.pictures import SUFFIXES, read_picture
-from jetson_face.types import Frame
+from jetson_face.core.errors import InputBrokenError, InputMissingError, SourceError, UsageError
+from jetson_face.core.types import Frame
+from jetson_face.util.images import SUFFIXES, read_picture
 
 KINDS = ("freeze", "stall", "size", "broken", "eof", "disconnect", "clock")
 N = TypeVar("N", int, float)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from jetson_face.core.types import EmbeddingSpace
 from jetson_face.gallery import schema
-from jetson_face.types import EmbeddingSpace
 
 Value = str | int | bytes
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from jetson_face.errors import NameInvalidError
+from jetson_face.core.errors import NameInvalidError
 
 LENGTH_MAX = 100
 """Characters of a name after normalisation."""

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from jetson_face.core.types import F32, EmbeddingSpace, ImageU8, Person
 from jetson_face.gallery import meta, schema
-from jetson_face.gallery.match import GallerySnapshot
+from jetson_face.gallery.matcher import GallerySnapshot
 from jetson_face.gallery.records import LENGTH_ERROR
 from jetson_face.gallery.sealed import Sealer
-from jetson_face.pictures import decode_picture
-from jetson_face.types import F32, EmbeddingSpace, ImageU8, Person
+from jetson_face.util.images import decode_picture
 
 
 def snapshot(

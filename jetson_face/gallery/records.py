@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jetson_face.types import F32, EmbeddingSpace, ImageU8, Person
+from jetson_face.core.types import F32, EmbeddingSpace, ImageU8, Person
 
 LENGTH_ERROR = 1e-3
 """How far a unit vector's squared length may be from 1."""
@@ -48,6 +48,11 @@ class PersonInfo:
     person: Person
     created: float
     templates: tuple[TemplateInfo, ...]
+
+    @property
+    def name(self) -> str:
+        """The person's name."""
+        return self.person.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from jetson_face.errors import (
+from jetson_face.core.errors import (
     GalleryCorruptError,
     GalleryError,
     GalleryLockedError,

@@ -7,7 +7,7 @@ import zlib
 from pathlib import Path
 from typing import Protocol
 
-from jetson_face.errors import GalleryError
+from jetson_face.core.errors import GalleryError
 from jetson_face.gallery import schema
 
 _CHECK = b"jetson-face gallery"
@@ -15,7 +15,7 @@ _CRC_BYTES = 4
 
 
 class Cipher(Protocol):
-    """Seals bytes at rest (`jetson_face.protect.AesGcm`).
+    """Seals bytes at rest (`jetson_face.privacy.encryption.AesGcm`).
 
     The context says what the bytes belong to and must be the same both ways (associated data).
     `decrypt` raises GalleryError for another key or damaged bytes.

@@ -12,14 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from jetson_face.errors import (
-    EmbeddingSpaceError,
-    GalleryError,
-    NameInvalidError,
-    UsageError,
-)
+from jetson_face.core.errors import EmbeddingSpaceError, GalleryError, NameInvalidError, UsageError
+from jetson_face.core.types import F32, Embeddings, EmbeddingSpace, ImageU8, Person
 from jetson_face.gallery import meta, reading, schema
-from jetson_face.gallery.match import REEMBED, GallerySnapshot
+from jetson_face.gallery.matcher import REEMBED, GallerySnapshot
 from jetson_face.gallery.names import name_key, valid_name
 from jetson_face.gallery.records import (
     NewTemplate,
@@ -29,8 +25,7 @@ from jetson_face.gallery.records import (
     checked_vector,
 )
 from jetson_face.gallery.sealed import Cipher, Sealer
-from jetson_face.pictures import encode_jpeg
-from jetson_face.types import F32, Embeddings, EmbeddingSpace, ImageU8, Person
+from jetson_face.util.images import encode_jpeg
 
 _CHUNK = 64
 

@@ -7,14 +7,14 @@ import logging
 from dataclasses import replace
 from typing import Any
 
-from jetson_face.audit import Action, AuditLog
-from jetson_face.compose import Parts, build_canary
-from jetson_face.engine.canary import Canary, CanaryEvent, CanaryWatch
-from jetson_face.errors import OutputError
-from jetson_face.metrics import Metrics, to_prometheus
-from jetson_face.notify import Verdict
-from jetson_face.report.outbox import Outbox
+from jetson_face.core.errors import OutputError
+from jetson_face.events.outbox import Outbox
+from jetson_face.factory.parts import Parts, build_canary
+from jetson_face.inference.canary import Canary, CanaryEvent, CanaryWatch
+from jetson_face.privacy.audit import Action, AuditLog
+from jetson_face.service.notify import Verdict
 from jetson_face.service.swap import HotSwap
+from jetson_face.util.metrics import Metrics, Snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -47,14 +47,20 @@ class ServiceCanary:
         """For the page `/status`."""
         return self._watch.to_json()
 
-    def metrics_text(self) -> str:
+    def metrics(self) -> Snapshot:
         """For the page `/metrics`."""
         own = Metrics()
-        own.gauge("canary_drifted").set(self._watch.drifted)
-        own.counter("canary_asked").add(self._watch.asked)
+        own.gauge("canary_drifted", "1 while the golden face is answered wrong").set(
+            self._watch.drifted
+        )
+        own.counter("canary_asked", "Times that the golden face was asked for").add(
+            self._watch.asked
+        )
         if self._watch.cosine is not None:
-            own.gauge("canary_cosine").set(self._watch.cosine)
-        return to_prometheus(own.snapshot())
+            own.gauge("canary_cosine", "Likeness of the golden face's last answer").set(
+                self._watch.cosine
+            )
+        return own.snapshot()
 
     def _build(self, parts: Parts, drifted: bool) -> Canary:
         return build_canary(self._swap.deck.config, parts, drifted=drifted)

@@ -11,30 +11,31 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from jetson_face import __version__
-from jetson_face.audit import AuditLog
-from jetson_face.capture.base import Source
-from jetson_face.compose import max_ages, open_sources, run_facts
+from jetson_face.capture.source import Source
 from jetson_face.config import Config
-from jetson_face.errors import OutputError
-from jetson_face.files import write_file
-from jetson_face.flow import BoundedQueue
+from jetson_face.core.errors import OutputError
+from jetson_face.core.version import __version__
+from jetson_face.events.delivery import Deliverer
+from jetson_face.factory.parts import max_ages, open_sources, run_facts
+from jetson_face.factory.plugins import build_sinks
 from jetson_face.live import LivePipeline, LivePolicy
-from jetson_face.metrics import to_prometheus
-from jetson_face.notify import Health, Notifier, Progress, Verdict, watchdog_interval_s
-from jetson_face.report.deliver import Deliverer
-from jetson_face.report.summary import RunReport
+from jetson_face.output.run_report import RunReport
+from jetson_face.privacy.audit import AuditLog
 from jetson_face.service import pages, plumbing
 from jetson_face.service.canary import ServiceCanary
 from jetson_face.service.events import EventTap, EventWriter, Occurrence
-from jetson_face.service.lock import StateLock
-from jetson_face.service.questions import Asked
+from jetson_face.service.lock import state_lock
+from jetson_face.service.notify import Health, Notifier, Progress, Verdict, watchdog_interval_s
 from jetson_face.service.recent import RecentErrors
 from jetson_face.service.reception import Reception
 from jetson_face.service.reload import Reloader, check_reloadable, needs_new_loop
+from jetson_face.service.review_writer import Asked
 from jetson_face.service.signals import Signals
+from jetson_face.service.status_server import StatusServer
 from jetson_face.service.swap import HotSwap, build_deck
-from jetson_face.web.status import StatusServer
+from jetson_face.util.channels import BoundedQueue
+from jetson_face.util.files import write_file
+from jetson_face.util.metrics import to_prometheus
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def serve(load: Callable[[], Config]) -> int:
     """
     config = load()
     logging.getLogger("jetson_face").setLevel(config.log_level)
-    with StateLock(config.state_dir), _recorded() as recent, Signals() as signals:
+    with state_lock(config.state_dir), _recorded() as recent, Signals() as signals:
         daemon = Daemon(config, load, recent, signals)
         try:
             daemon.run()
@@ -150,6 +151,7 @@ class Daemon:
                 crops=config.service.crops,
                 review=config.service.review,
             ),
+            build_sinks(config),
             policy=LivePolicy(max_age_ms=max_ages(config), log_every_s=config.report.every_s),
             facts=lambda: run_facts(self.config, self._swap.every),
             stages={
@@ -247,6 +249,7 @@ class Daemon:
             if needs_new_loop(old, new):
                 for wanted in new.service.sinks:
                     plumbing.build_sink(wanted, new).close()
+                build_sinks(new)
                 sources = open_sources(new)
         except BaseException:
             deck.close(unless=self._swap.deck)
@@ -320,14 +323,12 @@ class Daemon:
     def _metrics_text(self) -> str:
         pipeline = self._pipeline
         if pipeline is None:
-            return pages.health_metrics(self._now())
-        return self._canary.metrics_text() + self._run_metrics_text(pipeline)
-
-    def _run_metrics_text(self, pipeline: LivePipeline) -> str:
-        return to_prometheus(pipeline.metrics.snapshot()) + pages.service_metrics(
+            return to_prometheus(pages.health_metrics(self._now()))
+        service = pages.service_metrics(
             self._outbox.state(),
             self._deliverers,
             pipeline.report(),
             self._verdict,
             self._questions.state() if self._questions is not None else {},
         )
+        return to_prometheus(self._canary.metrics(), pipeline.metrics.snapshot(), service)

@@ -9,14 +9,14 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from jetson_face.errors import OutputError
-from jetson_face.flow import BoundedQueue, Closed
-from jetson_face.pictures import encode_jpeg
-from jetson_face.report.jsonl import event
-from jetson_face.report.outbox import Outbox
-from jetson_face.report.snapshots import SnapshotStore
-from jetson_face.service.questions import Asked, Questions, asked
-from jetson_face.types import Frame, ImageU8, Report, Sighting
+from jetson_face.core.errors import OutputError
+from jetson_face.core.types import Frame, ImageU8, Report, Sighting
+from jetson_face.events.jsonl import event
+from jetson_face.events.outbox import Outbox
+from jetson_face.events.snapshots import SnapshotStore
+from jetson_face.service.review_writer import Asked, Questions, asked
+from jetson_face.util.channels import BoundedQueue, Closed
+from jetson_face.util.images import encode_jpeg
 
 logger = logging.getLogger(__name__)
 

@@ -6,15 +6,15 @@ import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-from jetson_face.compose import Parts
 from jetson_face.config import Config
-from jetson_face.metrics import Metrics, Snapshot, to_prometheus
-from jetson_face.notify import Verdict
-from jetson_face.report.deliver import Deliverer
-from jetson_face.report.outbox import OutboxState
-from jetson_face.report.summary import RunReport
-from jetson_face.web.board import power_w, temperatures_c
-from jetson_face.web.http import Page, Routes
+from jetson_face.events.delivery import Deliverer
+from jetson_face.events.outbox import OutboxState
+from jetson_face.factory.parts import Parts
+from jetson_face.output.run_report import RunReport
+from jetson_face.service.board import power_w, temperatures_c
+from jetson_face.service.http import Page, Routes
+from jetson_face.service.notify import Verdict
+from jetson_face.util.metrics import CONTENT_TYPE, Metrics, Snapshot
 
 _STATES = ("starting", "running", "away", "ended")
 
@@ -34,9 +34,7 @@ def routes(
         ("GET", "/status"): lambda: json_page(document()),
         ("GET", "/healthz"): lambda: yes_or_no(verdict().alive, verdict().status),
         ("GET", "/readyz"): lambda: yes_or_no(verdict().ready, verdict().status),
-        ("GET", "/metrics"): lambda: Page(
-            200, metrics().encode(), "text/plain; version=0.0.4; charset=utf-8"
-        ),
+        ("GET", "/metrics"): lambda: Page(200, metrics().encode(), CONTENT_TYPE),
         ("POST", "/reload"): lambda: json_page({"request": reload()}, 202),
     }
 
@@ -121,15 +119,15 @@ def sinks(deliverers: list[Deliverer]) -> dict[str, Any]:
     }
 
 
-def health_metrics(verdict: Verdict) -> str:
-    """What there is to measure before the first frame, as Prometheus text."""
-    return to_prometheus(_health(verdict).snapshot())
+def health_metrics(verdict: Verdict) -> Snapshot:
+    """What there is to measure before the first frame."""
+    return _health(verdict).snapshot()
 
 
 def _health(verdict: Verdict) -> Metrics:
     own = Metrics()
-    own.gauge("ready").set(verdict.ready)
-    own.gauge("alive").set(verdict.alive)
+    own.gauge("ready", "1 when frames are decided as they should be").set(verdict.ready)
+    own.gauge("alive", "0 when the watchdog will restart the service").set(verdict.alive)
     return own
 
 
@@ -139,32 +137,61 @@ def service_metrics(
     report: RunReport,
     verdict: Verdict,
     review: Mapping[str, Any],
-) -> str:
-    """What the run's own metrics do not hold, as Prometheus text."""
+) -> Snapshot:
+    """What the run's own metrics do not hold."""
     own = _health(verdict)
+    _add_cameras(own, report)
+    _add_outbox(own, state)
+    _add_sinks(own, state, deliverers)
+    if review:
+        _add_review(own, review)
+    for zone, celsius in temperatures_c().items():
+        own.gauge("temperature_celsius", "Of the board, where the kernel shows it", zone=zone).set(
+            celsius
+        )
+    for rail, watts in power_w().items():
+        own.gauge("power_watts", "Of the board, where the kernel shows it", rail=rail).set(watts)
+    return own.snapshot()
+
+
+def _add_cameras(own: Metrics, report: RunReport) -> None:
     for source in report.sources:
         for name in _STATES:
-            own.gauge("camera_state", source=source.name, state=name).set(source.state == name)
+            own.gauge(
+                "camera_state", "1 for the state it is in", source=source.name, state=name
+            ).set(source.state == name)
         for fault, count in source.faults.items():
-            own.counter("camera_faults", source=source.name, fault=fault).add(count)
-    own.gauge("outbox_rows").set(state.rows)
-    own.gauge("outbox_bytes").set(state.used_bytes)
-    own.gauge("outbox_memory_events").set(state.memory)
-    own.gauge("outbox_degraded").set(state.error is not None)
+            own.counter(
+                "camera_faults", "What went wrong with a camera", source=source.name, fault=fault
+            ).add(count)
+
+
+def _add_outbox(own: Metrics, state: OutboxState) -> None:
+    own.gauge("outbox_rows", "Events kept on the disk").set(state.rows)
+    own.gauge("outbox_bytes", "Of the disk that the outbox uses").set(state.used_bytes)
+    own.gauge("outbox_memory_events", "Events that wait for the disk").set(state.memory)
+    own.gauge("outbox_degraded", "1 while the disk takes no events").set(state.error is not None)
     for reason, count in state.counts.items():
-        own.counter("outbox_given_up", reason=reason).add(count)
-    if review:
-        own.gauge("review_waiting").set(review["waiting"] or 0)
-        own.gauge("review_up").set(review["error"] is None)
-        for reason in ("repeats", "given_up", "not_kept"):
-            own.counter("review_not_asked", reason=reason).add(review[reason])
-    for deliverer in deliverers:
-        own.gauge("sink_queue", sink=deliverer.name).set(state.lag.get(deliverer.name, 0))
-        own.counter("sink_sent", sink=deliverer.name).add(deliverer.sent)
-        own.counter("sink_refused", sink=deliverer.name).add(deliverer.refused)
-        own.gauge("sink_up", sink=deliverer.name).set(deliverer.failures == 0)
-    for zone, celsius in temperatures_c().items():
-        own.gauge("temperature_celsius", zone=zone).set(celsius)
-    for rail, watts in power_w().items():
-        own.gauge("power_watts", rail=rail).set(watts)
-    return to_prometheus(own.snapshot())
+        own.counter("outbox_given_up", "Events that are lost, by reason", reason=reason).add(count)
+
+
+def _add_sinks(own: Metrics, state: OutboxState, deliverers: list[Deliverer]) -> None:
+    for sink in deliverers:
+        name = sink.name
+        own.gauge("sink_queue", "Events that the sink has still to get", sink=name).set(
+            state.lag.get(name, 0)
+        )
+        own.counter("sink_sent", "Events that the sink took", sink=name).add(sink.sent)
+        own.counter("sink_refused", "Events that the sink will never take", sink=name).add(
+            sink.refused
+        )
+        own.gauge("sink_up", "0 while the sink takes nothing", sink=name).set(sink.failures == 0)
+
+
+def _add_review(own: Metrics, review: Mapping[str, Any]) -> None:
+    own.gauge("review_waiting", "Doubtful faces that wait for a person").set(review["waiting"] or 0)
+    own.gauge("review_up", "0 while the review queue cannot be used").set(review["error"] is None)
+    for reason in ("repeats", "given_up", "not_kept"):
+        own.counter("review_not_asked", "Doubtful faces not asked about", reason=reason).add(
+            review[reason]
+        )

@@ -7,16 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from glob import escape
 from pathlib import Path
 
-from jetson_face.capture.base import Source
+from jetson_face.capture.source import Source
 from jetson_face.config import Config, JsonlConfig, MqttConfig, SinkConfig, WebhookConfig
-from jetson_face.protect import credential, open_cipher
-from jetson_face.report.deliver import Deliverer, EventSink
-from jetson_face.report.outbox import Outbox, OutboxLimits
-from jetson_face.report.remote import MqttSink, WebhookSink
-from jetson_face.report.rotating import RotatingJsonl
-from jetson_face.report.snapshots import SnapshotStore
+from jetson_face.events.delivery import Deliverer, EventSink
+from jetson_face.events.outbox import Outbox, OutboxLimits
+from jetson_face.events.remote import MqttSink, WebhookSink
+from jetson_face.events.rotating import RotatingJsonl
+from jetson_face.events.snapshots import SnapshotStore
+from jetson_face.privacy.encryption import credential, open_cipher
 from jetson_face.review.queue import Limits, ReviewQueue
-from jetson_face.service.questions import Questions
+from jetson_face.service.review_writer import Questions
 
 AUDIT = "audit.jsonl"
 CROPS = "crops"

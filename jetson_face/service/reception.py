@@ -6,8 +6,8 @@ from __future__ import annotations
 import contextlib
 import threading
 
-from jetson_face.flow import Courier, StillBusyError
-from jetson_face.web.status import StatusServer
+from jetson_face.service.status_server import StatusServer
+from jetson_face.util.channels import Courier, StillBusyError
 
 _END_S = 2.0
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from jetson_face.config import Config
-from jetson_face.errors import ConfigError, JetsonFaceError
+from jetson_face.core.errors import ConfigError, JetsonFaceError
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,11 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from jetson_face.capture.base import SourceInfo
-from jetson_face.compose import (
+from jetson_face.capture.source import SourceInfo
+from jetson_face.config import Config
+from jetson_face.core.errors import GalleryError
+from jetson_face.core.types import Frame, Report
+from jetson_face.factory.parts import (
     LivePeople,
     Parts,
     build_parts,
@@ -16,13 +19,10 @@ from jetson_face.compose import (
     govern,
     open_gallery,
 )
-from jetson_face.config import Config
-from jetson_face.errors import GalleryError
-from jetson_face.gallery.match import Matcher
+from jetson_face.factory.threshold import calibrated
+from jetson_face.gallery.matcher import Matcher
 from jetson_face.gallery.store import GalleryStore
-from jetson_face.pipeline import FaceRecognizer
-from jetson_face.threshold import calibrated
-from jetson_face.types import Frame, Report
+from jetson_face.recognition.recognizer import FaceRecognizer
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ def build_deck(config: Config, now: Deck | None = None) -> Deck:
             if now is not None and same_gallery
             else open_gallery(config, parts.embedder.space, create=True)
         )
-        people = LivePeople(config, gallery)
+        people = LivePeople(config, gallery, parts.embedder.similarity_min)
         return Deck(config, parts, gallery, PatientPeople(people, people(0)))
     except BaseException:
         if gallery is not None and (now is None or gallery is not now.gallery):
@@ -107,7 +107,7 @@ def build_deck(config: Config, now: Deck | None = None) -> Deck:
 
 
 def _same_parts(one: Config, other: Config) -> bool:
-    keys = ("detector", "embedder", "backend", "engines", "quality")
+    keys = ("detector", "refiner", "embedder", "backend", "engines", "quality")
     return one.sampling.refine == other.sampling.refine and all(
         getattr(one, key) == getattr(other, key) for key in keys
     )
@@ -135,7 +135,7 @@ class HotSwap:
     @property
     def every(self) -> int | None:
         """The sampling rate of the first source, which a governor may have changed."""
-        return self._slots[0].inner.sampler.every_n if self._slots else None
+        return self._slots[0].inner.finder.interval.every_n if self._slots else None
 
     def use(self, call: Callable[[Deck], None]) -> None:
         """Call with the deck in force, which stays so for the call; not from inside `put`."""

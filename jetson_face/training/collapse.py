@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from jetson_face.errors import JetsonFaceError
+from jetson_face.core.errors import JetsonFaceError
 
 if TYPE_CHECKING:
     from jetson_face.training.settings import LossSettings

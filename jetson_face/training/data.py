@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from jetson_face.errors import InputBrokenError, InputMissingError
+from jetson_face.core.errors import InputBrokenError, InputMissingError
 
 if TYPE_CHECKING:
     from jetson_face.training.settings import DataSettings

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from jetson_face.errors import InputBrokenError, InputMissingError
+from jetson_face.core.errors import InputBrokenError, InputMissingError
 from jetson_face.training.augment import augment_batch
 from jetson_face.training.collapse import CollapseWatch
 from jetson_face.training.curves import CurveLog
@@ -46,20 +46,6 @@ class Progress:
 def build_net(how: NetSettings) -> SqueezeNetFace:
     """The network that the settings describe, fresh."""
     return SqueezeNetFace(how.dim, how.act, how.pool_before, how.stem, how.bypass, how.repeat)
-
-
-def averaged_weights(checkpoint: Path) -> dict[str, Tensor]:
-    """The averaged weights that a run has left in its checkpoint.
-
-    Raises:
-        InputMissingError: there is no such file.
-    """
-    if not checkpoint.exists():
-        raise InputMissingError(f"start: {checkpoint} is absent: train it first, or leave it out")
-    weights: dict[str, Tensor] = torch.load(checkpoint, map_location="cpu", weights_only=True)[
-        "ema"
-    ]
-    return weights
 
 
 def rate_at(done: float, how: OptimSettings) -> float:

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 import yaml
 
-from jetson_face.files import write_file
 from jetson_face.training.export import spread
 from jetson_face.training.loop import to_input
 from jetson_face.training.net import count_parameters
+from jetson_face.util.files import write_file
 
 if TYPE_CHECKING:
     from jetson_face.training.loop import Trainer

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from jetson_face.align import TEMPLATES, warp_faces
-from jetson_face.errors import InputBrokenError, UsageError
+from jetson_face.core.errors import InputBrokenError, UsageError
+from jetson_face.core.types import I64, ImageU8
+from jetson_face.embedding.align import TEMPLATES, warp_faces
 from jetson_face.training import data
-from jetson_face.types import I64, ImageU8
 
 if TYPE_CHECKING:
     from jetson_face.training.transfer_settings import TransferConfig

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jetson_face.errors import InputBrokenError, InputMissingError, UsageError
-from jetson_face.models import load_card, resolve
+from jetson_face.core.errors import InputBrokenError, InputMissingError, UsageError
+from jetson_face.core.types import F32
+from jetson_face.models.cards import load_card, resolve
 from jetson_face.training.published import STD
-from jetson_face.types import F32
 
 Layout = Literal["small", "published"]
 

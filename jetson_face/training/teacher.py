@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from jetson_face.backends.onnx import OnnxBackend
-from jetson_face.errors import ConfigError
-from jetson_face.files import write_file
+from jetson_face.core.errors import ConfigError
+from jetson_face.inference.onnxruntime import OnnxBackend
+from jetson_face.util.files import write_file
 
 if TYPE_CHECKING:
     from jetson_face.training.settings import TeacherOnnx

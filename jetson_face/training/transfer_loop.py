@@ -15,15 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from jetson_face.errors import UsageError
-from jetson_face.files import write_file
+from jetson_face.core.errors import UsageError
+from jetson_face.core.types import I64, ImageU8
 from jetson_face.training.augment import augment_batch
 from jetson_face.training.collapse import CollapseWatch
 from jetson_face.training.losses import Mix
 from jetson_face.training.networks import FeatureNet
 from jetson_face.training.small import SmallSet
 from jetson_face.training.transfer_settings import TransferConfig
-from jetson_face.types import I64, ImageU8
+from jetson_face.util.files import write_file
 
 log = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.pt"

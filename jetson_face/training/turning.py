@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from jetson_face.align import TEMPLATES
-from jetson_face.geometry import similarity_transforms
+from jetson_face.core.geometry import similarity_transforms
+from jetson_face.embedding.align import TEMPLATES
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]

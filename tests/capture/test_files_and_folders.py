@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
-from jetson_face.capture.base import EndOfSource, OpenOptions, Source
 from jetson_face.capture.folder import natural_key
 from jetson_face.capture.opening import open_source
-from jetson_face.capture.scene import Scene
-from jetson_face.errors import InputBrokenError, InputMissingError, SourceError, UsageError
-from jetson_face.pictures import write_picture
-from jetson_face.types import Frame
+from jetson_face.capture.source import EndOfSource, OpenOptions, Source
+from jetson_face.capture.synthetic_scene import Scene
+from jetson_face.core.errors import InputBrokenError, InputMissingError, SourceError, UsageError
+from jetson_face.core.types import Frame
+from jetson_face.util.images import write_picture
 
 
 @pytest.fixture(scope="module")

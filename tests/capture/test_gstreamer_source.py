@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from jetson_face.capture import gstreamer
-from jetson_face.capture.base import OpenOptions, Source
 from jetson_face.capture.gstreamer import csi_pipeline, rtsp_pipeline, user_pipeline
 from jetson_face.capture.opening import open_source
 from jetson_face.capture.reconnect import ReconnectPolicy
-from jetson_face.errors import MissingDependencyError, SourceError, UsageError
+from jetson_face.capture.source import OpenOptions, Source
+from jetson_face.core.errors import MissingDependencyError, SourceError, UsageError
+from jetson_face.core.types import Frame, Report
 from jetson_face.live import LivePipeline
-from jetson_face.types import Frame, Report
 
 needs_gst = pytest.mark.skipif(
     not gstreamer.has_gstreamer("videotestsrc", "videoconvert"),
@@ -49,8 +49,8 @@ GLib.MainLoop().run()
 def test_a_library_that_throws_after_gstreamer_was_loaded_does_not_abort() -> None:
     code = (
         "from jetson_face.capture.gstreamer import load_gst; load_gst()\n"
-        "from jetson_face.backends.onnx import OnnxBackend\n"
-        "from jetson_face.errors import ModelError\n"
+        "from jetson_face.inference.onnxruntime import OnnxBackend\n"
+        "from jetson_face.core.errors import ModelError\n"
         "try: OnnxBackend(b'not a model')\n"
         "except ModelError: print('refused')\n"
     )

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jetson_face.capture.base import EndOfSource, FrameBroken, Source
 from jetson_face.capture.opening import open_source
-from jetson_face.capture.scene import Scene
+from jetson_face.capture.source import EndOfSource, FrameBroken, Source
 from jetson_face.capture.synthetic import Fault, Script, SyntheticCamera, parse_script
+from jetson_face.capture.synthetic_scene import Scene
 from jetson_face.capture.uri import parse_uri
-from jetson_face.errors import InputBrokenError, InputMissingError, SourceError, UsageError
-from jetson_face.pictures import write_picture
-from jetson_face.types import Frame
+from jetson_face.core.errors import InputBrokenError, InputMissingError, SourceError, UsageError
+from jetson_face.core.types import Frame
+from jetson_face.util.images import write_picture
 
 
 def frames_of(source: Source) -> list[Frame]:

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from jetson_face.cli import main
-from jetson_face.pictures import read_picture
+from jetson_face.cli.main import main
+from jetson_face.util.images import read_picture
 
 
 @dataclass(frozen=True, slots=True)

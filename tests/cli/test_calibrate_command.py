@@ -10,11 +10,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from jetson_face.compose import open_gallery
+from jetson_face.calibration.impostors import Cohort
 from jetson_face.config import load_config
-from jetson_face.gallery.cohort import Cohort
-from jetson_face.pictures import read_picture, write_picture
-from jetson_face.types import Embeddings
+from jetson_face.core.types import Embeddings
+from jetson_face.factory.parts import open_gallery
+from jetson_face.util.images import read_picture, write_picture
 
 Command = Callable[..., Any]
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jetson_face.cli import main
-from jetson_face.compose import build_canary
-from jetson_face.engine.canary import Canary
+from jetson_face.cli.main import main
+from jetson_face.factory.parts import build_canary
+from jetson_face.inference.canary import Canary
 
 
 @pytest.mark.parametrize("wrong", [False, True])
@@ -28,7 +28,7 @@ def test_drift_is_an_error_of_the_run(
             good._wanted = np.roll(good._wanted, 1)
         return good
 
-    monkeypatch.setattr("jetson_face.commands.run.build_canary", build)
+    monkeypatch.setattr("jetson_face.cli.run.build_canary", build)
     report = tmp_path / "report.json"
     words = ["run", "--source", "test://?width=160&height=120&frames=4", "--report", str(report)]
     settings = [f"state_dir={tmp_path}", "detector.min_face_px=40", "engines.canary_every_s=60"]

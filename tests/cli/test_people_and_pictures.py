@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pytest
 
-from jetson_face.pictures import read_picture
+from jetson_face.util.images import read_picture
 
 Command = Callable[..., Any]
 

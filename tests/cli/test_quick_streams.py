@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jetson_face.commands.common import quicken_streams
+from jetson_face.cli.common import quicken_streams
 from jetson_face.config import load_config
 
 KEY = "OPENCV_FFMPEG_CAPTURE_OPTIONS"

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from jetson_face.audit import files_that_hold
-from jetson_face.pictures import read_picture
+from jetson_face.privacy.audit import files_that_hold
+from jetson_face.util.images import read_picture
 
 Command = Callable[..., Any]
 HOPPER, COLLINS = "Grace Hopper", "Eileen Collins"

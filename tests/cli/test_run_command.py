@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import pytest
 
-from jetson_face.pictures import read_picture
+from jetson_face.util.images import read_picture
 
 Command = Callable[..., Any]
 

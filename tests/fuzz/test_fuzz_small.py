@@ -14,7 +14,7 @@ from fuzz_targets import TARGETS, Target
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jetson_face.errors import ConfigError
+from jetson_face.core.errors import ConfigError
 
 
 @pytest.mark.parametrize("name", fuzz.NAMES)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from jetson_face.gallery.match import GallerySnapshot
+from jetson_face.core.types import F32, EmbeddingSpace, ImageU8, Person
+from jetson_face.gallery.matcher import GallerySnapshot
 from jetson_face.gallery.records import NewTemplate
 from jetson_face.gallery.store import GalleryStore
-from jetson_face.types import F32, EmbeddingSpace, ImageU8, Person
 
 SPACE = EmbeddingSpace("fake", "ab" * 32, 8)
 OTHER = EmbeddingSpace("other", "cd" * 32, 4)

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jetson_face.compose import build_matcher, decision_threshold
 from jetson_face.config import load_config
-from jetson_face.errors import EmbeddingSpaceError, InputMissingError, ModelError
+from jetson_face.core.errors import EmbeddingSpaceError, InputMissingError, ModelError
+from jetson_face.core.types import F32, Embeddings, EmbeddingSpace, Person
+from jetson_face.factory.parts import build_matcher, decision_threshold
 from jetson_face.gallery.classifiers import (
     SCORE_MIN,
     KnnMatcher,
@@ -20,8 +21,7 @@ from jetson_face.gallery.classifiers import (
     fit_pairs,
     softmax,
 )
-from jetson_face.gallery.match import GallerySnapshot, Matcher
-from jetson_face.types import F32, Embeddings, EmbeddingSpace, Person
+from jetson_face.gallery.matcher import GallerySnapshot, Matcher
 
 SPACE = EmbeddingSpace("fake", "ab" * 32, 32)
 OTHER = EmbeddingSpace("other", "cd" * 32, 32)

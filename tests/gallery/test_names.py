@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jetson_face.errors import NameInvalidError
+from jetson_face.core.errors import NameInvalidError
 from jetson_face.gallery.names import LENGTH_MAX, name_key, valid_name
 
 

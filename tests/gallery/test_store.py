@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jetson_face.errors import (
+from jetson_face.core.errors import (
     EmbeddingSpaceError,
     GalleryError,
     InputMissingError,
     NameInvalidError,
     UsageError,
 )
+from jetson_face.core.types import F32, Embeddings, ImageU8, Person
 from jetson_face.gallery.store import GalleryStore
-from jetson_face.types import F32, Embeddings, ImageU8, Person
 from tests.gallery.gallery_fakes import LANDMARKS, OTHER, SPACE, filled, portrait, template, unit
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jetson_face.errors import (
+from jetson_face.core.errors import (
     GalleryCorruptError,
     GalleryError,
     GalleryLockedError,

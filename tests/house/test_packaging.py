@@ -1,4 +1,4 @@
-"""The wheel holds what a stranger needs, the tests use it, and its layers point one way."""
+"""The wheel holds what a stranger needs, the tests use it, its layers point one way, no circles."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import jetson_face
-from jetson_face.cli import COMMANDS, build_parser
+from jetson_face.cli.main import COMMANDS, build_parser
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -67,7 +67,7 @@ def test_every_command_shows_its_help(command: str, capsys: pytest.CaptureFixtur
 
 def test_help_imports_no_network_runtime() -> None:
     code = (
-        "import sys; from jetson_face.cli import build_parser; build_parser(None); "
+        "import sys; from jetson_face.cli.main import build_parser; build_parser(None); "
         "print([m for m in ('cv2', 'onnxruntime', 'dlib', 'torch') if m in sys.modules])"
     )
     done = subprocess.run(
@@ -98,8 +98,19 @@ def test_layers_hold() -> None:
 def test_an_import_against_the_arrows_is_found(tmp_path: Path) -> None:
     shutil.copytree(REPO / "jetson_face", tmp_path / "jetson_face")
     shutil.copy(REPO / ".importlinter", tmp_path / ".importlinter")
-    with (tmp_path / "jetson_face" / "geometry.py").open("a", encoding="utf-8") as file:
+    with (tmp_path / "jetson_face" / "core" / "geometry.py").open("a", encoding="utf-8") as file:
         file.write("\nimport jetson_face.config\n")
     done = lint_layers(tmp_path)
     assert done.returncode == 1
-    assert "jetson_face.geometry -> jetson_face.config" in done.stdout
+    assert "jetson_face.core.geometry -> jetson_face.config" in done.stdout
+
+
+def test_a_circle_inside_a_folder_is_found(tmp_path: Path) -> None:
+    shutil.copytree(REPO / "jetson_face", tmp_path / "jetson_face")
+    shutil.copy(REPO / ".importlinter", tmp_path / ".importlinter")
+    module = tmp_path / "jetson_face" / "evaluation" / "bakeoff" / "facts.py"
+    with module.open("a", encoding="utf-8") as file:  # also where it is a function's import
+        file.write("\ndef circle() -> None:\n    import jetson_face.evaluation.bakeoff.report\n")
+    done = lint_layers(tmp_path)
+    assert done.returncode == 1
+    assert "No cycles are allowed in jetson_face.evaluation.bakeoff" in done.stdout

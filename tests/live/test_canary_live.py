@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from jetson_face.capture.opening import open_source
-from jetson_face.engine.canary import Canary, CanaryEvent, CanaryWatch
+from jetson_face.core.types import Embeddings, EmbeddingSpace, Frame, ImageU8, Report
+from jetson_face.inference.canary import Canary, CanaryEvent, CanaryWatch
 from jetson_face.live import LivePipeline
-from jetson_face.types import Embeddings, EmbeddingSpace, Frame, ImageU8, Report
 
 SPACE = EmbeddingSpace("test", "0" * 64, 3)
 CROP: ImageU8 = np.zeros((1, 8, 8, 3), np.uint8)

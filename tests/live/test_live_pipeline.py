@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from jetson_face.capture.base import EndOfSource, Source, SourceHealth, SourceInfo
 from jetson_face.capture.opening import open_source
 from jetson_face.capture.reconnect import ReconnectingSource
-from jetson_face.errors import InputBrokenError, OutputError, SourceError, UsageError
+from jetson_face.capture.source import EndOfSource, Source, SourceHealth, SourceInfo
+from jetson_face.core.errors import InputBrokenError, OutputError, SourceError, UsageError
+from jetson_face.core.types import Frame, Person, Report, Sighting
+from jetson_face.events.jsonl import JsonlSink
 from jetson_face.live import LivePipeline, LivePolicy
-from jetson_face.report.console import ConsoleSink
-from jetson_face.report.jsonl import JsonlSink
-from jetson_face.report.summary import RunFacts
-from jetson_face.types import Frame, Person, Report, Sighting
+from jetson_face.output.console import ConsoleSink
+from jetson_face.output.run_report import RunFacts
 
 ADA = Person("p1", "Ada")
 

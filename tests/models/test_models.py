@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from jetson_face.errors import InputMissingError, MissingDependencyError, ModelError
-from jetson_face.models import card_dir, embedding_space, load_card, resolve
+from jetson_face.core.errors import InputMissingError, MissingDependencyError, ModelError
+from jetson_face.models.cards import card_dir, embedding_space, load_card, resolve
 
 DATA = b"weights"
 DIGEST = hashlib.sha256(DATA).hexdigest()

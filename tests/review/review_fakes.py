@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from jetson_face.pictures import encode_jpeg
-from jetson_face.protect import AesGcm
-from jetson_face.review.question import Question
+from jetson_face.core.types import Embeddings, EmbeddingSpace
+from jetson_face.privacy.encryption import AesGcm
+from jetson_face.review.item import Question
 from jetson_face.review.queue import Limits, ReviewQueue
-from jetson_face.types import Embeddings, EmbeddingSpace
+from jetson_face.util.images import encode_jpeg
 
 SPACE = EmbeddingSpace("review", "0" * 64, 32)
 CIPHER = AesGcm(bytes(32))

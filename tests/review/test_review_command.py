@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from jetson_face.cli import main
-from jetson_face.commands.erasure import audit_log
-from jetson_face.compose import open_gallery
+from jetson_face.cli.main import main
 from jetson_face.config import Config, load_config
+from jetson_face.core.types import EmbeddingSpace, Person
+from jetson_face.factory.parts import open_gallery
 from jetson_face.gallery.records import NewTemplate
 from jetson_face.gallery.store import GalleryStore
-from jetson_face.pictures import decode_picture, read_picture
-from jetson_face.protect import open_cipher
+from jetson_face.privacy.encryption import open_cipher
 from jetson_face.review.queue import ReviewQueue
-from jetson_face.types import EmbeddingSpace, Person
+from jetson_face.service.erasure import audit_log
+from jetson_face.util.images import decode_picture, read_picture
 from tests.review.review_fakes import SPACE, question
 
 Review = Callable[..., int]

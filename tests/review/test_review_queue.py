@@ -11,17 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jetson_face.audit import files_that_hold
-from jetson_face.errors import (
+from jetson_face.core.errors import (
     GalleryCorruptError,
     GalleryError,
     GalleryLockedError,
     OutputError,
     UsageError,
 )
-from jetson_face.review.question import Question
+from jetson_face.core.types import EmbeddingSpace
+from jetson_face.privacy.audit import files_that_hold
+from jetson_face.review.item import Question
 from jetson_face.review.queue import Answer, ReviewQueue
-from jetson_face.types import EmbeddingSpace
 from tests.review.review_fakes import SPACE, Age, open_queue, question
 
 DAY = 86400.0

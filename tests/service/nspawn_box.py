@@ -17,8 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jetson_face.errors import JetsonFaceError
-from jetson_face.web.status import ask
+from jetson_face.core.errors import JetsonFaceError
+from jetson_face.service.status_server import ask
 
 UNIT = "jetson-face.service"
 PROGRAM = "/opt/jetson-face/bin/jetson-face"
@@ -28,7 +28,7 @@ HANG = """
 import os, time
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 if os.path.exists("/etc/jetson-face/test-hang-allowed"):
-    from jetson_face.pipeline import FaceRecognizer
+    from jetson_face.recognition.recognizer import FaceRecognizer
     process = FaceRecognizer.process
     def hanging(self, frame):
         while os.path.exists("/etc/jetson-face/test-hang"):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jetson_face.web.board import power_w, temperatures_c
+from jetson_face.service.board import power_w, temperatures_c
 
 
 def lay(root: Path, files: dict[str, str]) -> Path:

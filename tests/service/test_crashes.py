@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from jetson_face.events.outbox_file import OutboxFile
 from jetson_face.gallery.store import GalleryStore
-from jetson_face.report.outbox_file import OutboxFile
 from tests.service.victim import CIPHER, SPACE, STEPS
 
 HERE = Path(__file__).parent
@@ -131,7 +131,9 @@ def failures(folder: Path, shim: Path, count: int, seed: int) -> Ledger:
         said, complaint, code = victim(folder, number, None, extra)
         ledger.take(said)
         ledger.deaths += code != 0
-        assert "Traceback" not in complaint or "jetson_face.errors." in complaint, complaint[-2000:]
+        assert "Traceback" not in complaint or "jetson_face.core.errors." in complaint, complaint[
+            -2000:
+        ]
         check(folder, ledger)
     return ledger
 

@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jetson_face.audit import files_that_hold
-from jetson_face.cli import main
-from jetson_face.commands.erasure import audit_log, erase
-from jetson_face.compose import open_gallery
+from jetson_face.cli.main import main
 from jetson_face.config import Config, load_config
-from jetson_face.errors import UsageError
+from jetson_face.core.errors import UsageError
+from jetson_face.core.types import EmbeddingSpace, Person
+from jetson_face.events.snapshots import SnapshotStore
+from jetson_face.factory.parts import open_gallery
 from jetson_face.gallery.records import NewTemplate
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.gallery.traces import traces_of
-from jetson_face.protect import open_cipher
-from jetson_face.report.snapshots import SnapshotStore
-from jetson_face.types import EmbeddingSpace, Person
+from jetson_face.privacy.audit import files_that_hold
+from jetson_face.privacy.encryption import open_cipher
+from jetson_face.service.erasure import audit_log, erase
 
 SPACE = EmbeddingSpace("erasure", "0" * 64, 64)
 
@@ -83,7 +83,7 @@ def test_with_another_reader_of_the_gallery_it_is_gone_all_the_same(config: Conf
 def test_a_reader_in_the_middle_of_its_work_makes_the_receipt_say_so(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jetson_face.commands.erasure._TRIES", 1)
+    monkeypatch.setattr("jetson_face.service.erasure._TRIES", 1)
     with open_gallery(config, SPACE, create=True) as gallery:
         enrol(gallery, "Ada")
         reader = sqlite3.connect(gallery.path, isolation_level=None)

@@ -11,20 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jetson_face.audit import files_that_hold
-from jetson_face.cli import main
-from jetson_face.commands import erasure
-from jetson_face.commands.erasure import audit_log, erase, interrupted
-from jetson_face.compose import open_gallery
+from jetson_face.cli.main import main
 from jetson_face.config import Config, load_config
+from jetson_face.core.types import Embeddings, Person
+from jetson_face.events.outbox import Outbox
+from jetson_face.events.snapshots import SnapshotStore
+from jetson_face.factory.parts import open_gallery
 from jetson_face.gallery.records import NewTemplate
 from jetson_face.gallery.store import GalleryStore
-from jetson_face.protect import open_cipher
-from jetson_face.report.outbox import Outbox
-from jetson_face.report.snapshots import SnapshotStore
+from jetson_face.privacy.audit import files_that_hold
+from jetson_face.privacy.encryption import open_cipher
 from jetson_face.review.queue import ReviewQueue
-from jetson_face.types import Embeddings, Person
-from jetson_face.web.http import Page
+from jetson_face.service import erasure
+from jetson_face.service.erasure import audit_log, erase, interrupted
+from jetson_face.service.http import Page
 from tests.review.review_fakes import SPACE, face, question
 
 

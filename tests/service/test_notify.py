@@ -11,13 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jetson_face.notify import (
-    CameraState,
-    Health,
-    Notifier,
-    Progress,
-    watchdog_interval_s,
-)
+from jetson_face.service.notify import CameraState, Health, Notifier, Progress, watchdog_interval_s
 
 
 def progress(

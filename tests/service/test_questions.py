@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jetson_face.audit import files_that_hold
-from jetson_face.commands.status import describe
+from jetson_face.cli.status import describe
 from jetson_face.config import Config, load_config
-from jetson_face.errors import OutputError
-from jetson_face.flow import BoundedQueue
-from jetson_face.pictures import decode_picture
-from jetson_face.report.outbox import Outbox
+from jetson_face.core.errors import OutputError
+from jetson_face.core.types import Doubt, Frame, Person, Report, Sighting
+from jetson_face.events.outbox import Outbox
+from jetson_face.privacy.audit import files_that_hold
 from jetson_face.review.queue import ReviewQueue
 from jetson_face.service import pages, plumbing
 from jetson_face.service.events import EventTap, EventWriter, Occurrence
-from jetson_face.service.questions import Asked, Questions
-from jetson_face.types import Doubt, Frame, Person, Report, Sighting
+from jetson_face.service.review_writer import Asked, Questions
+from jetson_face.util.channels import BoundedQueue
+from jetson_face.util.images import decode_picture
 from tests.review.review_fakes import face, open_queue
 
 ADA = Person("ada", "Ada")

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jetson_face.audit import AuditLog
-from jetson_face.engine.canary import Canary
-from jetson_face.notify import Verdict
-from jetson_face.report.outbox import Outbox
+from jetson_face.core.types import Embeddings, EmbeddingSpace, ImageU8
+from jetson_face.events.outbox import Outbox
+from jetson_face.inference.canary import Canary
+from jetson_face.privacy.audit import AuditLog
 from jetson_face.service.canary import ServiceCanary
-from jetson_face.types import Embeddings, EmbeddingSpace, ImageU8
+from jetson_face.service.notify import Verdict
+from jetson_face.util.metrics import to_prometheus
 
 SPACE = EmbeddingSpace("test", "0" * 64, 2)
 GOOD = Verdict(True, True, "12 frames decided")
@@ -54,7 +55,7 @@ def test_drift_is_an_event_and_the_service_is_not_ready(
     assert canary.document()["state"] == "not asked"
     canary(0)
     assert canary.judge(GOOD) is GOOD
-    assert "jetson_face_canary_drifted 0" in canary.metrics_text()
+    assert "jetson_face_canary_drifted 0.0" in to_prometheus(canary.metrics())
 
     swap.answer = np.array([[0, 1]], np.float32)
     canary(5)  # not due yet
@@ -67,8 +68,8 @@ def test_drift_is_an_event_and_the_service_is_not_ready(
     assert "12 frames decided" in verdict.status
     assert "canary_drifted embedder=test" in caplog.text
     assert canary.document()["state"] == "drifted"
-    text = canary.metrics_text()
-    for line in ("canary_drifted 1", "canary_asked_total 2", "canary_cosine 0"):
+    text = to_prometheus(canary.metrics())
+    for line in ("canary_drifted 1.0", "canary_asked_total 2.0", "canary_cosine 0.0"):
         assert f"jetson_face_{line}\n" in text
 
     swap.answer = np.array([[1, 0]], np.float32)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from jetson_face.cli import main
-from jetson_face.commands import service_exec, service_install, status
-from jetson_face.commands.service_exec import exec_command, hand_over
+from jetson_face.cli import service_exec, status
+from jetson_face.cli.main import main
+from jetson_face.cli.service_exec import exec_command, exec_environment, hand_over
+from jetson_face.service import install as service_install
 
-PROGRAM = Path("/opt/jetson-face/bin/jetson-face")
+PROGRAM = Path("/usr/bin/env")
+"""Stands for one that the service's user can reach."""
 
 
 @pytest.fixture
@@ -36,19 +39,78 @@ def test_watching_needs_a_running_systemd(action: str, capsys: pytest.CaptureFix
 
 
 @pytest.mark.usefixtures("no_systemd")
-@pytest.mark.parametrize(
-    "words", [["install"], ["install", "--dry-run"], ["uninstall"], ["uninstall", "--dry-run"]]
-)
-def test_without_systemctl_nothing_is_begun(
-    words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("action", ["install", "uninstall"])
+def test_without_systemctl_nothing_is_begun_and_a_dry_run_says_so(
+    action: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(service_install, "own_program", lambda: PROGRAM)
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(service_install, "install_steps", None)
-    monkeypatch.setattr(service_install, "uninstall_steps", None)
-    assert main(["service", *words]) == 2
+    assert main(["service", action, "--root", str(tmp_path)]) == 2
     (line,) = said(capsys)
-    assert line.startswith(f"jetson-face: there is no systemctl here to {words[0]} a service with")
+    without = f"there is no systemctl here to {action} a service with: "
+    assert line.startswith(f"jetson-face: {without}")
+    assert list(tmp_path.iterdir()) == []
+    assert main(["service", action, "--dry-run", "--root", str(tmp_path)]) == 0
+    warning, *plan = said(capsys)
+    assert warning.strip().startswith(f"warning  {without}")
+    assert plan
+    assert "warning" not in "".join(plan)
+
+
+@pytest.mark.parametrize(
+    ("program", "config", "why", "code"),
+    [
+        ("bin/jetson-face", "log_level: INFO\n", "the service's user cannot reach /tmp: ", 2),
+        ("a b/jetson-face", "log_level: INFO\n", "a path with spaces or %: install elsewhere", 2),
+        (PROGRAM, "samplnig: {}\n", "site.yaml:1: samplnig: unknown key", 3),
+        (PROGRAM, None, "site.yaml: no such file", 4),
+    ],
+)
+def test_a_dry_run_shows_the_plan_with_a_warning_where_a_real_one_refuses(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    program: str | Path,
+    config: str | None,
+    why: str,
+    code: int,
+) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        place = Path(folder)
+        place.chmod(0o755)
+        made = place / program
+        made.parent.mkdir(exist_ok=True)
+        monkeypatch.setattr(service_install, "own_program", lambda: made)
+        monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+        site, box = place / "site.yaml", place / "box"
+        box.mkdir()
+        if config is not None:
+            site.write_text(config)
+        words = ["service", "install", "-c", str(site), "--root", str(box)]
+        assert main([*words, "--dry-run"]) == 0
+        warning, *plan = said(capsys)
+        assert warning.strip().startswith("warning  ")
+        assert why in warning
+        assert sum("would be done" in line for line in plan) >= 8
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        assert main(words) == code
+        (line,) = said(capsys)
+        assert why in line
+        assert list(box.iterdir()) == []
+
+
+def test_what_could_be_installed_has_no_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    program, config = Path("/usr/bin/env"), tmp_path / "site.yaml"
+    config.write_text("log_level: LOUD\n")
+    assert service_install.refusals(program, None, tmp_path / "none") == []
+    # One that the box has already is not replaced.
+    assert service_install.refusals(program, config, config) == []
 
 
 def test_a_dry_run_changes_nothing_and_needs_no_rights(
@@ -81,9 +143,8 @@ def test_exec_gives_a_command_what_the_service_has(
     state: str,
 ) -> None:
     monkeypatch.setattr(service_exec, "own_program", lambda: PROGRAM)
-    line, environ = exec_command(words, instance)
-    assert line == [str(PROGRAM), *tail]
-    assert environ == {
+    assert exec_command(words, instance) == [str(PROGRAM), *tail]
+    assert exec_environment(instance) == {
         "STATE_DIRECTORY": f"/var/lib/jetson-face{state}",
         "CACHE_DIRECTORY": f"/var/cache/jetson-face{state}",
         "LOGS_DIRECTORY": f"/var/log/jetson-face{state}",
@@ -94,7 +155,7 @@ def test_exec_gives_a_command_what_the_service_has(
 
 def test_exec_folders_are_those_of_the_unit() -> None:
     unit = (Path(__file__).parents[2] / "systemd/jetson-face.service").read_text()
-    _, environ = exec_command(["run"], None)
+    environ = exec_environment(None)
     for word, base in (("State", "/var/lib"), ("Cache", "/var/cache"), ("Logs", "/var/log"),
                        ("Runtime", "/run")):  # fmt: skip
         (line,) = (x for x in unit.splitlines() if x.startswith(f"{word}Directory="))

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
-from jetson_face.errors import JetsonFaceError
-from jetson_face.web.status import ask
+from jetson_face.core.errors import JetsonFaceError
+from jetson_face.service.status_server import ask
 
 pytestmark = pytest.mark.timeout(180)
 CONFIG = """
@@ -126,20 +127,72 @@ def test_it_tells_the_manager_when_it_is_ready_and_feeds_the_watchdog(service: S
 def test_pages_for_machines(service: Service) -> None:
     pages = {p: ask(service.state / "status.sock", p) for p in ("/healthz", "/readyz", "/metrics")}
     assert {page.status for page in pages.values()} == {200}
-    text = pages["/metrics"].body.decode()
-    for name in (
-        'jetson_face_frames_processed_total{source="door"}',
-        'jetson_face_camera_state{source="door",state="running"} 1',
-        'jetson_face_sink_queue{sink="jsonl"} 0',
-        "jetson_face_outbox_degraded 0",
-        "jetson_face_review_waiting 0",
-        "jetson_face_review_up 1",
-        'jetson_face_review_not_asked_total{reason="given_up"} 0',
-        "jetson_face_ready 1",
-        "jetson_face_canary_drifted 0",
-        "jetson_face_canary_cosine 1",
-    ):
-        assert name in text
+    values = {
+        (sample.name.removeprefix("jetson_face_"), *sample.labels.values()): sample.value
+        for family in families(service).values()
+        for sample in family.samples
+    }
+    assert values["frames_processed_total", "door"] > 0
+    wanted = {
+        ("camera_state", "door", "running"): 1,
+        ("camera_state", "door", "away"): 0,
+        ("sink_queue", "jsonl"): 0,
+        ("outbox_degraded",): 0,
+        ("review_waiting",): 0,
+        ("review_up",): 1,
+        ("review_not_asked_total", "given_up"): 0,
+        ("ready",): 1,
+        ("canary_drifted",): 0,
+    }
+    assert {key: values[key] for key in wanted} == wanted
+    assert values["canary_cosine",] == pytest.approx(1)
+
+
+def families(service: Service) -> dict[str, Any]:
+    """The metrics page as Prometheus' own parser reads it."""
+    text = ask(service.state / "status.sock", "/metrics").body.decode()
+    return {family.name: family for family in text_string_to_metric_families(text)}
+
+
+def edges(family: Any) -> dict[tuple[tuple[str, str], ...], list[str]]:
+    """The bucket edges of each series."""
+    found: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for sample in family.samples:
+        if sample.name.endswith("_bucket"):
+            labels = {k: v for k, v in sample.labels.items() if k != "le"}
+            found.setdefault(tuple(labels.items()), []).append(sample.labels["le"])
+    return found
+
+
+def test_the_metrics_page_is_read_by_prometheus_with_fixed_buckets_in_seconds(
+    service: Service,
+) -> None:
+    before = families(service)
+    seen = service.decided()
+    until(lambda: service.decided() > seen + 20)
+    after = families(service)
+    for name, family in after.items():
+        assert len(family.documentation.split()) >= 2, f"{name} has no HELP"
+        assert family.type in ("counter", "gauge", "histogram"), name
+        assert not name.endswith("_ms")
+    histograms = {name for name, family in after.items() if family.type == "histogram"}
+    assert histograms == {"jetson_face_stage_seconds", "jetson_face_frame_age_seconds"}
+    (every,) = {tuple(e) for name in histograms for e in edges(after[name]).values()}
+    assert every[-1] == "+Inf"
+    for name in histograms:
+        for series, found in edges(before[name]).items():
+            assert tuple(found) == every == tuple(edges(after[name])[series])
+    status = service.status()
+    samples = {
+        (sample.name, sample.labels.get("stage")): sample.value
+        for sample in after["jetson_face_stage_seconds"].samples
+        if sample.name.endswith(("_sum", "_count"))
+    }
+    mean_s = (
+        samples["jetson_face_stage_seconds_sum", "process"]
+        / samples["jetson_face_stage_seconds_count", "process"]
+    )
+    assert 0 < mean_s < 10 * status["stages_p95_ms"]["process"] / 1000
 
 
 def test_a_second_service_on_the_same_state_is_refused(service: Service) -> None:

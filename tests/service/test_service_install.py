@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from jetson_face.commands import service_install as subject
-from jetson_face.commands.service_install import Box, install_steps, uninstall_steps
-from jetson_face.errors import OutputError, UsageError
+from jetson_face.core.errors import OutputError, UsageError
+from jetson_face.service import install as subject
+from jetson_face.service.install import Box, install_steps, uninstall_steps
 
 PROGRAM = Path("/opt/jetson-face/bin/jetson-face")
 REPO = Path(__file__).resolve().parents[2]
@@ -35,8 +35,7 @@ class Ran:
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(subject, "own_program", lambda: PROGRAM)
+def root(tmp_path: Path) -> Path:
     (tmp_path / "etc").mkdir()
     return tmp_path
 
@@ -45,7 +44,7 @@ def install(root: Path, ran: Ran, *, booted: bool = True, instance: str | None =
     """Do every step that is needed; returns what was done."""
     box = Box(root, booted=booted, run=ran)
     done = []
-    for step in install_steps(box, config=None, instance=instance, start=True):
+    for step in install_steps(box, PROGRAM, config=None, instance=instance, start=True):
         if step.needed:
             step.act()
             done.append(step.what)

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from jetson_face.cli import main
+from jetson_face.cli.main import main
 from jetson_face.config import Config, load_config
-from jetson_face.errors import ModelError
+from jetson_face.core.errors import ModelError
 from jetson_face.service import daemon as subject
 from jetson_face.service.recent import RecentErrors
 from jetson_face.service.reception import Reception
 from jetson_face.service.signals import Signals
-from jetson_face.web.status import StatusServer, ask
+from jetson_face.service.status_server import StatusServer, ask
 
 
 class Loading:
@@ -79,7 +79,7 @@ def test_all_pages_say_starting(loading: Loading) -> None:
         assert text.startswith("starting for ")
         assert "loading the networks" in text
     metrics = pages["/metrics"].body.decode().splitlines()
-    assert {"jetson_face_ready 0", "jetson_face_alive 1"} <= set(metrics)
+    assert {"jetson_face_ready 0.0", "jetson_face_alive 1.0"} <= set(metrics)
 
 
 def test_the_command_says_so_and_that_it_is_not_ready(

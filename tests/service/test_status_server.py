@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jetson_face.errors import InputMissingError, OutputError, SourceError
-from jetson_face.web.http import BadRequestError, Page, Request, Routes, answer, parse_request
-from jetson_face.web.status import StatusServer, ask
+from jetson_face.core.errors import InputMissingError, OutputError, SourceError
+from jetson_face.service.http import BadRequestError, Page, Request, Routes, answer, parse_request
+from jetson_face.service.status_server import StatusServer, ask
 
 
 def fails() -> Page:

@@ -6,11 +6,11 @@ import json
 import random
 from pathlib import Path
 
-from jetson_face.protect import AesGcm
-from jetson_face.report.deliver import Deliverer, SinkDownError
-from jetson_face.report.outbox import Outbox, OutboxLimits
-from jetson_face.report.rotating import RotatingJsonl
-from jetson_face.report.snapshots import SnapshotStore
+from jetson_face.events.delivery import Deliverer, SinkDownError
+from jetson_face.events.outbox import Outbox, OutboxLimits
+from jetson_face.events.rotating import RotatingJsonl
+from jetson_face.events.snapshots import SnapshotStore
+from jetson_face.privacy.encryption import AesGcm
 
 DAY = 86400.0
 OUTBOX, FILE, FILES, CROPS = 1 << 19, 200_000, 4, 150_000

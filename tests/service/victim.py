@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from jetson_face.errors import JetsonFaceError
+from jetson_face.core.errors import JetsonFaceError
+from jetson_face.core.types import EmbeddingSpace
+from jetson_face.events.delivery import Deliverer
+from jetson_face.events.outbox import Event, Outbox, OutboxLimits
+from jetson_face.events.rotating import RotatingJsonl
 from jetson_face.gallery.records import NewTemplate
 from jetson_face.gallery.store import GalleryStore
-from jetson_face.protect import AesGcm
-from jetson_face.report.deliver import Deliverer
-from jetson_face.report.outbox import Event, Outbox, OutboxLimits
-from jetson_face.report.rotating import RotatingJsonl
-from jetson_face.types import EmbeddingSpace
+from jetson_face.privacy.encryption import AesGcm
 
 SPACE = EmbeddingSpace("victim", "0" * 64, 16)
 CIPHER = AesGcm(bytes(32))

@@ -23,8 +23,8 @@ pytest.importorskip("torch", reason="training needs the extra 'train' (PyTorch)"
 
 import torch
 
-from jetson_face.backends.onnx import OnnxBackend
-from jetson_face.errors import InputBrokenError
+from jetson_face.core.errors import InputBrokenError
+from jetson_face.inference.onnxruntime import OnnxBackend
 from jetson_face.training.campaign import state, views
 from jetson_face.training.campaign.kept import keep_small
 from jetson_face.training.campaign.muon import orthogonal
@@ -160,8 +160,7 @@ def _smooth(count: int = 6) -> torch.Tensor:
 
 
 def _quiet(**on: float) -> ViewSettings:
-    names = ("flip", "shift_px", "scale", "rotate_deg", "shear", "colour", "grey", "small")
-    names += ("blur", "noise", "jpeg", "occlude", "border")
+    names = list(ViewSettings.model_fields)
     return ViewSettings(**(dict.fromkeys(names, 0.0) | on))
 
 
@@ -216,7 +215,8 @@ def test_block_coding_loses_what_jpeg_loses() -> None:
         rgb = face.permute(1, 2, 0).numpy().astype(np.uint8)
         how = [cv2.IMWRITE_JPEG_QUALITY, int(q), cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111]
         coded = cv2.imencode(".jpg", rgb[..., ::-1], how)[1]
-        theirs = cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1].astype(np.float32)
+        decoded = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))
+        theirs = decoded[..., ::-1].astype(np.float32)
         picture = mine.permute(1, 2, 0).numpy()
         lost = np.abs(theirs - rgb).mean()
         assert np.abs(picture - rgb).mean() == pytest.approx(lost, rel=0.03), f"quality {q}"

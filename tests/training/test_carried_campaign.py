@@ -17,7 +17,7 @@ import yaml
 
 pytest.importorskip("torch", reason="training needs the extra 'train' (PyTorch)")
 
-from jetson_face.errors import InputBrokenError
+from jetson_face.core.errors import InputBrokenError
 from jetson_face.training.campaign import packing, state
 from tests.training.test_campaign import REPO, told
 

@@ -12,16 +12,16 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from jetson_face.cli import main  # noqa: E402
-from jetson_face.commands import compare as command  # noqa: E402
-from jetson_face.documents import load_document  # noqa: E402
-from jetson_face.errors import ConfigError, UsageError  # noqa: E402
-from jetson_face.models import load_card  # noqa: E402
+from jetson_face.cli import compare as command  # noqa: E402
+from jetson_face.cli.main import main  # noqa: E402
+from jetson_face.core.errors import ConfigError, UsageError  # noqa: E402
+from jetson_face.models.cards import load_card  # noqa: E402
 from jetson_face.training import compare  # noqa: E402
 from jetson_face.training.compare import CompareConfig, apart, compare_one  # noqa: E402
 from jetson_face.training.small import SmallSet  # noqa: E402
 from jetson_face.training.transfer import train_network  # noqa: E402
 from jetson_face.training.transfer_settings import TransferConfig  # noqa: E402
+from jetson_face.util.documents import load_document  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

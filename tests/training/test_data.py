@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs the extra 'train' (PyTorch)")
 
-from jetson_face.errors import InputBrokenError, InputMissingError
+from jetson_face.core.errors import InputBrokenError, InputMissingError
 from jetson_face.training import data
 from jetson_face.training.augment import augment_batch
 from jetson_face.training.settings import AugmentSettings, DataSettings

@@ -14,7 +14,7 @@ pytest.importorskip("onnxruntime", reason="checks need the extra 'pc' (onnxrunti
 import torch
 from onnx import TensorProto, numpy_helper
 
-from jetson_face import quantize
+from jetson_face.inference import int8
 from jetson_face.training import export
 from jetson_face.training.net import SqueezeNetFace, count_parameters
 from jetson_face.training.settings import CardSettings
@@ -96,7 +96,7 @@ def test_half_precision_stays_close_and_halves_the_file(
 def test_int8_rounds_the_inputs_of_convolutions_symmetrically(
     net: SqueezeNetFace, faces: np.ndarray
 ) -> None:
-    model = quantize.quantise(export.to_onnx(net), [{export.INPUT: faces}], "test")
+    model = int8.quantise(export.to_onnx(net), [{export.INPUT: faces}], "test")
     nodes = list(model.graph.node)
     quantised = [n for n in nodes if n.op_type == "QuantizeLinear"]
     # Squeeze and both expansions of eight fires; the expansions share their input. The stem's two
@@ -114,7 +114,7 @@ def test_int8_rounds_the_inputs_of_convolutions_symmetrically(
 def test_export_writes_all_that_the_card_names(
     net: SqueezeNetFace, faces: np.ndarray, expected: np.ndarray, tmp_path: Path
 ) -> None:
-    from jetson_face.models import load_card
+    from jetson_face.models.cards import load_card
 
     told = CardSettings(licence="none", similarity_min=0.3, notes="toy")
     card = load_card(export.export_run(net, tmp_path, "toy", faces, told))

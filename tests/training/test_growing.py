@@ -11,7 +11,7 @@ pytest.importorskip("torch", reason="training needs the extra 'train' (PyTorch)"
 
 import torch
 
-from jetson_face.errors import InputBrokenError, InputMissingError
+from jetson_face.core.errors import InputBrokenError, InputMissingError
 from jetson_face.training import data, loop
 from jetson_face.training.net import SqueezeNetFace, start_from
 from jetson_face.training.settings import TrainConfig

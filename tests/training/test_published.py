@@ -12,13 +12,19 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-from jetson_face.backends.onnx import OnnxBackend  # noqa: E402
-from jetson_face.errors import InputBrokenError, InputMissingError, UsageError  # noqa: E402
-from jetson_face.models import load_card  # noqa: E402
+from jetson_face.core.errors import InputBrokenError, InputMissingError, UsageError  # noqa: E402
+from jetson_face.inference.onnxruntime import OnnxBackend  # noqa: E402
+from jetson_face.models.cards import load_card  # noqa: E402
 from jetson_face.training import starting  # noqa: E402
 from jetson_face.training.net import count_parameters  # noqa: E402
 from jetson_face.training.networks import FeatureNet  # noqa: E402
-from jetson_face.training.published import MEAN, PUBLISHED, STD, Normalise, take_over  # noqa: E402
+from jetson_face.training.published import (  # noqa: E402
+    MEAN,
+    PUBLISHED,
+    STD,
+    Normalise,
+    take_over,
+)
 from jetson_face.training.transfer import begin  # noqa: E402
 from jetson_face.training.transfer_export import to_onnx  # noqa: E402
 from jetson_face.training.transfer_settings import TransferConfig  # noqa: E402

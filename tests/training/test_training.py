@@ -15,7 +15,7 @@ pytest.importorskip("torch", reason="training needs the extra 'train' (PyTorch)"
 
 import torch
 
-from jetson_face.errors import ConfigError, UsageError
+from jetson_face.core.errors import ConfigError, UsageError
 from jetson_face.training import command, data, loop
 from jetson_face.training.collapse import CollapseError
 from jetson_face.training.curves import CurveLog

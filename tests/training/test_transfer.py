@@ -12,16 +12,17 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from jetson_face.align import TEMPLATES, Aligner, eyes_and_nose  # noqa: E402
-from jetson_face.backends.onnx import OnnxBackend  # noqa: E402
-from jetson_face.cli import main  # noqa: E402
-from jetson_face.embed.onnx import OnnxEmbedder  # noqa: E402
-from jetson_face.errors import InputBrokenError, UsageError  # noqa: E402
-from jetson_face.models import load_card, resolve  # noqa: E402
+from jetson_face.cli.main import main  # noqa: E402
+from jetson_face.core.errors import InputBrokenError, UsageError  # noqa: E402
+from jetson_face.embedding.align import TEMPLATES, Aligner, eyes_and_nose  # noqa: E402
+from jetson_face.embedding.onnx import OnnxEmbedder  # noqa: E402
+from jetson_face.inference.onnxruntime import OnnxBackend  # noqa: E402
+from jetson_face.models.cards import load_card, resolve  # noqa: E402
 from jetson_face.training.net import count_parameters  # noqa: E402
 from jetson_face.training.networks import TRUNKS, FeatureNet  # noqa: E402
 from jetson_face.training.small import SmallSet  # noqa: E402
-from jetson_face.training.transfer import features, save, train_network  # noqa: E402
+from jetson_face.training.transfer import features, train_network  # noqa: E402
+from jetson_face.training.transfer_export import save  # noqa: E402
 from jetson_face.training.transfer_settings import TransferConfig  # noqa: E402
 
 

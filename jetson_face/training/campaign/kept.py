@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from jetson_face.errors import InputBrokenError
-from jetson_face.files import write_file
+from jetson_face.core.errors import InputBrokenError
+from jetson_face.util.files import write_file
 
 COUNTERS = ("step", "samples", "asked", "spent_s")
 

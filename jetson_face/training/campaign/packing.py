@@ -8,9 +8,9 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from jetson_face.errors import InputBrokenError
-from jetson_face.files import write_file
+from jetson_face.core.errors import InputBrokenError
 from jetson_face.training import data
+from jetson_face.util.files import write_file
 
 PIECE = 15 << 20
 """Bytes of a piece of a checkpoint."""

@@ -16,7 +16,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from jetson_face.errors import InputBrokenError
+from jetson_face.core.errors import InputBrokenError
 
 
 class _Affine(nn.Module):

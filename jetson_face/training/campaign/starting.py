@@ -14,7 +14,7 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from jetson_face.errors import InputBrokenError
+from jetson_face.core.errors import InputBrokenError
 from jetson_face.training.net import ConvNorm, SqueezeNetFace
 
 _SMALL = 0.2

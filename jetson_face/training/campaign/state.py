@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from jetson_face.errors import InputMissingError
+from jetson_face.core.errors import InputMissingError
 from jetson_face.training.campaign.trainer import CHECKPOINT
 from jetson_face.training.export import export_run
 from jetson_face.training.loop import build_net

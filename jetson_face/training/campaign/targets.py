@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from jetson_face.errors import InputBrokenError
+from jetson_face.core.errors import InputBrokenError
 from jetson_face.training import data
 from jetson_face.training.campaign.rebuild import Rebuilt, Teacher
 

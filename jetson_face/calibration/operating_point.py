@@ -1,0 +1,104 @@
+"""What a threshold does: how often strangers get a name, and enrolled people theirs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from jetson_face.calibration.fpir import Rate, Scores, named, named_rightly
+from jetson_face.calibration.impostors import Cohort
+from jetson_face.calibration.leave_one_out import (
+    Enrol,
+    ask,
+    ask_as_known,
+    ask_as_strangers,
+    grouped,
+)
+from jetson_face.core.types import Embeddings
+from jetson_face.gallery.matcher import GallerySnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a threshold does to faces of strangers and of enrolled people, `average` at a time."""
+
+    threshold: float
+    average: int
+    strangers: Rate
+    enrolled: Rate
+
+
+class Trial:
+    """A gallery asked about its own people, each as a stranger, and about a cohort of strangers.
+
+    enrol: from templates to a matcher. margin_min: the lead over the second person that a name
+    needs. trained: making a matcher takes long, so that the own people are left out several at a
+    time.
+    """
+
+    def __init__(
+        self,
+        snapshot: GallerySnapshot,
+        enrol: Enrol,
+        cohort: Cohort | None = None,
+        *,
+        margin_min: float = 0.0,
+        trained: bool = False,
+    ) -> None:
+        self.snapshot = snapshot
+        self.cohort = cohort
+        self._enrol = enrol
+        self._matcher = enrol(snapshot)
+        self._margin = margin_min
+        self._parts_max = 10 if trained else 200
+        self._asked: dict[int, tuple[Scores, Scores]] = {}
+
+    def strangers(self, average: int = 1) -> Scores:
+        """Faces of the cohort and of every person left out of the gallery, `average` at a time."""
+        return self._scores(average)[0]
+
+    def line(self, threshold: float, average: int = 1) -> Line:
+        """The rates at a threshold."""
+        strangers, known = self._scores(average)
+        return Line(
+            threshold, average, named(strangers, threshold), named_rightly(known, threshold)
+        )
+
+    def named_strangers(self, threshold: float) -> list[str]:
+        """The cohort's faces that would get a name, surest first: perhaps they are enrolled."""
+        if self.cohort is None:
+            return []
+        matches = self._matcher.pick(self._matcher.scores(self.cohort.faces))
+        rows = zip(matches, self.cohort.source, strict=True)
+        found = [
+            (match.similarity, source, match.person.name)
+            for match, source in rows
+            if match.person and match.similarity >= threshold and match.margin >= self._margin
+        ]
+        return [f"{source} as {name} ({at:.3f})" for at, source, name in sorted(found)[::-1]]
+
+    def _scores(self, average: int) -> tuple[Scores, Scores]:
+        if average not in self._asked:
+            strangers = ask_as_strangers(
+                self.snapshot,
+                self._enrol,
+                margin_min=self._margin,
+                parts_max=self._parts_max,
+                average=average,
+            )
+            if self.cohort is not None:
+                strangers = strangers + self._of_cohort(self.cohort, average)
+            known = ask_as_known(
+                self.snapshot, self._enrol, margin_min=self._margin, average=average
+            )
+            self._asked[average] = strangers, known
+        return self._asked[average]
+
+    def _of_cohort(self, cohort: Cohort, average: int) -> Scores:
+        vectors, series = grouped(cohort.faces.vectors, cohort.series, average)
+        first = np.unique(cohort.series, return_index=True)[1]
+        owner = np.zeros(int(cohort.series.max()) + 1, np.int64)
+        owner[cohort.series[first]] = cohort.person[first]
+        faces = Embeddings(vectors, self.snapshot.space)
+        return ask(self._matcher, faces, owner[series], self._margin)

@@ -1,0 +1,200 @@
+"""`jetson-face calibrate`: the threshold that names strangers as seldom as asked."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from jetson_face.calibration.fpir import Rate, named, threshold_for
+from jetson_face.calibration.impostors import Cohort, gather
+from jetson_face.calibration.operating_point import Line, Trial
+from jetson_face.calibration.stored import Calibration, full_name, write_calibration
+from jetson_face.cli.common import add_config_arguments, config_of, show_progress
+from jetson_face.config import Config
+from jetson_face.core.errors import CalibrationError, UsageError
+from jetson_face.factory.parts import (
+    Parts,
+    build_matcher,
+    build_parts,
+    decision_threshold,
+    open_gallery,
+)
+from jetson_face.factory.threshold import calibrated, engine, scoring
+from jetson_face.gallery.classifiers import TRAINED
+from jetson_face.gallery.matcher import GallerySnapshot
+
+FRAMES = 10
+"""Faces that the second line of each threshold averages."""
+_SHOWN = 5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """How seldom, and whose faces show it."""
+    parser.add_argument(
+        "--fpir",
+        type=float,
+        default=0.01,
+        metavar="SHARE",
+        help="of strangers' faces, those that may get a name (default: 0.01)",
+    )
+    parser.add_argument(
+        "--impostors",
+        type=Path,
+        metavar="PATH",
+        help="pictures of people who are not enrolled, best with a folder a person; or what --pack "
+        "wrote",
+    )
+    parser.add_argument(
+        "--average",
+        type=int,
+        default=1,
+        metavar="N",
+        help="set it for means of N faces, as `run` decides; needs several faces of a stranger",
+    )
+    parser.add_argument("--pack", type=Path, metavar="FILE", help="keep the impostors' vectors")
+    end = parser.add_mutually_exclusive_group()
+    end.add_argument(
+        "--write", action="store_true", help="keep the threshold with the gallery: `run` uses it"
+    )
+    end.add_argument("--forget", action="store_true", help="go back to the default threshold")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_config_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Raises CalibrationError where the faces are too few, and the gallery's errors."""
+    if not 0 < args.fpir <= 0.5:
+        raise UsageError(f"--fpir is a share between 0 and 0.5, got {args.fpir:g}")
+    if args.average < 1:
+        raise UsageError(f"--average must be 1 or more, got {args.average}")
+    if args.pack is not None and args.impostors is None:
+        raise UsageError("--pack needs --impostors FOLDER")
+    config = config_of(args)
+    if args.forget:
+        with open_gallery(config) as gallery:
+            write_calibration(gallery, None)
+        print("the default threshold is in force again")
+        return 0
+    parts = build_parts(config)
+    with open_gallery(config, parts.embedder.space) as gallery:
+        snapshot = gallery.snapshot()
+        if not snapshot.people:
+            raise CalibrationError(f"{gallery.path}: nobody is enrolled: jetson-face enroll PATH")
+        cohort = _cohort(args, config, parts)
+        trial = _trial(config, snapshot, cohort, parts.embedder.similarity_min)
+        found = _calibration(config, trial, args.fpir, args.average)
+        now = decision_threshold(calibrated(config, gallery), parts.embedder)
+        if args.write:
+            write_calibration(gallery, found)
+    lines = [trial.line(at, n) for at in (now, found.similarity_min) for n in (1, FRAMES)]
+    if args.json:
+        told = [asdict(line) for line in lines]
+        print(json.dumps({"calibration": asdict(found), "lines": told}, indent=2))
+    else:
+        _print(trial, found, lines, now)
+        _print_end(args.write, config, found)
+    return 0
+
+
+def _trial(
+    config: Config, snapshot: GallerySnapshot, cohort: Cohort | None, similarity_min: float
+) -> Trial:
+    return Trial(
+        snapshot,
+        lambda people: build_matcher(config, people, similarity_min),
+        cohort,
+        margin_min=config.matching.margin_min,
+        trained=config.matching.method in TRAINED,
+    )
+
+
+def _cohort(args: argparse.Namespace, config: Config, parts: Parts) -> Cohort | None:
+    if args.impostors is None:
+        return None
+    if args.impostors.is_file():
+        cohort = Cohort.load(args.impostors, parts.embedder.space)
+    else:
+        with show_progress("strangers") as progress:
+            cohort = gather(
+                args.impostors,
+                detector=parts.detector,
+                aligner=parts.aligner,
+                embedder=parts.embedder,
+                grader=parts.quality,
+                quality_min=config.quality.embed_min,
+                progress=progress,
+            )
+    if args.pack is not None:
+        cohort.save(args.pack)
+    return cohort
+
+
+def _calibration(config: Config, trial: Trial, fpir: float, average: int) -> Calibration:
+    """Raises CalibrationError."""
+    strangers = trial.strangers(average)
+    # rounded upwards: what is shown is what is used
+    threshold = math.ceil(threshold_for(strangers, fpir) * 1e4) / 1e4
+    rate = named(strangers, threshold)
+    return Calibration(
+        similarity_min=threshold,
+        fpir=fpir,
+        low=rate.low,
+        high=rate.high,
+        faces=rate.faces,
+        strangers=rate.people,
+        method=scoring(config),
+        space=full_name(trial.snapshot.space),
+        engine=engine(config),
+        people=len(trial.snapshot.people),
+        templates=len(trial.snapshot.vectors),
+        made=time.time(),
+    )
+
+
+def _print(trial: Trial, found: Calibration, lines: Sequence[Line], now: float) -> None:
+    outside = ""
+    if trial.cohort is not None:
+        people = len(set(trial.cohort.person.tolist()))
+        outside = f", and {len(trial.cohort)} faces of {people} people who are not enrolled"
+    print(
+        f"{found.people} people enrolled with {found.templates} photos; strangers: each of them "
+        f"asked of the others{outside}"
+    )
+    print(f"{'threshold':<20}{'faces':<7}{'strangers named (FPIR)':<28}enrolled named rightly")
+    for line in lines:
+        which = "in force" if line.threshold == now else "calibrated"
+        print(
+            f"{line.threshold:<8.4f}{which:<12}{line.average:<7}{_share(line.strangers):<28}"
+            f"{_share(line.enrolled)}"
+        )
+    print("  (enrolled: each photo asked of the person's other photos; new light and years cost)")
+    alike = trial.named_strangers(found.similarity_min)
+    for text in alike[:_SHOWN]:
+        print(f"  named: {text}")
+    if len(alike) > _SHOWN:
+        print(f"  and {len(alike) - _SHOWN} more; leave out of the folder who is enrolled")
+
+
+def _print_end(written: bool, config: Config, found: Calibration) -> None:
+    text = f"similarity_min {found.similarity_min:.4f}"
+    if not written:
+        print(f"{text} is not in force yet: --write keeps it with the gallery")
+    elif config.matching.similarity_min is not None:
+        print(
+            f"{text} is kept, but the configuration says matching.similarity_min: "
+            f"{config.matching.similarity_min:g}; take that line out"
+        )
+    else:
+        print(f"{text} is kept with the gallery; running programs use it when they start again")
+
+
+def _share(rate: Rate) -> str:
+    if not rate.faces:
+        return "-"
+    low, high = 100 * rate.low, 100 * rate.high
+    return f"{100 * rate.share:.2f} % [{low:.2f}, {high:.2f}]"

@@ -1,0 +1,169 @@
+"""`jetson-face eval verification|identification|video|five-people|sensitivity|calibration|…`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jetson_face.cli import bakeoff
+from jetson_face.cli.common import add_config_arguments, config_of
+from jetson_face.core.errors import MissingDependencyError, UsageError
+
+if TYPE_CHECKING:
+    from jetson_face.evaluation.kinds import Evaluation
+
+_log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to measure, on which pictures, and where the results go."""
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
+    verification = kinds.add_parser("verification", help="are two pictures of one person?")
+    verification.add_argument(
+        "--pairs",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="LFW's pairs.txt, or a tab-separated table with the header fold, a, b, same",
+    )
+    verification.add_argument(
+        "--folds", type=int, default=10, metavar="N", help="where the list gives no folds"
+    )
+    identification = kinds.add_parser("identification", help="who is it, or is it nobody enrolled?")
+    identification.add_argument(
+        "--enrol-most",
+        action="store_true",
+        help="enrol four of five single pictures of a person (at most 20), not half",
+    )
+    video = kinds.add_parser("video", help="what averaging over frames gains")
+    video.add_argument(
+        "--divisions",
+        type=int,
+        default=0,
+        metavar="N",
+        help="also identify over N random divisions into enrolled people and impostors",
+    )
+    calibration = kinds.add_parser(
+        "calibration", help="does a calibrated threshold hold on strangers it was not set with?"
+    )
+    for sub in (identification, video, calibration):
+        sub.add_argument(
+            "--each-picture",
+            action="store_true",
+            help="folders below a person are no videos: enrolled and asked pictures may share one",
+        )
+        sub.add_argument(
+            "--strangers",
+            type=float,
+            default=0.5,
+            metavar="SHARE",
+            help="of the people that could be enrolled, those who are not",
+        )
+    lab = kinds.add_parser("five-people", help="five people, 20 + 5 pictures each, turned -60..60")
+    lab.add_argument(
+        "--people", type=Path, required=True, metavar="FILE", help="their names, one a line"
+    )
+    sensitivity = kinds.add_parser(
+        "sensitivity", help="accuracy against face size, blur, brightness, rotation, JPEG"
+    )
+    sensitivity.add_argument("--pairs", type=Path, required=True, metavar="FILE")
+    sensitivity.add_argument(
+        "--limit", type=int, default=200, metavar="N", help="pairs that are used"
+    )
+    for sub in kinds.choices.values():
+        _add_common(sub)
+    bakeoff.add_parser(kinds)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--images", type=Path, required=True, metavar="DIR", help="with one folder a person"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="every figure, as JSON")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="the report to read")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="PNG files")
+    parser.add_argument(
+        "--cache", type=Path, metavar="DIR", help="keep found faces there for the next evaluation"
+    )
+    parser.add_argument(
+        "--resamples", type=int, default=500, metavar="N", help="for intervals; 0: no intervals"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=1, metavar="N", help="of resampling and division"
+    )
+    parser.add_argument(
+        "--no-relaxed",
+        action="store_true",
+        help="do not search again with lower thresholds where no face was found",
+    )
+    add_config_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Raises the errors of the configuration, the lists, the pictures and the models."""
+    if args.resamples < 0:
+        raise UsageError(f"--resamples must be 0 or more, got {args.resamples}")
+    if not 0 < getattr(args, "strangers", 0.5) < 1:
+        raise UsageError(f"--strangers is a share between 0 and 1, got {args.strangers}")
+    if getattr(args, "divisions", 0) < 0:
+        raise UsageError(f"--divisions must be 0 or more, got {args.divisions}")
+    if getattr(args, "limit", 2) < 2:
+        raise UsageError(f"--limit must be 2 or more, got {args.limit}")
+    if args.kind == "bakeoff":
+        return bakeoff.run(args)
+    evaluation = _measure(args)
+    print(evaluation.summary)
+    if (facts := evaluation.facts) is not None:
+        print(
+            f"{facts['pictures']} pictures: {facts['undetected']} without a face found, "
+            f"{facts['relaxed']} found by the relaxed search, "
+            f"{facts['several_faces']} with several faces"
+        )
+    _leave(args, evaluation)
+    return 0
+
+
+def _measure(args: argparse.Namespace) -> Evaluation:
+    from jetson_face.evaluation import kinds
+
+    setting = kinds.Setting(
+        config_of(args), args.images, args.seed, args.resamples, not args.no_relaxed, args.cache
+    )
+    if args.kind == "verification":
+        return kinds.verify_pairs(setting, args.pairs, folds=args.folds)
+    if args.kind == "five-people":
+        return kinds.teach_five_people(setting, args.people)
+    if args.kind == "sensitivity":
+        return kinds.change_pictures(setting, args.pairs, limit=args.limit)
+    people = {"strangers": args.strangers, "each_picture": args.each_picture}
+    if args.kind == "calibration":
+        return kinds.check_calibration(setting, **people)
+    if args.kind == "video":
+        division = kinds.division_of(setting, **people)
+        everybody = kinds.people_of(setting, args.each_picture) if args.divisions else {}
+        return kinds.average_frames(setting, division, everybody, args.divisions)
+    most = args.enrol_most
+    return kinds.identify_people(setting, kinds.division_of(setting, **people, enrol_most=most))
+
+
+def _leave(args: argparse.Namespace, evaluation: Evaluation) -> None:
+    """Write what was asked for, the JSON first: it must be there even where plots cannot be."""
+    from jetson_face.evaluation.report import write_json, write_text
+
+    written: list[Path] = []
+    if args.json is not None:
+        write_json(args.json, evaluation.result)
+        written.append(args.json)
+    if args.markdown is not None:
+        write_text(args.markdown, evaluation.markdown())
+        written.append(args.markdown)
+    try:
+        if args.plots is not None:
+            written.extend(evaluation.plots(args.plots))
+    except MissingDependencyError:
+        _log.warning("no plots; written before: %s", ", ".join(map(str, written)) or "nothing")
+        raise
+    for path in written:
+        print(f"wrote {path}")

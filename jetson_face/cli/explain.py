@@ -1,0 +1,92 @@
+"""`jetson-face explain IMAGE`: what the embedding network looks at."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from jetson_face.cli.common import add_config_arguments, config_of
+from jetson_face.core.errors import InputBrokenError, UsageError
+from jetson_face.util.images import read_picture, write_picture
+
+if TYPE_CHECKING:
+    from jetson_face.core.types import ImageU8
+    from jetson_face.factory.parts import Parts
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Whose face, compared with which, and where the pictures go."""
+    parser.add_argument("image", type=Path, metavar="IMAGE")
+    parser.add_argument(
+        "--against", type=Path, metavar="IMAGE", help="the other face of the match; default: itself"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("explain"), metavar="DIR", help="folder of the PNG files"
+    )
+    parser.add_argument(
+        "--steps", type=int, default=14, metavar="N", help="places along a side that are hidden"
+    )
+    add_config_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Raises InputMissingError, InputBrokenError without a face, ModelError, OutputError."""
+    from jetson_face.evaluation import explain
+    from jetson_face.factory.parts import build_parts
+
+    if not 2 <= args.steps <= 64:
+        raise UsageError(f"--steps is 2 to 64, got {args.steps}")
+    config = config_of(args)
+    pictures = [(path, read_picture(path)) for path in (args.image, args.against) if path]
+    args.out.mkdir(parents=True, exist_ok=True)
+    parts = build_parts(config)
+    try:
+        crops = [_crop(parts, path, image) for path, image in pictures]
+        embedder = parts.embedder
+        reference = embedder.embed(crops[-1][None]).vectors[0].copy()
+        cosine, falls = explain.occlusion_map(
+            crops[0], lambda faces: embedder.embed(faces).vectors, reference, steps=args.steps
+        )
+    finally:
+        parts.close()
+    whom = "itself" if args.against is None else args.against.name
+    title = f"{embedder.space.model}: cosine to {whom} {cosine:.3f}"
+    explain.plot_occlusion(args.out / "occlusion.png", crops[0], falls, title)
+    print(f"{title}; the match depends most on what is red in {args.out / 'occlusion.png'}")
+    _inside(args, config.embedder.model, crops[0])
+    return 0
+
+
+def _crop(parts: Parts, path: Path, image: ImageU8) -> ImageU8:
+    from jetson_face.evaluation.extract import pick_subject
+
+    found = parts.detector.detect(image)
+    if not len(found):
+        raise InputBrokenError(f"{path}: no face found")
+    at = pick_subject(found, (image.shape[0], image.shape[1]))
+    return np.asarray(parts.aligner.crop(image, found.landmarks[at : at + 1])[0], np.uint8)
+
+
+def _inside(args: argparse.Namespace, model: str, crop: ImageU8) -> None:
+    """Filters and maps, where the network can be looked into."""
+    from jetson_face.embedding.onnx import preprocess
+    from jetson_face.evaluation import explain
+    from jetson_face.inference.onnx_layers import LayerView
+    from jetson_face.models.cards import load_card, resolve
+
+    card = load_card(model)
+    path = resolve(card)
+    if path.suffix != ".onnx" or card.input is None:
+        print(f"{card.name} is not an ONNX network: its filters and layers cannot be shown")
+        return
+    view = LayerView(path)
+    try:
+        write_picture(args.out / "filters.png", explain.filter_sheet(view.filters))
+        maps = view.maps({card.input.name: preprocess(crop[None], card.input)})
+    finally:
+        view.close()
+    explain.plot_activations(args.out / "activations.png", explain.strongest(maps))
+    print(f"wrote filters.png and activations.png into {args.out}")

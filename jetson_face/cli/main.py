@@ -1,0 +1,104 @@
+"""The command line: finds the command, runs it, and turns our errors into one line and a code."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+from jetson_face.core.errors import JetsonFaceError
+from jetson_face.core.version import __version__
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("run", "recognise people in a camera, stream, video file or folder"),
+    "enroll": ("enroll", "add people to the gallery from photos"),
+    "people": ("people", "list, show, rename or remove enrolled people"),
+    "review": ("review", "decide who a doubtful face is"),
+    "identify": ("identify", "say who is in a picture"),
+    "calibrate": ("calibrate", "set the threshold that names strangers as seldom as you say"),
+    "gallery": ("gallery", "check or re-embed the gallery"),
+    "eval": ("evaluate", "measure accuracy on labelled pictures"),
+    "explain": ("explain", "show what the network looks at in a face"),
+    "bench": ("bench", "measure frames per second and milliseconds per stage"),
+    "tune": ("tune", "find the sampling rate and image size that meet a goal on this machine"),
+    "clips": ("clips", "make labelled clips to measure speed and accuracy on"),
+    "train": ("train", "train an embedding network"),
+    "engines": ("engines", "build, list, check or clean TensorRT plans"),
+    "doctor": ("doctor", "say what works on this machine, and how to mend what does not"),
+    "config": ("config", "check or show a configuration, or its schema"),
+    "service": ("service", "install, remove or watch the systemd service"),
+    "status": ("status", "ask the running service how it is"),
+    "reload": ("reload", "make the running service read its configuration again"),
+}
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+
+
+def build_parser(chosen: str | None) -> argparse.ArgumentParser:
+    """The parser, with the arguments of the chosen command only: the others stay unimported."""
+    parser = argparse.ArgumentParser(prog="jetson-face", description=sys.modules[__name__].__doc__)
+    parser.description = "Real-time face recognition for NVIDIA Jetson, and for any PC."
+    parser.add_argument("--version", action="version", version=f"jetson-face {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (module, help_text) in COMMANDS.items():
+        sub = commands.add_parser(
+            name, help=help_text, description=help_text[0].upper() + help_text[1:]
+        )
+        if name == chosen:
+            loaded = import_module(f"jetson_face.cli.{module}")
+            loaded.add_arguments(sub)
+            sub.set_defaults(run=loaded.run)
+    return parser
+
+
+def _set_up_logging() -> None:
+    """Plain lines on standard error; under systemd the journal has the time and takes <N>."""
+    # OpenCV and its FFmpeg would add lines of their own beside our one line about a bad file.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    under_systemd = "JOURNAL_STREAM" in os.environ
+    form = (
+        "%(levelname)s %(message)s" if under_systemd else "%(asctime)s %(levelname)-7s %(message)s"
+    )
+    logging.basicConfig(level=logging.INFO, format=form, datefmt="%H:%M:%S", stream=sys.stderr)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; see `jetson_face.core.errors` for the codes."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    _set_up_logging()
+    chosen = next((word for word in arguments if not word.startswith("-")), None)
+    args = build_parser(chosen if chosen in COMMANDS else None).parse_args(arguments)
+    try:
+        code: int = args.run(args)
+    except JetsonFaceError as error:
+        print(f"jetson-face: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("jetson-face: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    return code
+
+
+def entry() -> NoReturn:
+    """The process of the command line."""
+    code = main()
+    if sys.argv[1:3] == ["service", "run"]:
+        _end_now(code)
+    sys.exit(code)
+
+
+def _end_now(code: int) -> NoReturn:
+    """End without what Python and the networks' libraries still take apart at a normal end: all of
+    the service is closed and on the disk by then, and that would cost a second and more of the two
+    that a stop may take."""
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code)

@@ -1,0 +1,92 @@
+"""`jetson-face review list|show|accept|reject|undo`: a person decides about doubtful faces."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from jetson_face.cli.common import add_config_arguments, config_of
+from jetson_face.core.errors import UsageError
+from jetson_face.factory.parts import open_gallery
+from jetson_face.privacy.encryption import open_cipher
+from jetson_face.review.queue import ReviewQueue
+from jetson_face.service.erasure import audit_log
+from jetson_face.service.plumbing import REVIEW
+from jetson_face.service.review import REMOVED, Review
+from jetson_face.util.files import write_file
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to do with which face."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="the faces that wait for a person")
+    listing.add_argument("--json", action="store_true", help="print JSON")
+    show = actions.add_parser("show", help="write a face, with whom it may be beside it")
+    show.add_argument("number", type=int, metavar="N", help="as `list` says")
+    show.add_argument("--out", type=Path, metavar="PICTURE.png", required=True)
+    accept = actions.add_parser("accept", help="it is that person: add the face to the gallery")
+    accept.add_argument("number", type=int, metavar="N", help="as `list` says")
+    accept.add_argument("--as", dest="name", metavar="NAME", help="it is this person, new or not")
+    reject = actions.add_parser("reject", help="it is not that person: do not ask again")
+    reject.add_argument("number", type=int, metavar="N", help="as `list` says")
+    undo = actions.add_parser("undo", help="take the last answer back")
+    for sub in (listing, show, accept, reject, undo):
+        add_config_arguments(sub)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Raises UsageError for a number that does not wait, the errors of queue and gallery."""
+    config = config_of(args)
+    if not (config.state_dir / REVIEW).exists():
+        if args.action != "list":
+            raise UsageError("no face waits for review: the service has kept none")
+        print("[]" if args.json else "no face waits for review")
+        return 0
+    with (
+        open_gallery(config) as gallery,
+        ReviewQueue.open(config.state_dir / REVIEW, open_cipher(config.state_dir)) as queue,
+    ):
+        review = Review(gallery, queue, audit_log(config))
+        return _list(review, args.json) if args.action == "list" else _answer(review, args)
+
+
+def _list(review: Review, as_json: bool) -> int:
+    """Print what waits; the exit code of damage where something of it is damaged."""
+    rows, damage = review.waiting()
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False, indent=2))
+    else:
+        print("\n".join(map(_line, rows)) or "no face waits for review")
+    return 0 if damage is None else damage.exit_code
+
+
+def _answer(review: Review, args: argparse.Namespace) -> int:
+    if args.action == "undo":
+        item = review.undo()
+        print(f"question {item.number} waits again; it was {item.state}")
+    elif args.action == "show":
+        name, beside = review.show(args.number, lambda png: write_file(args.out, png, mode=0o600))
+        print(f"{args.out}: the face of question {args.number}{f'; beside it {name}' * beside}")
+    elif args.action == "accept":
+        person = review.accept(args.number, args.name)
+        print(f"{person.name}: 1 added; a running recogniser knows it within a second")
+    else:
+        about = review.reject(args.number)
+        if about is None:
+            print(f"question {args.number} was damaged and is thrown away")
+        else:
+            print(f"question {args.number}: not {about or REMOVED}")
+    return 0
+
+
+def _line(row: dict[str, Any]) -> str:
+    if "error" in row:
+        return str(row["error"])
+    who = row["candidate"] or REMOVED
+    rival = f", the next {row['second']:.2f}" if row["second"] > -1 else ""
+    return (
+        f"{row['number']}: {row['time']} {row['source']} track {row['track']}: {who}? "
+        f"({row['similarity']:.2f}{rival}, quality {row['quality']:.2f})"
+    )

@@ -1,0 +1,218 @@
+"""`jetson-face run`: recognise people until the source ends or Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from jetson_face.capture.source import Source, SourceInfo
+from jetson_face.cli.common import (
+    add_config_arguments,
+    config_of,
+    one_of,
+    quicken_streams,
+)
+from jetson_face.config import Config
+from jetson_face.core.errors import EngineError
+from jetson_face.events.jsonl import JsonlSink
+from jetson_face.factory.parts import (
+    LivePeople,
+    Parts,
+    build_canary,
+    build_parts,
+    build_recognizer,
+    govern,
+    max_ages,
+    open_gallery,
+    open_sources,
+    run_facts,
+)
+from jetson_face.factory.plugins import build_sinks
+from jetson_face.factory.threshold import calibrated
+from jetson_face.inference.canary import Canary, CanaryEvent, CanaryWatch
+from jetson_face.live import LivePipeline, LivePolicy, Recognizer
+from jetson_face.output.console import ConsoleSink, VisitSink
+from jetson_face.output.run_report import RunReport
+from jetson_face.output.sink import Sink
+from jetson_face.recognition.recognizer import FaceRecognizer
+from jetson_face.util.files import write_file
+
+log = logging.getLogger(__name__)
+
+Wrap = Callable[[Recognizer], Recognizer]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to watch, and what to leave behind."""
+    parser.add_argument(
+        "watched", nargs="?", metavar="SOURCE", help="instead of the configured sources"
+    )
+    parser.add_argument("--source", metavar="URI", help="the same as SOURCE")
+    parser.add_argument("--events", type=Path, metavar="FILE.jsonl", help="write events")
+    parser.add_argument("--report", type=Path, metavar="FILE.json", help="write the final report")
+    parser.add_argument("--video", type=Path, metavar="FILE.mp4", help="write an annotated video")
+    parser.add_argument("--still", type=Path, metavar="FILE.png", help="write an annotated picture")
+    parser.add_argument("--frames", type=int, metavar="N", help="stop after N frames of a source")
+    parser.add_argument("--quiet", action="store_true", help="print no events")
+    add_config_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Raises what a source, the gallery, a network or a result file raises, and EngineError at the
+    end of a run whose canary was answered wrong."""
+    args.source = one_of(args.source, args.watched, "--source")
+    config = with_arguments(config_of(args), args)
+    quicken_streams(config)
+    report, visits = recognise(config, frames=args.frames, quiet=args.quiet)
+    print_summary(report, visits, any_live=any(source.is_live for source in report.sources))
+    if report.facts.more.get("canary", "").startswith("drifted"):
+        raise EngineError(
+            f"the embedder drifted while it ran (canary {report.facts.more['canary']}): names are "
+            "not to be trusted; with TensorRT run jetson-face engines check"
+        )
+    return 0
+
+
+def with_arguments(config: Config, args: argparse.Namespace) -> Config:
+    """The configuration with what the command line says of source and result files."""
+    report = {
+        key: value
+        for key, value in (
+            ("events", args.events),
+            ("json_file", args.report),
+            ("video", args.video),
+            ("still", args.still),
+        )
+        if value is not None
+    }
+    changed: dict[str, object] = {"report": config.report.model_copy(update=report)}
+    if args.source is not None:
+        first = config.sources[0]
+        changed["sources"] = (first.model_copy(update={"uri": args.source}),)
+    return config.model_copy(update=changed)
+
+
+def recognise(
+    config: Config,
+    *,
+    frames: int | None = None,
+    quiet: bool = False,
+    wrap: Wrap = lambda recognizer: recognizer,
+    on_tick: Callable[[LivePipeline], None] | None = None,
+) -> tuple[RunReport, VisitSink]:
+    """Run to the end, or until SIGINT or SIGTERM; writes the report file.
+
+    wrap: put around each recogniser. on_tick: called about ten times a second.
+    """
+    visits = VisitSink()
+    with _open_pipeline(config, frames, [visits], quiet, wrap) as pipeline:
+        try:
+            pipeline.run(None if on_tick is None else lambda: on_tick(pipeline))
+        finally:
+            report = pipeline.report()
+            if config.report.json_file is not None:
+                text = json.dumps(report.to_json(), ensure_ascii=False, indent=2)
+                write_file(config.report.json_file, text + "\n")
+    return report, visits
+
+
+@contextmanager
+def _open_pipeline(
+    config: Config, frames: int | None, sinks: Sequence[Sink], quiet: bool, wrap: Wrap
+) -> Iterator[LivePipeline]:
+    """Everything that is configured, open and joined; a signal ends its run."""
+    with ExitStack() as stack:
+        # Sources first: a missing file is said at once, not after the networks are loaded.
+        sources = open_sources(config, must_open=True)
+        for source in sources:
+            stack.callback(source.close)
+        parts = build_parts(config)
+        stack.callback(parts.close)
+        gallery = stack.enter_context(open_gallery(config, parts.embedder.space, create=True))
+        config = calibrated(config, gallery)
+        people = LivePeople(config, gallery, parts.embedder.similarity_min)
+
+        built: list[FaceRecognizer] = []
+
+        def recognizer(info: SourceInfo) -> Recognizer:
+            built.append(build_recognizer(config, parts, people))
+            return wrap(govern(config, built[-1], info))
+
+        canary = CanaryWatch(partial(_canary, config), _tell)
+        pipeline = LivePipeline(
+            sources,
+            recognizer,
+            [*sinks, *_sinks(config, sources, quiet)],
+            policy=LivePolicy(
+                max_age_ms=max_ages(config),
+                frames=frames,
+                log_every_s=config.report.every_s,
+            ),
+            facts=lambda: replace(
+                run_facts(config, built[0].finder.interval.every_n if built else None),
+                more={"canary": canary.summary()},
+            ),
+            between_frames=partial(canary.poll, parts),
+        )
+        with _stopped_by_signals(pipeline):
+            yield pipeline
+
+
+def _canary(config: Config, parts: Parts, drifted: bool) -> Canary:
+    return build_canary(config, parts, drifted=drifted)
+
+
+def _tell(event: CanaryEvent) -> None:
+    log.log(logging.ERROR if event.state == "drifted" else logging.WARNING, "canary: %s", event)
+
+
+def print_summary(report: RunReport, visits: VisitSink, *, any_live: bool) -> None:
+    """The frame-rate / sampling-rate report, and who was seen when."""
+    print(report.to_text())
+    lines = visits.lines(media_time=not any_live)
+    print("Seen:" if lines else "Nobody known was seen.")
+    for line in lines:
+        print(f"  {line}")
+
+
+def _sinks(config: Config, sources: Sequence[Source], quiet: bool) -> Iterator[Sink]:
+    wanted = config.report
+    yield from build_sinks(config)
+    live = any(source.info.is_live for source in sources)
+    if not quiet:
+        yield ConsoleSink(sys.stdout, media_time=not live)
+    if wanted.events is not None:
+        # A file is read from its start each time; a camera's events go on where they were.
+        yield JsonlSink(wanted.events, append=live)
+    if wanted.video is not None:
+        from jetson_face.output.video import VideoSink
+
+        yield VideoSink(wanted.video, fps=sources[0].info.fps, source=sources[0].info.name)
+    if wanted.still is not None:
+        from jetson_face.output.still import StillSink
+
+        yield StillSink(wanted.still)
+
+
+@contextmanager
+def _stopped_by_signals(pipeline: LivePipeline) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the run with the full report; a second Ctrl-C ends it at once."""
+
+    def stop(number: int, frame: object) -> None:
+        pipeline.stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

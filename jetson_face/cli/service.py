@@ -1,0 +1,125 @@
+"""`jetson-face service install|uninstall|status|logs|exec|run`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+from jetson_face.cli.common import add_config_arguments, config_of, quicken_streams
+from jetson_face.cli.service_exec import exec_as_service
+from jetson_face.config import Config
+from jetson_face.core.errors import JetsonFaceError, UsageError
+from jetson_face.service import install as service_install
+
+Plan: TypeAlias = tuple[Iterator[service_install.Step], list[JetsonFaceError]]
+"""What to do, and why a real run would refuse to."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to do with the service."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    put_on = actions.add_parser("install", help="put it on this box, enable and start it")
+    take_off = actions.add_parser("uninstall", help="stop it and take it off this box")
+    status = actions.add_parser("status", help="what systemd says of it")
+    logs = actions.add_parser("logs", help="its log")
+    other = actions.add_parser("exec", help="another command, with the service's gallery and key")
+    run = actions.add_parser("run", help="what systemd starts: recognise until told to stop")
+    for sub in (put_on, take_off, status, logs, other):
+        sub.add_argument("--name", metavar="NAME", help="one of several instances")
+    for sub in (put_on, take_off):
+        sub.add_argument("--dry-run", action="store_true", help="only say what would be done")
+        sub.add_argument(
+            "--root", type=Path, default=Path("/"), metavar="DIR", help="of an image, not this box"
+        )
+    put_on.add_argument(
+        "-c", "--config", type=Path, metavar="FILE", help="used where the box has none yet"
+    )
+    put_on.add_argument("--no-start", action="store_true", help="enable it, start it at boot")
+    take_off.add_argument(
+        "--purge", action="store_true", help="erase configuration, key, gallery and events, too"
+    )
+    logs.add_argument("-f", "--follow", action="store_true", help="go on showing new lines")
+    logs.add_argument("-n", "--lines", type=int, default=100, help="how many (default 100)")
+    other.add_argument(
+        "words", nargs=argparse.REMAINDER, metavar="COMMAND", help="as in: enroll people/"
+    )
+    add_config_arguments(run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Raises UsageError without the rights or without systemd, and what a step raises."""
+    if args.action == "run":
+        from jetson_face.service import serve
+
+        return serve(lambda: _load(args))
+    if args.action in ("install", "uninstall"):
+        return _change(args)
+    unit = service_install.service_name(args.name)
+    if args.action == "exec":
+        return exec_as_service(args.words, args.name)
+    if not service_install.systemd_runs():
+        raise UsageError(f"systemd does not run here: {service_install.WITHOUT}")
+    if args.action == "status":
+        return _call(["systemctl", "--no-pager", "--full", "status", unit])
+    follow = ["--follow"] if args.follow else ["--no-pager"]
+    return _call(["journalctl", f"--unit={unit}", f"--lines={args.lines}", *follow])
+
+
+def _load(args: argparse.Namespace) -> Config:
+    config = config_of(args)
+    quicken_streams(config)
+    return config
+
+
+def _change(args: argparse.Namespace) -> int:
+    dry = args.dry_run
+    if not dry and os.geteuid() != 0:
+        raise UsageError(f"`service {args.action}` changes the system: run it with sudo")
+    on_this_box = args.root == Path("/")
+    box = service_install.Box(args.root, booted=on_this_box and service_install.systemd_runs())
+    install = args.action == "install"
+    steps, refusals = (_install if install else _uninstall)(args, box)
+    for refusal in refusals:
+        if not dry:
+            raise refusal
+        print(f"       warning  {refusal}")
+    for step in steps:
+        if not step.needed:
+            print(f"     as it is  {step.what}")
+        elif dry:
+            print(f"  would be done  {step.what}")
+        else:
+            _act(step)
+            print(f"          done  {step.what}")
+    return 0
+
+
+def _install(args: argparse.Namespace, box: service_install.Box) -> Plan:
+    program = service_install.own_program()
+    target = service_install.config_target(box, args.name)
+    steps = service_install.install_steps(
+        box, program, config=args.config, instance=args.name, start=not args.no_start
+    )
+    return steps, service_install.refusals(program, args.config, target)
+
+
+def _uninstall(args: argparse.Namespace, box: service_install.Box) -> Plan:
+    steps = service_install.uninstall_steps(box, instance=args.name, purge=args.purge)
+    return steps, service_install.without_systemctl("uninstall")
+
+
+def _act(step: service_install.Step) -> None:
+    try:
+        step.act()
+    except JetsonFaceError:
+        raise
+    except OSError as error:
+        raise UsageError(f"{step.what}: {error.strerror or error}") from error
+
+
+def _call(command: list[str]) -> int:
+    return subprocess.run(command, check=False).returncode

@@ -1,0 +1,172 @@
+"""`jetson-face train`: the shipped embedding (`jetson_face.training.command`), another network on a
+small set, a fine-tuned network from a folder of people, or pair verification."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jetson_face.cli import compare
+from jetson_face.core.errors import UsageError
+from jetson_face.training import command
+from jetson_face.util.documents import load_document, read_text
+from jetson_face.util.yamltext import YamlTextError, read_yaml
+
+if TYPE_CHECKING:
+    from jetson_face.training.small import SmallSet
+    from jetson_face.training.transfer_export import Outcome
+    from jetson_face.training.transfer_settings import TransferConfig
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """A recipe, or a folder, or a list of pairs."""
+    command.add_arguments(parser)
+    tune = parser.add_argument_group("fine-tuning a network on people of your own")
+    tune.add_argument("--finetune", type=Path, metavar="PEOPLE", help="a folder of photos a person")
+    tune.add_argument("--net", metavar="NAME", help="alexnet, vgg16, ...; all: compare them")
+    tune.add_argument(
+        "--layers",
+        default="all",
+        metavar="WHICH",
+        help="trained: all, block, last, or N from the end",
+    )
+    tune.add_argument("--loss", choices=("softmax", "triplet"), default="softmax")
+    tune.add_argument("--seconds", type=float, default=300, metavar="S", help="training time")
+    tune.add_argument(
+        "--weights",
+        metavar="FILE|CARD",
+        help="to begin with: .npz of an earlier run, .pth as torchvision's, or squeezenet_imagenet",
+    )
+    compare.add_arguments(parser)
+    pairs = parser.add_argument_group("pair verification (matching.method: siamese)")
+    pairs.add_argument("--pairs", type=Path, metavar="FILE", help="list of pairs to fit to")
+    pairs.add_argument("--images", type=Path, metavar="DIR", help="their pictures")
+    pairs.add_argument("--limit-pairs", type=int, default=3000, metavar="N")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Raises the errors of recipes, pictures and models; see `training.command.run`."""
+    if args.pairs is not None:
+        return _pairs(args)
+    if args.finetune is not None:
+        return _finetune(args)
+    if args.config is None:
+        raise UsageError("nothing to train: give -c RECIPE, --finetune PEOPLE or --pairs FILE")
+    if _has(args.config, "architecture"):
+        return _small(args)
+    if _has(args.config, "networks"):
+        return _compare(args)
+    return command.run(args)
+
+
+def _has(path: Path, key: str) -> bool:
+    try:
+        _, content = read_yaml(read_text(path))
+    except YamlTextError:
+        return False  # the reader of recipes says what is wrong with it, and where
+    return isinstance(content, dict) and key in content
+
+
+def _small(args: argparse.Namespace) -> int:
+    """A recipe with `architecture`, on a zip of aligned crops."""
+    command.need_torch()
+    from jetson_face.training.small import from_zip
+    from jetson_face.training.transfer_settings import TransferConfig
+
+    config = load_document(args.config, TransferConfig, overrides=args.overrides)
+    command.keep_freed_memory()
+    return _train(config, from_zip(config), args)
+
+
+def _compare(args: argparse.Namespace) -> int:
+    """A recipe with `networks`, on a zip of aligned crops, or on photos of `--finetune`."""
+    command.need_torch()
+    from jetson_face.training.compare import CompareConfig, apart
+    from jetson_face.training.small import from_zip
+
+    config = load_document(args.config, CompareConfig, overrides=args.overrides)
+    first = config.first(config.networks[0])
+    if first is None:
+        raise UsageError(f"{args.config}: give `pretrain`, or use --finetune PEOPLE --net all")
+    command.keep_freed_memory()
+    general, people = apart(from_zip(first), config.new_people, config.new_photos)
+    return compare.run(config, general, people, args)
+
+
+def _finetune(args: argparse.Namespace) -> int:
+    """Photos as they are: found, aligned, then trained on."""
+    if args.net is None:
+        raise UsageError("--finetune needs --net, as in --net resnet10")
+    command.need_torch()
+    from jetson_face.training.networks import TRUNKS
+    from jetson_face.training.transfer_settings import TransferConfig
+
+    if args.net == "all":
+        from jetson_face.training.compare import CompareConfig
+
+        settings = {"loss": args.loss, "seconds": args.seconds}
+        all_nets = CompareConfig(finetune=settings, layers=(args.layers,))
+        return compare.run(all_nets, None, _found_faces(args), args)
+    if args.net not in TRUNKS:
+        raise UsageError(f"no network {args.net!r}; there are {', '.join(TRUNKS)}")
+    if args.seconds <= 0:
+        raise UsageError(f"--seconds must be above 0, got {args.seconds}")
+    config = TransferConfig(
+        architecture=args.net, loss=args.loss, layers=args.layers, seconds=args.seconds
+    )
+    return _train(config, _found_faces(args), args)
+
+
+def _found_faces(args: argparse.Namespace) -> SmallSet:
+    from jetson_face.cli.common import show_progress
+    from jetson_face.config import load_config
+    from jetson_face.training.own_photos import found_faces
+
+    config = load_config(args.config, args.overrides)
+    with show_progress("finding faces") as progress:
+        return found_faces(config, args.finetune, progress)
+
+
+def _train(config: TransferConfig, given: SmallSet, args: argparse.Namespace) -> int:
+    from jetson_face.training.starting import read_start
+    from jetson_face.training.transfer import train_network
+    from jetson_face.training.transfer_export import save
+
+    start = None if args.weights is None else read_start(args.weights)
+    if start is not None:
+        config = config.model_copy(update={"layout": start.layout})
+    net, outcome = train_network(config, given, start, resume=args.resume)
+    _print(outcome)
+    if args.export is not None:
+        print(f"wrote {save(net, outcome, config, args.export)}")
+    return 0
+
+
+def _print(outcome: Outcome) -> None:
+    told = outcome.accuracy_softmax
+    print(f"{outcome.network}: {outcome.trained_on}")
+    print(
+        f"  parameters {outcome.parameters} ({outcome.trained_parameters} trained), "
+        f"{outcome.steps} steps in {outcome.seconds} s, "
+        f"loss {outcome.loss_first} -> {outcome.loss_last}"
+    )
+    print(
+        f"  held-out photos, nearest photo right: {100 * outcome.accuracy_before:.1f} % before, "
+        f"{100 * outcome.accuracy_nearest:.1f} % after"
+        + ("" if told is None else f"; softmax right: {100 * told:.1f} %")
+    )
+
+
+def _pairs(args: argparse.Namespace) -> int:
+    if args.images is None or args.export is None:
+        raise UsageError("--pairs needs --images DIR and --export FILE.json")
+    from jetson_face.training.pair_fit import fit_to_list
+    from jetson_face.util.files import write_file
+
+    made, what, right = fit_to_list(
+        args.pairs, args.images, args.limit_pairs, args.config, args.overrides
+    )
+    write_file(args.export, made.as_json() + "\n")
+    print(f"fitted to {what}: {100 * right:.1f} % of them right; wrote {args.export}")
+    return 0

@@ -1,0 +1,1 @@
+"""Types, errors and geometry that everything else is made of: numpy only."""

@@ -1,0 +1,127 @@
+"""Everything this program can tell a user that went wrong, and the exit code of each class.
+
+Every message says what is wrong, where, and how to mend it, in one line. Classes also inherit the
+builtin that fits, so that `except FileNotFoundError` or `except ValueError` keeps working.
+"""
+
+from __future__ import annotations
+
+
+class JetsonFaceError(Exception):
+    """Base of every error this program raises on purpose."""
+
+    exit_code = 1
+
+
+class UsageError(JetsonFaceError, ValueError):
+    """The command line asks for something that does not exist or does not fit together."""
+
+    exit_code = 2
+
+
+class ConfigError(JetsonFaceError, ValueError):
+    """A configuration file is not valid: file:line and key are in the message."""
+
+    exit_code = 3
+
+
+class InputMissingError(JetsonFaceError, FileNotFoundError):
+    """A file or folder that was named does not exist."""
+
+    exit_code = 4
+
+
+class InputBrokenError(JetsonFaceError, ValueError):
+    """A picture or video exists but cannot be used: empty, truncated, too large, another format."""
+
+    exit_code = 5
+
+
+class SourceError(JetsonFaceError, ConnectionError):
+    """A camera or stream cannot be opened or stopped answering."""
+
+    exit_code = 6
+
+
+class GalleryError(JetsonFaceError):
+    """The gallery cannot be used."""
+
+    exit_code = 7
+
+
+class GalleryCorruptError(GalleryError, ValueError):
+    """The gallery file is not a gallery, or is damaged."""
+
+    exit_code = 7
+
+
+class GalleryLockedError(GalleryError, TimeoutError):
+    """Another process holds the gallery."""
+
+    exit_code = 8
+
+
+class EmbeddingSpaceError(GalleryError, ValueError):
+    """The gallery was made with another embedding: vectors of two spaces cannot be compared."""
+
+    exit_code = 9
+
+
+class ModelError(JetsonFaceError, ValueError):
+    """A model card, its weights or its graph is missing, damaged or does not fit."""
+
+    exit_code = 10
+
+
+class EngineError(ModelError):
+    """A TensorRT plan cannot be built, does not match this machine, or failed the parity gate."""
+
+    exit_code = 11
+
+
+class MissingDependencyError(JetsonFaceError, ImportError):
+    """An optional package is not installed; the message names the extra that brings it."""
+
+    exit_code = 12
+
+
+class NameInvalidError(JetsonFaceError, ValueError):
+    """A person's name is empty, too long, or holds characters that names do not have."""
+
+    exit_code = 13
+
+
+class EnrollmentError(JetsonFaceError, ValueError):
+    """No photo that was given could be enrolled."""
+
+    exit_code = 14
+
+
+class OutputError(JetsonFaceError, OSError):
+    """A result cannot be written: disk full, read-only, no such folder."""
+
+    exit_code = 15
+
+
+class SecretMissingError(JetsonFaceError, LookupError):
+    """A password or token that the configuration names was not handed over."""
+
+    exit_code = 16
+
+
+class StateLockedError(JetsonFaceError, TimeoutError):
+    """Another process uses the state folder."""
+
+    exit_code = 17
+
+
+class CalibrationError(JetsonFaceError, ValueError):
+    """There are too few faces, or people, to set a threshold from."""
+
+    exit_code = 18
+
+
+class PluginError(JetsonFaceError, RuntimeError):
+    """A detector, embedder, source or sink from outside cannot be loaded, or broke its contract."""
+
+    exit_code = 19

@@ -1,0 +1,1 @@
+"""MTCNN: finds faces in three steps and follows known faces with the third alone."""

@@ -1,0 +1,209 @@
+"""MTCNN: finds faces in three steps and follows known faces with the third alone."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+
+import cv2
+import numpy as np
+
+from jetson_face.core.errors import ModelError
+from jetson_face.core.geometry import clip_boxes, square_boxes
+from jetson_face.core.types import F32, Detections, ImageU8
+from jetson_face.detection.mtcnn.decode import (
+    cut_patches,
+    place_points,
+    proposals,
+    pyramid_scales,
+    regress,
+    suppress,
+)
+from jetson_face.detection.mtcnn.pyramid import Level, build_pyramid, pyramid_levels
+from jetson_face.inference.backend import Backend
+
+log = logging.getLogger(__name__)
+
+_PNET_OVERLAP_MAX = 0.5
+_OVERLAP_MAX = 0.7
+
+
+class Mtcnn:
+    """Detector and refiner over three back ends that run the graphs of `graph`.
+
+    min_face_px: smallest face looked for, pixels of the image as given: time grows with its
+    inverse square. pyramid_factor: ratio of neighbouring pyramid levels. thresholds: least score
+    after P-, R- and O-Net. max_faces: the best so many are returned. face_px_min: a box whose
+    longer side is below this is not returned. max_side_px: search on a picture shrunk to this
+    longer side; None: full size. candidates_max: the best so many proposals of a pyramid level
+    are looked at, which bounds the time on a picture full of texture. searches: by width and height
+    of a picture as given, what runs `mtcnn_search`'s graph for it; P-Net and the CPU's resizing
+    serve all others.
+    Raises ValueError on a parameter out of range, ModelError on a search made for other settings.
+    """
+
+    name = "mtcnn"
+
+    def __init__(
+        self,
+        pnet: Backend,
+        rnet: Backend,
+        onet: Backend,
+        *,
+        min_face_px: float = 40,
+        pyramid_factor: float = 0.709,
+        thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7),
+        max_faces: int = 32,
+        face_px_min: float = 0,
+        max_side_px: int | None = None,
+        candidates_max: int = 500,
+        searches: Mapping[tuple[int, int], Backend] | None = None,
+    ) -> None:
+        if min_face_px < 12 or not 0.3 < pyramid_factor < 0.95 or max_faces < 1:
+            raise ValueError(
+                "MTCNN needs min_face_px >= 12, 0.3 < pyramid_factor < 0.95, max_faces >= 1; got "
+                f"{min_face_px}, {pyramid_factor}, {max_faces}"
+            )
+        self._pnet, self._rnet, self._onet = pnet, rnet, onet
+        self._min_face_px = min_face_px
+        self._factor = pyramid_factor
+        self._thresholds = thresholds
+        self._max_faces = max_faces
+        self._face_px_min = face_px_min
+        self._max_side_px = max_side_px
+        self._candidates_max = candidates_max
+        self._searches = dict(searches or {})
+        self._told_of_other_size = False
+        for size, search in self._searches.items():
+            self._check_search(size, search)
+
+    def detect(self, image: ImageU8) -> Detections:
+        """The faces of a (H, W, 3) BGR image, best first."""
+        small, scale = shrink(image, self._max_side_px)
+        levels = self._levels(image.shape[1], image.shape[0])
+        search = self._search_for((image.shape[1], image.shape[0]))
+        maps = self._maps(small, levels) if search is None else _found(search, small, len(levels))
+        boxes = self._propose(levels, maps)
+        boxes = self._refine_proposals(small, boxes)
+        boxes, scores, points = self._run_onet(small, boxes)
+        sure = scores > self._thresholds[2]
+        boxes, scores, points = boxes[sure], scores[sure], points[sure]
+        keep = suppress(boxes, scores, _OVERLAP_MAX, over="min")
+        height, width = image.shape[:2]
+        boxes = clip_boxes(boxes[keep] / scale, width, height)
+        large = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0) >= self._face_px_min
+        found = Detections(boxes, scores[keep], points[keep] / np.float32(scale))
+        return found[large][: self._max_faces]
+
+    def refine(self, image: ImageU8, boxes: F32) -> Detections:
+        """Known boxes (N, 4) moved onto their faces by O-Net alone; a lost face has score 0."""
+        boxes = np.asarray(boxes, np.float32)
+        moved, scores, points = self._run_onet(image, square_boxes(boxes))
+        height, width = image.shape[:2]
+        moved = clip_boxes(moved, width, height)
+        lost = scores <= self._thresholds[2]
+        lost |= (moved[:, 2:] - moved[:, :2]).min(axis=1, initial=np.inf) < 1
+        return Detections(
+            np.where(lost[:, None], boxes, moved),
+            np.where(lost, np.float32(0), scores),
+            np.where(lost[:, None, None], np.float32(np.nan), points),
+        )
+
+    def close(self) -> None:
+        """Close the back ends."""
+        for backend in (self._pnet, self._rnet, self._onet, *self._searches.values()):
+            backend.close()
+
+    def _levels(self, width: int, height: int) -> list[Level]:
+        """The pyramid of a picture of this size."""
+        return search_levels(
+            (width, height), self._min_face_px, self._factor, max_side_px=self._max_side_px
+        )[1]
+
+    def _search_for(self, size: tuple[int, int]) -> Backend | None:
+        search = self._searches.get(size)
+        if search is None and self._searches and not self._told_of_other_size:
+            self._told_of_other_size = True
+            log.info(
+                "pictures of %dx%d are searched level by level, which is slower: "
+                "engines.frame_size is for %s",
+                *size,
+                " ".join(f"{width}x{height}" for width, height in self._searches),
+            )
+        return search
+
+    def _maps(self, image: ImageU8, levels: list[Level]) -> Iterator[tuple[F32, F32]]:
+        """P-Net's offsets (4, h, w) and scores (h, w) of each level."""
+        for level in build_pyramid(image, levels):
+            maps = self._pnet.run({"image": cv2.dnn.blobFromImage(level)})
+            yield maps["offsets"][0], maps["scores"][0, 0]
+
+    def _propose(self, levels: list[Level], maps: Iterator[tuple[F32, F32]]) -> F32:
+        """Squares (N, 4) that P-Net takes for faces."""
+        found: list[tuple[F32, F32]] = []
+        for level, (offsets, scores) in zip(levels, maps, strict=True):
+            boxes, picked = proposals(
+                offsets, scores, level.scale, self._thresholds[0], self._candidates_max
+            )
+            keep = suppress(boxes, picked, _PNET_OVERLAP_MAX, ordered=True)
+            found.append((boxes[keep], picked[keep]))
+        if not found:
+            return np.zeros((0, 4), np.float32)
+        boxes = np.concatenate([f[0] for f in found])
+        scores = np.concatenate([f[1] for f in found])
+        return square_boxes(boxes[suppress(boxes, scores, _OVERLAP_MAX)])
+
+    def _check_search(self, size: tuple[int, int], search: Backend) -> None:
+        small, levels = search_levels(
+            size, self._min_face_px, self._factor, max_side_px=self._max_side_px
+        )
+        wanted = (1, small[1], small[0], 3)
+        have = search.inputs["picture"].shape if "picture" in search.inputs else None
+        if have != wanted or len(search.outputs) != 2 * len(levels):
+            raise ModelError(
+                f"the search for {size[0]}x{size[1]} takes {have} and answers for "
+                f"{len(search.outputs) // 2} levels; these settings want {wanted} and {len(levels)}"
+            )
+
+    def _refine_proposals(self, image: ImageU8, boxes: F32) -> F32:
+        """Squares (M, 4) that R-Net lets pass."""
+        result = self._rnet.run({"image": cut_patches(image, boxes, 24)})
+        scores = result["scores"][:, 0]
+        sure = scores > self._thresholds[1]
+        boxes = regress(boxes[sure], result["offsets"][sure])
+        return square_boxes(boxes[suppress(boxes, scores[sure], _OVERLAP_MAX)])
+
+    def _run_onet(self, image: ImageU8, boxes: F32) -> tuple[F32, F32, F32]:
+        """O-Net on squares (N, 4): boxes (N, 4), scores (N,), points (N, 5, 2)."""
+        result = self._onet.run({"image": cut_patches(image, boxes, 48)})
+        points = place_points(boxes, result["points"])
+        return regress(boxes, result["offsets"]), result["scores"][:, 0].copy(), points
+
+
+def search_levels(
+    size: tuple[int, int], min_face_px: float, factor: float, *, max_side_px: int | None
+) -> tuple[tuple[int, int], list[Level]]:
+    """Width and height that a picture of `size` is searched at, and the pyramid's levels."""
+    small, scale = _small_size(size, max_side_px)
+    scales = pyramid_scales(*small, max(12.0, min_face_px * scale), factor)
+    return small, pyramid_levels(*small, scales)
+
+
+def shrink(image: ImageU8, max_side_px: int | None) -> tuple[ImageU8, float]:
+    """The image with its longer side at most `max_side_px`, and the scale that did it (<= 1)."""
+    size, scale = _small_size((image.shape[1], image.shape[0]), max_side_px)
+    if scale == 1:
+        return image, 1.0
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8), scale
+
+
+def _small_size(size: tuple[int, int], max_side_px: int | None) -> tuple[tuple[int, int], float]:
+    if max_side_px is None or max(size) <= max_side_px:
+        return size, 1.0
+    scale = max_side_px / max(size)
+    return (max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)), scale
+
+
+def _found(search: Backend, image: ImageU8, levels: int) -> Iterator[tuple[F32, F32]]:
+    maps = search.run({"picture": image[None]})
+    return ((maps[f"offsets_{i}"][0], maps[f"scores_{i}"][0, 0]) for i in range(levels))

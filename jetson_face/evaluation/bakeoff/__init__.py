@@ -1,0 +1,1 @@
+"""The bake-off: every method on the same faces."""

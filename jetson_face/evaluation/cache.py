@@ -1,0 +1,137 @@
+"""Faces that were found and embedded before, kept on the disk between evaluations.
+
+Two files: where the faces are depends on the detector only, what they look like on the embedding
+too. Another embedding does not search the pictures again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from jetson_face.core.types import Detections, ImageU8
+from jetson_face.evaluation.extract import FaceExtractor, Kept, Located, Subject
+from jetson_face.util.files import write_file
+
+_log = logging.getLogger(__name__)
+_NO_CROP: ImageU8 = np.zeros((0, 0, 3), np.uint8)
+_WHERE = ("relaxed_search", "backend", "detector_settings")
+_WHAT = (*_WHERE, "alignment", "mirror", "space", "precision")
+
+Row: TypeAlias = "tuple[Path, dict[str, Any]]"
+"""A picture and its item of every array."""
+
+
+class FaceCache:
+    """The files of one method in `folder`. facts: what changes its faces, by name."""
+
+    def __init__(self, folder: Path, facts: Mapping[str, object]) -> None:
+        self.places = _file(folder, "places", {key: facts[key] for key in _WHERE})
+        self.faces = _file(folder, "faces", {key: facts[key] for key in _WHAT})
+
+    def recall(self, extractor: FaceExtractor) -> tuple[int, int]:
+        """Give the extractor what was kept; returns pictures searched, and embedded.
+
+        A picture that changed since is looked at again; a damaged file is passed over with a
+        warning.
+        """
+        places = _read(self.places, _place_of)
+        faces = _read(self.faces, _face_of)
+        extractor.located.update(places)
+        extractor.remembered.update(faces)
+        return len(places), len(faces)
+
+    def keep(self, extractor: FaceExtractor) -> None:
+        """Write all that the extractor remembers. Raises OutputError."""
+        located = extractor.located
+        one = {path: place for path, place in located.items() if len(place.face)}
+        _write(
+            self.places,
+            list(located),
+            box=[one[p].face.boxes[0] if p in one else np.zeros(4, np.float32) for p in located],
+            score=[one[p].face.scores[0] if p in one else np.float32(0) for p in located],
+            landmarks=[
+                one[p].face.landmarks[0] if p in one else np.zeros((5, 2), np.float32)
+                for p in located
+            ],
+            relaxed=[place.relaxed for place in located.values()],
+            count=[place.count for place in located.values()],
+        )
+        kept = extractor.remembered
+        nothing = np.full(extractor.embedder.space.dim, np.nan, np.float32)
+        no_box = np.full(4, np.nan, np.float32)
+        _write(
+            self.faces,
+            list(kept),
+            vector=[nothing if row is None else row[1] for row in kept.values()],
+            box=[no_box if row is None else row[0].box for row in kept.values()],
+            quality=[np.nan if row is None else row[0].quality for row in kept.values()],
+            relaxed=[row is not None and row[0].relaxed for row in kept.values()],
+            count=[0 if row is None else row[0].count for row in kept.values()],
+        )
+
+
+def _place_of(row: Mapping[str, Any]) -> Located:
+    count = int(row["count"])
+    there = slice(0, 1 if count else 0)
+    face = Detections(
+        row["box"][None][there], row["score"].reshape(1)[there], row["landmarks"][None][there]
+    )
+    return Located(face, bool(row["relaxed"]), count)
+
+
+def _face_of(row: Mapping[str, Any]) -> Kept:
+    if np.isnan(row["quality"]):
+        return None
+    quality, relaxed, count = float(row["quality"]), bool(row["relaxed"]), int(row["count"])
+    return Subject(_NO_CROP, row["box"], quality, relaxed, count), row["vector"]
+
+
+def _file(folder: Path, what: str, facts: Mapping[str, object]) -> Path:
+    text = json.dumps(facts, sort_keys=True, default=str)
+    return folder / f"{what}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz"
+
+
+def _read(path: Path, item_of: Callable[[Mapping[str, Any]], Any]) -> dict[Path, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            arrays = {key: kept[key] for key in kept.files}
+        return {picture: item_of(row) for picture, row in _rows(arrays)}
+    except Exception as error:  # zip, numpy and its header each raise their own
+        _log.warning("%s: left out, not a file of faces: %s", path, error)
+        return {}
+
+
+def _rows(arrays: Mapping[str, Any]) -> Iterator[Row]:
+    for at, name in enumerate(arrays["path"]):
+        picture = Path(str(name))
+        if _stamp(picture) == tuple(arrays["stamp"][at]):
+            yield picture, {key: values[at] for key, values in arrays.items()}
+
+
+def _write(path: Path, pictures: list[Path], **columns: list[Any]) -> None:
+    stamps = [_stamp(picture) for picture in pictures]
+    arrays: dict[str, Any] = {key: np.array(values) for key, values in columns.items()}
+    arrays["path"] = np.array([str(picture) for picture in pictures], np.str_)
+    arrays["stamp"] = np.array(stamps, np.int64).reshape(-1, 2)
+    out = io.BytesIO()
+    np.savez(out, **arrays)
+    write_file(path, out.getvalue())
+
+
+def _stamp(picture: Path) -> tuple[int, int]:
+    """Size and time of change; (0, 0) for none."""
+    try:
+        facts = picture.stat()
+    except OSError:
+        return 0, 0
+    return facts.st_size, facts.st_mtime_ns

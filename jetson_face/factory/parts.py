@@ -1,0 +1,306 @@
+"""The composition root: turns a configuration into working parts."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from jetson_face.capture.opening import open_source
+from jetson_face.capture.source import OpenOptions, Source, SourceInfo
+from jetson_face.config import Config, PluginDetectorConfig, TensorRTConfig
+from jetson_face.core.types import EmbeddingSpace
+from jetson_face.detection.detector import Detector, Refiner
+from jetson_face.detection.guarded import GuardedRefiner
+from jetson_face.embedding.align import Aligner, cut_portraits
+from jetson_face.embedding.embedder import Embedder
+from jetson_face.embedding.mirrored import Mirrored
+from jetson_face.embedding.quality import QualityGate
+from jetson_face.factory.golden import golden_face
+from jetson_face.factory.networks import build_detector, build_embedder
+from jetson_face.factory.parity_gate import check_against_reference
+from jetson_face.factory.plugins import build_refiner
+from jetson_face.gallery.classifiers import (
+    SCORE_MIN,
+    KnnMatcher,
+    LinearMatcher,
+    PairMatcher,
+    PairWeights,
+)
+from jetson_face.gallery.enroll import Enroller
+from jetson_face.gallery.matcher import GallerySnapshot, Matcher
+from jetson_face.gallery.store import GalleryStore
+from jetson_face.inference.canary import Canary
+from jetson_face.models.cards import card_dir, load_card
+from jetson_face.output.run_report import RunFacts
+from jetson_face.privacy.encryption import fill_credentials, open_cipher
+from jetson_face.recognition.decision import Decider
+from jetson_face.recognition.detection_interval import Sampler
+from jetson_face.recognition.embedding_scheduler import EmbeddingBudget, EmbeddingScheduler
+from jetson_face.recognition.finder import FaceFinder
+from jetson_face.recognition.fusion import Fuser, contradiction_below
+from jetson_face.recognition.rate_controlled import GovernedRecognizer, Recognizer
+from jetson_face.recognition.rate_controller import Bounds, Goal, Governor
+from jetson_face.recognition.recognizer import FaceRecognizer
+from jetson_face.recognition.track_decisions import TrackDecisions
+from jetson_face.recognition.tracker import Tracker
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The networks and what stands around them; shared by all sources of a process.
+
+    A refiner that is not the detector itself is closed too.
+    """
+
+    detector: Detector
+    refiner: Refiner | None
+    aligner: Aligner
+    quality: QualityGate
+    embedder: Embedder
+
+    def close(self) -> None:
+        """Close the networks."""
+        self.detector.close()
+        self.embedder.close()
+        if isinstance(self.refiner, GuardedRefiner) and not self.refiner.is_part_of(self.detector):
+            self.refiner.close()
+
+
+def build_parts(
+    config: Config,
+    *,
+    detector: Detector | None = None,
+    refiner: Refiner | None = None,
+    embedder: Embedder | None = None,
+) -> Parts:
+    """Detector, alignment, quality and embedder; objects stand in for what is configured."""
+    embedder = embedder or build_embedder(config)
+    detector = detector or build_detector(config)
+    return Parts(
+        detector=detector,
+        refiner=(config.sampling.refine and refiner) or build_refiner(config, detector),
+        aligner=Aligner(embedder.alignment),
+        quality=QualityGate(),
+        embedder=embedder,
+    )
+
+
+def for_photos(config: Config, parts: Parts) -> Parts:
+    """The same for pictures that stand alone: faces count together with their mirror images.
+
+    Only where `embedder.mirror` says so. A track needs none of it: it has several looks.
+    """
+    if not config.embedder.mirror:
+        return parts
+    return replace(parts, embedder=Mirrored(parts.embedder))
+
+
+def build_canary(config: Config, parts: Parts, *, drifted: bool = False) -> Canary:
+    """A golden face to ask the embedder for, every `engines.canary_every_s`.
+
+    What it answers now is what it must answer from now on; a TensorRT plan is first compared with
+    ONNX Runtime. drifted: how things stood before. Raises EngineError where that fails.
+    """
+    every_ns = round(config.engines.canary_every_s * 1e9)
+    crop = golden_face(parts.aligner)
+    if every_ns and isinstance(config.backend, TensorRTConfig):
+        from jetson_face.factory.plan_networks import reference_embedder
+
+        reference = reference_embedder(config)
+        if reference is not None:
+            with closing(reference):
+                check_against_reference(reference, parts.embedder, crop, config.backend.precision)
+    wanted = parts.embedder.embed(crop).vectors[0] if every_ns else np.zeros(1, np.float32)
+    return Canary(parts.embedder.embed, crop, wanted, every_ns, drifted=drifted)
+
+
+def open_gallery(
+    config: Config, space: EmbeddingSpace | None = None, *, create: bool = False
+) -> GalleryStore:
+    """The gallery; `space` is what it must be bound to, None where that does not matter.
+
+    Raises InputMissingError where there is none and `create` is False, and the gallery's errors.
+    """
+    path = config.gallery_path
+    if create:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    cipher = open_cipher(config.state_dir) if config.gallery.encrypt else None
+    return GalleryStore.open(
+        path, space, create=create, timeout_s=config.gallery.lock_timeout_s, cipher=cipher
+    )
+
+
+def build_enroller(config: Config, parts: Parts, gallery: GalleryStore) -> Enroller:
+    """What turns photos into templates."""
+    return Enroller(
+        gallery,
+        detector=parts.detector,
+        aligner=parts.aligner,
+        embedder=parts.embedder,
+        portraits=cut_portraits,
+        assess=parts.quality.verdict,
+        min_face_px=config.quality.min_face_px,
+        quality_min=config.quality.enroll_min,
+    )
+
+
+def build_matcher(
+    config: Config, snapshot: GallerySnapshot, similarity_min: float | None = None
+) -> Matcher:
+    """Compares faces with everybody in the gallery as it is now.
+
+    similarity_min: the embedder's own; None: that of the configured network's card.
+    Raises MissingDependencyError, InputMissingError where the method's parts are not there.
+    """
+    wanted = config.matching
+    if wanted.method == "cosine":
+        return Matcher(snapshot, top_k=wanted.top_k)
+    if wanted.method == "knn":
+        return KnnMatcher(snapshot, neighbours=wanted.neighbours)
+    if wanted.method == "siamese":
+        pairs = load_pair_weights(config, snapshot.space)
+        return PairMatcher(snapshot, pairs, top_k=wanted.top_k)
+    if similarity_min is None:
+        similarity_min = load_card(config.embedder.model).similarity_min or 0.0
+    return LinearMatcher(snapshot, wanted.method, similarity_min=similarity_min)
+
+
+def load_pair_weights(config: Config, space: EmbeddingSpace) -> PairWeights:
+    """The trained pair verification of this embedding. Raises InputMissingError, ModelError."""
+    given = config.matching.pair_weights
+    return PairWeights.read(given or card_dir() / f"siamese_{space.model}.json", space)
+
+
+def decision_threshold(config: Config, embedder: Embedder) -> float:
+    """The score at or above which a face gets a name, on the matching method's own scale."""
+    wanted = config.matching
+    if wanted.similarity_min is not None:
+        return wanted.similarity_min
+    least = SCORE_MIN[wanted.method]
+    return embedder.similarity_min if least is None else least
+
+
+def build_decider(config: Config, embedder: Embedder, *, single: bool = False) -> Decider:
+    """When a face gets a name; single: one picture decides, there are no frames to wait for."""
+    wanted = config.matching
+    least = decision_threshold(config, embedder)
+    return Decider(
+        least,
+        similarity_leave=least - wanted.hysteresis,
+        margin_min=wanted.margin_min,
+        frames_min=1 if single else wanted.frames_min,
+        unknown_after=1 if single else wanted.unknown_after,
+        review_margin=wanted.review_margin,
+    )
+
+
+class LivePeople:
+    """The gallery of a running program: looks for changes every so often, by the frame's time."""
+
+    def __init__(
+        self, config: Config, gallery: GalleryStore, similarity_min: float | None = None
+    ) -> None:
+        self._config, self._similarity_min = config, similarity_min
+        self._gallery = gallery
+        self._every_ns = int(config.gallery.refresh_s * 1e9)
+        self._looked_ns: int | None = None
+        self._matcher = build_matcher(config, gallery.snapshot(), similarity_min)
+
+    def __call__(self, now_ns: int) -> Matcher:
+        """The matcher to use for a frame captured at `now_ns`."""
+        if self._looked_ns is None or abs(now_ns - self._looked_ns) >= self._every_ns:
+            self._looked_ns = now_ns
+            snapshot = self._gallery.snapshot()
+            if snapshot is not self._matcher.snapshot:
+                self._matcher = build_matcher(self._config, snapshot, self._similarity_min)
+        return self._matcher
+
+
+def build_recognizer(
+    config: Config, parts: Parts, people: Callable[[int], Matcher]
+) -> FaceRecognizer:
+    """The recogniser of one source; networks and gallery may be shared between several."""
+    finder = FaceFinder(
+        parts.detector,
+        parts.refiner,
+        Sampler(config.sampling.every, cooldown=1 if config.sampling.on_loss else None),
+        Tracker(config.tracking.iou_min, max_gap_ns=config.tracking.max_gap_ms * 1_000_000),
+    )
+    budget = EmbeddingBudget(
+        embed_interval=config.fusion.embed_known_every,
+        per_frame=config.fusion.max_per_frame,
+        quality_min=config.quality.embed_min,
+        mirror=config.embedder.mirror,
+    )
+    fuser = Fuser(
+        parts.embedder.space,
+        strategy=config.fusion.strategy,
+        # the network's own: how strict a site is with names says nothing of two frames
+        contradiction_below=contradiction_below(parts.embedder.similarity_min),
+    )
+    return FaceRecognizer(
+        finder,
+        EmbeddingScheduler(parts.aligner, parts.quality, parts.embedder, budget),
+        TrackDecisions(fuser, build_decider(config, parts.embedder), people),
+        review_quality_min=config.quality.enroll_min,
+    )
+
+
+def govern(config: Config, recognizer: FaceRecognizer, info: SourceInfo) -> Recognizer:
+    """The recogniser of a live source with its sampling rate adapted, where `sampling: auto`."""
+    auto = config.sampling.auto
+    if auto is None or not info.is_live:
+        return recognizer
+    cores = len(os.sched_getaffinity(0))
+    goal = Goal(auto.decision_fps_min, auto.age_ms_max, auto.cpu_max)
+    return GovernedRecognizer(
+        recognizer,
+        recognizer.finder.interval,
+        Governor(goal, Bounds(auto.every_min, auto.every_max), config.sampling.every),
+        cpu_share=lambda: time.process_time() / cores,
+    )
+
+
+def open_sources(config: Config, *, must_open: bool = False) -> list[Source]:
+    """The sources; must_open False: a camera that is not there now is waited for.
+
+    Raises UsageError, InputMissingError, InputBrokenError, SourceError, GalleryError for a
+    credential that is named and missing.
+    """
+    opened: list[Source] = []
+    try:
+        for wanted in config.sources:
+            options = OpenOptions(
+                backend=wanted.backend,
+                open_timeout_s=wanted.open_timeout_s,
+                read_timeout_s=wanted.read_timeout_s,
+                reconnect_max_s=wanted.reconnect_max_s,
+            )
+            uri = fill_credentials(wanted.uri)
+            opened.append(open_source(uri, wanted.name, options=options, must_open=must_open))
+    except BaseException:
+        for source in opened:
+            source.close()
+        raise
+    return opened
+
+
+def run_facts(config: Config, every: int | None = None) -> RunFacts:
+    """What the report says was set; every: the sampling rate now, where it is adapted."""
+    detector = config.detector
+    named = detector.name if isinstance(detector, PluginDetectorConfig) else detector.type
+    return RunFacts(
+        sampling=every or config.sampling.every,
+        search_max_side=detector.max_side_px,
+        method=f"{named}+{config.embedder.model}",
+    )
+
+
+def max_ages(config: Config) -> dict[str, float]:
+    """By source, the age in milliseconds at which a live frame is too old to decide."""
+    return {source.name: float(source.max_age_ms) for source in config.sources}

@@ -1,0 +1,1 @@
+"""What the TensorRT back end asks of CUDA."""

@@ -1,0 +1,1 @@
+"""Model cards: what a network is, and where its file comes from."""

@@ -1,0 +1,1 @@
+"""Encryption at rest, credentials, and the audit log."""

@@ -1,0 +1,175 @@
+"""Who enrolled and removed whom, when: one JSON line each, only ever added to."""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from jetson_face.core.errors import OutputError
+from jetson_face.util.files import write_file
+
+Action: TypeAlias = Literal[
+    "enrolled", "photos_added", "renamed", "removed", "confirmed", "rejected", "undone", "exported",
+    "canary_drifted", "canary_recovered",
+]  # fmt: skip
+
+_READ_BYTES = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One act. time: UTC ISO 8601. actor: `user@host-process`. details: counts, never vectors."""
+
+    time: str
+    actor: str
+    action: str
+    person: str
+    name: str
+    details: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What `people remove` erased. templates, portraits, review_items: how many; crops: the files.
+
+    queued_events, event_lines: events in the outbox and in local files that lost name and id.
+    verified: files that were searched afterwards and hold nothing of the person. failed: files that
+    still hold something, or could not be searched.
+    """
+
+    person: str
+    name: str
+    time: str
+    actor: str
+    templates: int
+    portraits: int
+    crops: tuple[str, ...]
+    review_items: int
+    verified: tuple[str, ...]
+    failed: tuple[str, ...] = ()
+    queued_events: int = 0
+    event_lines: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Everything that was found went."""
+        return not self.failed
+
+
+class AuditLog:
+    """Appends to one file, 0600; safe between processes; every line is on the disk on return."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def record(
+        self,
+        action: Action,
+        *,
+        person: str,
+        name: str,
+        details: Mapping[str, object] | None = None,
+        actor: str | None = None,
+        now: datetime | None = None,
+    ) -> AuditEntry:
+        """Add an entry. Raises OutputError where it cannot be written."""
+        entry = AuditEntry(
+            utc(now), actor or current_actor(), action, person, name, dict(details or {})
+        )
+        line = json.dumps(asdict(entry), ensure_ascii=False, sort_keys=True) + "\n"
+        try:
+            self._append(line.encode("utf-8"))
+        except OSError as error:
+            raise OutputError(
+                f"{self._path}: the audit log cannot be written: {error.strerror}; free some space "
+                f"or mend the folder's rights"
+            ) from error
+        return entry
+
+    def read(self) -> list[AuditEntry]:
+        """Every whole entry, oldest first; a line cut by a power failure is passed over."""
+        try:
+            text = self._path.read_text("utf-8", errors="replace")
+        except FileNotFoundError:
+            return []
+        return [entry for line in text.splitlines() if (entry := _parse(line)) is not None]
+
+    def _append(self, line: bytes) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            size = os.fstat(fd).st_size
+            if size and os.pread(fd, 1, size - 1) != b"\n":
+                # A power cut tore the last line: keep the next one whole.
+                line = b"\n" + line
+            written = os.write(fd, line)
+            if written != len(line):
+                os.ftruncate(fd, size)
+                raise OSError(28, "no space left")
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def write_receipt(folder: Path, receipt: Receipt) -> Path:
+    """The receipt as JSON, 0600, in `folder`; returns its path. Raises OutputError."""
+    stamp = receipt.time.replace(":", "").replace("-", "")
+    path = folder / f"removed-{receipt.person}-{stamp}.json"
+    text = json.dumps({**asdict(receipt), "complete": receipt.complete}, indent=2) + "\n"
+    with suppress(OSError):  # the next line says it
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        write_file(path, text, mode=0o600)
+    except OutputError as error:
+        raise OutputError(f"{error}; what was erased stays erased") from error
+    return path
+
+
+def files_that_hold(needles: Sequence[bytes], files: Sequence[Path]) -> list[Path]:
+    """The files in which any of the byte strings is still found; for proof after erasing."""
+    wanted = [needle for needle in needles if needle]
+    return [path for path in files if path.is_file() and _holds(path, wanted)]
+
+
+def _holds(path: Path, needles: Sequence[bytes]) -> bool:
+    overlap = max(map(len, needles), default=1) - 1
+    tail = b""
+    with path.open("rb") as file:
+        while part := file.read(_READ_BYTES):
+            window = tail + part
+            if any(needle in window for needle in needles):
+                return True
+            tail = window[-overlap:] if overlap else b""
+    return False
+
+
+def current_actor() -> str:
+    """Who runs this process; behind sudo, who called it."""
+    try:
+        user = os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        user = f"uid{os.getuid()}"
+    return f"{user}@{os.uname().nodename}"
+
+
+def utc(now: datetime | None = None) -> str:
+    """ISO 8601 in UTC, whole seconds."""
+    moment = now or datetime.now(timezone.utc)
+    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _parse(line: str) -> AuditEntry | None:
+    try:
+        fields = json.loads(line)
+        return AuditEntry(**fields)
+    except (ValueError, TypeError):
+        return None

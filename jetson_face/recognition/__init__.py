@@ -1,0 +1,1 @@
+"""One frame in, one report out: detection interval, tracks, fusion, decision."""

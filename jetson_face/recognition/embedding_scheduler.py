@@ -1,0 +1,138 @@
+"""Which faces are embedded on this frame, and how: new and unsure ones first, known ones seldom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from jetson_face.core.types import F32, I64, BoolArray, Embeddings, ImageU8
+from jetson_face.embedding.align import Aligner
+from jetson_face.embedding.embedder import Embedder
+from jetson_face.embedding.quality import QualityGate
+from jetson_face.recognition.finder import Found
+from jetson_face.recognition.stopwatch import Stopwatch
+from jetson_face.recognition.track_state import TrackState
+
+OVERDUE = 4
+"""A sure face whose turn is this many times overdue competes with the unsure ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingBudget:
+    """What is worth embedding.
+
+    embed_interval: frames between two embeddings of a face that is surely known. per_frame: faces
+    on one frame. quality_min: [0, 1], of the aligned crop. mirror: every other crop of a track is
+    mirrored.
+    """
+
+    embed_interval: int = 5
+    per_frame: int = 8
+    quality_min: float = 0.05
+    mirror: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Crops:
+    """Aligned faces of one frame. rows: (M,) which of its faces. images: (M, side, side, 3) uint8
+    BGR. quality: (M,) in [0, 1]."""
+
+    rows: I64
+    images: ImageU8
+    quality: F32
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+NO_CROPS = Crops(np.zeros(0, np.int64), np.zeros((0, 1, 1, 3), np.uint8), np.zeros(0, np.float32))
+
+
+class EmbeddingScheduler:
+    """Selects faces by the state of their tracks, cuts them out and embeds them."""
+
+    def __init__(
+        self,
+        aligner: Aligner,
+        quality: QualityGate,
+        embedder: Embedder,
+        budget: EmbeddingBudget | None = None,
+    ) -> None:
+        self.aligner, self.quality, self.embedder = aligner, quality, embedder
+        self.budget = budget or EmbeddingBudget()
+
+    def select(self, found: Found, states: Sequence[TrackState]) -> I64:
+        """Rows (M,) of the faces to embed now. states: of the faces' tracks, in their order."""
+        usable = np.asarray(np.isfinite(found.faces.landmarks).all(axis=(1, 2)), np.bool_)
+        if not usable.any():  # most frames without a search
+            return np.zeros(0, np.int64)
+        return select_for_embedding(
+            np.array([s.decision.state in ("known", "unknown") for s in states], np.bool_),
+            np.array([s.embeddings for s in states], np.int64),
+            np.array([s.waited for s in states], np.int64),
+            usable=usable,
+            embed_interval=self.budget.embed_interval,
+            per_frame=self.budget.per_frame,
+        )
+
+    def crop(
+        self,
+        image: ImageU8,
+        found: Found,
+        rows: I64,
+        states: Sequence[TrackState],
+        watch: Stopwatch,
+    ) -> Crops:
+        """The faces of `rows` cut out of a (H, W, 3) BGR picture; those of poor quality are left
+        out."""
+        if not len(rows):
+            return NO_CROPS
+        with watch("align"):
+            images = self.aligner.crop(image, found.faces.landmarks[rows])
+            quality = self.quality.scores(images, found.faces[rows])
+            good = quality >= self.budget.quality_min
+            rows, images, quality = rows[good], images[good], quality[good]
+        if self.budget.mirror:  # averaging over frames then averages both sides of the network
+            odd = [states[int(row)].embeddings % 2 == 1 for row in rows]
+            images[odd] = images[odd, :, ::-1]
+        return Crops(rows, images, quality)
+
+    def embed(self, crops: Crops, watch: Stopwatch) -> Embeddings:
+        """Their vectors (M, dim); no network runs where there are none."""
+        space = self.embedder.space
+        if not len(crops):
+            return Embeddings(np.zeros((0, space.dim), np.float32), space)
+        with watch("embed"):
+            return self.embedder.embed(crops.images)
+
+
+def select_for_embedding(
+    sure: BoolArray,
+    embeddings: I64,
+    waited: I64,
+    *,
+    usable: BoolArray | None = None,
+    embed_interval: int,
+    per_frame: int,
+) -> I64:
+    """Indices of the faces to embed now, the most wanted first, at most `per_frame`.
+
+    sure: (N,) the track's state is settled. embeddings: (N,) how many the track has so far.
+    waited: (N,) frames since the track was last embedded, or since it began. usable: (N,) the face
+    is good enough to be worth it. A sure face is due when it waited `embed_interval` frames or
+    more. Inside one class the longest wait goes first, then the lower index: nobody starves.
+    """
+    if embed_interval < 1 or per_frame < 0:
+        raise ValueError(
+            f"embed_interval >= 1 and per_frame >= 0, got {embed_interval}, {per_frame}"
+        )
+    due = ~sure | (waited >= embed_interval)
+    if usable is not None:
+        due = due & usable
+    group = np.where(embeddings == 0, 0, np.where(sure, 2, 1))
+    group = np.where((group == 2) & (waited >= OVERDUE * embed_interval), 1, group)
+    order = np.lexsort((np.arange(len(sure)), -waited, group))
+    wanted = order[due[order]]
+    return wanted[:per_frame].astype(np.int64)

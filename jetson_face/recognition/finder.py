@@ -1,0 +1,84 @@
+"""Where the faces of a frame are, and which track each belongs to: searched or followed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from jetson_face.core.types import F32, I64, Detections, Frame
+from jetson_face.detection.detector import Detector, Refiner
+from jetson_face.recognition.detection_interval import Sampler
+from jetson_face.recognition.stopwatch import Stopwatch
+from jetson_face.recognition.tracker import Tracker
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """The faces of one frame. tracks: (N,) the id of each one's track. searched: a full detection
+    ran; otherwise the faces were followed, and one of which only a predicted box is known has
+    score 0 and landmarks NaN."""
+
+    tracks: I64
+    faces: Detections
+    searched: bool
+
+
+class FaceFinder:
+    """Searches one frame in N, and follows each face on the frames between, in order.
+
+    refiner: finds a face again near its predicted box; None: boxes are only predicted.
+    """
+
+    def __init__(
+        self, detector: Detector, refiner: Refiner | None, interval: Sampler, tracker: Tracker
+    ) -> None:
+        self.detector, self.refiner = detector, refiner
+        self.interval, self.tracker = interval, tracker
+        self._size: tuple[int, int] | None = None
+
+    def find(self, frame: Frame, watch: Stopwatch) -> Found:
+        """The faces of the frame that comes now."""
+        height, width = frame.image.shape[:2]
+        if self._size not in (None, (width, height)):
+            self.tracker.reset()
+            self.interval.reset()
+        self._size = (width, height)
+        return self._search(frame, watch) if self.interval.next() else self._follow(frame, watch)
+
+    def alive(self) -> set[int]:
+        """Tracks that may still come back: what is worth remembering."""
+        return {int(track) for track in self.tracker.alive()}
+
+    def take_over(self, older: FaceFinder) -> None:
+        """Go on with another finder's tracks."""
+        self.tracker, self._size = older.tracker, older._size
+
+    def _search(self, frame: Frame, watch: Stopwatch) -> Found:
+        with watch("detect"):
+            faces = self.detector.detect(frame.image)
+        with watch("track"):
+            tracks = self.tracker.update(faces, frame.captured_ns, size=self._size)
+        numbered = tracks >= 0  # more faces than tracks are kept: the rest goes unnamed
+        return Found(tracks[numbered], faces[numbered], searched=True)
+
+    def _follow(self, frame: Frame, watch: Stopwatch) -> Found:
+        with watch("track"):
+            tracks, boxes = self.tracker.predict(frame.captured_ns, size=self._size)
+        if self.refiner is None or not len(tracks):
+            return Found(tracks, _only_boxes(boxes), searched=False)
+        with watch("refine"):
+            faces = self.refiner.refine(frame.image, boxes)
+        with watch("track"):
+            lost = self.tracker.advance(tracks, faces, frame.captured_ns)
+        if len(lost):
+            self.interval.lose()
+        seen = faces.scores > 0
+        return Found(tracks[seen], faces[seen], searched=False)
+
+
+def _only_boxes(boxes: F32) -> Detections:
+    count = len(boxes)
+    return Detections(
+        boxes, np.zeros(count, np.float32), np.full((count, 5, 2), np.nan, np.float32)
+    )

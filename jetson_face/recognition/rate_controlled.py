@@ -1,0 +1,103 @@
+"""A recogniser whose sampling rate a governor adapts to what it measures."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+from jetson_face.core.types import Frame, Report
+from jetson_face.recognition.rate_controller import Governor, Measured
+
+log = logging.getLogger(__name__)
+
+
+class Sampling(Protocol):
+    """What the governor turns."""
+
+    @property
+    def every_n(self) -> int: ...
+    def set_every(self, every_n: int) -> None: ...
+
+
+class Recognizer(Protocol):
+    """What is governed."""
+
+    def process(self, frame: Frame) -> Report: ...
+
+
+class GovernedRecognizer:
+    """Measures each frame of one live source and asks the governor every `period_s`.
+
+    sampler: the recogniser's own. clock_ns: the clock of the frames' `captured_ns`. cpu_share: CPU
+    seconds of the process so far over the number of cores.
+    """
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        sampler: Sampling,
+        governor: Governor,
+        *,
+        period_s: float = 2.0,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+        cpu_share: Callable[[], float] | None = None,
+    ) -> None:
+        self._recognizer = recognizer
+        self._sampler = sampler
+        self._governor = governor
+        self._period_ns = round(period_s * 1e9)
+        self._clock_ns = clock_ns
+        self._cpu_share = cpu_share
+        self._begun: tuple[int, int, float] | None = None
+        self._ages_ms: list[float] = []
+        self._worked_ns = 0
+        self._searched_ms = 0.0
+        sampler.set_every(governor.every)
+
+    def process(self, frame: Frame) -> Report:
+        """As the recogniser's; now and then the sampling rate changes after it."""
+        start = self._clock_ns()
+        if self._begun is None:
+            self._begun = self._begin(frame, start)
+        report = self._recognizer.process(frame)
+        now = self._clock_ns()
+        self._worked_ns += now - start
+        self._searched_ms += report.stages_ms.get("detect", 0.0)
+        self._ages_ms.append((now - frame.captured_ns) / 1e6)
+        began, seq, cpu = self._begun
+        if now - began >= self._period_ns:
+            self._ask(frame, now, self._measured(now - began, frame.seq - seq + 1, cpu))
+            self._begun = None
+        return report
+
+    def _begin(self, frame: Frame, now: int) -> tuple[int, int, float]:
+        cpu = 0.0 if self._cpu_share is None else self._cpu_share()
+        self._ages_ms.clear()
+        self._worked_ns = 0
+        self._searched_ms = 0.0
+        return now, frame.seq, cpu
+
+    def _measured(self, span_ns: int, captured: int, cpu: float) -> Measured:
+        seconds = span_ns / 1e9
+        return Measured(
+            decision_fps=len(self._ages_ms) / seconds,
+            capture_fps=captured / seconds,
+            busy=min(1.0, self._worked_ns / span_ns),
+            search_share=min(1.0, 1e6 * self._searched_ms / max(self._worked_ns, 1)),
+            age_ms=float(np.percentile(self._ages_ms, 95, method="inverted_cdf")),
+            cpu=None if self._cpu_share is None else (self._cpu_share() - cpu) / seconds,
+        )
+
+    def _ask(self, frame: Frame, now: int, measured: Measured) -> None:
+        change = self._governor.update(measured, now)
+        if change is None:
+            return
+        if change.every is None:
+            log.warning("%s: %s", frame.source, change.why)
+            return
+        self._sampler.set_every(change.every)
+        log.info("%s: %s", frame.source, change.why)

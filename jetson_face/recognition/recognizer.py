@@ -1,0 +1,145 @@
+"""One frame in, one report out: the whole way from a picture to who is in it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from jetson_face.core.types import Doubt, Embeddings, Frame, Report, Sighting
+from jetson_face.recognition.embedding_scheduler import Crops, EmbeddingScheduler
+from jetson_face.recognition.finder import FaceFinder, Found
+from jetson_face.recognition.stopwatch import Stopwatch
+from jetson_face.recognition.track_decisions import TrackDecisions
+from jetson_face.recognition.track_state import TrackStates
+
+
+class FaceRecognizer:
+    """Recognises the faces of one source, frame by frame, in order.
+
+    No threads, no I/O: time is the frame's, and what it needs is passed in. review_quality_min:
+    [0, 1], of a face that a person is asked about. timer_ns: only measures the stages, decides
+    nothing.
+    """
+
+    def __init__(
+        self,
+        finder: FaceFinder,
+        embedding: EmbeddingScheduler,
+        decisions: TrackDecisions,
+        *,
+        review_quality_min: float = 0.25,
+        timer_ns: Callable[[], int] = time.perf_counter_ns,
+    ) -> None:
+        self.finder, self.embedding, self.decisions = finder, embedding, decisions
+        self._review_quality_min = review_quality_min
+        self._timer_ns = timer_ns
+        self._states = TrackStates()
+
+    def process(self, frame: Frame) -> Report:
+        """Who is in the frame, given the frames before it."""
+        watch = Stopwatch(self._timer_ns)
+        found = self.finder.find(frame, watch)
+        self._remember(found, frame)
+        states = self._states.of(found.tracks)
+        rows = self.embedding.select(found, states)
+        crops = self.embedding.crop(frame.image, found, rows, states, watch)
+        vectors = self.embedding.embed(crops, watch)
+        with watch("decide"):
+            tracks = found.tracks[crops.rows]
+            self.decisions.fuse(tracks, crops, vectors, self._states)
+            self.decisions.decide(tracks, self._states, frame.captured_ns)
+            sightings = self._sightings(found, crops)
+            doubts = self._doubts(found, crops, vectors)
+        return _report(frame, found, crops, sightings, doubts, watch)
+
+    def take_over(self, older: FaceRecognizer) -> None:
+        """Go on with the tracks of another recogniser of the same source and embedding space, so
+        that faces in view keep their names when settings change."""
+        self.finder.take_over(older.finder)
+        self.decisions.fuser = older.decisions.fuser
+        self._states = older._states
+
+    def _remember(self, found: Found, frame: Frame) -> None:
+        """Begin a state for each new track, and drop those of faces that left."""
+        self._states.next_frame(found.tracks, frame.captured_ns)
+        if self._states.keep_only(self.finder.alive()):
+            self.decisions.fuser.keep_only(self._states.ids())
+
+    def _sightings(self, found: Found, crops: Crops) -> tuple[Sighting, ...]:
+        points = found.faces.landmarks
+        pointed = np.asarray(np.isfinite(points).all(axis=(1, 2)), np.bool_)
+        quality = dict(zip(crops.rows.tolist(), crops.quality.tolist(), strict=True))
+        frames = self.decisions.fuser.frames(found.tracks)
+        sightings = []
+        for row, state in enumerate(self._states.of(found.tracks)):
+            decision = state.decision
+            now = decision.state, None if decision.person is None else decision.person.id
+            changed, state.reported = now != state.reported, now
+            left, top, right, bottom = (float(edge) for edge in found.faces.boxes[row])
+            sightings.append(
+                Sighting(
+                    track=int(found.tracks[row]),
+                    box=(left, top, right, bottom),
+                    state=decision.state,
+                    person=decision.person,
+                    similarity=decision.similarity,
+                    frames=int(frames[row]),
+                    changed=changed,
+                    detected=bool(found.faces.scores[row] > 0),
+                    landmarks=points[row].copy() if pointed[row] else None,
+                    quality=quality.get(row),
+                    candidates=state.match.candidates,
+                )
+            )
+        return tuple(sightings)
+
+    def _doubts(self, found: Found, crops: Crops, vectors: Embeddings) -> tuple[Doubt, ...]:
+        """Those just embedded that a person should name and has not been asked about."""
+        doubts = []
+        for index, row in enumerate(crops.rows):
+            track, quality = int(found.tracks[row]), float(crops.quality[index])
+            state = self._states[track]
+            nearest = state.match.person
+            if state.decision.state != "review" or state.in_review or nearest is None:
+                continue
+            if quality < self._review_quality_min:
+                continue  # a better crop may come
+            state.in_review = True
+            doubts.append(
+                Doubt(
+                    track=track,
+                    nearest=nearest,
+                    similarity=state.match.similarity,
+                    second=state.match.second,
+                    quality=quality,
+                    # An embedder may use its output buffer again.
+                    face=Embeddings(vectors.vectors[index : index + 1].copy(), vectors.space),
+                    landmarks=np.array(found.faces.landmarks[row]),
+                )
+            )
+        return tuple(doubts)
+
+
+def _report(
+    frame: Frame,
+    found: Found,
+    crops: Crops,
+    sightings: tuple[Sighting, ...],
+    doubts: tuple[Doubt, ...],
+    watch: Stopwatch,
+) -> Report:
+    height, width = frame.image.shape[:2]
+    return Report(
+        source=frame.source,
+        seq=frame.seq,
+        captured_ns=frame.captured_ns,
+        wall=frame.wall,
+        size=(width, height),
+        sightings=sightings,
+        stages_ms=watch.ms,
+        searched=found.searched,
+        embedded=len(crops),
+        doubts=doubts,
+    )

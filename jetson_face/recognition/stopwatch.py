@@ -1,0 +1,21 @@
+"""How long the stages of one frame took."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+class Stopwatch:
+    """Milliseconds by stage, for one frame."""
+
+    def __init__(self, clock_ns: Callable[[], int]) -> None:
+        self._clock_ns = clock_ns
+        self.ms: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Time a block; the same stage twice adds up."""
+        start = self._clock_ns()
+        yield
+        self.ms[stage] = self.ms.get(stage, 0.0) + (self._clock_ns() - start) / 1e6

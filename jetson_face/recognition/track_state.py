@@ -1,0 +1,59 @@
+"""What is remembered of each face while it is in view."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from jetson_face.core.types import I64, NO_MATCH, Match, State
+from jetson_face.recognition.decision import Decision, undecided
+
+
+@dataclass(slots=True)
+class TrackState:
+    """One track. waited: frames since it was last embedded, or since it began. embeddings: how
+    often it was. reported: state and person id of its last sighting: a difference is an event.
+    in_review: a person was asked about it."""
+
+    decision: Decision
+    match: Match = NO_MATCH
+    waited: int = 0
+    embeddings: int = 0
+    reported: tuple[State, str | None] = ("pending", None)
+    in_review: bool = False
+
+
+class TrackStates:
+    """The states of one source's tracks, by id."""
+
+    def __init__(self) -> None:
+        self._states: dict[int, TrackState] = {}
+
+    def __getitem__(self, track: int) -> TrackState:
+        return self._states[int(track)]
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    def ids(self) -> list[int]:
+        """All tracks, in order."""
+        return sorted(self._states)
+
+    def of(self, tracks: I64) -> list[TrackState]:
+        """The states of some tracks, in their order."""
+        return [self._states[int(track)] for track in tracks]
+
+    def next_frame(self, tracks: Iterable[int], now_ns: int) -> None:
+        """A frame with these tracks came: begin a state for each new one; all waited once more."""
+        for track in tracks:
+            if int(track) not in self._states:
+                self._states[int(track)] = TrackState(undecided(now_ns))
+        for state in self._states.values():
+            state.waited += 1
+
+    def keep_only(self, alive: set[int]) -> bool:
+        """Forget every track but these; whether any was forgotten."""
+        if self._states.keys() <= alive:
+            return False
+        self._states = {track: state for track, state in self._states.items() if track in alive}
+        return True

@@ -1,0 +1,275 @@
+"""Erasing a person for good, with proof and a receipt; and the audit log of the commands.
+
+What is to be erased is written down first: an erasure that was killed is finished by the next
+`people remove`, also when the gallery no longer knows the person.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from jetson_face.config import Config
+from jetson_face.core.errors import GalleryError, InputMissingError, JetsonFaceError, UsageError
+from jetson_face.events.redaction import mask_file, mask_outbox
+from jetson_face.events.snapshots import SnapshotStore
+from jetson_face.gallery.matcher import GallerySnapshot
+from jetson_face.gallery.names import name_key
+from jetson_face.gallery.store import GalleryStore
+from jetson_face.gallery.traces import traces_of
+from jetson_face.privacy.audit import (
+    AuditLog,
+    Receipt,
+    current_actor,
+    files_that_hold,
+    utc,
+    write_receipt,
+)
+from jetson_face.privacy.encryption import open_cipher
+from jetson_face.review.item import Question
+from jetson_face.review.queue import ReviewQueue
+from jetson_face.service.plumbing import AUDIT, CROPS, OUTBOX, REVIEW, event_files
+from jetson_face.service.status_server import ask
+from jetson_face.util.files import write_file
+
+logger = logging.getLogger(__name__)
+_TRIES = 20
+_NOTICE_S = 1.0
+
+
+def audit_log(config: Config) -> AuditLog:
+    """Who did what to whom."""
+    return AuditLog(config.state_dir / AUDIT)
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """A person who is to be erased. traces: hex, of the gallery's bytes about them. review: numbers
+    of questions whose face looks like them."""
+
+    person: str
+    name: str
+    templates: int
+    traces: tuple[str, ...]
+    review: tuple[int, ...]
+
+
+def erase(config: Config, gallery: GalleryStore, who: str) -> tuple[Receipt, Path]:
+    """Remove a person's templates, portraits, crops and review items, take their name and id out of
+    the events that are kept here, look whether anything is left, and write the receipt; returns it
+    with its path.
+
+    Raises UsageError for nobody of that name, OutputError where the receipt cannot be written, and
+    the gallery's errors.
+    """
+    for erasure in interrupted(config):
+        if who == erasure.person or _means(gallery, who, erasure):
+            return _finish(config, gallery, erasure)
+    info = gallery.show(who)
+    erasure = Erasure(
+        info.person.id,
+        info.person.name,
+        len(info.templates),
+        tuple(trace.hex() for trace in traces_of(gallery.path, info.person.id)),
+        _review_items(config, gallery.snapshot(), info.person.id),
+    )
+    intent = _intent(config, erasure.person)
+    with suppress(OSError):  # the next line says it
+        intent.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_file(intent, json.dumps(asdict(erasure)), mode=0o600)
+    return _finish(config, gallery, erasure)
+
+
+def interrupted(config: Config) -> list[Erasure]:
+    """Erasures that were begun and not finished."""
+    found = []
+    for path in sorted((config.state_dir / "receipts").glob("unfinished-*.json")):
+        try:
+            known = json.loads(path.read_text("utf-8"))
+            known |= {"traces": tuple(known["traces"]), "review": tuple(known["review"])}
+            found.append(Erasure(**known))
+        except (OSError, ValueError, TypeError, KeyError):
+            logger.warning("erasure_unreadable path=%s", path)
+    return found
+
+
+def _means(gallery: GalleryStore, who: str, erasure: Erasure) -> bool:
+    """The name is that of the unfinished erasure, and of nobody enrolled since."""
+    if name_key(who) != name_key(erasure.name):
+        return False
+    try:
+        return gallery.show(who).person.id == erasure.person
+    except UsageError:
+        return True
+
+
+def _intent(config: Config, person: str) -> Path:
+    return config.state_dir / "receipts" / f"unfinished-{person}.json"
+
+
+def _finish(config: Config, gallery: GalleryStore, erasure: Erasure) -> tuple[Receipt, Path]:
+    try:
+        gallery.remove(erasure.person)
+    except UsageError:
+        gallery.checkpoint()  # an earlier try got so far
+    _let_a_service_notice(config)
+    swept = _sweep(config, erasure)
+    parts = [
+        gallery.path,
+        *(config.state_dir / name for name in (OUTBOX, f"{OUTBOX}.broken", REVIEW)),
+    ]
+    files = [Path(f"{part}{suffix}") for part in parts for suffix in ("", "-wal", "-journal")]
+    files += event_files(config)
+    traces = [erasure.person.encode(), *(bytes.fromhex(trace) for trace in erasure.traces)]
+    left = _settle(gallery, traces, files)
+    receipt = Receipt(
+        person=erasure.person,
+        name=erasure.name,
+        time=utc(),
+        actor=current_actor(),
+        templates=erasure.templates,
+        portraits=erasure.templates,
+        crops=tuple(swept.crops),
+        review_items=swept.review_items,
+        verified=tuple(path.name for path in files if path.exists() and path not in left),
+        failed=tuple(sorted({*swept.failed, *(path.name for path in left)})),
+        queued_events=swept.queued_events,
+        event_lines=swept.event_lines,
+    )
+    path = write_receipt(config.state_dir / "receipts", receipt)
+    _note(config, receipt, path)
+    if receipt.complete:
+        _intent(config, erasure.person).unlink(missing_ok=True)
+    return receipt, path
+
+
+@dataclass(slots=True)
+class _Swept:
+    """What went beside the gallery, and what could not be reached."""
+
+    crops: list[str] = field(default_factory=list)
+    review_items: int = 0
+    queued_events: int = 0
+    event_lines: int = 0
+    failed: list[str] = field(default_factory=list)
+
+
+def _sweep(config: Config, erasure: Erasure) -> _Swept:
+    swept, person, outbox = _Swept(), erasure.person, config.state_dir / OUTBOX
+
+    @contextmanager
+    def attempt(what: str) -> Iterator[None]:
+        # One part that fails must not keep the others.
+        try:
+            yield
+        except (OSError, GalleryError) as error:
+            logger.error("not_erased where=%s error=%s", what, error)
+            swept.failed.append(what)
+
+    with attempt(CROPS):
+        swept.crops = _erase_crops(config, person)
+    with attempt(REVIEW):
+        swept.review_items = _erase_review(config, erasure)
+    with attempt(outbox.name):
+        swept.queued_events = mask_outbox(outbox, person)
+        # What could be read of a damaged outbox is in the new one.
+        for broken in files_that_hold([person.encode()], [outbox.with_name(f"{OUTBOX}.broken")]):
+            broken.unlink()
+    for path in event_files(config):
+        with attempt(path.name):
+            swept.event_lines += mask_file(path, person)
+    if _events_in_memory(config):
+        swept.failed.append("the memory of the service, whose disk takes no events")
+    return swept
+
+
+def _events_in_memory(config: Config) -> bool:
+    """A running service holds events that no other process can reach."""
+    try:
+        outbox = json.loads(ask(config.status_socket, "/status").body).get("outbox", {})
+    except (JetsonFaceError, ValueError):
+        return False
+    return bool(outbox.get("memory"))
+
+
+def _note(config: Config, receipt: Receipt, path: Path) -> None:
+    audit_log(config).record(
+        "removed",
+        person=receipt.person,
+        name=receipt.name,
+        details={
+            "templates": receipt.templates,
+            "crops": len(receipt.crops),
+            "review_items": receipt.review_items,
+            "events": receipt.queued_events + receipt.event_lines,
+            "receipt": path.name,
+        },
+    )
+
+
+def _let_a_service_notice(config: Config) -> None:
+    """Wait until a running service decides without the person: what it writes is erased after."""
+    try:
+        ask(config.status_socket, "/healthz")
+    except InputMissingError:
+        return
+    except JetsonFaceError:
+        pass  # one that does not answer may still write
+    time.sleep(config.gallery.refresh_s + _NOTICE_S)
+
+
+def _erase_crops(config: Config, person: str) -> list[str]:
+    folder = config.state_dir / CROPS
+    if not folder.is_dir():
+        return []
+    # No cipher is needed to erase, and the age does not matter.
+    return SnapshotStore(folder, None, age=lambda: 0.0).remove_owner(person)
+
+
+def _erase_review(config: Config, erasure: Erasure) -> int:
+    path = config.state_dir / REVIEW
+    if not path.exists():
+        return 0
+    with ReviewQueue.open(path, open_cipher(config.state_dir)) as queue:
+        return queue.erase(erasure.person, list(erasure.review))
+
+
+def _review_items(config: Config, snapshot: GallerySnapshot, person: str) -> tuple[int, ...]:
+    """Questions that may show the person: a doubt between two people names only one of them."""
+    path = config.state_dir / REVIEW
+    index = next((i for i, p in enumerate(snapshot.people) if p.id == person), -1)
+    own = snapshot.person_index == index
+
+    def near(question: Question) -> bool:
+        if question.face.space != snapshot.space or not own.any():
+            return False
+        cosines = snapshot.vectors @ question.face.vectors[0]
+        return float(cosines[own].max()) >= float(np.max(cosines)) - config.matching.margin_min
+
+    if not path.exists():
+        return ()
+    try:
+        with ReviewQueue.open(path, open_cipher(config.state_dir)) as queue:
+            return tuple(queue.about(person, near))
+    except GalleryError as error:
+        # What names the person is erased all the same.
+        logger.warning("review_not_searched error=%s", error)
+        return ()
+
+
+def _settle(gallery: GalleryStore, traces: list[bytes], files: list[Path]) -> list[Path]:
+    """The files that still hold a trace after a running service had time to let go of them."""
+    for _ in range(_TRIES):
+        left = files_that_hold(traces, files)
+        if not left:
+            return []
+        time.sleep(0.1)
+        gallery.checkpoint()
+    return left

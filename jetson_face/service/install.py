@@ -1,0 +1,280 @@
+"""The steps that put the service on a box and take it off again; each is safe to repeat."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from jetson_face.config import load_config
+from jetson_face.core.errors import InputMissingError, JetsonFaceError, OutputError, UsageError
+from jetson_face.privacy.encryption import create_key
+from jetson_face.util.documents import read_text
+from jetson_face.util.files import write_file
+
+USER = "jetson-face"
+UNITS = ("jetson-face.service", "jetson-face@.service")
+GROUPS = ("video", "render")
+ETC = Path("/etc/jetson-face")
+STATE_FOLDERS = ("/var/lib/jetson-face", "/var/cache/jetson-face", "/var/log/jetson-face")
+WITHOUT = (
+    "let what starts programs on this machine start `jetson-face service run -c FILE`, and ask it "
+    "with `jetson-face status -c FILE`"
+)
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """what: for people. needed: False when it is done already. act: does it."""
+
+    what: str
+    needed: bool
+    act: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """The machine that is changed. root: `/`, or a folder for tests and images.
+
+    run: runs a program and raises OutputError when it fails. booted: systemd runs here.
+    """
+
+    root: Path = Path("/")
+    booted: bool = False
+    run: Callable[[Sequence[str]], None] = lambda command: run_program(command)
+
+    def at(self, path: str | Path) -> Path:
+        """A path of the box."""
+        return self.root / str(path).lstrip("/")
+
+
+def systemd_runs() -> bool:
+    """Whether this machine was booted with systemd; see sd_booted(3)."""
+    return Path("/run/systemd/system").is_dir()
+
+
+def run_program(command: Sequence[str]) -> None:
+    """Run a program to its end. Raises OutputError with what it said."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise OutputError(f"{command[0]}: cannot be run: {error.strerror}") from error
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().replace("\n", " ")
+        raise OutputError(f"`{' '.join(command)}` failed: {said or done.returncode}")
+
+
+def service_name(instance: str | None) -> str:
+    """The unit's name. Raises UsageError for a name that systemd would not take."""
+    if instance is None:
+        return "jetson-face.service"
+    if not _NAME.match(instance):
+        raise UsageError(f"not a name for an instance: {instance!r}; letters, digits, - and _")
+    return f"jetson-face@{instance}.service"
+
+
+def config_target(box: Box, instance: str | None) -> Path:
+    """The configuration that the service reads."""
+    return box.at(ETC) / f"{instance or 'config'}.yaml"
+
+
+def install_steps(
+    box: Box, program: Path, *, config: Path | None, instance: str | None, start: bool
+) -> Iterator[Step]:
+    """Everything from a bare box to a running service, in order; what is there stays.
+
+    program: the `jetson-face` that the units start. config: a file to copy when the box has none
+    yet; None takes the one that fits this machine.
+    """
+    yield Step(f"user {USER}", not _user_exists(box), lambda: _add_user(box))
+    etc = box.at(ETC)
+    yield Step(f"folder {ETC} (0750)", not etc.is_dir(), lambda: _make_folder(box, etc))
+    target = config_target(box, instance)
+    yield Step(
+        f"configuration {target}", not target.exists(), lambda: _copy_config(box, config, target)
+    )
+    key = etc / "gallery.key"
+    yield Step(f"key {key} (0600)", not key.exists(), lambda: create_key(key))
+    password = etc / "camera.password"
+    yield Step(
+        f"empty password file {password} (0600)",
+        not password.exists(),
+        lambda: _private_file(password),
+    )
+    changed = False
+    for name in UNITS:
+        path, text = box.at(f"/etc/systemd/system/{name}"), unit_text(name, program)
+        differs = not path.exists() or path.read_text("utf-8") != text
+        changed |= differs
+        yield Step(f"unit {path}", differs, _writer(path, text))
+    unit = service_name(instance)
+    yield Step("systemctl daemon-reload", changed and box.booted, _runner(box, "daemon-reload"))
+    link = box.at(f"/etc/systemd/system/multi-user.target.wants/{unit}")
+    enable = ["enable", unit] if box.booted else [f"--root={box.root}", "enable", unit]
+    yield Step(f"systemctl enable {unit}", not link.is_symlink(), _runner(box, *enable))
+    if start and box.booted:
+        verb = "restart" if changed else "start"
+        yield Step(f"systemctl {verb} {unit}", True, _runner(box, "--no-block", verb, unit))
+
+
+def uninstall_steps(box: Box, *, instance: str | None, purge: bool) -> Iterator[Step]:
+    """Take the service off; with `purge` also its configuration, key, gallery and events."""
+    unit = service_name(instance)
+    link = box.at(f"/etc/systemd/system/multi-user.target.wants/{unit}")
+    disable = ["disable", "--now", unit] if box.booted else [f"--root={box.root}", "disable", unit]
+    yield Step(f"systemctl {' '.join(disable)}", link.is_symlink(), _runner(box, *disable))
+    if instance is not None:
+        return
+    removed = False
+    for name in UNITS:
+        path = box.at(f"/etc/systemd/system/{name}")
+        removed |= path.exists()
+        yield Step(f"remove {path}", path.exists(), _remover(path))
+    yield Step("systemctl daemon-reload", removed and box.booted, _runner(box, "daemon-reload"))
+    if purge:
+        for folder in (*STATE_FOLDERS, str(ETC)):
+            path = box.at(folder)
+            yield Step(f"erase {path}", path.is_dir(), _eraser(path))
+
+
+def unit_text(name: str, program: Path) -> str:
+    """The unit as it is shipped, with this installation's program and this box's groups."""
+    text = _shipped("systemd", name)
+    groups = " ".join(group for group in GROUPS if _group_exists(group))
+    text = text.replace("/usr/local/bin/jetson-face", str(program))
+    if groups:
+        return text.replace("SupplementaryGroups=video", f"SupplementaryGroups={groups}")
+    return text.replace("SupplementaryGroups=video\n", "")
+
+
+def own_program() -> Path:
+    """The `jetson-face` of this installation. Raises UsageError where there is none."""
+    program = Path(sys.prefix) / "bin" / "jetson-face"
+    if not program.exists():
+        found = shutil.which("jetson-face")
+        if found is None:
+            raise UsageError("jetson-face is not installed: pip install jetson-face")
+        program = Path(found)
+    return program
+
+
+def without_systemctl(action: str) -> list[JetsonFaceError]:
+    """Why nothing can be done here where there is no systemctl; else nothing."""
+    if shutil.which("systemctl") is not None:
+        return []
+    return [UsageError(f"there is no systemctl here to {action} a service with: {WITHOUT}")]
+
+
+def refusals(program: Path, config: Path | None, target: Path) -> list[JetsonFaceError]:
+    """Why the service could not be installed, or would not run: what a real run refuses with.
+
+    program: see `install_steps`. config: that would become `target`, unless that is there.
+    """
+    found = without_systemctl("install")
+    if (why := _unreachable(program)) is not None:
+        found.append(UsageError(f"{program}: {why}"))
+    if config is not None and not target.exists():
+        try:
+            load_config(config)
+        except JetsonFaceError as error:
+            found.append(error)
+    return found
+
+
+def _unreachable(program: Path) -> str | None:
+    """Why the service's user could not run it, None where it could."""
+    if " " in str(program) or "%" in str(program):
+        return "systemd cannot run a path with spaces or %: install elsewhere"
+    for folder in program.parents:
+        hidden = str(folder) in ("/home", "/root", "/run/user", "/tmp")
+        if hidden or not folder.stat().st_mode & 0o001:
+            return (
+                f"the service's user cannot reach {folder}: install into /opt, as in `python3 -m "
+                f"venv /opt/jetson-face && /opt/jetson-face/bin/pip install 'jetson-face[pc]'`"
+            )
+    return None
+
+
+def _shipped(folder: str, name: str) -> str:
+    """A file that travels in the wheel, or lies in the source tree. Raises InputMissingError."""
+    package = resources.files("jetson_face")
+    for place in (package / f"_{folder}" / name, package / ".." / folder / name):
+        if place.is_file():
+            return place.read_text("utf-8")
+    raise InputMissingError(f"{name} is not in this installation: install jetson-face again")
+
+
+def _user_exists(box: Box) -> bool:
+    if box.root != Path("/"):
+        passwd = box.at("/etc/passwd")
+        return passwd.exists() and f"\n{USER}:" in "\n" + passwd.read_text("utf-8")
+    try:
+        pwd.getpwnam(USER)
+    except KeyError:
+        return False
+    return True
+
+
+def _group_exists(name: str) -> bool:
+    try:
+        grp.getgrnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def _add_user(box: Box) -> None:
+    where = [] if box.root == Path("/") else ["--root", str(box.root)]
+    box.run(
+        ["useradd", *where, "--system", "--user-group", "--no-create-home",
+         "--home-dir", "/var/lib/jetson-face", "--shell", "/usr/sbin/nologin", USER]
+    )  # fmt: skip
+
+
+def _make_folder(box: Box, path: Path) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    path.chmod(0o750)
+    if box.root == Path("/"):
+        shutil.chown(path, group=USER)
+
+
+def _copy_config(box: Box, config: Path | None, target: Path) -> None:
+    if config is not None:
+        text = read_text(config)
+    else:
+        jetson = box.at("/etc/nv_tegra_release").exists()
+        text = _shipped("configs", "jetson-orin.yaml" if jetson else "pc.yaml")
+    write_file(target, text)
+    # It may hold passwords: readable by the service, not by everybody.
+    target.chmod(0o640)
+    if box.root == Path("/"):
+        shutil.chown(target, group=USER)
+
+
+def _private_file(path: Path) -> None:
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+
+
+def _writer(path: Path, text: str) -> Callable[[], None]:
+    return lambda: write_file(path, text)
+
+
+def _remover(path: Path) -> Callable[[], None]:
+    return lambda: path.unlink(missing_ok=True)
+
+
+def _eraser(path: Path) -> Callable[[], None]:
+    return lambda: shutil.rmtree(path)
+
+
+def _runner(box: Box, *arguments: str) -> Callable[[], None]:
+    return lambda: box.run(["systemctl", *arguments])

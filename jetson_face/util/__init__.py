@@ -1,0 +1,1 @@
+"""Channels, files, images, YAML, metrics: what serves every subject and belongs to none."""

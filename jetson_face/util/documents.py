@@ -1,0 +1,251 @@
+"""YAML documents checked against a pydantic model, with errors that name file, line and key."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from jetson_face.core.errors import ConfigError, InputMissingError, JetsonFaceError
+from jetson_face.util.yamltext import YamlTextError, read_yaml, shown
+
+M = TypeVar("M", bound=BaseModel)
+Key: TypeAlias = int | str
+_SIZE_MAX = 1 << 20
+_FAULTS_MAX = 50
+
+
+def load_document(
+    path: Path,
+    model: type[M],
+    *,
+    error: type[JetsonFaceError] = ConfigError,
+    overrides: Sequence[str] = (),
+) -> M:
+    """The YAML file, changed by `overrides`, as a checked `model`.
+
+    overrides: `key.sub=value` each, the value in YAML; a number in the key counts into a list.
+    Raises InputMissingError where there is no such file, and `error` for everything else; its
+    message has one line, `file:line: key: what is wrong`, for each of the first 50 faults.
+    """
+    text = read_text(path, error=error)
+    return parse_document(text, str(path), model, error=error, overrides=overrides)
+
+
+def parse_document(
+    text: str,
+    where: str,
+    model: type[M],
+    *,
+    error: type[JetsonFaceError] = ConfigError,
+    overrides: Sequence[str] = (),
+) -> M:
+    """`load_document` for text at hand; `where` is what messages call it. Raises `error`."""
+    root, content = _parse(text, where, error)
+    changed = [_override(content, text, error) for text in overrides]
+    return _checked(root, content, where, model, error, changed)
+
+
+def check_values(content: dict[str, Any], where: str, model: type[M]) -> M:
+    """`parse_document` for values that a program has at hand. Raises ConfigError."""
+    return _checked(None, content, where, model, ConfigError, ())
+
+
+def _checked(
+    root: yaml.Node | None,
+    content: dict[str, Any],
+    where: str,
+    model: type[M],
+    error: type[JetsonFaceError],
+    changed: Sequence[tuple[Key, ...]],
+) -> M:
+    try:
+        return model.model_validate(content)
+    except ValidationError as exc:
+        faults = _worth_telling(exc.errors())
+        lines = []
+        for fault in faults[:_FAULTS_MAX]:
+            keys = _keys_of(content, fault["loc"])
+            at = _place(root, keys, where, changed)
+            name = shown(".".join(map(str, keys))) or "document"
+            lines.append(f"{at}: {name}: {_message(fault, model)}")
+        if len(faults) > _FAULTS_MAX:
+            lines.append(f"{where}: and {len(faults) - _FAULTS_MAX} more faults")
+        raise error("\n".join(lines)) from None
+
+
+def _parse(
+    text: str, where: str, error: type[JetsonFaceError]
+) -> tuple[yaml.Node | None, dict[str, Any]]:
+    """The text as a node tree (for lines) and as values."""
+    try:
+        root, content = read_yaml(text)
+    except YamlTextError as exc:
+        raise error(f"{where}:{exc.line}: {exc.problem}") from exc
+    content = {} if content is None else content
+    if not isinstance(content, dict):
+        raise error(f"{where}:1: expected keys and values, got {type(content).__name__}")
+    return root, content
+
+
+def _override(content: dict[str, Any], text: str, error: type[JetsonFaceError]) -> tuple[Key, ...]:
+    """Apply one `key.sub=value` to `content`, in place, and return its key."""
+    key, equals, value = text.partition("=")
+    names = key.strip().split(".")
+    if not equals or "" in names:
+        raise error(f"--set {text}: write it as KEY=VALUE, as in sampling.every=2")
+    try:
+        _, parsed = read_yaml(value)
+    except YamlTextError:
+        parsed = value
+    node: Any = content
+    keys: list[Any] = []
+    for i, name in enumerate(names):
+        if isinstance(node, list):
+            if not (name.isdecimal() and int(name) < len(node)):
+                raise error(f"--set {text}: {name!r} is not an item of a list of {len(node)}")
+            keys.append(int(name))
+        else:
+            keys.append(name)
+        if i == len(names) - 1:
+            node[keys[-1]] = parsed
+        else:
+            below = node[int(name)] if isinstance(node, list) else node.get(name)
+            node[keys[-1]] = below if isinstance(below, dict | list) else {}
+            node = node[keys[-1]]
+    return tuple(keys)
+
+
+def _worth_telling(faults: Sequence[Any]) -> list[Any]:
+    """Without a list's "too short" beside its items' own faults: pydantic counts valid items."""
+    above = {fault["loc"][:depth] for fault in faults for depth in range(len(fault["loc"]))}
+    return [f for f in faults if f["type"] != "too_short" or f["loc"] not in above]
+
+
+def _place(
+    root: yaml.Node | None, keys: Sequence[Key], where: str, changed: Sequence[tuple[Key, ...]]
+) -> str:
+    """What a message about `keys` names: the override that set them, or the file and its line."""
+    for key in changed:
+        if tuple(keys[: len(key)]) == key:
+            return f"--set {'.'.join(map(str, key))}"
+    return where if root is None else f"{where}:{_line_of(root, keys)}"
+
+
+def _keys_of(content: Any, loc: Sequence[Key]) -> list[Key]:
+    """`loc` without the union tags that pydantic puts between the document's own keys."""
+    keys: list[Key] = []
+    for i, part in enumerate(loc):
+        if isinstance(content, dict):
+            if part in content:
+                content = content[part]
+                keys.append(part)
+            elif i == len(loc) - 1:
+                keys.append(part)  # a key that is missing
+        elif isinstance(content, list | tuple) and isinstance(part, int):
+            keys.append(part)
+            content = content[part] if part < len(content) else None
+    return keys
+
+
+def read_text(path: Path, *, error: type[JetsonFaceError] = ConfigError) -> str:
+    """The file's UTF-8 text. Raises InputMissingError, or `error` where it cannot be read."""
+    try:
+        if path.stat().st_size > _SIZE_MAX:
+            raise error(f"{path}: larger than {_SIZE_MAX} bytes; is it the right file?")
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputMissingError(f"{path}: no such file") from None
+    except UnicodeDecodeError as exc:
+        raise error(f"{path}: not UTF-8 text (byte {exc.start})") from exc
+    except OSError as exc:
+        raise error(f"{path}: cannot be read: {exc.strerror}") from exc
+
+
+def _line_of(node: yaml.Node, keys: Sequence[Key]) -> int:
+    """The line, from 1, of the deepest part of `keys` that the document has."""
+    line = node.start_mark.line + 1
+    for part in keys:
+        if isinstance(node, yaml.MappingNode):
+            hit = next(((k, v) for k, v in node.value if k.value == str(part)), None)
+            if hit is None:
+                break
+            line, node = hit[0].start_mark.line + 1, hit[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            if part >= len(node.value):
+                break
+            node = node.value[part]
+            line = node.start_mark.line + 1
+    return line
+
+
+def _message(fault: Any, model: type[BaseModel]) -> str:
+    loc = fault["loc"]
+    if fault["type"] == "extra_forbidden":
+        known = _keys_at(model, loc[:-1])
+        near = difflib.get_close_matches(str(loc[-1]), known, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known here: {', '.join(known)}"
+        return f"unknown key; {hint}"
+    if fault["type"] == "missing":
+        return "required key is missing"
+    text = str(fault["msg"]).removeprefix("Value error, ")
+    given = fault.get("input")
+    if isinstance(given, str | int | float | bool) or given is None:
+        text += f", got {given!r:.80}"
+    return text[:1].lower() + text[1:] if text.startswith("Input ") else text
+
+
+def _keys_at(model: type[BaseModel], loc: Sequence[Key]) -> list[str]:
+    """Keys that a document may have at `loc`, read from the model's JSON schema."""
+    schema = _schema(model)
+    nodes = [schema]
+    for part in loc:
+        nodes = [n for node in nodes for n in _step(_resolve(node, schema), part, schema)]
+    keys = {k for node in nodes for n in _resolve(node, schema) for k in n.get("properties", {})}
+    return sorted(keys)
+
+
+@functools.cache
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema()
+
+
+def _resolve(node: dict[str, Any], schema: dict[str, Any]) -> list[dict[str, Any]]:
+    """The node with references and unions opened."""
+    if "$ref" in node:
+        return _resolve(schema["$defs"][node["$ref"].rsplit("/", 1)[-1]], schema)
+    for union in ("anyOf", "oneOf", "allOf"):
+        if union in node:
+            return [r for choice in node[union] for r in _resolve(choice, schema)]
+    return [node]
+
+
+def _step(nodes: list[dict[str, Any]], part: Key, schema: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for node in nodes:
+        if isinstance(part, int):
+            if isinstance(node.get("items"), dict):
+                found.append(node["items"])
+        elif part in node.get("properties", {}):
+            found.append(node["properties"][part])
+        elif isinstance(node.get("additionalProperties"), dict):
+            found.append(node["additionalProperties"])
+    if not found and isinstance(part, str):
+        # pydantic puts the tag of a union into the location: stay, keeping the tagged choice only.
+        tagged = [n for n in nodes if part in _tags(n)]
+        found = tagged or nodes
+    return found
+
+
+def _tags(node: dict[str, Any]) -> set[str]:
+    values: set[str] = set()
+    for prop in node.get("properties", {}).values():
+        if "const" in prop:
+            values.add(str(prop["const"]))
+        values.update(map(str, prop.get("enum", ())))
+    return values

@@ -1,0 +1,64 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from jetson_face.core.errors import OutputError
+
+TEMPORARY = ".tmp-"
+"""How names of unfinished files begin."""
+
+
+def write_file(path: Path, data: bytes | str, *, mode: int = 0o644) -> None:
+    """`write_all` of one file."""
+    write_all({path: data}, mode=mode)
+
+
+def write_all(
+    files: Mapping[Path, bytes | str],
+    reason: Callable[[OSError], str] | None = None,
+    *,
+    mode: int = 0o644,
+) -> None:
+    """Write each to a temporary file beside it, flush all to disk, then rename them in order.
+
+    Folders are made where they are missing. A full disk is met before the first rename. `reason`
+    words an error. Raises OutputError; every file is then as before.
+    """
+    temporaries: dict[Path, Path] = {}
+    path = Path()
+    try:
+        for path, data in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY)
+            temporaries[path] = Path(name)
+            with os.fdopen(handle, "wb") as file:
+                file.write(data.encode("utf-8") if isinstance(data, str) else data)
+                file.flush()
+                os.fsync(file.fileno())
+            # mkstemp makes 0600; a service under another user reads it
+            Path(name).chmod(mode)
+        for path in list(temporaries):
+            temporaries[path].replace(path)
+            del temporaries[path]
+    except OSError as exc:
+        why = reason(exc) if reason else exc.strerror or exc
+        raise OutputError(f"{path}: cannot be written: {why}") from exc
+    finally:
+        for temporary in temporaries.values():
+            with suppress(OSError):  # the error that led here is the one to tell
+                temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have what was renamed, made or removed in a folder on the disk. Raises OSError."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,146 @@
+"""What a figure was measured on: board, processor, clocks, power mode, memory, versions, load."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from jetson_face.core.version import __version__
+
+PACKAGES = (
+    "numpy",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "opencv-python-headless",
+    "opencv-python",
+    "tensorrt",
+    "tensorrt_rtx",
+    "dlib",
+    "dlib-bin",
+    "pycuda",
+)
+_CPU = Path("sys/devices/system/cpu")
+
+
+def machine_facts(root: Path = Path("/")) -> dict[str, Any]:
+    """Facts as plain JSON values; None where this machine does not tell.
+
+    root: where `/proc`, `/sys` and `/etc` are looked for. The power mode is what `nvpmodel` chose
+    last on a Jetson.
+    """
+    return {
+        "jetson_face": __version__,
+        "board": _board(root),
+        "cpu": _cpu_model(root),
+        "cores": os.cpu_count(),
+        "cores_usable": len(os.sched_getaffinity(0)),
+        "governor": _text(root / _CPU / "cpu0/cpufreq/scaling_governor"),
+        "clock_mhz": _mhz(root, "scaling_cur_freq") or _proc_mhz(root),
+        "clock_max_mhz": _mhz(root, "cpuinfo_max_freq"),
+        "power_mode": _power_mode(root),
+        "l4t": _first_line(root / "etc/nv_tegra_release"),
+        "memory_mb": _memory_mb(root),
+        "load_1min": _load(root),
+        "system": platform.platform(),
+        "python": sys.version.split()[0],
+        "packages": {name: found for name in PACKAGES if (found := _version(name)) is not None},
+    }
+
+
+def facts_that_differ(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
+    """What makes two measurements hard to compare, as `key: old -> new`; load and clock vary."""
+    ignored = {"load_1min", "clock_mhz"}
+    keys = [key for key in {**a, **b} if key not in ignored]
+    return [f"{key}: {a.get(key)} -> {b.get(key)}" for key in keys if a.get(key) != b.get(key)]
+
+
+def peak_memory_mb(root: Path = Path("/")) -> float | None:
+    """Most memory (resident, MiB) that this process held since the last `reset_peak_memory`."""
+    return _status_mb(root, "VmHWM")
+
+
+def memory_mb(root: Path = Path("/")) -> float | None:
+    """Memory (resident, MiB) that this process holds now."""
+    return _status_mb(root, "VmRSS")
+
+
+def reset_peak_memory(root: Path = Path("/")) -> bool:
+    """Forget the peak so far; False where the kernel does not let us (proc(5), clear_refs)."""
+    try:
+        (root / "proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def _status_mb(root: Path, key: str) -> float | None:
+    found = re.search(rf"^{key}:\s+(\d+) kB", _text(root / "proc/self/status") or "", re.MULTILINE)
+    return None if found is None else int(found[1]) / 1024
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text("utf-8", errors="replace").strip("\0 \n\t") or None
+    except OSError:
+        return None
+
+
+def _first_line(path: Path) -> str | None:
+    text = _text(path)
+    return None if text is None else text.splitlines()[0]
+
+
+def _board(root: Path) -> str | None:
+    return _text(root / "proc/device-tree/model") or _text(
+        root / "sys/devices/virtual/dmi/id/product_name"
+    )
+
+
+def _cpu_model(root: Path) -> str | None:
+    text = _text(root / "proc/cpuinfo") or ""
+    found = re.search(r"^(?:model name|Model|Hardware)\s*:\s*(.+)$", text, re.MULTILINE)
+    return found[1].strip() if found else None
+
+
+def _mhz(root: Path, name: str) -> float | None:
+    text = _text(root / _CPU / "cpu0/cpufreq" / name)
+    return int(text) / 1000 if text and text.isdecimal() else None
+
+
+def _proc_mhz(root: Path) -> float | None:
+    found = re.search(r"^cpu MHz\s*:\s*([\d.]+)$", _text(root / "proc/cpuinfo") or "", re.MULTILINE)
+    return float(found[1]) if found else None
+
+
+def _power_mode(root: Path) -> str | None:
+    """`pmode:0002` is written by nvpmodel; its names are in the board's own nvpmodel.conf."""
+    status = _text(root / "var/lib/nvpmodel/status")
+    found = re.search(r"pmode:\s*0*(\d+)", status or "")
+    if found is None:
+        return status
+    names = _text(root / "etc/nvpmodel.conf") or ""
+    pattern = rf"POWER_MODEL\s+ID={found[1]}\s+NAME=(\S+?)\s*>"
+    named = re.search(pattern, names)
+    return f"{found[1]} ({named[1]})" if named else found[1]
+
+
+def _memory_mb(root: Path) -> int | None:
+    found = re.search(r"^MemTotal:\s+(\d+) kB", _text(root / "proc/meminfo") or "", re.MULTILINE)
+    return int(found[1]) // 1024 if found else None
+
+
+def _load(root: Path) -> float | None:
+    text = _text(root / "proc/loadavg")
+    return float(text.split()[0]) if text else None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,1 +1,0 @@
-"""What the running service shows of itself."""

@@ -1,0 +1,121 @@
+"""The configuration says what is wrong, in which line, and how to mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from jetson_face.config import Config, load_config
+from jetson_face.core.errors import ConfigError, InputMissingError
+
+Write = Callable[[str, str], Path]
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        ("sampling:\n  evry: 3\n", 2, "sampling.evry: unknown key; did you mean every"),
+        ("sampling:\n  every: many\n", 2, "sampling.every: input should be a valid integer"),
+        ("\n\nsampling:\n  every: 0\n", 4, "greater than or equal to 1, got 0"),
+        ("sources:\n  - uri: a.mp4\n    nam: x\n", 3, "sources.0.nam: unknown key"),
+        ("sources:\n  - name: x\n", 2, "sources.0.uri: required key is missing"),
+        ("sources:\n  - uri: a\n  - uri: b\n", 1, "two sources share a name"),
+        ("backend:\n  type: tensort\n", 1, "backend: input tag 'tensort'"),
+        ("- a\n", 1, "expected keys and values, got list"),
+        ("a: [1\n", 2, "not valid YAML"),
+        ("sampling:\n  every: 2\n  every: 3\n", 3, "every: written twice"),
+        ("matching:\n  similarity_min: 1.5\n", 2, "less than or equal to 1"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(write: Write, text: str, line: int, says: str) -> None:
+    path = write("bad.yaml", text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert str(caught.value).startswith(f"{path}:{line}: ")
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_mistake_has_a_line_of_its_own(write: Write) -> None:
+    path = write("bad.yaml", "sampling:\n  every: 0\ntracking:\n  iou_min: 7\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert [line.split(": ")[0] for line in str(caught.value).splitlines()] == [
+        f"{path}:2",
+        f"{path}:4",
+    ]
+
+
+@pytest.mark.parametrize("depth", [100, 100_000])
+def test_deep_nesting_is_refused_not_a_crash(write: Write, depth: int) -> None:
+    with pytest.raises(ConfigError):
+        load_config(write("deep.yaml", "a: " + "[" * depth))
+
+
+def test_a_missing_file_is_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(InputMissingError, match="no such file"):
+        load_config(tmp_path / "none.yaml")
+
+
+def test_binary_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(ConfigError, match="UTF-8"):
+        load_config(tmp_path / "x.yaml")
+
+
+def test_overrides_win_over_the_file(write: Write) -> None:
+    path = write("ok.yaml", "sampling:\n  every: 9\nsources:\n  - uri: a.mp4\n")
+    config = load_config(path, ["sampling.every=2", "sources.0.uri=b.mp4", "gallery.path=g.db"])
+    assert config.sampling.every == 2
+    assert config.sources[0].uri == "b.mp4"
+    assert config.gallery_path == Path("g.db")
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("sampling.every", "write it as KEY=VALUE"),
+        ("sampling.every=0", "greater than or equal to 1"),
+        ("sampling.evry=1", "did you mean every"),
+        ("sources.4.uri=x", "is not an item"),
+        ("=3", "write it as KEY=VALUE"),
+    ],
+)
+def test_a_bad_override_is_named_as_it_was_given(write: Write, override: str, says: str) -> None:
+    path = write("ok.yaml", "sources:\n  - uri: a.mp4\n")
+    with pytest.raises(ConfigError, match="--set") as caught:
+        load_config(path, [override])
+    assert f"--set {override.partition('=')[0]}" in str(caught.value)
+    assert says in str(caught.value)
+
+
+def test_a_camera_number_is_a_source() -> None:
+    assert load_config(None, ["sources=[{uri: 0}]"]).sources[0].uri == "0"
+
+
+def test_the_built_in_source_can_be_changed_by_an_override() -> None:
+    config = load_config(None, ["sources.0.read_timeout_s=2", "sources.0.name=door"])
+    assert (config.sources[0].read_timeout_s, config.sources[0].name) == (2, "door")
+    assert config.sources[0].uri in ("0", "csi://0")
+
+
+def test_what_is_shown_loads_again(write: Write) -> None:
+    config = load_config(None, ["state_dir=s"])
+    text = yaml.safe_dump(config.model_dump(mode="json"))
+    assert load_config(write("shown.yaml", text)) == config
+
+
+def test_every_key_says_what_it_is_or_has_a_plain_name() -> None:
+    schema = Config.model_json_schema()
+    assert schema["additionalProperties"] is False
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+def test_configs_in_the_repository_are_valid(path: Path) -> None:
+    if path.name.startswith("train_"):
+        pytest.skip("a training recipe, checked with the training code")
+    load_config(path)

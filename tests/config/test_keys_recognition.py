@@ -1,0 +1,296 @@
+"""What the keys of sampling, tracking, fusion, quality and matching change in what is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jetson_face.capture.source import SourceInfo
+from jetson_face.config import Config
+from jetson_face.core.types import Embeddings
+from jetson_face.factory.parts import build_matcher, build_parts, decision_threshold, govern
+from jetson_face.gallery.classifiers import KnnMatcher, LinearMatcher, PairMatcher, PairWeights
+from jetson_face.gallery.matcher import Matcher
+from jetson_face.recognition.rate_controller import Governor, Measured
+from tests.config.keys import Site, shows
+from tests.config.parts import ADA, BOB, SPACE, Rig, Says, gallery, matched, unit
+
+LIVE = SourceInfo("test", "test://", True, 320, 240)
+
+
+@shows("sampling.every")
+def test_one_frame_in_every_is_searched(site: Site) -> None:
+    assert Rig(site({"sampling.every": 3})).searched(10) == [0, 3, 6, 9]
+
+
+@shows("sampling.on_loss")
+def test_a_lost_face_brings_the_next_search_forward_or_not(site: Site) -> None:
+    def next_search(config: Config) -> int:
+        rig = Rig(config)
+        rig.see(2)
+        rig.detector.boxes = []
+        return rig.searched(20)[0]
+
+    usual = {"sampling.every": 20}
+    assert next_search(site({**usual, "sampling.on_loss": False})) > next_search(site(usual))
+
+
+@shows("sampling.refine")
+def test_faces_are_followed_between_searches_or_not(site: Site) -> None:
+    parts = build_parts(site({"sampling.refine": False}))
+    parts.close()
+    assert parts.refiner is None
+
+
+def governed(config: Config, monkeypatch: pytest.MonkeyPatch) -> Governor:
+    """The governor that a live source gets."""
+    seen: list[Governor] = []
+
+    def keep(inner: object, sampler: object, governor: Governor, **more: object) -> object:
+        seen.append(governor)
+        return inner
+
+    monkeypatch.setattr("jetson_face.factory.parts.GovernedRecognizer", keep)
+    govern(config, Rig(config).recognizer, LIVE)
+    (governor,) = seen
+    return governor
+
+
+def rate_after(governor: Governor, measured: Measured, updates: int = 200) -> int:
+    """The sampling rate after these figures held for so long."""
+    for number in range(updates):
+        governor.update(measured, number * 5_000_000_000)
+    return governor.every
+
+
+@shows("sampling.auto.decision_fps_min")
+def test_auto_keeps_the_decision_rate(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = Measured(10, 30, age_ms=150)
+    config = site({"sampling.auto.every_max": 29, "sampling.auto.decision_fps_min": 20})
+    assert rate_after(governed(config, monkeypatch), measured) == 29
+
+
+@shows("sampling.auto.age_ms_max")
+def test_auto_keeps_the_frame_age(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = Measured(30, 30, age_ms=150)
+    config = site({"sampling.auto.every_max": 29, "sampling.auto.age_ms_max": 100})
+    assert rate_after(governed(config, monkeypatch), measured) == 29
+
+
+@shows("sampling.auto.cpu_max")
+def test_auto_keeps_the_share_of_the_processor(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = Measured(30, 30, age_ms=150, cpu=0.6)
+    config = site({"sampling.auto.every_max": 29, "sampling.auto.cpu_max": 0.3})
+    assert rate_after(governed(config, monkeypatch), measured) == 29
+
+
+@shows("sampling.auto.every_min", "sampling.auto.every_max")
+def test_auto_stays_within_its_bounds(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = site({"sampling.auto.every_min": 3, "sampling.auto.every_max": 9})
+    governor = governed(config, monkeypatch)
+    assert rate_after(governor, Measured(30, 30, age_ms=1000)) == 9
+    assert rate_after(governor, Measured(30, 30, age_ms=1)) == 3
+
+
+@shows("quality.embed_min")
+def test_a_face_of_less_quality_is_not_embedded(site: Site) -> None:
+    rig = Rig(site({"quality.embed_min": 0.6}), quality=0.5)
+    assert rig.see(10) == ["pending"] * 10
+    assert rig.embedded == 0
+    assert Rig(site({"quality.embed_min": 0.4}), quality=0.5).see(10)[-1] == "Ada"
+
+
+@shows("embedder[network].mirror")
+def test_every_other_look_at_a_track_is_mirrored(site: Site) -> None:
+    def looks(config: Config) -> list[bool]:
+        rig = Rig(config)
+        rig.see(2)
+        first, second = rig.embedder.crops
+        return [bool(np.array_equal(first, second)), bool(np.array_equal(first, second[:, ::-1]))]
+
+    assert looks(site({"embedder[network].mirror": False})) == [True, False]
+    assert looks(site()) == [False, True]
+
+
+@shows("fusion.embed_known_every")
+def test_a_known_face_is_embedded_one_frame_in_so_many(site: Site) -> None:
+    rig = Rig(site({"fusion.embed_known_every": 10}))
+    assert rig.see(2) == ["pending", "Ada"]
+    rig.see(9)
+    assert rig.embedded == 2
+    rig.see(1)
+    assert rig.embedded == 3
+
+
+@shows("fusion.max_per_frame")
+def test_no_more_faces_are_embedded_on_a_frame(site: Site) -> None:
+    rig = Rig(site({"fusion.max_per_frame": 2}))
+    rig.detector.boxes = [(20 + 70 * i, 40, 80 + 70 * i, 120) for i in range(4)]
+    rig.see()
+    assert (len(rig.report.sightings), rig.embedded) == (4, 2)
+
+
+@shows("fusion.strategy")
+def test_the_frames_of_a_track_are_averaged_or_vote(site: Site) -> None:
+    def nearest(config: Config) -> str:
+        rig = Rig(config, says=Says(similarity_min=0.2))
+        track = np.array([1])
+        for vector in (unit(1), unit(0.6, 0.8), unit(0.6, 0.8)):
+            faces = Embeddings(vector[None], SPACE)
+            rig.recognizer.decisions.fuser.add(track, faces, np.ones(1, np.float32))
+        known = build_matcher(config, gallery((ADA, [unit(1)]), (BOB, [unit(0, 1)])))
+        (match,) = rig.recognizer.decisions.fuser.match(track, known)
+        assert match.person is not None
+        return match.person.name
+
+    # One look is surely Ada's; two are a little more like Bob.
+    assert nearest(site({"fusion.strategy": "vote"})) == "Bob"
+    assert nearest(site({"fusion.strategy": "score_mean"})) == "Ada"
+    assert nearest(site()) == "Ada"
+
+
+@shows("tracking.iou_min")
+def test_a_box_that_overlaps_less_is_a_new_face(site: Site) -> None:
+    def tracks(config: Config) -> int:
+        rig = Rig(config, refine=False)
+        rig.detector.boxes = [(40, 40, 100, 100)]
+        rig.see()
+        rig.detector.boxes = [(40, 0, 200, 160)]  # over the whole of it, 7 times as large
+        rig.see()
+        return rig.report.sightings[0].track
+
+    usual = {"sampling.every": 1}
+    assert tracks(site({**usual, "tracking.iou_min": 0.1})) == 1
+    assert tracks(site({**usual, "tracking.iou_min": 0.2})) == 2
+
+
+@shows("tracking.max_gap_ms")
+def test_a_face_unseen_for_longer_is_a_new_one(site: Site) -> None:
+    def track_after(config: Config, gap_ms: int) -> int:
+        rig = Rig(config, refine=False)
+        rig.see()
+        boxes, rig.detector.boxes = rig.detector.boxes, []
+        rig.see(apart_ms=gap_ms - 40)
+        rig.detector.boxes = boxes
+        rig.see()
+        return rig.report.sightings[0].track
+
+    config = site({"sampling.every": 1, "tracking.max_gap_ms": 1500})
+    assert track_after(config, 1500) == 1
+    assert track_after(config, 1580) == 2
+
+
+@shows("matching.similarity_min")
+def test_a_name_needs_the_similarity(site: Site) -> None:
+    says = Says(unit(0.7, 0.0, 0.714), similarity_min=0.5)  # 0.7 like Ada
+    assert Rig(site({"matching.similarity_min": 0.75}), says=says).see(10)[-1] == "unknown"
+    assert Rig(site({"matching.similarity_min": 0.65}), says=says).see(10)[-1] == "Ada"
+    assert Rig(site(), says=says).see(10)[-1] == "Ada"  # the network's own 0.5
+
+
+@shows("matching.hysteresis")
+def test_a_name_is_kept_this_far_below_the_similarity(site: Site) -> None:
+    def after_turning(config: Config) -> str:
+        rig = Rig(config)
+        assert rig.see(3)[-1] == "Ada"
+        rig.embedder.vector = unit(0.4, 0.0, 0.9165)  # 0.4 like Ada: the mean comes near it
+        return rig.see(400)[-1]
+
+    usual = {"matching.similarity_min": 0.5, "fusion.embed_known_every": 1}
+    assert after_turning(site({**usual, "matching.hysteresis": 0.2})) == "Ada"
+    assert after_turning(site({**usual, "matching.hysteresis": 0.0})) != "Ada"
+
+
+@shows("matching.margin_min")
+def test_a_name_needs_a_lead_over_the_second_person(site: Site) -> None:
+    says = Says(unit(0.8, 0.6))  # 0.2 more like Ada than like Bob
+    assert Rig(site({"matching.margin_min": 0.25}), says=says).see(10)[-1] == "review"
+    assert Rig(site({"matching.margin_min": 0.15}), says=says).see(10)[-1] == "Ada"
+
+
+@shows("matching.frames_min")
+def test_a_name_needs_so_many_looks(site: Site) -> None:
+    assert Rig(site({"matching.frames_min": 4})).see(4) == ["pending"] * 3 + ["Ada"]
+
+
+@shows("matching.unknown_after")
+def test_nobody_is_said_after_so_many_looks(site: Site) -> None:
+    rig = Rig(site({"matching.unknown_after": 3}), says=Says(unit(0, 0, 1)))
+    assert rig.see(3) == ["pending", "pending", "unknown"]
+
+
+@shows("matching.review_margin")
+def test_a_person_is_asked_this_far_below_the_similarity(site: Site) -> None:
+    says = Says(unit(0.45, 0.0, 0.893))  # 0.45 like Ada, 0.5 wanted
+    usual = {"matching.similarity_min": 0.5}
+    assert Rig(site({**usual, "matching.review_margin": 0.1}), says=says).see(10)[-1] == "review"
+    assert Rig(site({**usual, "matching.review_margin": 0.04}), says=says).see(10)[-1] == "unknown"
+    between = Says(unit(1, 1))
+    assert Rig(site({"matching.review_margin": None}), says=between).see(10)[-1] == "pending"
+
+
+@shows("matching.top_k")
+def test_so_many_templates_of_a_person_are_averaged(site: Site) -> None:
+    people = gallery((ADA, [unit(1), unit(0, 0, 1)]))
+    assert matched(site({"matching.top_k": 1}), people, unit(1))[1] == pytest.approx(1.0)
+    assert matched(site({"matching.top_k": 2}), people, unit(1))[1] == pytest.approx(0.5)
+
+
+@shows("matching.neighbours")
+def test_so_many_templates_vote(site: Site) -> None:
+    people = gallery((ADA, [unit(1, 0.1)]), (BOB, [unit(1, -0.2), unit(1, -0.21), unit(1, -0.22)]))
+    probe = unit(1)
+    assert (
+        matched(site({"matching.method": "knn", "matching.neighbours": 1}), people, probe)[0]
+        == "Ada"
+    )
+    assert (
+        matched(site({"matching.method": "knn", "matching.neighbours": 4}), people, probe)[0]
+        == "Bob"
+    )
+
+
+@shows("matching.method")
+@pytest.mark.parametrize(
+    ("method", "kind", "threshold"),
+    [("knn", KnnMatcher, 0.4), ("svm", LinearMatcher, 0.0), ("softmax", LinearMatcher, 0.5)],
+)
+def test_faces_are_compared_in_another_way(
+    site: Site, method: str, kind: type[Matcher], threshold: float
+) -> None:
+    config = site({"matching.method": method})
+    people = gallery((ADA, [unit(1), unit(1, 0, 0.1)]), (BOB, [unit(0, 1), unit(0, 1, 0.1)]))
+    assert type(build_matcher(config, people)) is kind
+    assert matched(config, people, unit(1, 0, 0.05))[0] == "Ada"
+    assert decision_threshold(config, Says(similarity_min=0.4)) == threshold
+
+
+@shows("matching.pair_weights")
+def test_the_pair_weights_are_read_from_the_file(site: Site, tmp_path: Path) -> None:
+    path = tmp_path / "pairs.json"
+    path.write_text(PairWeights(SPACE, np.full(3, -9, np.float32), 3.0, "made up").as_json())
+    config = site({"matching.method": "siamese", "matching.pair_weights": str(path)})
+    people = gallery((ADA, [unit(1)]), (BOB, [unit(0, 1)]))
+    assert type(build_matcher(config, people)) is PairMatcher
+    name, similarity, _ = matched(config, people, unit(1))
+    assert name == "Ada"
+    assert similarity == pytest.approx(1 / (1 + np.exp(-3.0)))
+
+
+def test_whether_two_looks_contradict_is_the_networks_own_affair(site: Site) -> None:
+    """However strict a site is with names: it says nothing of two frames of one track."""
+
+    def anew(config: Config, similarity: float) -> int:
+        fuser = Rig(config, says=Says(similarity_min=0.55)).recognizer.decisions.fuser
+        track, one = np.array([1]), np.ones(1, np.float32)
+        fuser.add(track, Embeddings(unit(1)[None], SPACE), one)
+        other = unit(similarity, np.sqrt(1 - similarity**2))
+        found = [fuser.add(track, Embeddings(other[None], SPACE), one) for _ in range(3)]
+        return sum(map(len, found))
+
+    # A third of the way from 0.55 to what strangers have: 0.4.
+    for config in (site(), site({"matching.similarity_min": 0.9})):
+        assert anew(config, 0.39) == 1
+        assert anew(config, 0.41) == 0

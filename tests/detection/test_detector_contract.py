@@ -1,0 +1,160 @@
+"""Every detector keeps the same promises, and finds the same face."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from jetson_face.config import HaarConfig, MtcnnConfig, load_config
+from jetson_face.core.errors import ConfigError, InputMissingError, ModelError
+from jetson_face.core.types import ImageU8
+from jetson_face.detection.detector import Detector
+from jetson_face.detection.dlib import upsampling
+from jetson_face.detection.haar import turning, turns
+from jetson_face.detection.landmarks import face_from, five_of_5, five_of_68
+from jetson_face.detection.yunet import STRIDES, YuNet, decode
+from jetson_face.factory.networks import build_detector
+
+EYES = np.array([[204, 101], [246, 103]])
+SETTINGS = {
+    "mtcnn": "{type: mtcnn}",
+    "haar": "{type: haar, turn_step_deg: 60}",
+    "haar_eyes": "{type: haar, points: eyes, turn_max_deg: 0}",
+    "dlib": "{type: dlib}",
+    "dlib5": "{type: dlib, points: dlib5}",
+}
+
+
+@pytest.fixture(scope="module")
+def portrait() -> ImageU8:
+    file = importlib.metadata.distribution("scikit-image").locate_file("skimage/data/astronaut.png")
+    image = cv2.imread(str(file))
+    assert image is not None
+    return np.ascontiguousarray(image[:300, 100:400], np.uint8)
+
+
+@pytest.fixture(scope="module", params=list(SETTINGS))
+def detector(request: pytest.FixtureRequest) -> Iterator[Detector]:
+    config = load_config(None, [f"detector={SETTINGS[request.param]}"])
+    built = build_detector(config)
+    yield built
+    built.close()
+
+
+def test_it_finds_the_face_and_its_eyes(detector: Detector, portrait: ImageU8) -> None:
+    found = detector.detect(portrait)
+    assert len(found) >= 1
+    np.testing.assert_allclose(found.landmarks[0, :2], EYES - [100, 0], atol=6)
+    left, right, nose, mouth_left, mouth_right = found.landmarks[0]
+    assert left[0] < nose[0] < right[0]
+    assert mouth_left[0] < mouth_right[0]
+    assert left[1] < nose[1] < mouth_left[1]
+
+
+def test_shapes_order_and_bounds(detector: Detector, portrait: ImageU8) -> None:
+    cut = np.ascontiguousarray(portrait[75:200, 60:170])
+    found = detector.detect(cut)
+    assert found.landmarks.shape == (len(found), 5, 2)
+    assert (np.diff(found.scores) <= 0).all()
+    assert ((found.scores >= 0) & (found.scores <= 1)).all()
+    assert (found.boxes >= 0).all()
+    assert (found.boxes <= [110, 125, 110, 125]).all()
+    assert (found.boxes[:, 2:] > found.boxes[:, :2]).all()
+
+
+def test_nothing_to_find_keeps_the_shapes(detector: Detector) -> None:
+    for shape in [(5, 5), (20, 90), (120, 120)]:
+        found = detector.detect(np.full((*shape, 3), 120, np.uint8))
+        assert found.landmarks.shape == (0, 5, 2)
+        assert found.boxes.shape == (0, 4)
+
+
+def test_strides_do_not_matter(detector: Detector, portrait: ImageU8) -> None:
+    wide = np.zeros((300, 600, 3), np.uint8)
+    wide[:, ::2] = portrait
+    view = wide[:, ::2]
+    view.flags.writeable = False
+    np.testing.assert_array_equal(detector.detect(view).boxes, detector.detect(portrait).boxes)
+
+
+def test_haar_finds_a_tilted_head_only_when_it_turns_the_picture(portrait: ImageU8) -> None:
+    matrix, size = turning(300, 300, 50)
+    tilted = np.asarray(cv2.warpAffine(portrait, matrix, size), np.uint8)
+    points = matrix[:, :2] @ (EYES - [100, 0]).T + matrix[:, 2:]
+    text = "detector={{type: haar, points: dlib5, turn_max_deg: {}, turn_step_deg: 50}}"
+    still = build_detector(load_config(None, [text.format(0)])).detect(tilted)
+    turned = build_detector(load_config(None, [text.format(50)])).detect(tilted)
+    assert not any(np.abs(face[0] - points[:, 0]).max() < 12 for face in still.landmarks)
+    np.testing.assert_allclose(turned.landmarks[0, :2], points.T, atol=8)
+
+
+def test_angles_go_from_minus_to_plus() -> None:
+    assert turns(60, 20) == (-60, -40, -20, 0, 20, 40, 60)
+    assert turns(0, 20) == (0,)
+    assert turns(60, 25) == (-50, -25, 0, 25, 50)
+    with pytest.raises(ValueError, match="step"):
+        turns(60, 0)
+
+
+@pytest.mark.parametrize(("face", "times"), [(80, 0), (72, 0), (40, 1), (20, 2), (12, 2)])
+def test_hog_doubles_the_picture_for_small_faces(face: float, times: int) -> None:
+    assert upsampling(face) == times
+
+
+def test_points_of_other_schemes_become_ours() -> None:
+    shape = np.arange(136, dtype=np.float32).reshape(68, 2)
+    ours = five_of_68(shape)
+    np.testing.assert_array_equal(ours[2:], shape[[30, 48, 54]])
+    np.testing.assert_allclose(ours[0], shape[36:42].mean(axis=0))
+    corners = np.array([[80, 40], [60, 40], [20, 40], [40, 40], [50, 70.4]], np.float32)
+    made = five_of_5(corners)
+    np.testing.assert_allclose(made[:2], [[30, 40], [70, 40]])
+    np.testing.assert_allclose(made[2], [50, 62.8], atol=0.5)
+    eyes = np.array([[0, 0], [0, 10]], np.float32)  # a head lying on its side
+    upright = np.array([[-0.5, 0], [0.5, 0]], np.float32)
+    assert face_from(eyes, upright)[3][0] < -8
+
+
+def test_yunet_decodes_cells() -> None:
+    """Score, centre, size and points of one cell at stride 8, row 1, column 2 of 4 columns."""
+    maps: dict[str, Any] = {
+        "cls_8": np.zeros((1, 8, 1), np.float32),
+        "obj_8": np.zeros((1, 8, 1), np.float32),
+        "bbox_8": np.zeros((1, 8, 4), np.float32),
+        "kps_8": np.zeros((1, 8, 10), np.float32),
+    }
+    maps["cls_8"][0, 6], maps["obj_8"][0, 6] = 0.9, 0.4
+    maps["bbox_8"][0, 6] = 0.5, 0.25, np.log(4), np.log(2)
+    boxes, scores, points = decode(maps, 8, 4)
+    assert scores[6] == pytest.approx(0.6)
+    np.testing.assert_allclose(boxes[6], [20 - 16, 10 - 8, 20 + 16, 10 + 8])
+    np.testing.assert_allclose(points[6], np.tile([16, 8], (5, 1)))
+
+
+class WrongGraph:
+    def __init__(self) -> None:
+        self.inputs = {"input": None}
+        self.outputs = {f"cls_{stride}": None for stride in STRIDES}
+
+
+def test_yunet_refuses_another_graph_and_a_file_that_was_not_fetched() -> None:
+    with pytest.raises(ModelError, match="YuNet's graph"):
+        YuNet(WrongGraph())  # type: ignore[arg-type]
+    with pytest.raises((InputMissingError, ModelError), match="fetch"):
+        build_detector(load_config(None, ["detector={type: yunet}"]))
+
+
+def test_the_type_may_be_left_out_and_must_exist() -> None:
+    assert isinstance(load_config(None, ["detector={min_face_px: 30}"]).detector, MtcnnConfig)
+    haar = load_config(None, ["detector.type=haar", "detector.min_face_px=50"])
+    assert isinstance(haar.detector, HaarConfig)
+    assert haar.mtcnn.min_face_px == 50
+    with pytest.raises(ConfigError, match="viola"):
+        load_config(None, ["detector.type=viola"])
+    with pytest.raises(ConfigError, match="unknown key"):
+        load_config(None, ["detector={type: haar, pyramid_factor: 0.7}"])

@@ -1,0 +1,169 @@
+"""Pictures of events: sealed, bounded, oldest first, erased with their person."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jetson_face.core.errors import GalleryCorruptError, OutputError
+from jetson_face.events.snapshots import SnapshotStore
+from jetson_face.privacy.audit import files_that_hold
+from jetson_face.privacy.encryption import AesGcm
+
+CIPHER = AesGcm(bytes(32))
+JPEG = b"\xff\xd8 a face \xff\xd9" * 10
+DAY = 86400.0
+
+
+class Age:
+    """Service time that tests turn by hand."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def store(folder: Path, age: Age | None = None, **limits: float) -> SnapshotStore:
+    return SnapshotStore(folder / "crops", CIPHER, age=age or Age(), **limits)  # type: ignore[arg-type]
+
+
+def test_a_picture_comes_back_and_is_not_readable_on_disk(tmp_path: Path) -> None:
+    snapshots = store(tmp_path)
+    kept = snapshots.add(JPEG, "p1")
+    assert snapshots.read(kept) == JPEG
+    assert files_that_hold([b"a face"], list(tmp_path.rglob("*"))) == []
+    assert (tmp_path / "crops").stat().st_mode & 0o777 == 0o700
+    assert kept.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_renamed_picture_does_not_open_as_another_persons(tmp_path: Path) -> None:
+    snapshots = store(tmp_path)
+    kept = snapshots.add(JPEG, "p1")
+    kept.path.rename(kept.path.with_name(kept.path.name.replace("-p1.", "-p2.")))
+    with pytest.raises(GalleryCorruptError):
+        snapshots.read(snapshots.stored("p2")[0])
+
+
+def test_removing_a_person_erases_their_pictures_only(tmp_path: Path) -> None:
+    snapshots = store(tmp_path)
+    mine = snapshots.add(JPEG, "p1")
+    snapshots.add(JPEG, "p10")
+    snapshots.add(JPEG)
+    assert snapshots.remove_owner("p1") == [mine.path.name]
+    assert [s.owner for s in snapshots.stored()] == ["p10", "unknown"]
+
+
+def test_old_pictures_go_by_service_time(tmp_path: Path) -> None:
+    age = Age()
+    snapshots = store(tmp_path, age, max_age_s=14 * DAY)
+    snapshots.add(JPEG, "old")
+    age.now = 10 * DAY
+    snapshots.add(JPEG, "new")
+    age.now = 15 * DAY
+    assert snapshots.prune() == 1
+    assert [s.owner for s in snapshots.stored()] == ["new"]
+
+
+@settings(max_examples=25, deadline=None)
+@given(sizes=st.lists(st.integers(1, 3000), min_size=1, max_size=25))
+def test_the_folder_never_grows_beyond_its_bound(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int]
+) -> None:
+    folder = tmp_path_factory.mktemp("snapshots")
+    snapshots = store(folder, max_bytes=5000)
+    for size in sizes:
+        snapshots.add(b"x" * size)
+        on_disk = sum(path.stat().st_size for path in (folder / "crops").iterdir())
+        assert on_disk == snapshots.used_bytes <= 5000
+    # The newest are the ones that stayed, and a new start sees the same.
+    numbers = [s.number for s in snapshots.stored()]
+    assert numbers == list(range(len(sizes) - len(numbers) + 1, len(sizes) + 1))
+    assert store(folder, max_bytes=5000).used_bytes == snapshots.used_bytes
+
+
+def test_a_full_disk_gives_up_the_oldest_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshots = store(tmp_path)
+    for index in range(8):
+        snapshots.add(JPEG, f"p{index}")
+    fsync = os.fsync
+
+    def full_above_four(handle: int) -> None:
+        if len(snapshots.stored()) > 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", full_above_four)
+    snapshots.add(JPEG, "new")
+    assert [s.owner for s in snapshots.stored()][-1] == "new"
+    assert snapshots.evicted >= 4
+
+
+def test_a_disk_that_takes_nothing_is_our_own_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshots = store(tmp_path)
+
+    def read_only(**_: object) -> tuple[int, str]:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(tempfile, "mkstemp", read_only)
+    with pytest.raises(OutputError, match="Read-only file system"):
+        snapshots.add(JPEG)
+
+
+def test_a_half_written_draft_of_a_killed_process_goes_at_the_next_start(tmp_path: Path) -> None:
+    store(tmp_path)
+    draft = tmp_path / "crops" / ".tmp-0-1-p1"
+    draft.write_bytes(b"half")
+    store(tmp_path)
+    assert not draft.exists()
+
+
+@pytest.mark.parametrize("owner", ["../x", "a/b", "", "a" * 81])
+def test_an_owner_that_is_no_id_is_a_bug(tmp_path: Path, owner: str) -> None:
+    with pytest.raises(ValueError, match="not an owner"):
+        store(tmp_path).add(JPEG, owner)
+
+
+def test_a_full_store_is_not_listed_for_each_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshots = store(tmp_path, max_bytes=1 << 30)
+    (size,) = {snapshots.add(JPEG).path.stat().st_size for _ in range(30)}
+    full = store(tmp_path, max_bytes=30 * size)
+    listed: list[Path] = []
+    iterdir = Path.iterdir
+
+    def counted(self: Path) -> Iterator[Path]:
+        listed.append(self)
+        return iterdir(self)
+
+    monkeypatch.setattr(Path, "iterdir", counted)
+    kept = [full.add(JPEG) for _ in range(30)]
+    assert len(listed) == 1  # each of them took 0.17 s with 50,000 pictures
+    assert (full.evicted, full.used_bytes) == (30, 30 * size)
+    assert full.stored() == kept
+
+
+def test_a_disk_that_erases_nothing_does_not_hold_up_the_next_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshots = store(tmp_path, max_bytes=1)
+    snapshots.add(JPEG)
+
+    def refuse(self: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(errno.EPERM, "read-only")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert snapshots.add(JPEG).path.exists()

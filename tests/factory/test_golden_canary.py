@@ -1,0 +1,87 @@
+"""The canary's own face, and a TensorRT plan that answers it wrong from the start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jetson_face.config import Config, load_config
+from jetson_face.core.errors import EngineError
+from jetson_face.core.types import Embeddings
+from jetson_face.embedding.align import Aligner
+from jetson_face.factory.golden import CANARY, CANARY_POINTS, golden_face, golden_pictures
+from jetson_face.factory.gpu import Gpu
+from jetson_face.factory.mtcnn import assemble_mtcnn
+from jetson_face.factory.networks import build_embedder
+from jetson_face.factory.parts import Parts, build_canary
+from jetson_face.factory.plan_networks import networks_of
+from jetson_face.factory.plans import plans_here
+from jetson_face.inference.onnxruntime import OnnxBackend
+from tests.inference.fake_gpu import FakeModule, fake_gpu
+
+
+def config_with(tmp_path: Path, *words: str) -> Config:
+    return load_config(None, [f"engines.cache={tmp_path / 'engines'}", *words])
+
+
+def parts_of(config: Config, embedder: Any) -> Parts:
+    nothing: Any = None
+    return Parts(nothing, None, Aligner(embedder.alignment), nothing, embedder)
+
+
+def test_its_points_are_where_mtcnn_finds_them(tmp_path: Path) -> None:
+    config = config_with(tmp_path)
+    nets = {
+        name: OnnxBackend(network.reference, threads=1)
+        for name, network in networks_of(config).items()
+        if name != "embed"
+    }
+    detector = assemble_mtcnn(config, nets)
+    found = detector.detect(golden_pictures()[CANARY])
+    detector.close()
+    np.testing.assert_allclose(found.landmarks[0], CANARY_POINTS, atol=1)
+    assert golden_face(Aligner("arcface112")).shape == (1, 112, 112, 3)
+
+
+def test_the_configured_embedder_answers_its_canary(tmp_path: Path) -> None:
+    config = config_with(tmp_path, "engines.canary_every_s=60")
+    embedder = build_embedder(config)
+    canary = build_canary(config, parts_of(config, embedder))
+    assert canary.poll(1) is None
+    assert canary.last_cosine == pytest.approx(1, abs=1e-6)
+    assert not canary.due(60_000_000_000)
+    assert canary.due(60_000_000_001)
+    embedder.close()
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeModule]:
+    trt, cuda, module = fake_gpu()
+    gpu = Gpu(trt, cuda)
+    monkeypatch.setattr("jetson_face.factory.gpu.this_gpu", lambda: gpu)
+    monkeypatch.setattr("jetson_face.factory.plans.golden_pictures", lambda: golden_pictures()[:3])
+    yield module
+    assert cuda.gpu.clean
+
+
+def test_a_plan_that_is_wrong_from_the_start_is_refused(tmp_path: Path, module: FakeModule) -> None:
+    """Found good when it was built, on a GPU that answers wrong now."""
+    config = config_with(tmp_path, "backend.type=tensorrt", "engines.canary_every_s=60")
+    embedder = build_embedder(config)
+    parts = parts_of(config, embedder)
+    assert build_canary(config, parts).poll(1) is None
+
+    class Wrong:
+        alignment, space = embedder.alignment, embedder.space
+
+        def embed(self, crops: Any) -> Embeddings:
+            return Embeddings(-embedder.embed(crops).vectors, embedder.space)
+
+    with pytest.raises(EngineError, match=r"answers a golden face wrong \(cosine -.*engines check"):
+        build_canary(config, parts_of(config, Wrong()))
+    embedder.close()
+    assert plans_here(config).fitting()

@@ -1,0 +1,142 @@
+"""Evidence over frames: means, contradiction, the three strategies, bounds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jetson_face.core.errors import EmbeddingSpaceError
+from jetson_face.core.types import F32, NO_MATCH, Embeddings
+from jetson_face.gallery.matcher import Matcher
+from jetson_face.recognition.fusion import Fuser, Strategy
+from tests.gallery.gallery_fakes import OTHER, SPACE, snapshot, unit
+
+MATCHER = Matcher(snapshot(ann=[unit(1)], bob=[unit(0, 1)], cid=[unit(0, 0, 1)]), top_k=1)
+
+
+def ids(*tracks: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    return np.array(tracks, np.int64)
+
+
+def add(fuser: Fuser, track: int, vector: F32, quality: float = 1.0) -> list[int]:
+    faces = Embeddings(vector[None], SPACE)
+    return [int(t) for t in fuser.add(ids(track), faces, np.array([quality], np.float32))]
+
+
+def test_the_mean_is_weighted_by_quality_and_has_length_one() -> None:
+    fuser = Fuser(SPACE, contradiction_below=-1)
+    add(fuser, 1, unit(1), 0.9)
+    add(fuser, 1, unit(0, 1), 0.3)
+    np.testing.assert_allclose(fuser.means(ids(1)).vectors[0], unit(0.9, 0.3), atol=1e-6)
+    assert fuser.frames(ids(1, 5)).tolist() == [2, 0]
+    (match,) = fuser.match(ids(1), MATCHER)
+    assert match.person is not None
+    assert match.person.name == "ann"
+    assert match.similarity == pytest.approx(0.9 / np.hypot(0.9, 0.3))
+
+
+def test_tracks_do_not_mix_and_unknown_tracks_have_no_match() -> None:
+    fuser = Fuser(SPACE)
+    vectors = np.array([unit(0, 1), unit(1)])
+    fuser.add(ids(7, 3), Embeddings(vectors, SPACE), np.ones(2, np.float32))
+    found = fuser.match(ids(3, 99, 7), MATCHER)
+    assert [m.person and m.person.name for m in found] == ["ann", None, "bob"]
+    assert found[1] is NO_MATCH
+    assert fuser.match(ids(), MATCHER) == []
+
+
+def test_a_face_of_no_quality_counts_where_there_is_nothing_better() -> None:
+    fuser = Fuser(SPACE, contradiction_below=-1)
+    add(fuser, 1, unit(0, 1), 0.0)
+    np.testing.assert_allclose(fuser.means(ids(1)).vectors[0], unit(0, 1), atol=1e-6)
+    add(fuser, 1, unit(1), 1.0)
+    assert fuser.means(ids(1)).vectors[0, 0] > 0.99
+
+
+def test_one_contradiction_is_set_aside_several_in_a_row_start_anew() -> None:
+    fuser = Fuser(SPACE, contradiction_below=0.3, contradictions_max=3)
+    for _ in range(5):
+        assert add(fuser, 1, unit(1)) == []
+    assert add(fuser, 1, unit(0, 1)) == []
+    assert add(fuser, 1, unit(0, 1)) == []
+    np.testing.assert_allclose(fuser.means(ids(1)).vectors[0], unit(1))
+    assert add(fuser, 1, unit(1)) == []  # agrees: the two before were nothing
+    assert [add(fuser, 1, unit(0, 1)) for _ in range(3)] == [[], [], [1]]
+    assert fuser.frames(ids(1)).tolist() == [3]
+    np.testing.assert_allclose(fuser.means(ids(1)).vectors[0], unit(0, 1), atol=1e-6)
+
+
+def test_the_strategies_differ_where_they_should() -> None:
+    """Three weak frames of Bob against one strong one of Ann."""
+    weak, strong = unit(0.55, 0.6, 0.5), unit(1, 0.05)
+    names: dict[Strategy, str] = {}
+    margins: dict[Strategy, float] = {}
+    strategies: tuple[Strategy, ...] = ("embedding_mean", "score_mean", "vote")
+    for strategy in strategies:
+        fuser = Fuser(SPACE, strategy=strategy, contradiction_below=-1)
+        for vector in (weak, weak, weak, strong):
+            add(fuser, 1, vector)
+        (match,) = fuser.match(ids(1), MATCHER)
+        assert match.person is not None
+        names[strategy], margins[strategy] = match.person.name, match.margin
+    assert names == {"embedding_mean": "ann", "score_mean": "ann", "vote": "bob"}
+    assert all(margin >= 0 for margin in margins.values())
+
+
+def test_equal_votes_are_not_sure() -> None:
+    fuser = Fuser(SPACE, strategy="vote", contradiction_below=-1)
+    add(fuser, 1, unit(1))
+    add(fuser, 1, unit(0, 1))
+    (match,) = fuser.match(ids(1), MATCHER)
+    assert match.margin == pytest.approx(0, abs=1e-6)
+
+
+def test_memory_fades_and_is_bounded() -> None:
+    fuser = Fuser(SPACE, contradiction_below=-1, memory=10, window=5)
+    for _ in range(1000):
+        add(fuser, 1, unit(1))
+    for _ in range(15):
+        add(fuser, 1, unit(0, 1))
+    assert fuser.means(ids(1)).vectors[0, 1] > 0.9
+    assert len(fuser._tracks[1].recent) == 5
+    for track in range(2, 50):
+        add(fuser, track, unit(1))
+    fuser.forget([1, 2, 12345])
+    assert len(fuser) == 47
+    fuser.keep_only(ids(3, 4, 999))
+    assert len(fuser) == 2
+
+
+def test_added_vectors_are_copied() -> None:
+    fuser = Fuser(SPACE)
+    vectors = np.array([unit(1)])
+    fuser.add(ids(1), Embeddings(vectors, SPACE), np.ones(1, np.float32))
+    vectors[:] = 0  # a back end may overwrite its buffer
+    np.testing.assert_allclose(fuser.means(ids(1)).vectors[0], unit(1))
+
+
+def test_misfits_are_refused() -> None:
+    fuser = Fuser(SPACE)
+    with pytest.raises(EmbeddingSpaceError, match="other"):
+        fuser.add(ids(1), Embeddings(np.eye(4, dtype=np.float32)[:1], OTHER), np.ones(1, "f4"))
+    with pytest.raises(ValueError, match="2 tracks, 1 faces"):
+        fuser.add(ids(1, 2), Embeddings(unit(1)[None], SPACE), np.ones(1, "f4"))
+    with pytest.raises(ValueError, match="no such strategy"):
+        Fuser(SPACE, strategy="median")  # type: ignore[arg-type]
+
+
+@given(st.integers(0, 2**31), st.integers(1, 40))
+@settings(max_examples=60, deadline=None)
+def test_the_mean_of_many_is_nearer_the_truth_than_most_single_frames(seed: int, n: int) -> None:
+    rng = np.random.default_rng(seed)
+    fuser = Fuser(SPACE, contradiction_below=-1)
+    singles = []
+    for _ in range(n):
+        vector = unit(*(unit(1) + 0.3 * rng.normal(size=8)))
+        singles.append(float(vector[0]))
+        add(fuser, 1, vector)
+    assert fuser.means(ids(1)).vectors[0, 0] >= np.median(singles) - 1e-5
+    (match,) = fuser.match(ids(1), MATCHER)
+    assert -1 <= match.second <= match.similarity <= 1 + 1e-6

@@ -1,0 +1,267 @@
+"""The governor on scripted figures and on a simulated machine."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jetson_face.core.types import Frame, Report
+from jetson_face.recognition.detection_interval import Sampler
+from jetson_face.recognition.rate_controlled import GovernedRecognizer
+from jetson_face.recognition.rate_controller import Bounds, Change, Goal, Governor, Measured
+
+S = 1_000_000_000
+
+
+def governor(goal: Goal | None = None, every: int = 5, **changes: int) -> Governor:
+    bounds = Bounds(changes.pop("least", 1), changes.pop("most", 30))
+    return Governor(goal or Goal(age_ms_max=100), bounds, every, **changes)
+
+
+def aged(age_ms: float) -> Measured:
+    return Measured(decision_fps=25, capture_fps=25, age_ms=age_ms)
+
+
+def changes(of: Governor, figures: list[Measured], *, step_s: float = 5) -> list[int | None]:
+    """`every` after each update, None where the governor said nothing."""
+    said = [of.update(m, round(i * step_s * S)) for i, m in enumerate(figures)]
+    return [None if change is None else change.every for change in said]
+
+
+@pytest.mark.parametrize(
+    ("age", "every"),
+    [
+        pytest.param(50, 5, id="at ease"),
+        pytest.param(100, 5, id="at the limit"),
+        pytest.param(102, 5, id="the meter's jitter"),
+        pytest.param(110, 6, id="just missed: one step"),
+        pytest.param(150, 8, id="missed by half: half more"),
+        pytest.param(1000, 10, id="never more than twice at once"),
+    ],
+)
+def test_a_missed_goal_acts_at_once_and_by_as_much_as_it_is_missed(age: float, every: int) -> None:
+    of = governor()
+    of.update(aged(age), 0)
+    assert of.every == every
+
+
+def test_room_must_last_before_it_is_used() -> None:
+    assert changes(governor(), [aged(50)] * 3) == [None, None, 4]
+    assert changes(governor(), [aged(50), aged(50), aged(80), aged(50), aged(50)]) == [None] * 5
+
+
+def test_between_room_and_limit_nothing_moves() -> None:
+    assert changes(governor(), [aged(80), aged(99), aged(76)] * 10) == [None] * 30
+
+
+def test_no_change_during_the_cooldown() -> None:
+    of = governor(cooldown_ns=4 * S)
+    assert of.update(aged(150), 0) is not None
+    assert of.update(aged(150), 4 * S - 1) is None
+    assert of.update(aged(150), 4 * S) is not None
+
+
+def test_a_step_that_led_to_a_miss_is_tried_ever_less_often() -> None:
+    of, tried = governor(calm_updates=1), []
+    for i in range(200):
+        tight = of.every < 5
+        change = of.update(aged(150 if tight else 50), i * 5 * S)
+        if change is not None and change.every == 4:
+            tried.append(i)
+    gaps = [b - a for a, b in pairwise(tried)]
+    assert gaps == sorted(gaps)
+    assert gaps[-1] >= 4 * gaps[0]
+
+
+def test_at_the_bound_it_says_so_seldom_and_names_the_way_out() -> None:
+    of = governor(every=30)
+    first = of.update(aged(200), 0)
+    assert first is not None
+    assert first.every is None
+    assert "max_side_px" in first.why
+    assert of.update(aged(200), 10 * S) is None
+    assert of.update(aged(90), 20 * S) is None
+    assert of.update(aged(200), 599 * S) is None
+    assert of.update(aged(200), 600 * S) is not None
+
+
+def test_searching_less_is_no_remedy_when_it_is_not_the_cause() -> None:
+    of = governor()
+    slow = Measured(decision_fps=5, capture_fps=25, age_ms=900, search_share=0.05)
+    change = of.update(slow, 0)
+    assert change is not None
+    assert change.every is None
+    assert "only 5 % of the work" in change.why
+    assert of.every == 5
+    assert of.update(replace(slow, search_share=0.5), 10 * S) is not None
+    assert of.every == 10
+
+
+@pytest.mark.parametrize(("every", "kept"), [(1, 2), (50, 10), (5, 5)])
+def test_the_start_is_kept_within_the_bounds(every: int, kept: int) -> None:
+    assert governor(every=every, least=2, most=10).every == kept
+
+
+def test_it_never_leaves_the_bounds() -> None:
+    assert changes(governor(every=2, least=2), [aged(10)] * 9) == [None] * 9
+    assert changes(governor(every=9, most=10), [aged(900)] * 3) == [10, None, None]
+
+
+@pytest.mark.parametrize(
+    ("measured", "every"),
+    [
+        pytest.param(Measured(10, 30), 10, id="half of what is wanted"),
+        pytest.param(Measured(19.6, 20), 5, id="as fast as the camera"),
+        pytest.param(Measured(19, 30, busy=1.0), 6, id="a bit slow, and busy"),
+        pytest.param(Measured(0, 30), 10, id="nothing decided"),
+        pytest.param(Measured(0, 0), 5, id="no camera: no goal"),
+    ],
+)
+def test_decision_rate(measured: Measured, every: int) -> None:
+    of = governor(Goal(decision_fps_min=20))
+    of.update(measured, 0)
+    assert of.every == every
+
+
+def test_idle_time_is_room_even_when_the_camera_limits_the_rate() -> None:
+    goal = Goal(decision_fps_min=25)
+    assert changes(governor(goal), [Measured(25, 25, busy=0.4)] * 3)[-1] == 4
+    assert changes(governor(goal), [Measured(25, 25, busy=0.9)] * 9) == [None] * 9
+
+
+def test_cpu() -> None:
+    goal = Goal(cpu_max=0.5)
+    assert changes(governor(goal), [Measured(25, cpu=0.6)]) == [6]
+    assert changes(governor(goal), [Measured(25, cpu=0.2)] * 3)[-1] == 4
+
+
+def test_the_worst_of_several_goals_decides_and_is_named() -> None:
+    of = governor(Goal(decision_fps_min=20, age_ms_max=100, cpu_max=0.9))
+    change = of.update(Measured(18, 30, age_ms=180, cpu=0.5), 0)
+    assert change == Change(
+        9, "sampling 1 in 5 -> 1 in 9: goal missed: frame age p95 180 ms, at most 100 wanted"
+    )
+
+
+def test_what_cannot_be_measured_changes_nothing() -> None:
+    assert changes(governor(), [Measured(25)] * 5) == [None] * 5
+
+
+@pytest.mark.parametrize("bounds", [(0, 5), (5, 4)])
+def test_impossible_bounds_are_refused(bounds: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="bounds"):
+        Bounds(*bounds)
+
+
+@pytest.mark.parametrize("goal", [{}, {"cpu_max": 0}, {"age_ms_max": -1}])
+def test_impossible_goals_are_refused(goal: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="goal"):
+        Goal(**goal)
+
+
+@given(
+    detect=st.floats(5, 200),
+    rest=st.floats(0.5, 30),
+    start=st.integers(1, 30),
+)
+def test_on_a_steady_machine_it_settles_where_the_goal_holds(
+    detect: float, rest: float, start: int
+) -> None:
+    """Age on average: the camera's share of a search, plus the rest."""
+
+    def age(every: int) -> float:
+        return rest + detect / every
+
+    of, seen = governor(every=start), []
+    for i in range(400):
+        of.update(aged(age(of.every)), i * 5 * S)
+        seen.append(of.every)
+    settled = seen[-100:]
+    if age(30) <= 100:
+        assert np.mean([age(every) <= 103 for every in settled]) > 0.9
+    else:
+        assert set(settled) == {30}
+    assert max(settled) - min(settled) <= 1 or age(max(settled)) > 75
+
+
+@dataclass
+class FakeMachine:
+    """Decides a frame in `ms`, a search in `search_ms` more; its own clock moves with it."""
+
+    sampler: Sampler
+    ms: float = 5
+    search_ms: float = 200
+    now_ns: int = 0
+
+    def process(self, frame: Frame) -> Report:
+        searched = self.sampler.next()
+        self.now_ns += round((self.ms + searched * self.search_ms) * 1e6)
+        stages = {"detect": self.search_ms} if searched else {}
+        return Report("cam", frame.seq, frame.captured_ns, 0, (4, 4), (), stages, searched)
+
+
+def play(machine: FakeMachine, governed: GovernedRecognizer, seconds: float, fps: float) -> float:
+    """Frames of a camera, the newest each time; returns the share of frames that were decided."""
+    image, end = np.zeros((4, 4, 3), np.uint8), machine.now_ns + seconds * S
+    first = int(machine.now_ns * fps / S)
+    taken, decided = first - 1, 0
+    while machine.now_ns < end:
+        seq = max(int(machine.now_ns * fps / S), taken + 1)
+        captured = round(seq * S / fps)
+        machine.now_ns = max(machine.now_ns, captured)
+        governed.process(Frame(image, seq, captured, 0.0, "cam"))
+        taken, decided = seq, decided + 1
+    return decided / (taken - first + 1)
+
+
+def test_a_governed_recogniser_reaches_its_decision_rate_and_explains(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sampler = Sampler(2)
+    machine = FakeMachine(sampler)
+    of = governor(Goal(decision_fps_min=20), every=2)
+    governed = GovernedRecognizer(machine, sampler, of, clock_ns=lambda: machine.now_ns)
+    with caplog.at_level(logging.INFO, logger="jetson_face.recognition.rate_controlled"):
+        play(machine, governed, 60, 25)
+    # A search costs 5 frames: 0.8 of 25/s are decided from about one search in 16 on.
+    assert 14 <= sampler.every_n <= 20
+    assert "goal missed: decision rate" in caplog.text
+    assert play(machine, governed, 20, 25) == pytest.approx(0.8, abs=0.06)
+
+
+def test_a_governed_recogniser_searches_every_frame_where_there_is_room() -> None:
+    sampler = Sampler(6)
+    machine = FakeMachine(sampler, ms=2, search_ms=8)
+    of = governor(Goal(decision_fps_min=20, age_ms_max=100), every=6)
+    governed = GovernedRecognizer(machine, sampler, of, clock_ns=lambda: machine.now_ns)
+    play(machine, governed, 120, 25)
+    assert sampler.every_n == 1
+
+
+def test_cpu_is_measured_between_the_questions() -> None:
+    sampler = Sampler(5)
+    machine = FakeMachine(sampler)
+    governed = GovernedRecognizer(
+        machine,
+        sampler,
+        governor(Goal(cpu_max=0.5)),
+        clock_ns=lambda: machine.now_ns,
+        cpu_share=lambda: 0.9 * machine.now_ns / S,
+    )
+    play(machine, governed, 5, 25)
+    assert sampler.every_n > 5
+
+
+def test_a_bound_that_is_reached_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    sampler = Sampler(3)
+    machine = FakeMachine(sampler, ms=100, search_ms=300)
+    of = governor(Goal(age_ms_max=100), every=3, most=3)
+    governed = GovernedRecognizer(machine, sampler, of, clock_ns=lambda: machine.now_ns)
+    play(machine, governed, 20, 25)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]

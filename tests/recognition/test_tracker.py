@@ -1,0 +1,190 @@
+"""Ids stay on their faces: moving, crossing, hidden, gone, and when time or size jumps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jetson_face.core.types import Detections
+from jetson_face.recognition.tracker import Tracker
+
+FRAME = 40_000_000
+"""Nanoseconds of a frame at 25 per second."""
+SIZE = (640, 480)
+
+
+def faces(*centres: tuple[float, float], side: float = 60) -> Detections:
+    boxes = [(x - side / 2, y - side / 2, x + side / 2, y + side / 2) for x, y in centres]
+    n = len(boxes)
+    return Detections(
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.full(n, 0.9, np.float32),
+        np.zeros((n, 5, 2), np.float32),
+    )
+
+
+def lost(count: int) -> Detections:
+    return Detections(
+        np.zeros((count, 4), np.float32),
+        np.zeros(count, np.float32),
+        np.full((count, 5, 2), np.nan, np.float32),
+    )
+
+
+def test_a_moving_face_keeps_its_id_and_rows_stay_aligned() -> None:
+    tracker = Tracker()
+    assert tracker.update(faces((100, 100), (300, 100)), 0).tolist() == [1, 2]
+    for n in range(1, 20):
+        here = [(100 + 6 * n, 100), (300 - 2 * n, 100 + n)]
+        swapped = n % 2 == 1
+        ids = tracker.update(faces(*here[:: -1 if swapped else 1]), n * FRAME)
+        assert ids.tolist() == ([2, 1] if swapped else [1, 2])
+
+
+def test_no_faces_is_normal() -> None:
+    tracker = Tracker()
+    assert tracker.update(Detections.empty(), 0).shape == (0,)
+    ids, boxes = tracker.predict(FRAME)
+    assert (ids.shape, boxes.shape) == ((0,), (0, 4))
+    assert tracker.advance(ids, Detections.empty(), FRAME).shape == (0,)
+
+
+def test_two_faces_that_cross_keep_their_ids() -> None:
+    tracker = Tracker()
+    for n in range(41):
+        ids = tracker.update(faces((100 + 10 * n, 200), (500 - 10 * n, 215)), n * FRAME)
+        assert ids.tolist() == [1, 2], n
+
+
+@pytest.mark.parametrize("every", [2, 5])
+def test_they_cross_also_when_one_frame_in_n_is_searched(every: int) -> None:
+    tracker = Tracker()
+    for n in range(0, 41, every):
+        ids = tracker.update(faces((100 + 10 * n, 180), (500 - 10 * n, 225)), n * FRAME)
+        assert ids.tolist() == [1, 2], n
+
+
+def test_prediction_follows_the_velocity_within_the_frame() -> None:
+    tracker = Tracker()
+    for n in range(20):
+        tracker.update(faces((100 + 10 * n, 200)), n * FRAME, size=SIZE)
+    ids, boxes = tracker.predict(22 * FRAME)
+    assert ids.tolist() == [1]
+    np.testing.assert_allclose(boxes[0], (290, 170, 350, 230), atol=1)
+    for n in range(20, 40):
+        tracker.update(faces((100 + 14 * n, 200)), n * FRAME)
+    _, boxes = tracker.predict(43 * FRAME)
+    assert boxes[0, 2] == SIZE[0]
+
+
+def test_extrapolation_stops_after_half_a_second() -> None:
+    tracker = Tracker()
+    for n in range(20):
+        tracker.update(faces((100 + 10 * n, 200)), n * FRAME)
+    half = 19 * FRAME + 500_000_000
+    np.testing.assert_array_equal(tracker.predict(half)[1], tracker.predict(half + 10 * FRAME)[1])
+
+
+def test_a_hidden_face_comes_back_under_its_id_a_late_one_does_not() -> None:
+    tracker = Tracker(max_gap_ns=10 * FRAME)
+    tracker.update(faces((100, 100)), 0)
+    for n in range(1, 10):
+        tracker.update(Detections.empty(), n * FRAME)
+    assert tracker.visible().tolist() == []
+    assert tracker.predict(9 * FRAME)[0].tolist() == []
+    assert tracker.alive().tolist() == [1]
+    assert tracker.update(faces((105, 100)), 10 * FRAME).tolist() == [1]
+    for n in range(11, 22):
+        tracker.update(Detections.empty(), n * FRAME)
+    assert tracker.alive().tolist() == []
+    assert tracker.update(faces((105, 100)), 22 * FRAME).tolist() == [2]
+
+
+def test_too_many_misses_end_a_track() -> None:
+    tracker = Tracker(misses_max=3, max_gap_ns=10**12)
+    tracker.update(faces((100, 100)), 0)
+    for n, alive in enumerate([[1], [1], []], start=1):
+        tracker.update(Detections.empty(), n * FRAME)
+        assert tracker.alive().tolist() == alive
+
+
+def test_a_seen_face_survives_however_seldom_it_is_searched() -> None:
+    tracker = Tracker(max_gap_ns=FRAME)
+    for n in range(10):
+        for between in range(20):
+            tracker.predict((20 * n + between) * FRAME)
+        assert tracker.update(faces((100, 100)), (20 * n + 20) * FRAME).tolist() == [1]
+
+
+def test_refined_faces_move_and_lost_ones_are_named_once() -> None:
+    tracker = Tracker()
+    tracker.update(faces((100, 100), (300, 100)), 0)
+    ids, _ = tracker.predict(FRAME)
+    refined = faces((110, 100), (0, 0))
+    refined.scores[1] = 0
+    assert tracker.advance(ids, refined, FRAME).tolist() == [2]
+    ids, boxes = tracker.predict(FRAME)
+    assert ids.tolist() == [1]
+    np.testing.assert_allclose(boxes[0], (80, 70, 140, 130))
+    assert tracker.advance(np.array([1, 2, 77]), lost(3), 2 * FRAME).tolist() == [1]
+    assert tracker.alive().tolist() == [1, 2]
+    assert tracker.update(faces((112, 100), (300, 100)), 3 * FRAME).tolist() == [1, 2]
+
+
+def test_time_that_goes_back_or_jumps_ends_all_tracks_and_no_id_is_used_again() -> None:
+    tracker = Tracker(jump_max_ns=10 * FRAME)
+    assert tracker.update(faces((100, 100)), 100 * FRAME).tolist() == [1]
+    assert tracker.update(faces((100, 100)), 99 * FRAME).tolist() == [2]
+    assert tracker.update(faces((100, 100)), 109 * FRAME).tolist() == [2]
+    assert tracker.update(faces((100, 100)), 120 * FRAME).tolist() == [3]
+
+
+def test_another_frame_size_ends_all_tracks() -> None:
+    tracker = Tracker()
+    assert tracker.update(faces((100, 100)), 0, size=SIZE).tolist() == [1]
+    assert tracker.update(faces((100, 100)), FRAME, size=SIZE).tolist() == [1]
+    assert tracker.predict(2 * FRAME, size=(1280, 960))[0].tolist() == []
+    assert tracker.update(faces((100, 100)), 3 * FRAME, size=(1280, 960)).tolist() == [2]
+    tracker.reset()
+    assert tracker.update(faces((100, 100)), 4 * FRAME).tolist() == [3]
+
+
+def test_a_small_face_does_not_take_over_a_large_one_behind_it() -> None:
+    tracker = Tracker()
+    tracker.update(faces((100, 100), side=120), 0)
+    assert tracker.update(faces((100, 100), side=20), FRAME).tolist() == [2]
+
+
+def test_a_fast_small_face_is_held_by_its_centre() -> None:
+    tracker = Tracker()
+    tracker.update(faces((100, 100), side=30), 0)
+    assert tracker.update(faces((116, 100), side=30), FRAME).tolist() == [1]  # IoU 0.3
+
+
+@given(st.integers(0, 2**31))
+@settings(max_examples=60, deadline=None)
+def test_ids_are_unique_deterministic_and_memory_is_bounded(seed: int) -> None:
+    def run() -> list[list[int]]:
+        rng = np.random.default_rng(seed)
+        tracker = Tracker(tracks_max=12, max_gap_ns=3 * FRAME, jump_max_ns=20 * FRAME)
+        now, told, ended = 0, [], set[int]()
+        before = set[int]()
+        for _ in range(30):
+            now += int(rng.integers(0, 4)) * FRAME
+            count = int(rng.integers(0, 20))
+            centres = [tuple(c) for c in rng.uniform(0, 500, (count, 2))]
+            ids = tracker.update(faces(*centres, side=50), now).tolist()
+            assert len(set(ids)) == count
+            assert min(ids, default=1) >= 1
+            alive = set(tracker.alive().tolist())
+            assert set(ids) <= alive
+            assert len(alive) <= max(12, count)
+            ended |= before - alive
+            assert not ended & alive
+            before = alive
+            told.append(ids)
+        return told
+
+    assert run() == run()
