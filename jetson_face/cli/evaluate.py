@@ -38,6 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="enrol four of five single pictures of a person (at most 20), not half",
     )
     video = kinds.add_parser("video", help="what averaging over frames gains")
+    video.add_argument(
+        "--divisions",
+        type=int,
+        default=0,
+        metavar="N",
+        help="also identify over N random divisions into enrolled people and impostors",
+    )
     calibration = kinds.add_parser(
         "calibration", help="does a calibrated threshold hold on strangers it was not set with?"
     )
@@ -100,6 +107,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--resamples must be 0 or more, got {args.resamples}")
     if not 0 < getattr(args, "strangers", 0.5) < 1:
         raise UsageError(f"--strangers is a share between 0 and 1, got {args.strangers}")
+    if getattr(args, "divisions", 0) < 0:
+        raise UsageError(f"--divisions must be 0 or more, got {args.divisions}")
     if getattr(args, "limit", 2) < 2:
         raise UsageError(f"--limit must be 2 or more, got {args.limit}")
     if args.kind == "bakeoff":
@@ -132,7 +141,9 @@ def _measure(args: argparse.Namespace) -> Evaluation:
     if args.kind == "calibration":
         return kinds.check_calibration(setting, **people)
     if args.kind == "video":
-        return kinds.average_frames(setting, kinds.division_of(setting, **people))
+        division = kinds.division_of(setting, **people)
+        everybody = kinds.people_of(setting, args.each_picture) if args.divisions else {}
+        return kinds.average_frames(setting, division, everybody, args.divisions)
     most = args.enrol_most
     return kinds.identify_people(setting, kinds.division_of(setting, **people, enrol_most=most))
 

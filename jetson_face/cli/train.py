@@ -76,7 +76,7 @@ def _small(args: argparse.Namespace) -> int:
     from jetson_face.training.transfer_settings import TransferConfig
 
     config = load_document(args.config, TransferConfig, overrides=args.overrides)
-    command._keep_freed_memory()
+    command.keep_freed_memory()
     return _train(config, from_zip(config), args)
 
 
@@ -90,7 +90,7 @@ def _compare(args: argparse.Namespace) -> int:
     first = config.first(config.networks[0])
     if first is None:
         raise UsageError(f"{args.config}: give `pretrain`, or use --finetune PEOPLE --net all")
-    command._keep_freed_memory()
+    command.keep_freed_memory()
     general, people = apart(from_zip(first), config.new_people, config.new_photos)
     return compare.run(config, general, people, args)
 

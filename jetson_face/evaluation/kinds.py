@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from jetson_face.config import Config
 from jetson_face.core.errors import InputBrokenError, JetsonFaceError
 from jetson_face.evaluation import (
     calibration,
+    divisions,
     five_people,
     identification_report,
     sensitivity,
@@ -26,7 +27,7 @@ from jetson_face.evaluation.extract import Faces
 from jetson_face.evaluation.identification import identify_open_set
 from jetson_face.evaluation.method import Method, build_method, log_progress
 from jetson_face.evaluation.pairs import PairList, find_pictures, read_pairs
-from jetson_face.evaluation.people import Division, divide, read_people
+from jetson_face.evaluation.people import Division, Shot, divide, read_people
 from jetson_face.evaluation.verification import verify
 from jetson_face.evaluation.video import average_over_frames
 
@@ -126,17 +127,37 @@ def identify_people(setting: Setting, division: Division) -> Evaluation:
     )
 
 
-def average_frames(setting: Setting, division: Division) -> Evaluation:
-    """What averaging over frames gains."""
+def people_of(setting: Setting, each_picture: bool) -> Mapping[str, Sequence[Shot]]:
+    """Everybody in the folder, with all pictures."""
+    return read_people(setting.images, each_picture=each_picture)
+
+
+def average_frames(
+    setting: Setting,
+    division: Division,
+    everybody: Mapping[str, Sequence[Shot]],
+    count: int = 0,
+) -> Evaluation:
+    """What averaging over frames gains; with `count`, `everybody` over so many divisions too."""
+    shots = [shot for own in everybody.values() for shot in own] if count else division.shots
     with _measuring(setting, "video", setting.images, photos=False) as run:
-        faces = run.found_in(division)
+        faces = run.extract({shot.name: shot.path for shot in shots})
         rows = average_over_frames(
             division, faces, run.method.enrol, rng=setting.rng, resamples=setting.resamples
         )
+        figures = None
+        if count:
+            place = {name: row for row, name in enumerate(faces.names)}
+            figures = divisions.over_divisions(everybody, faces.vectors, place, divisions=count)
     title = f"Averaging over frames: {setting.images.name}, {run.method.name}"
+    summary = video_report.summary_table(rows)
+    result = video_report.as_json(rows, division, faces, run.facts)
+    if figures is not None:
+        summary = f"{summary}\n\n{divisions.summary(figures)}"
+        result["open_set"] = divisions.as_json(figures, count)
     return Evaluation(
-        video_report.summary_table(rows),
-        video_report.as_json(rows, division, faces, run.facts),
+        summary,
+        result,
         lambda: video_report.markdown(rows, division, faces, run.facts, title),
         lambda folder: video_report.plots(rows, folder),
         faces.facts(),

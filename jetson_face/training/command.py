@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         _check_same_recipe(config)
     elif (config.run / loop.CHECKPOINT).exists():
         raise UsageError(f"{config.run} has a checkpoint: give --resume, or --set run=OTHER_FOLDER")
-    _keep_freed_memory()
+    keep_freed_memory()
     faces = data.load(config.data, config.net.dim)
     log.info("%d faces, %d people", len(faces), len(faces.people))
     trainer = loop.Trainer(config, faces)
@@ -112,7 +112,7 @@ def need_torch() -> None:
         import torch  # noqa: F401
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Ask glibc to keep what is freed: every batch takes the same blocks again.
 
     Without it each step maps and unmaps its activations and the kernel clears the pages: 25,000

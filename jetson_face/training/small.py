@@ -81,7 +81,7 @@ def from_zip(config: TransferConfig) -> SmallSet:
     if config.alignment not in TEMPLATES:
         raise UsageError(f"no alignment {config.alignment!r}; there are {', '.join(TEMPLATES)}")
     if config.people:
-        given = read_packed(data._found(config.packed), config.people, config.photos)
+        given = read_packed(data.find(config.packed), config.people, config.photos)
     else:
         given = read_all(config)
     if config.alignment == "arcface112":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -375,6 +376,32 @@ def test_the_commands_on_videos(kind: str, tmp_path: Path, monkeypatch: pytest.M
         assert got["enrolled_people"] + got["strangers"] == 8
     assert (tmp_path / "out/r.md").read_text().startswith("# ")
     assert list((tmp_path / "out/plots").glob("*.png"))
+
+
+def test_divisions_of_people_with_videos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = videos_folder(tmp_path / "videos")
+    for who in (6, 7):  # the impostors are those with one video
+        shutil.rmtree(images / f"p{who}" / "video1")
+    words = ("video", "--images", images, "--divisions", 3)
+    assert run(monkeypatch, *words, *leaving(tmp_path / "out")) == 0
+    told = json.loads((tmp_path / "out/r.json").read_text())["open_set"]
+    assert told.pop("divisions") == 3
+    printed = capsys.readouterr().out
+    for kind in ("single", "video"):
+        assert told[f"{kind}: rank-1"]["mean"] == 100
+        assert told[f"{kind}: DIR at FPIR 0.01"]["standard_error"] == 0
+        assert f"{kind}: DIR at FPIR 0.01: 100.0 +- 0.0 %" in printed
+    assert run(monkeypatch, "video", "--images", images, *leaving(tmp_path / "without")) == 0
+    assert "open_set" not in json.loads((tmp_path / "without/r.json").read_text())
+
+
+def test_a_number_of_divisions_is_not_negative(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UsageError, match="--divisions"):
+        run(monkeypatch, "video", "--images", tmp_path, "--divisions=-1")
 
 
 def test_the_command_of_the_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""A long, resumable training towards teachers that see the same changed crop; CPU or GPU."""

@@ -1,0 +1,55 @@
+"""A campaign's averaged weights, small enough to be kept in the repository and begun with."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from jetson_face.core.errors import InputBrokenError
+from jetson_face.util.files import write_file
+
+COUNTERS = ("step", "samples", "asked", "spent_s")
+
+
+def keep_small(state: dict[str, Any], path: Path) -> None:
+    """Averaged weights, the hints' projections and the target's axes of a checkpoint, as npz.
+
+    Kernels in float16. The optimiser is left out: it finds its way again in a few hundred steps.
+    """
+    arrays: dict[str, Any] = {}
+    for part in ("ema", "hints"):
+        for key, value in state[part].items():
+            values = value.float().numpy() if value.is_floating_point() else value.numpy()
+            arrays[f"{part}/{key}"] = values.astype(np.float16) if values.ndim > 1 else values
+    arrays["axes"] = state["axes"].cpu().numpy()
+    arrays |= {key: np.array(state[key]) for key in COUNTERS}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_file(path, buffer.getvalue())
+
+
+def read_small(path: Path) -> dict[str, Any]:
+    """What ``keep_small`` wrote: tensors of ``ema`` and ``hints`` by name, ``axes``, the counters.
+
+    Raises:
+        InputBrokenError: it is another kind of file.
+    """
+    out: dict[str, Any] = {"ema": {}, "hints": {}}
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            arrays = {key: held[key] for key in held.files}
+        out["axes"] = torch.from_numpy(arrays["axes"])
+        out |= {key: arrays[key].item() for key in COUNTERS}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as exc:
+        raise InputBrokenError(f"{path}: not the kept state of a campaign: {exc}") from exc
+    for key, values in arrays.items():
+        part, _, name = key.partition("/")
+        if name:
+            wide = values.astype(np.float32) if values.dtype == np.float16 else values
+            out[part][name] = torch.from_numpy(np.array(wide))
+    return out

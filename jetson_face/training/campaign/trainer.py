@@ -1,0 +1,383 @@
+"""The campaign's loop: lessons from the teachers, steps, averaged weights, checkpoints."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from jetson_face.training import data, losses
+from jetson_face.training.campaign import targets
+from jetson_face.training.campaign.kept import read_small
+from jetson_face.training.campaign.starting import ridge, start_from_onnx
+from jetson_face.training.campaign.targets import Faces, Hints, Lesson, Ring, Teachers
+from jetson_face.training.campaign.views import changed
+from jetson_face.training.curves import CurveLog
+from jetson_face.training.loop import build_net
+from jetson_face.training.net import SqueezeNetFace
+
+if TYPE_CHECKING:
+    from jetson_face.training.campaign.settings import CampaignConfig, OptimSettings
+
+log = logging.getLogger(__name__)
+CHECKPOINT = "checkpoint.pt"
+
+
+def rate_part(done: float, how: OptimSettings) -> float:
+    """Share of the highest rate at ``done`` of a cycle: a linear rise, then half a cosine."""
+    if done < how.warmup:
+        return max(done / how.warmup, 0.02)
+    part = min((done - how.warmup) / (1 - how.warmup), 1.0)
+    return max(0.5 * (1 + math.cos(math.pi * part)), how.floor)
+
+
+def look(net: SqueezeNetFace, view: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+    """Views (N, 3, 112, 112), 0 to 255, to unit vectors and the last map of each side."""
+    x = ((view.float() - 127.5) / 127.5).contiguous(memory_format=torch.channels_last)
+    maps: dict[int, Tensor] = {}
+    for layer in net.trunk:
+        x = layer(x)
+        maps[x.shape[-1]] = x
+    return F.normalize(net.head(x).float(), dim=1), maps
+
+
+class Campaign:
+    """One run folder. ``prepare`` or ``resume`` first, then ``train``."""
+
+    def __init__(
+        self,
+        config: CampaignConfig,
+        clock: Callable[[], float] = time.monotonic,
+        on_saved: Callable[[Path], None] = lambda _: None,
+    ) -> None:
+        torch.manual_seed(config.seed)
+        torch.set_num_threads(config.threads)
+        self.config, self._clock, self._on_saved = config, clock, on_saved
+        self.device = torch.device(config.device)
+        self.faces = Faces(config)
+        order = np.random.default_rng((config.seed, 9)).permutation(len(self.faces))
+        self.held_out = np.sort(order[: config.held_out])
+        self.rows = np.sort(order[config.held_out :])
+        self.teachers = Teachers(config, self.faces)
+        self.net = build_net(config.net).to(self.device, memory_format=torch.channels_last)
+        self.ema = build_net(config.net).to(self.device, memory_format=torch.channels_last)
+        self.ema.eval().requires_grad_(False)
+        self.hints = Hints(self._hint_shapes()).to(self.device)
+        self.optim = optimisers([self.net, self.hints], config.optim)
+        self.ring = Ring(config.ring, targets_only=config.replay == 1)
+        self.walk = targets.Walk(self.rows, config.seed)
+        self._wanted: dict[tuple[int, int], Tensor] = {}
+        self.cosine: tuple[float, float] | None = None
+        self.step = self.samples = self.asked = 0
+        self.spent_s = self.cycle_s = 0.0
+        self.cycle_samples = 0
+        self.curves = CurveLog(config.run / "curves.csv")
+
+    def _hint_shapes(self) -> dict[int, tuple[int, int]]:
+        blank = torch.zeros(2, 3, 112, 112, device=self.device)
+        self.net.eval()
+        with torch.no_grad():
+            _, mine = look(self.net, blank)
+            _, theirs = self.teachers.ask(blank, self.rows[:1].repeat(2))
+        return {s: (mine[s].shape[1], theirs[s].shape[1]) for s in self.config.loss.hints}
+
+    @property
+    def done(self) -> float:
+        """Part of the cycle behind us."""
+        how = self.config.optim
+        if how.samples is not None:
+            return (self.samples - self.cycle_samples) / how.samples
+        return (self.spent_s - self.cycle_s) / (60 * how.minutes)
+
+    def prepare(self) -> None:
+        """Before the first step: the start's weights, and target and hints fitted to them.
+
+        The target is turned as a whole to where the network's own vectors lie, which leaves all
+        its cosines as they are; the hints' projections are the least-squares ones. So the trunk is
+        not shaken by what would have to be learned first.
+        """
+        config = self.config
+        if config.start is not None and config.start.suffix == ".npz":
+            self._go_on_from(read_small(data.find(config.start)))
+            return
+        count = min(config.prepare_faces, len(self.rows))
+        rows = np.random.default_rng((config.seed, 8)).choice(self.rows, count, replace=False)
+        with torch.no_grad():
+            if config.start is not None:
+                # of changed faces: what the norms will go on to see
+                first = changed(self.faces.take(rows[:512]), config.view, self._draw(-3))
+                source = data.find(config.start)
+                fresh = start_from_onnx(self.net, source, (first - 127.5) / 127.5)
+                log.info("started from %s; new: %s", source, ", ".join(fresh) or "nothing")
+            self.net.eval()
+            self._fit(rows)
+        self.ema.load_state_dict(self.net.state_dict())
+
+    def _go_on_from(self, kept: dict[str, Any]) -> None:
+        """Kept averaged weights, with an optimiser and a cycle of their own."""
+        self.net.load_state_dict(kept["ema"])
+        self.ema.load_state_dict(kept["ema"])
+        self.hints.load_state_dict(kept["hints"])
+        self.teachers.axes.copy_(kept["axes"])
+        self.step, self.samples, self.asked = kept["step"], kept["samples"], kept["asked"]
+        self.spent_s = self.cycle_s = kept["spent_s"]
+        self.cycle_samples = self.samples
+
+    def _fit(self, rows: targets.I64) -> None:
+        """Axes and hints' projections, from one look of student and teachers at ``rows``."""
+        draw = self._draw(-1)
+        vectors, own = [], []
+        maps: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
+        for part in _parts(rows, self.config.prepare_rows):
+            view = changed(self.faces.take(part), self.config.view, draw)
+            vector, theirs = self.teachers.ask(view, part)
+            seen, mine = look(self.net, view)
+            vectors.append(vector)
+            own.append(seen)
+            for side, value in theirs.items():
+                held = maps.setdefault(side, ([], []))
+                held[0].append(_some(mine[side]))
+                held[1].append(_some(value))
+        self.teachers.learn_axes(torch.cat(vectors), torch.cat(own))
+        for side, (mine_of, theirs_of) in maps.items():
+            self._fit_hint(side, torch.cat(mine_of), torch.cat(theirs_of))
+
+    def _fit_hint(self, side: int, mine: Tensor, theirs: Tensor) -> None:
+        weight, bias = ridge(mine, theirs)
+        layer = self.hints.project[str(side)]
+        layer.weight.copy_(weight[:, :, None, None])
+        layer.bias.copy_(bias)
+        getattr(self.hints, f"spread{side}").copy_(theirs.std(0).clamp_min(1e-3))
+
+    def _draw(self, step: int) -> torch.Generator:
+        draw = torch.Generator(self.device)
+        return draw.manual_seed(self.config.seed * 1_000_003 + step + 1)
+
+    def lesson(self, draw: torch.Generator) -> Lesson:
+        """The next batch: some new views, the rest seen before."""
+        config = self.config
+        batch, replay = config.optim.batch, config.replay
+        ready = replay > 1 and self.ring.filled == config.ring  # few views are soon known by heart
+        fresh = max(1, round(batch / replay)) if ready else batch
+        rows = self.walk(self.asked, fresh)
+        self.asked += fresh
+        view = changed(self.faces.take(rows), config.view, draw).round_()
+        vector, hints = self.teachers.ask(view, rows)
+        new = Lesson(view.to(torch.uint8), self.teachers.turn(vector), hints)
+        again = self.ring.take(batch - fresh, draw) if fresh < batch else None
+        self.ring.add(new)
+        return new if again is None else targets.joined(new, again)
+
+    def train(self, stop: Callable[[], bool] = lambda: False) -> None:
+        """To the end of the cycle, or to the next step after ``stop()``; a checkpoint either way.
+
+        Raises:
+            FloatingPointError: the loss is not a number.
+        """
+        config = self.config
+        config.run.mkdir(parents=True, exist_ok=True)
+        saved_s, started_s, first = self.spent_s, self.spent_s, self.samples
+        while self.done < 1 and not stop():
+            began = self._clock()
+            parts = self._one_step()
+            self.step += 1
+            self.samples += config.optim.batch
+            self.spent_s += self._clock() - began
+            if self.step % config.log_steps == 0 or self.done >= 1:
+                speed = (self.samples - first) / max(self.spent_s - started_s, 1e-9)
+                self._note({k: float(v) for k, v in parts.items()}, speed)
+            if self.spent_s - saved_s > 60 * config.checkpoint_minutes:
+                self.save()
+                saved_s = self.spent_s
+        self.save()
+
+    def _one_step(self) -> dict[str, Tensor]:
+        config, draw = self.config, self._draw(self.step)
+        lesson = self.lesson(draw)
+        part = rate_part(self.done, config.optim)
+        for optim in self.optim:
+            for group in optim.param_groups:
+                group["lr"] = part * group["peak"]
+        self._learning()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.optim.bf16):
+            vectors, maps = look(self.net, lesson.view)
+            hints = self._hint_losses(maps, lesson)
+        parts = self._losses(vectors, lesson) | hints
+        total = torch.stack(list(parts.values())).sum()
+        for optim in self.optim:
+            optim.zero_grad(set_to_none=True)
+        total.backward()
+        norm = nn.utils.clip_grad_norm_(self.net.parameters(), config.optim.clip)
+        if self.step % 50 == 0 and not bool(torch.isfinite(norm)):
+            raise FloatingPointError(f"step {self.step}: the gradient is {float(norm)}")
+        for optim in self.optim:
+            optim.step()
+        self._average()
+        cosine = (vectors.detach() * lesson.target).sum(1).mean()
+        return {k: v.detach() for k, v in parts.items()} | {
+            "total": total.detach(),
+            "cosine": cosine,
+        }
+
+    def _learning(self) -> None:
+        """Training mode; norms that are frozen keep the statistics that they have."""
+        self.net.train()
+        if self.config.optim.freeze_norms:
+            for layer in self.net.modules():
+                if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+                    layer.eval()
+
+    def _losses(self, vectors: Tensor, lesson: Lesson) -> dict[str, Tensor]:
+        """Of unit vectors, weighted."""
+        how, own = self.config.loss, lesson.target
+        parts: dict[str, Tensor] = {}
+        if how.distill:
+            parts["distill"] = how.distill * losses.distill(vectors, own)
+        if how.gram:
+            parts["gram"] = how.gram * losses.gram(vectors, own)
+        if how.bank:
+            negatives = self.ring.take_targets()
+            parts["bank"] = how.bank * losses.bank(
+                vectors, own, negatives, how.bank_tau, how.bank_margin, how.bank_same_min
+            )
+        return parts
+
+    def _hint_losses(self, maps: dict[int, Tensor], lesson: Lesson) -> dict[str, Tensor]:
+        return {
+            f"hint{side}": weight * self.hints.loss(side, maps[side], lesson.hints[side])
+            for side, weight in self.config.loss.hints.items()
+        }
+
+    def _average(self) -> None:
+        decay = min(self.config.optim.ema, (1 + self.step) / (10 + self.step))
+        mean, now = self.ema.state_dict(), self.net.state_dict()
+        floats = [k for k, v in mean.items() if v.is_floating_point()]
+        with torch.no_grad():
+            torch._foreach_lerp_([mean[k] for k in floats], [now[k] for k in floats], 1 - decay)
+
+    def _note(self, parts: dict[str, float], speed: float) -> None:
+        row = {"step": self.step, "samples": self.samples, "spent_s": self.spent_s}
+        self.curves.add(row | parts)
+        log.info(
+            "step %d, %d samples (%.1f %%): loss %.4f, cosine %.4f, %.0f faces/s; %s",
+            self.step, self.samples, 100 * self.done, parts["total"], parts["cosine"], speed,
+            " ".join(f"{k} {v:.4f}" for k, v in parts.items() if k not in ("total", "cosine")),
+        )  # fmt: skip
+
+    def held_out_cosine(self) -> tuple[float, float]:
+        """Mean cosine of the averaged weights to the target, on faces that are never trained on.
+
+        Clean, and changed in always the same way; the teachers see the same picture.
+        """
+        draw = self._draw(-2)
+        told: tuple[list[Tensor], list[Tensor]] = ([], [])
+        with torch.no_grad():
+            for number, part in enumerate(_parts(self.held_out, 64)):
+                clean = self.faces.take(part)
+                views = (clean, changed(clean, self.config.view, draw))
+                for kind, view in enumerate(views):
+                    key = (number, kind)
+                    if key not in self._wanted:
+                        self._wanted[key] = self.teachers.turn(self.teachers.ask(view, part)[0])
+                    told[kind].append((look(self.ema, view)[0] * self._wanted[key]).sum(1))
+        return float(torch.cat(told[0]).mean()), float(torch.cat(told[1]).mean())
+
+    def save(self) -> None:
+        """Write the checkpoint; a kill at any moment leaves the old or the new one whole."""
+        if len(self.held_out):
+            self.cosine = self.held_out_cosine()
+            log.info("held out: cosine %.4f, changed %.4f", *self.cosine)
+        path = self.config.run / CHECKPOINT
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        with part.open("wb") as file:
+            torch.save(self.state(), file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+        self._on_saved(path)
+
+    def state(self) -> dict[str, Any]:
+        """All that a run goes on from; the ring is filled anew."""
+        return {
+            "step": self.step,
+            "samples": self.samples,
+            "asked": self.asked,
+            "spent_s": self.spent_s,
+            "cycle_s": self.cycle_s,
+            "cycle_samples": self.cycle_samples,
+            "net": self.net.state_dict(),
+            "ema": self.ema.state_dict(),
+            "hints": self.hints.state_dict(),
+            "axes": self.teachers.axes,
+            "optim": [optim.state_dict() for optim in self.optim],
+            "held_out_cosine": self.cosine,
+            "shape": self.config.net.model_dump(mode="json"),
+        }
+
+    def resume(self, new_cycle: bool = False) -> bool:
+        """Go on from the run folder's checkpoint; False when there is none.
+
+        Raises:
+            ValueError: the checkpoint is of another network.
+        """
+        path = self.config.run / CHECKPOINT
+        if not path.exists():
+            return False
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        if state["shape"] != self.config.net.model_dump(mode="json"):
+            raise ValueError(f"{path}: trained with net {state['shape']}, not the one configured")
+        self.net.load_state_dict(state["net"])
+        self.ema.load_state_dict(state["ema"])
+        self.hints.load_state_dict(state["hints"])
+        self.teachers.axes.copy_(state["axes"])
+        for optim, held in zip(self.optim, state["optim"], strict=True):
+            optim.load_state_dict(held)
+        for key in ("step", "samples", "asked", "cycle_samples"):
+            setattr(self, key, int(state[key]))
+        self.spent_s, self.cycle_s = float(state["spent_s"]), float(state["cycle_s"])
+        if new_cycle:
+            self.cycle_s, self.cycle_samples = self.spent_s, self.samples
+        self.curves.cut_after(self.step)
+        return True
+
+
+def optimisers(parts: list[nn.Module], how: OptimSettings) -> list[torch.optim.Optimizer]:
+    """AdamW; no decay on biases, norms and slopes. With ``muon`` the kernels have their own."""
+    from jetson_face.training.campaign.muon import Muon
+
+    every = [p for part in parts for p in part.parameters()]
+    kernels = [p for p in every if p.ndim > 1]
+    out: list[torch.optim.Optimizer] = []
+    if how.kind == "muon":
+        turned = [p for p in kernels if p.shape[1] > 1]
+        out.append(Muon(turned, how.muon_rate, how.weight_decay))
+        kernels = [p for p in kernels if p.shape[1] == 1]
+    groups = [
+        {"params": kernels, "weight_decay": how.weight_decay},
+        {"params": [p for p in every if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    out.append(torch.optim.AdamW([g for g in groups if g["params"]], lr=how.rate, fused=True))
+    for optim in out:
+        for group in optim.param_groups:
+            group["peak"] = group["lr"]
+    return out
+
+
+def _parts(rows: targets.I64, size: int) -> list[targets.I64]:
+    return np.array_split(rows, max(1, len(rows) // size))
+
+
+def _some(maps: Tensor, most: int = 16) -> Tensor:
+    """Rows (N * places, C) of maps (N, C, H, W): at most ``most`` places, evenly spread."""
+    flat = maps.float().flatten(2).permute(0, 2, 1)
+    return flat[:, :: max(1, flat.shape[1] // most)].reshape(-1, flat.shape[2])
