@@ -384,7 +384,7 @@ def test_divisions_of_people_with_videos(
     images = videos_folder(tmp_path / "videos")
     for who in (6, 7):  # the impostors are those with one video
         shutil.rmtree(images / f"p{who}" / "video1")
-    words = ("video", "--images", images, "--divisions", 3)
+    words: tuple[str | Path, ...] = ("video", "--images", images, "--divisions", "3")
     assert run(monkeypatch, *words, *leaving(tmp_path / "out")) == 0
     told = json.loads((tmp_path / "out/r.json").read_text())["open_set"]
     assert told.pop("divisions") == 3
