@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_face.cli.common import add_config_arguments, show_progress
+from jetson_face.cli.common import add_config_arguments, number, show_progress
 from jetson_face.config import load_config
 from jetson_face.core.errors import UsageError
 
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--fail-on-slower",
-        type=float,
+        type=number,
         metavar="PCT",
         help="with compare: exit code 1 when a decision rate fell by more, beyond the noise",
     )

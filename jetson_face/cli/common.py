@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
@@ -66,6 +67,20 @@ def quicken_streams(config: Config, environ: MutableMapping[str, str] = os.envir
     if all(parse_uri(source.uri).scheme in _STREAMS for source in config.sources):
         # OpenCV's own choice of TCP ends where this is set.
         environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp|fpsprobesize;0")
+
+
+def number(text: str) -> float:
+    """An argument that is a number; infinite ones overflow somewhere, and NaN compares to nothing.
+
+    Raises argparse.ArgumentTypeError.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
+    return value
 
 
 @contextmanager

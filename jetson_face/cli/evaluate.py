@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jetson_face.cli import bakeoff
-from jetson_face.cli.common import add_config_arguments, config_of
+from jetson_face.cli.common import add_config_arguments, config_of, number
 from jetson_face.core.errors import (
     InputBrokenError,
     JetsonFaceError,
@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
         sub.add_argument(
             "--strangers",
-            type=float,
+            type=number,
             default=0.5,
             metavar="SHARE",
             help="of the people that could be enrolled, those who are not",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jetson_face.cli import compare
+from jetson_face.cli.common import number
 from jetson_face.core.errors import InputBrokenError, MissingDependencyError, UsageError
 from jetson_face.training import command
 from jetson_face.util.documents import load_document, read_text
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="trained: all, block, last, or N from the end",
     )
     tune.add_argument("--loss", choices=("softmax", "triplet"), default="softmax")
-    tune.add_argument("--seconds", type=float, default=300, metavar="S", help="training time")
+    tune.add_argument("--seconds", type=number, default=300, metavar="S", help="training time")
     tune.add_argument(
         "--weights",
         metavar="FILE|CARD",

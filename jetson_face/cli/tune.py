@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_face.cli.common import add_config_arguments, config_with_source, show_progress
+from jetson_face.cli.common import add_config_arguments, config_with_source, number, show_progress
 from jetson_face.config import Config
 from jetson_face.core.errors import UsageError
 from jetson_face.privacy.encryption import fill_credentials
@@ -27,14 +27,14 @@ HEADROOM = 1.15
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The goal, what to measure on, and where the result goes."""
     goal = parser.add_argument_group("goal")
-    goal.add_argument("--fps", type=float, metavar="N", help="frames decided per second, at least")
-    goal.add_argument("--age-ms", type=float, metavar="MS", help="frame age (p95), at most")
-    goal.add_argument("--cpu", type=float, metavar="PCT", help="of all cores, at most")
+    goal.add_argument("--fps", type=number, metavar="N", help="frames decided per second, at least")
+    goal.add_argument("--age-ms", type=number, metavar="MS", help="frame age (p95), at most")
+    goal.add_argument("--cpu", type=number, metavar="PCT", help="of all cores, at most")
     goal.add_argument(
-        "--time-to-name", type=float, metavar="S", help="median, at most (needs a labelled clip)"
+        "--time-to-name", type=number, metavar="S", help="median, at most (needs a labelled clip)"
     )
     goal.add_argument(
-        "--wait", type=float, default=0.5, metavar="S", help="a new face is searched for (0.5)"
+        "--wait", type=number, default=0.5, metavar="S", help="a new face is searched for (0.5)"
     )
     goal.add_argument("--min-face", type=int, metavar="PX", help="smallest face; not to be raised")
     on = parser.add_argument_group("measured on")
