@@ -8,7 +8,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_face.cli.common import add_config_arguments, one_of, say, say_text, show_progress
+from jetson_face.cli.common import (
+    add_config_arguments,
+    number,
+    one_of,
+    say,
+    say_text,
+    show_progress,
+)
 from jetson_face.config import load_config
 from jetson_face.core.errors import UsageError
 
@@ -31,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--fail-on-slower",
-        type=float,
+        type=number,
         metavar="PCT",
         help="with compare: exit code 1 when a decision rate fell by more, beyond the noise",
     )

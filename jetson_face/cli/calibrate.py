@@ -13,7 +13,14 @@ from jetson_face.calibration.fpir import Rate, named, threshold_for
 from jetson_face.calibration.impostors import Cohort, gather
 from jetson_face.calibration.operating_point import Line, Trial
 from jetson_face.calibration.stored import Calibration, full_name, write_calibration
-from jetson_face.cli.common import add_config_arguments, config_of, say, say_json, show_progress
+from jetson_face.cli.common import (
+    add_config_arguments,
+    config_of,
+    number,
+    say,
+    say_json,
+    show_progress,
+)
 from jetson_face.config import Config
 from jetson_face.core.errors import CalibrationError, UsageError
 from jetson_face.factory.parts import (
@@ -36,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """How seldom, and whose faces show it."""
     parser.add_argument(
         "--fpir",
-        type=float,
+        type=number,
         default=0.01,
         metavar="SHARE",
         help="of strangers' faces, those that may get a name (default: 0.01)",

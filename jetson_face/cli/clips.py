@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_face.cli.common import add_config_arguments, config_of, say, show_progress
+from jetson_face.cli.common import add_config_arguments, config_of, number, say, show_progress
 from jetson_face.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     make.add_argument("--enrol", type=int, default=3, help="photos to enrol of each (default 3)")
     make.add_argument("--faces", type=int, default=3, help="faces in view together (default 3)")
     make.add_argument("--size", default="1280x720", metavar="WxH", help="default 1280x720")
-    make.add_argument("--seconds", type=float, default=10.0, help="length (default 10)")
-    make.add_argument("--fps", type=float, default=25.0, help="frames per second (default 25)")
+    make.add_argument("--seconds", type=number, default=10.0, help="length (default 10)")
+    make.add_argument("--fps", type=number, default=25.0, help="frames per second (default 25)")
     make.add_argument("--seed", type=int, default=1)
     make.add_argument("--difficulty", choices=("easy", "normal", "hard"), default="normal")
     add_config_arguments(make)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetson_face.cli import bakeoff
-from jetson_face.cli.common import add_config_arguments, config_of, say, say_text
+from jetson_face.cli.common import add_config_arguments, config_of, number, say, say_text
 from jetson_face.core.errors import MissingDependencyError, UsageError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
         sub.add_argument(
             "--strangers",
-            type=float,
+            type=number,
             default=0.5,
             metavar="SHARE",
             help="of the people that could be enrolled, those who are not",

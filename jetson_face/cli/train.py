@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetson_face.cli import compare
-from jetson_face.cli.common import say
+from jetson_face.cli.common import number, say
 from jetson_face.core.errors import UsageError
 from jetson_face.training import command
 from jetson_face.util.documents import load_document, read_text
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="trained: all, block, last, or N from the end",
     )
     tune.add_argument("--loss", choices=("softmax", "triplet"), default="softmax")
-    tune.add_argument("--seconds", type=float, default=300, metavar="S", help="training time")
+    tune.add_argument("--seconds", type=number, default=300, metavar="S", help="training time")
     tune.add_argument(
         "--weights",
         metavar="FILE|CARD",

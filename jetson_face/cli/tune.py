@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from jetson_face.cli.common import (
     add_config_arguments,
     config_with_source,
+    number,
     one_of,
     say,
     say_text,
@@ -40,15 +41,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "clip_file", nargs="?", type=Path, metavar="CLIP", help="what to measure on"
     )
     goal = parser.add_argument_group("goal")
-    goal.add_argument("--fps", type=float, metavar="N", help="frames decided per second, at least")
-    goal.add_argument("--age-ms", type=float, metavar="MS", help="frame age (p95), at most")
-    goal.add_argument("--cpu", type=float, metavar="PCT", help="of all cores, at most")
+    goal.add_argument("--fps", type=number, metavar="N", help="frames decided per second, at least")
+    goal.add_argument("--age-ms", type=number, metavar="MS", help="frame age (p95), at most")
+    goal.add_argument("--cpu", type=number, metavar="PCT", help="of all cores, at most")
     goal.add_argument(
-        "--time-to-name", type=float, metavar="S", help="median, at most (needs a labelled clip)"
+        "--time-to-name", type=number, metavar="S", help="median, at most (needs a labelled clip)"
     )
     goal.add_argument(
         "--wait",
-        type=float,
+        type=number,
         default=0.5,
         metavar="S",
         help="until a new face is searched for, at most (0.5); of the settings that meet every "

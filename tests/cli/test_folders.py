@@ -85,6 +85,17 @@ def test_a_folder_is_decided_as_identify_does(
         assert event["similarity"] == pytest.approx(wanted, abs=0.006)
 
 
+def test_the_service_searches_every_picture_too(
+    cli: Command, people: Path, album: Path, tmp_path: Path
+) -> None:
+    cli("enroll", people)
+    done = cli("service", "run", "--set", f"sources.0.uri={album}")
+    assert done.code == 0, done.err
+    report = json.loads((tmp_path / "state" / "last_report.json").read_text("utf-8"))
+    assert report["sources"][0]["searched"] == report["sources"][0]["processed"] == 5
+    assert report["facts"]["sampling"] == 1
+
+
 def test_a_sequence_is_followed_from_picture_to_picture(
     cli: Command, people: Path, album: Path, tmp_path: Path
 ) -> None:

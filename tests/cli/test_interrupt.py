@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 
 STARTED = b"."
-# What the installed script does; a dot says that our handler is in place.
+# What the installed script does; a dot says that our handler is in place. The tests themselves may
+# run where SIGINT is ignored.
 SCRIPT = """
 import os, signal
 put = signal.signal
+put(signal.SIGINT, signal.default_int_handler)
 def put_first(*arguments):
     signal.signal = put
     put(*arguments)
@@ -98,6 +100,8 @@ def test_nothing_else_is_loaded_before_ctrl_c_is_ours() -> None:
 
 def ended(code: str, *, ignored: bool = False) -> tuple[int, str, str]:
     """Exit code, output and errors of the command line after `code`, which may change it."""
+    first = "signal.SIG_IGN" if ignored else "signal.default_int_handler"
+    code = f"import signal; signal.signal(signal.SIGINT, {first})\n{code}"
     process = subprocess.run(
         [sys.executable, "-c", f"{code}\nfrom jetson_face.__main__ import main; main()"],
         input="",
@@ -105,7 +109,6 @@ def ended(code: str, *, ignored: bool = False) -> tuple[int, str, str]:
         text=True,
         timeout=60,
         check=False,
-        preexec_fn=(lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) if ignored else None,
     )
     return process.returncode, process.stdout, process.stderr
 
