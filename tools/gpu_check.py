@@ -27,11 +27,13 @@ from gpu_measure import RATIO_MAX, flat_memory, measure, table, trtexec
 
 from jetson_face import __version__
 from jetson_face.config import Config, load_config
-from jetson_face.factory import plans
-from jetson_face.factory.plans import Gpu, Plans, networks_of
+from jetson_face.factory import gpu as gpus
+from jetson_face.factory.gpu import Gpu
+from jetson_face.factory.plan_networks import networks_of
+from jetson_face.factory.plans import Plans
+from jetson_face.inference.cuda.base import CudaRuntime
 from jetson_face.inference.cuda.driver import DriverRuntime
 from jetson_face.inference.cuda.pycuda import PycudaRuntime
-from jetson_face.inference.cuda.runtime import CudaRuntime
 from jetson_face.inference.onnxruntime import OnnxBackend
 from jetson_face.inference.tensorrt.bindings import load_tensorrt
 from jetson_face.inference.tensorrt.key import NetworkSpec, key_of
@@ -283,7 +285,7 @@ def simulate() -> list[tuple[str, Callable[[], CudaRuntime]]]:
 
     trt, cuda, _ = fake_gpu()
     gpu = Gpu(trt, cuda)
-    plans.this_gpu = lambda: gpu  # type: ignore[assignment]
+    gpus.this_gpu = lambda: gpu  # type: ignore[assignment]
     return [("libcuda", lambda: DriverRuntime(driver=Driver(FakeLibcuda(SimGpu()))))]
 
 
@@ -301,7 +303,7 @@ def main() -> int:
     for name, make in accesses:
         book.step(f"cuda: {name}", partial(try_cuda, make))
     book.data["timings"] += book.step("onnxruntime: time", lambda: onnx_rows(args)) or []
-    gpu = book.step("gpu", plans.this_gpu, keep=lambda found: str(found.machine))
+    gpu = book.step("gpu", gpus.this_gpu, keep=lambda found: str(found.machine))
     if gpu is None:
         book.step("tensorrt: builds for another GPU", lambda: without_gpu(args))
     else:

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from jetson_face.factory.gpu import Gpu
 from jetson_face.factory.parity_gate import SEARCH
-from jetson_face.factory.plans import Gpu
 from jetson_face.inference.backend import Array, Backend
-from jetson_face.inference.cuda.runtime import Bytes, CudaRuntime
+from jetson_face.inference.cuda.base import Bytes, CudaRuntime
 from jetson_face.inference.tensorrt.key import NetworkSpec
 from jetson_face.inference.tensorrt.runtime import TensorRTBackend
 

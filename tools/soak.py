@@ -40,7 +40,7 @@ from jetson_face.core.errors import InputMissingError, SourceError
 from jetson_face.core.types import Frame, Report
 from jetson_face.embedding.align import Aligner
 from jetson_face.embedding.quality import QualityGate
-from jetson_face.events.delivery import Backoff, Deliverer
+from jetson_face.events.delivery import Deliverer
 from jetson_face.events.outbox import Outbox, OutboxLimits
 from jetson_face.events.rotating import RotatingJsonl
 from jetson_face.events.snapshots import SnapshotStore
@@ -59,6 +59,7 @@ from jetson_face.service.events import EventTap, EventWriter, Occurrence
 from jetson_face.service.http import Page
 from jetson_face.service.review_writer import Asked
 from jetson_face.service.status_server import StatusServer, ask
+from jetson_face.util.backoff import Backoff
 from jetson_face.util.channels import BoundedQueue
 from jetson_face.util.metrics import to_prometheus
 

@@ -83,20 +83,6 @@ def write_truth(path: Path, truth: Truth) -> None:
     write_file(path, truth.model_dump_json() + "\n")
 
 
-def scaled_truth(truth: Truth, factor: float) -> Truth:
-    """The labels of the same clip with every picture resized by `factor`."""
-    frames = tuple(
-        tuple(
-            face.model_copy(update={"box": tuple(edge * factor for edge in face.box)})
-            for face in faces
-        )
-        for faces in truth.frames
-    )
-    width, height = truth.size
-    size = round(width * factor), round(height * factor)
-    return truth.model_copy(update={"frames": frames, "size": size})
-
-
 @dataclass(frozen=True, slots=True)
 class Accuracy:
     """How right a run was.

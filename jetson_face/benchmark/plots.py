@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jetson_face.benchmark.result import Point, Result
-from jetson_face.core.errors import MissingDependencyError
 from jetson_face.util.files import write_file
+from jetson_face.util.optional import needs
 
 
 def write_plots(folder: Path, result: Result) -> list[Path]:
@@ -17,12 +17,8 @@ def write_plots(folder: Path, result: Result) -> list[Path]:
 
     Raises MissingDependencyError, OutputError.
     """
-    try:
+    with needs("plots need matplotlib: pip install 'jetson-face[eval]'"):
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError(
-            "plots need matplotlib: pip install 'jetson-face[eval]'"
-        ) from error
     written = []
     for name, draw in (
         ("fps_by_sampling", _by_sampling),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from jetson_face.benchmark.clip import Material
 from jetson_face.benchmark.ground_truth import Truth
 from jetson_face.config import Config
 from jetson_face.core.errors import EnrollmentError, UsageError
@@ -54,7 +55,8 @@ def open_subject(
     try:
         if matcher is None and truth is None and config.gallery_path.exists():
             with open_gallery(config, parts.embedder.space) as gallery:
-                matcher = build_matcher(config, gallery.snapshot())
+                least = parts.embedder.similarity_min
+                matcher = build_matcher(config, gallery.snapshot(), least)
         elif matcher is None:
             matcher = _enrolled(
                 config, for_photos(config, parts), {} if truth is None else truth.enrol
@@ -62,6 +64,23 @@ def open_subject(
         yield Subject(config, parts, matcher)
     finally:
         parts.close()
+
+
+class Subjects:
+    """Opens the networks of methods; the people of a clip are enrolled once for each method."""
+
+    def __init__(self, configs: Mapping[str, Config]) -> None:
+        self._configs = configs
+        self._matchers: dict[tuple[str, str], Matcher] = {}
+
+    @contextmanager
+    def open(self, method: str, size: int | None, material: Material) -> Iterator[Subject]:
+        """The networks of a method at an image size; see `open_subject`."""
+        config = with_settings(self._configs[method], size=size)
+        known = self._matchers.get((method, material.name))
+        with open_subject(config, material.truth, matcher=known) as subject:
+            self._matchers[method, material.name] = subject.matcher
+            yield subject
 
 
 def _enrolled(config: Config, parts: Parts, people: dict[str, tuple[str, ...]]) -> Matcher:
@@ -79,7 +98,7 @@ def _enrolled(config: Config, parts: Parts, people: dict[str, tuple[str, ...]]) 
                 if result.person is None:
                     why = result.refused[0].reason if result.refused else "there are none"
                     raise EnrollmentError(f"no photo of {name} could be enrolled: {why}")
-            return build_matcher(own, gallery.snapshot())
+            return build_matcher(own, gallery.snapshot(), parts.embedder.similarity_min)
 
 
 def with_settings(

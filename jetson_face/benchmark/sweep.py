@@ -55,6 +55,23 @@ class Grid:
             for every in self.every[method]
         ]
 
+    def notes(self) -> list[str]:
+        """What a reader of the figures must know."""
+        notes = []
+        if any(m.truth is not None and m.truth.photos_shared for m in self.materials):
+            notes.append(
+                "the photos that are enrolled are also the ones shown: accuracy is flattered; make "
+                "a clip from a folder of people (--people, or `jetson-face clips make`) to measure "
+                "it"
+            )
+        shortest = min(max(material.size) for material in self.materials)
+        large = [size for size in self.sizes if size is not None and size >= shortest]
+        if large:
+            notes.append(
+                f"size {large} is not below every clip's longest side: the full frame there"
+            )
+        return notes
+
 
 def sweep(
     grid: Grid,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -105,34 +106,41 @@ def gather(
     if not folder.is_dir():
         raise InputMissingError(f"{folder}: no such folder: name one with pictures of strangers")
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    people: dict[str, int] = {}
-    series: dict[str, int] = {}
-    rows: list[tuple[int, int, str]] = []
+
+    def found() -> Iterator[tuple[ImageU8, _Face]]:
+        for done, path in enumerate(paths, 1):
+            inside = path.relative_to(folder)
+            alone = len(inside.parts) > 1
+            crops = _crops(path, detector, aligner, grader, quality_min, alone)
+            yield from ((crop, _face_of(inside, number)) for number, crop in enumerate(crops))
+            progress(done, len(paths), path.name)
+
+    faces: list[_Face] = []
     vectors: list[F32] = []
-    waiting: list[ImageU8] = []
-    for done, path in enumerate(paths, 1):
-        inside = path.relative_to(folder)
-        alone = len(inside.parts) > 1
-        for number, crop in enumerate(_crops(path, detector, aligner, grader, quality_min, alone)):
-            person = inside.parts[0] if alone else f"{inside}/{number}"
-            place = str(inside.parent) if alone else person
-            rows.append(
-                (
-                    people.setdefault(person, len(people)),
-                    series.setdefault(place, len(series)),
-                    inside.as_posix(),
-                )
-            )
-            waiting.append(crop)
-        if waiting and (len(waiting) >= _BATCH or done == len(paths)):
-            vectors.extend(embedder.embed(np.stack(waiting)).vectors.copy())
-            waiting.clear()
-        progress(done, len(paths), path.name)
-    if waiting:
-        vectors.extend(embedder.embed(np.stack(waiting)).vectors.copy())
-    if not rows:
+    waiting = found()
+    while batch := list(islice(waiting, _BATCH)):
+        vectors.append(embedder.embed(np.stack([crop for crop, _ in batch])).vectors.copy())
+        faces += [face for _, face in batch]
+    if not faces:
         raise InputBrokenError(f"{folder}: no face in {len(paths)} pictures")
-    return _cohort(rows, vectors, embedder.space)
+    return _cohort(faces, Embeddings(np.concatenate(vectors), embedder.space))
+
+
+@dataclass(frozen=True, slots=True)
+class _Face:
+    """By names: whose it is, of which folder, of which file."""
+
+    person: str
+    series: str
+    source: str
+
+
+def _face_of(inside: Path, number: int) -> _Face:
+    """inside: the picture's path in the folder. number: of its faces."""
+    source = inside.as_posix()
+    if len(inside.parts) > 1:
+        return _Face(inside.parts[0], str(inside.parent), source)
+    return _Face(f"{source}/{number}", f"{source}/{number}", source)
 
 
 def _crops(
@@ -161,8 +169,16 @@ def _crops(
     yield from crops[good]
 
 
-def _cohort(rows: list[tuple[int, int, str]], vectors: list[F32], space: EmbeddingSpace) -> Cohort:
-    person, series = (np.array([row[at] for row in rows], np.int64) for at in (0, 1))
+def _cohort(found: Sequence[_Face], faces: Embeddings) -> Cohort:
+    person = _numbers([face.person for face in found])
+    series = _numbers([face.series for face in found])
     order = np.lexsort((series, person))
-    source = tuple(rows[at][2] for at in order)
-    return Cohort(Embeddings(np.stack(vectors)[order], space), person[order], series[order], source)
+    ordered = Embeddings(faces.vectors[order], faces.space)
+    source = tuple(found[at].source for at in order)
+    return Cohort(ordered, person[order], series[order], source)
+
+
+def _numbers(names: Sequence[str]) -> I64:
+    """From 0, in the order in which the names appear."""
+    known = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return np.array([known[name] for name in names], np.int64)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
 from jetson_face.capture.folder import PictureFolder
+from jetson_face.capture.guarded import opener as plugin_opener
 from jetson_face.capture.reconnect import ReconnectingSource, ReconnectPolicy
 from jetson_face.capture.source import OpenOptions, Source, SourceInfo
 from jetson_face.capture.uri import SourceUri, parse_uri
@@ -14,10 +16,12 @@ from jetson_face.core.errors import (
     InputBrokenError,
     InputMissingError,
     MissingDependencyError,
+    SourceError,
     UsageError,
 )
 from jetson_face.util.images import SUFFIXES
 
+log = logging.getLogger(__name__)
 Opener: TypeAlias = Callable[[SourceUri, str, OpenOptions], Source]
 
 
@@ -42,6 +46,8 @@ def open_source(
     live = True
     if uri.scheme == "test":
         opener, live = _synthetic(uri)
+    elif uri.scheme not in _OPENERS:
+        opener, live = _plugin(uri, name)
     else:
         opener = _OPENERS[uri.scheme]
     if not live:
@@ -136,6 +142,24 @@ def _synthetic(uri: SourceUri) -> tuple[Opener, bool]:
         return camera.open(name, uri.shown)
 
     return open_camera, script.live
+
+
+def _plugin(uri: SourceUri, name: str) -> tuple[Opener, bool]:
+    """The opener of another package's source, and whether it is live: only it knows. It is opened
+    for that, and the first call gets it; one that cannot be reached now is a camera."""
+    open_again = plugin_opener(uri, name)
+    opened: list[Source] = []
+    live = True
+    try:
+        opened.append(open_again())
+        live = opened[0].info.is_live
+    except SourceError:
+        log.debug("plugin_source_away uri=%s", uri.shown, exc_info=True)
+
+    def open_plugin(uri: SourceUri, name: str, options: OpenOptions) -> Source:
+        return opened.pop() if opened else open_again()
+
+    return open_plugin, live
 
 
 def _need_opencv() -> None:

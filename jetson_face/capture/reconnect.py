@@ -22,6 +22,7 @@ from jetson_face.capture.source import (
 )
 from jetson_face.core.errors import SourceError
 from jetson_face.core.types import Frame, ImageU8
+from jetson_face.util.backoff import Backoff, worth_a_line
 from jetson_face.util.channels import Closed, Courier, StillBusyError
 
 log = logging.getLogger(__name__)
@@ -42,19 +43,6 @@ class ReconnectPolicy:
     stall_s: float = 5.0
     freeze_s: float | None = 10.0
     open_s: float = 15.0
-
-
-def backoff_s(failures: int, draw: float, policy: ReconnectPolicy) -> float:
-    """Seconds to wait after the n-th failure in a row (from 1): doubling, drawn between half and
-    the whole, so that a site's cameras do not all come back at once. draw: in [0, 1)."""
-    whole = min(policy.most_s, policy.first_s * 2.0 ** min(failures - 1, 30))
-    return whole * (0.5 + draw / 2)
-
-
-def worth_a_line(failures: int) -> bool:
-    """Whether the n-th failure in a row (from 1) is logged: the 1st, 2nd, 4th, 8th and so on, so
-    that a camera which is away for a month does not fill the log."""
-    return failures & (failures - 1) == 0
 
 
 class FreezeDetector:
@@ -102,6 +90,7 @@ class ReconnectingSource:
     ) -> None:
         self._open_inner, self._info = open_inner, info
         self._policy = policy or ReconnectPolicy()
+        self._backoff = Backoff(self._policy.first_s, self._policy.most_s)
         self._clock, self._draw = clock, draw
         self._closed = threading.Event()
         self._wait = wait if wait is not None else self._closed.wait
@@ -273,7 +262,7 @@ class ReconnectingSource:
     def _lose(self, why: str) -> None:
         """The camera is gone: close it, and say when to try again."""
         self._failures += 1
-        delay = backoff_s(self._failures, self._draw(), self._policy)
+        delay = self._backoff.delay_s(self._failures, self._draw())
         self._try_at = self._clock() + delay
         self._opening, self._base = False, self._seq
         with self._lock:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote
 
 from jetson_face.core.errors import UsageError
+from jetson_face.util.plugins import installed
 
 SCHEMES = ("v4l2", "csi", "rtsp", "rtsps", "http", "https", "file", "test", "gst")
 
@@ -28,8 +28,8 @@ def redact(text: str) -> str:
 class SourceUri:
     """A parsed URI. raw may hold a password and stays out of `repr`; shown is for people.
 
-    scheme: one of SCHEMES, or "path". target: what follows the scheme, without the query of a
-    test:// URI; a number for cameras given by their number.
+    scheme: one of SCHEMES, that of a plug-in, or "path". target: what follows the scheme, without
+    the query of a test:// URI; a number for cameras given by their number.
     """
 
     scheme: str
@@ -70,10 +70,10 @@ def parse_uri(text: str) -> SourceUri:
         return SourceUri("gst", rest.removeprefix("//").strip(), (), text, redact(text))
     if not rest.startswith("//"):
         return SourceUri("path", text, (), text, redact(text))
-    if scheme not in SCHEMES:
+    if scheme not in SCHEMES and scheme not in (brought := installed("source")):
         raise UsageError(
             f"source {redact(text)!r}: unknown scheme {scheme!r}: use one of "
-            f"{', '.join(SCHEMES)}, a path, or a camera's number"
+            f"{', '.join((*SCHEMES, *sorted(brought)))}, a path, or a camera's number"
         )
     target = rest[2:]
     query: tuple[tuple[str, str], ...] = ()
@@ -83,14 +83,3 @@ def parse_uri(text: str) -> SourceUri:
     elif scheme == "file":
         target = unquote(target.removeprefix("localhost"))
     return SourceUri(scheme, target, query, text, text if scheme == "test" else redact(text))
-
-
-def is_file_like(uri: SourceUri) -> bool:
-    """The source ends by itself and waits for its reader: a video file or a folder."""
-    if uri.scheme == "path":
-        return not _is_device(uri.target)
-    return uri.scheme == "file" or (uri.scheme == "test" and dict(uri.query).get("live") != "1")
-
-
-def _is_device(target: str) -> bool:
-    return target.startswith("/dev/") and not Path(target).is_file()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,10 +15,8 @@ from jetson_face.core.errors import UsageError
 if TYPE_CHECKING:
     from jetson_face.benchmark.clip import Material
     from jetson_face.benchmark.result import Result
-    from jetson_face.benchmark.subject import Subject
     from jetson_face.benchmark.sweep import Pass
     from jetson_face.config import Config
-    from jetson_face.gallery.matcher import Matcher
 
 EXIT_SLOWER = 1
 
@@ -105,6 +101,7 @@ def _compare(args: argparse.Namespace) -> int:
 
 def _measure(args: argparse.Namespace) -> Result:
     from jetson_face.benchmark.result import Result
+    from jetson_face.benchmark.subject import Subjects
     from jetson_face.benchmark.sweep import Grid, sweep
     from jetson_face.util.machine import machine_facts
 
@@ -123,7 +120,7 @@ def _measure(args: argparse.Namespace) -> Result:
         },
         repeats=args.repeats,
     )
-    subjects = _Subjects(configs)
+    subjects = Subjects(configs)
     with show_progress("measuring") as progress:
         points = sweep(grid, subjects.open, progress=progress, one_pass=_pass(args.mode))
     return Result(
@@ -131,7 +128,7 @@ def _measure(args: argparse.Namespace) -> Result:
         machine=facts,
         configs={name: config.model_dump(mode="json") for name, config in configs.items()},
         repeats=args.repeats,
-        notes=_notes(args, grid.materials),
+        notes=(f"mode {args.mode}", *grid.notes()),
         points=points,
     )
 
@@ -176,63 +173,17 @@ def _materials(args: argparse.Namespace, config: Config) -> tuple[Material, ...]
         return (read_clip(args.clip, truth, frames_max=args.frames),)
     if args.truth is not None:
         raise UsageError("--truth needs the --clip that it labels")
-    shapes = args.frame_size.split(",")
+    from jetson_face.benchmark.clips.make import ClipPlan
+    from jetson_face.benchmark.clips.people import made_material
+    from jetson_face.cli.clips import size_of
+
+    sizes = [size_of(shape, "--frame-size") for shape in args.frame_size.split(",")]
+    frames = args.frames or 200
     return tuple(
-        _made(args, config, faces, shape)
+        made_material(config, args.people, ClipPlan(size=size, frames=frames, at_once=faces))
         for faces in _numbers(args.faces, "--faces")
-        for shape in dict.fromkeys(shapes)
+        for size in dict.fromkeys(sizes)
     )
-
-
-def _made(args: argparse.Namespace, config: Config, faces: int, shape: str) -> Material:
-    from jetson_face.benchmark.clip import Material
-    from jetson_face.benchmark.clips.builtin import builtin_clip
-    from jetson_face.benchmark.clips.make import ClipPlan, in_memory
-    from jetson_face.cli.clips import clip_of_people, size_of
-
-    size = size_of(shape, "--frame-size")
-    plan = ClipPlan(size=size, frames=args.frames or 200, at_once=faces)
-    if args.people is None:
-        clip = builtin_clip(plan)
-    else:
-        known = max(1, round(0.6 * faces))
-        clip = clip_of_people(
-            config, args.people, plan, known=known, strangers=max(1, faces - known), enrol=3
-        )
-    images, truth = in_memory(clip)
-    return Material(f"{faces}-face-{shape}", images, plan.fps, truth)
-
-
-class _Subjects:
-    """Opens networks; the people of a clip are enrolled once for each method."""
-
-    def __init__(self, configs: dict[str, Config]) -> None:
-        self._configs = configs
-        self._matchers: dict[tuple[str, str], Matcher] = {}
-
-    @contextmanager
-    def open(self, method: str, size: int | None, material: Material) -> Iterator[Subject]:
-        from jetson_face.benchmark.subject import open_subject, with_settings
-
-        config = with_settings(self._configs[method], size=size)
-        known = self._matchers.get((method, material.name))
-        with open_subject(config, material.truth, matcher=known) as subject:
-            self._matchers[method, material.name] = subject.matcher
-            yield subject
-
-
-def _notes(args: argparse.Namespace, materials: tuple[Material, ...]) -> tuple[str, ...]:
-    notes = [f"mode {args.mode}"]
-    if any(m.truth is not None and m.truth.photos_shared for m in materials):
-        notes.append(
-            "the photos that are enrolled are also the ones shown: accuracy is flattered; make a "
-            "clip from a folder of people (--people, or `jetson-face clips make`) to measure it"
-        )
-    shortest = min(max(material.size) for material in materials)
-    large = [size for size in _numbers(args.sizes, "--sizes") if size >= shortest]
-    if large:
-        notes.append(f"size {large} is not below every clip's longest side: the full frame there")
-    return tuple(notes)
 
 
 def _write(args: argparse.Namespace, result: Result) -> None:

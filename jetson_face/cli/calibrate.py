@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         if not snapshot.people:
             raise CalibrationError(f"{gallery.path}: nobody is enrolled: jetson-face enroll PATH")
         cohort = _cohort(args, config, parts)
-        trial = _trial(config, snapshot, cohort)
+        trial = _trial(config, snapshot, cohort, parts.embedder.similarity_min)
         found = _calibration(config, trial, args.fpir, args.average)
         now = decision_threshold(calibrated(config, gallery), parts.embedder)
         if args.write:
@@ -101,10 +101,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _trial(config: Config, snapshot: GallerySnapshot, cohort: Cohort | None) -> Trial:
+def _trial(
+    config: Config, snapshot: GallerySnapshot, cohort: Cohort | None, similarity_min: float
+) -> Trial:
     return Trial(
         snapshot,
-        lambda people: build_matcher(config, people),
+        lambda people: build_matcher(config, people, similarity_min),
         cohort,
         margin_min=config.matching.margin_min,
         trained=config.matching.method in TRAINED,

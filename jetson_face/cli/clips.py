@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +11,6 @@ from jetson_face.core.errors import UsageError
 
 if TYPE_CHECKING:
     from jetson_face.benchmark.clips.make import Clip, ClipPlan
-    from jetson_face.config import Config
-    from jetson_face.core.types import Box, ImageU8
-    from jetson_face.detection.detector import Detector
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,6 +89,8 @@ def _clip(args: argparse.Namespace, plan: ClipPlan) -> Clip:
         from jetson_face.benchmark.clips.builtin import builtin_clip
 
         return builtin_clip(plan)
+    from jetson_face.benchmark.clips.people import clip_of_people
+
     return clip_of_people(
         config_of(args),
         args.people,
@@ -101,35 +99,3 @@ def _clip(args: argparse.Namespace, plan: ClipPlan) -> Clip:
         strangers=args.strangers,
         enrol=args.enrol,
     )
-
-
-def clip_of_people(
-    config: Config, people: Path, plan: ClipPlan, *, known: int, strangers: int, enrol: int
-) -> Clip:
-    """A clip of people from a folder; the detector of the configuration finds their heads."""
-    from jetson_face.benchmark.clips.cast import choose_cast, people_in
-    from jetson_face.benchmark.clips.make import compose_clip, roles_of
-    from jetson_face.factory.parts import build_detector
-
-    cast = choose_cast(
-        people_in(people), known=known, strangers=strangers, enrol=enrol, seed=plan.seed
-    )
-    detector = build_detector(config, relaxed=True)
-    try:
-        return compose_clip(plan, roles_of(cast, largest_face(detector)))
-    finally:
-        detector.close()
-
-
-def largest_face(detector: Detector) -> Callable[[ImageU8], Box | None]:
-    """Finds the box of a picture's largest face; None where there is no face."""
-
-    def locate(image: ImageU8) -> Box | None:
-        boxes = detector.detect(image).boxes
-        if not len(boxes):
-            return None
-        sides = boxes[:, 2:] - boxes[:, :2]
-        left, top, right, bottom = (float(edge) for edge in boxes[sides.prod(axis=1).argmax()])
-        return left, top, right, bottom
-
-    return locate

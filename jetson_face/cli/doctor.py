@@ -6,7 +6,8 @@ import argparse
 import json
 
 from jetson_face.cli.common import add_config_arguments, config_of
-from jetson_face.doctor.checks import Finding, Probe, examine
+from jetson_face.doctor.checks import examine
+from jetson_face.doctor.probe import Finding, Probe
 
 _MARKS = {"ok": "ok     ", "info": "info   ", "missing": "missing", "problem": "PROBLEM"}
 

@@ -16,8 +16,9 @@ from typing import Any
 from jetson_face.cli.common import add_config_arguments, config_of
 from jetson_face.config import Config
 from jetson_face.core.errors import EngineError
+from jetson_face.factory.gpu import find_gpu
 from jetson_face.factory.int8_faces import calibrate_embedder
-from jetson_face.factory.plans import Plans, find_gpu, plans_here
+from jetson_face.factory.plans import Plans, plans_here
 from jetson_face.inference.tensorrt.bindings import load_tensorrt
 from jetson_face.inference.tensorrt.builder import BuildInterruptedError
 from jetson_face.inference.tensorrt.cache import EngineCache, Entry

@@ -11,7 +11,7 @@ from pathlib import Path
 from jetson_face.cli.common import add_config_arguments, config_of, show_progress
 from jetson_face.core.errors import EnrollmentError, UsageError
 from jetson_face.factory.parts import build_enroller, build_parts, for_photos, open_gallery
-from jetson_face.gallery.enroll import EnrollResult
+from jetson_face.gallery.enroll import EnrollmentResult
 from jetson_face.service.erasure import audit_log
 
 
@@ -64,7 +64,7 @@ def _photos(paths: Sequence[Path]) -> list[Path]:
     return [photo for path in paths for photo in (photos_in(path) if path.is_dir() else [path])]
 
 
-def _print(results: Sequence[EnrollResult], as_json: bool) -> None:
+def _print(results: Sequence[EnrollmentResult], as_json: bool) -> None:
     if as_json:
         plain = [
             {

@@ -39,7 +39,8 @@ def run(args: argparse.Namespace) -> int:
     parts = for_photos(config, build_parts(config))
     with open_gallery(config, parts.embedder.space, create=True) as gallery:
         config = calibrated(config, gallery)
-        matcher = build_matcher(config, gallery.snapshot())
+        least = parts.embedder.similarity_min
+        matcher = build_matcher(config, gallery.snapshot(), least)
     decider = build_decider(config, parts.embedder, single=True)
     found = []
     for path, image in pictures:

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
-from jetson_face import __version__
 from jetson_face.core.errors import JetsonFaceError
+from jetson_face.core.version import __version__
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "recognise people in a camera, stream, video file or folder"),

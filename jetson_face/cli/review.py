@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from jetson_face.cli.common import add_config_arguments, config_of
-from jetson_face.config import Config
-from jetson_face.core.errors import EmbeddingSpaceError, GalleryCorruptError, UsageError
-from jetson_face.core.types import ImageU8, Person
+from jetson_face.core.errors import UsageError
 from jetson_face.factory.parts import open_gallery
-from jetson_face.gallery.enroll import keep_template
-from jetson_face.gallery.records import NewTemplate
-from jetson_face.gallery.store import GalleryStore
 from jetson_face.privacy.encryption import open_cipher
-from jetson_face.review.item import Question
-from jetson_face.review.queue import Item, ReviewQueue
+from jetson_face.review.queue import ReviewQueue
 from jetson_face.service.erasure import audit_log
 from jetson_face.service.plumbing import REVIEW
+from jetson_face.service.review import REMOVED, Review
 from jetson_face.util.files import write_file
-from jetson_face.util.images import decode_picture, encode_png
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,166 +48,45 @@ def run(args: argparse.Namespace) -> int:
         open_gallery(config) as gallery,
         ReviewQueue.open(config.state_dir / REVIEW, open_cipher(config.state_dir)) as queue,
     ):
-        review = Review(config, gallery, queue)
-        if args.action == "list":
-            return review.list(args.json)
-        if args.action == "show":
-            review.show(args.number, args.out)
-        elif args.action == "accept":
-            review.accept(args.number, args.name)
-        elif args.action == "reject":
-            review.reject(args.number)
-        else:
-            review.undo()
-    return 0
+        review = Review(gallery, queue, audit_log(config))
+        return _list(review, args.json) if args.action == "list" else _answer(review, args)
 
 
-class Review:
-    """The answers; each is in the gallery and the audit log before the queue lets the question go,
-    so that one that was cut short is simply given again."""
+def _list(review: Review, as_json: bool) -> int:
+    """Print what waits; the exit code of damage where something of it is damaged."""
+    rows, damage = review.waiting()
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False, indent=2))
+    else:
+        print("\n".join(map(_line, rows)) or "no face waits for review")
+    return 0 if damage is None else damage.exit_code
 
-    def __init__(self, config: Config, gallery: GalleryStore, queue: ReviewQueue) -> None:
-        self._gallery, self._queue = gallery, queue
-        self._audit = audit_log(config)
 
-    def list(self, as_json: bool) -> int:
-        """Print what waits; 7 where something of it is damaged."""
-        rows, damaged = [], 0
-        for number in self._queue.numbers():
-            try:
-                rows.append(self._row(number, self._queue.item(number).question))
-            except GalleryCorruptError as error:
-                damaged = error.exit_code
-                rows.append({"number": number, "error": str(error)})
-        if as_json:
-            print(json.dumps(rows, ensure_ascii=False, indent=2))
-        else:
-            for row in rows:
-                print(_line(row))
-            if not rows:
-                print("no face waits for review")
-        return damaged
-
-    def show(self, number: int, out: Path) -> None:
-        """Write the face, and beside it a portrait of whom it may be; mode 0600."""
-        question = self._open_item(number).question
-        pictures: list[ImageU8] = [decode_picture(question.portrait, f"review item {number}")]
-        candidate = self._person(question.candidate)
-        if candidate is not None:
-            portrait, _ = self._gallery.portraits(candidate.id)[0]
-            if portrait.shape == pictures[0].shape:
-                pictures.append(portrait)
-        write_file(out, encode_png(np.hstack(pictures)), mode=0o600)
-        name = candidate.name if candidate is not None else "a person who was removed"
-        self._audit.record("exported", person=question.candidate, name=name, details=_of(number))
-        beside = f"; beside it {name}" if len(pictures) > 1 else ""
-        print(f"{out}: the face of question {number}{beside}")
-
-    def accept(self, number: int, name: str | None) -> None:
-        """Add the face to the person, as enrolling a photo does."""
-        question = self._open_item(number).question
-        if question.face.space != self._gallery.space:
-            raise EmbeddingSpaceError(
-                f"question {number} was made with {question.face.space}, the gallery with "
-                f"{self._gallery.space}: reject it; the next of its kind will fit"
-            )
-        if name is None:
-            name = self._named(question.candidate, number).name
-        new = NewTemplate(
-            vector=question.face.vectors[0],
-            quality=question.quality,
-            photo=question.photo,
-            portrait=decode_picture(question.portrait, f"review item {number}"),
-            landmarks=question.landmarks,
-            source=f"review {number}",
-        )
-        person, _ = keep_template(self._gallery, name, new)
-        self._audit.record(
-            "confirmed", person=person.id, name=person.name, details=_of(number, photos=1)
-        )
-        self._queue.answer(number, "accepted", person.id)
-        print(f"{person.name}: 1 added; a running recogniser knows it within a second")
-
-    def reject(self, number: int) -> None:
-        """That face is not that person; the same face is not asked about again."""
-        try:
-            question = self._open_item(number).question
-        except GalleryCorruptError:
-            self._queue.throw_away(number)
-            print(f"question {number} was damaged and is thrown away")
-            return
-        candidate = self._person(question.candidate)
-        name = candidate.name if candidate is not None else ""
-        self._audit.record("rejected", person=question.candidate, name=name, details=_of(number))
-        self._queue.answer(number, "rejected", None)
-        print(f"question {number}: not {name or 'a person who was removed'}")
-
-    def undo(self) -> None:
-        """Take the last answer back; the question waits again."""
-        item = self._queue.last_answer()
-        if item is None:
-            raise UsageError("there is no answer to take back")
-        about = item.person or item.question.candidate
-        person = self._person(about)
-        if item.state == "accepted" and person is not None:
-            self._gallery.remove_photo(person, item.question.photo)
-        name = person.name if person is not None else ""
-        self._audit.record(
-            "undone", person=about, name=name, details=_of(item.number, answer=item.state)
-        )
-        self._queue.reopen(item.number)
+def _answer(review: Review, args: argparse.Namespace) -> int:
+    if args.action == "undo":
+        item = review.undo()
         print(f"question {item.number} waits again; it was {item.state}")
-
-    def _open_item(self, number: int) -> Item:
-        item = self._queue.item(number)
-        if item.state != "open":
-            raise UsageError(
-                f"question {number} was {item.state} already: `jetson-face review undo` takes the "
-                f"last answer back"
-            )
-        return item
-
-    def _person(self, who: str) -> Person | None:
-        try:
-            return self._gallery.show(who).person
-        except UsageError:
-            return None
-
-    def _named(self, who: str, number: int) -> Person:
-        person = self._person(who)
-        if person is None:
-            raise UsageError(
-                f"question {number} is about a person who was removed: name one with --as NAME, or "
-                f"reject it"
-            )
-        return person
-
-    def _row(self, number: int, question: Question) -> dict[str, Any]:
-        candidate = self._person(question.candidate)
-        return {
-            "number": number,
-            "time": datetime.fromtimestamp(question.time, timezone.utc).isoformat(
-                timespec="seconds"
-            ),
-            "source": question.source,
-            "track": question.track,
-            "candidate": candidate.name if candidate is not None else None,
-            "similarity": round(question.similarity, 4),
-            "second": round(question.second, 4),
-            "quality": round(question.quality, 3),
-        }
+    elif args.action == "show":
+        name, beside = review.show(args.number, lambda png: write_file(args.out, png, mode=0o600))
+        print(f"{args.out}: the face of question {args.number}{f'; beside it {name}' * beside}")
+    elif args.action == "accept":
+        person = review.accept(args.number, args.name)
+        print(f"{person.name}: 1 added; a running recogniser knows it within a second")
+    else:
+        about = review.reject(args.number)
+        if about is None:
+            print(f"question {args.number} was damaged and is thrown away")
+        else:
+            print(f"question {args.number}: not {about or REMOVED}")
+    return 0
 
 
 def _line(row: dict[str, Any]) -> str:
     if "error" in row:
         return str(row["error"])
-    who = row["candidate"] or "a person who was removed"
+    who = row["candidate"] or REMOVED
     rival = f", the next {row['second']:.2f}" if row["second"] > -1 else ""
     return (
         f"{row['number']}: {row['time']} {row['source']} track {row['track']}: {who}? "
         f"({row['similarity']:.2f}{rival}, quality {row['quality']:.2f})"
     )
-
-
-def _of(number: int, **more: object) -> dict[str, object]:
-    return {"question": number, **more}

@@ -35,6 +35,7 @@ from jetson_face.factory.parts import (
     open_sources,
     run_facts,
 )
+from jetson_face.factory.plugins import build_sinks
 from jetson_face.factory.threshold import calibrated
 from jetson_face.inference.canary import Canary, CanaryEvent, CanaryWatch
 from jetson_face.live import LivePipeline, LivePolicy, Recognizer
@@ -111,6 +112,23 @@ def recognise(
 
     wrap: put around each recogniser. on_tick: called about ten times a second.
     """
+    visits = VisitSink()
+    with _open_pipeline(config, frames, [visits], quiet, wrap) as pipeline:
+        try:
+            pipeline.run(None if on_tick is None else lambda: on_tick(pipeline))
+        finally:
+            report = pipeline.report()
+            if config.report.json_file is not None:
+                text = json.dumps(report.to_json(), ensure_ascii=False, indent=2)
+                write_file(config.report.json_file, text + "\n")
+    return report, visits
+
+
+@contextmanager
+def _open_pipeline(
+    config: Config, frames: int | None, sinks: Sequence[Sink], quiet: bool, wrap: Wrap
+) -> Iterator[LivePipeline]:
+    """Everything that is configured, open and joined; a signal ends its run."""
     with ExitStack() as stack:
         # Sources first: a missing file is said at once, not after the networks are loaded.
         sources = open_sources(config, must_open=True)
@@ -120,7 +138,7 @@ def recognise(
         stack.callback(parts.close)
         gallery = stack.enter_context(open_gallery(config, parts.embedder.space, create=True))
         config = calibrated(config, gallery)
-        people = LivePeople(config, gallery)
+        people = LivePeople(config, gallery, parts.embedder.similarity_min)
 
         built: list[FaceRecognizer] = []
 
@@ -129,11 +147,10 @@ def recognise(
             return wrap(govern(config, built[-1], info))
 
         canary = CanaryWatch(partial(_canary, config), _tell)
-        visits = VisitSink()
         pipeline = LivePipeline(
             sources,
             recognizer,
-            [visits, *_sinks(config, sources, quiet)],
+            [*sinks, *_sinks(config, sources, quiet)],
             policy=LivePolicy(
                 max_age_ms=max_ages(config),
                 frames=frames,
@@ -146,14 +163,7 @@ def recognise(
             between_frames=partial(canary.poll, parts),
         )
         with _stopped_by_signals(pipeline):
-            try:
-                pipeline.run(None if on_tick is None else lambda: on_tick(pipeline))
-            finally:
-                report = pipeline.report()
-                if config.report.json_file is not None:
-                    text = json.dumps(report.to_json(), ensure_ascii=False, indent=2)
-                    write_file(config.report.json_file, text + "\n")
-    return report, visits
+            yield pipeline
 
 
 def _canary(config: Config, parts: Parts, drifted: bool) -> Canary:
@@ -175,6 +185,7 @@ def print_summary(report: RunReport, visits: VisitSink, *, any_live: bool) -> No
 
 def _sinks(config: Config, sources: Sequence[Source], quiet: bool) -> Iterator[Sink]:
     wanted = config.report
+    yield from build_sinks(config)
     live = any(source.info.is_live for source in sources)
     if not quiet:
         yield ConsoleSink(sys.stdout, media_time=not live)

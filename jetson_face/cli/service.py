@@ -22,24 +22,24 @@ Plan: TypeAlias = tuple[Iterator[service_install.Step], list[JetsonFaceError]]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to do with the service."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    install = actions.add_parser("install", help="put it on this box, enable and start it")
-    uninstall = actions.add_parser("uninstall", help="stop it and take it off this box")
+    put_on = actions.add_parser("install", help="put it on this box, enable and start it")
+    take_off = actions.add_parser("uninstall", help="stop it and take it off this box")
     status = actions.add_parser("status", help="what systemd says of it")
     logs = actions.add_parser("logs", help="its log")
     other = actions.add_parser("exec", help="another command, with the service's gallery and key")
     run = actions.add_parser("run", help="what systemd starts: recognise until told to stop")
-    for sub in (install, uninstall, status, logs, other):
+    for sub in (put_on, take_off, status, logs, other):
         sub.add_argument("--name", metavar="NAME", help="one of several instances")
-    for sub in (install, uninstall):
+    for sub in (put_on, take_off):
         sub.add_argument("--dry-run", action="store_true", help="only say what would be done")
         sub.add_argument(
             "--root", type=Path, default=Path("/"), metavar="DIR", help="of an image, not this box"
         )
-    install.add_argument(
+    put_on.add_argument(
         "-c", "--config", type=Path, metavar="FILE", help="used where the box has none yet"
     )
-    install.add_argument("--no-start", action="store_true", help="enable it, start it at boot")
-    uninstall.add_argument(
+    put_on.add_argument("--no-start", action="store_true", help="enable it, start it at boot")
+    take_off.add_argument(
         "--purge", action="store_true", help="erase configuration, key, gallery and events, too"
     )
     logs.add_argument("-f", "--follow", action="store_true", help="go on showing new lines")

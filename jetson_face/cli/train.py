@@ -7,21 +7,16 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from jetson_face.cli import compare
-from jetson_face.core.errors import InputBrokenError, MissingDependencyError, UsageError
+from jetson_face.core.errors import UsageError
 from jetson_face.training import command
 from jetson_face.util.documents import load_document, read_text
 from jetson_face.util.yamltext import YamlTextError, read_yaml
 
 if TYPE_CHECKING:
     from jetson_face.training.small import SmallSet
-    from jetson_face.training.transfer import Outcome
+    from jetson_face.training.transfer_export import Outcome
     from jetson_face.training.transfer_settings import TransferConfig
-
-SHARE_MIN = 2
-"""Photos of a person that a face must be found in, for the person to be trained on."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +70,7 @@ def _has(path: Path, key: str) -> bool:
 
 def _small(args: argparse.Namespace) -> int:
     """A recipe with `architecture`, on a zip of aligned crops."""
-    _need_torch()
+    command.need_torch()
     from jetson_face.training.small import from_zip
     from jetson_face.training.transfer_settings import TransferConfig
 
@@ -86,7 +81,7 @@ def _small(args: argparse.Namespace) -> int:
 
 def _compare(args: argparse.Namespace) -> int:
     """A recipe with `networks`, on a zip of aligned crops, or on photos of `--finetune`."""
-    _need_torch()
+    command.need_torch()
     from jetson_face.training.compare import CompareConfig, apart
     from jetson_face.training.small import from_zip
 
@@ -103,7 +98,7 @@ def _finetune(args: argparse.Namespace) -> int:
     """Photos as they are: found, aligned, then trained on."""
     if args.net is None:
         raise UsageError("--finetune needs --net, as in --net resnet10")
-    _need_torch()
+    command.need_torch()
     from jetson_face.training.networks import TRUNKS
     from jetson_face.training.transfer_settings import TransferConfig
 
@@ -126,43 +121,17 @@ def _finetune(args: argparse.Namespace) -> int:
 def _found_faces(args: argparse.Namespace) -> SmallSet:
     from jetson_face.cli.common import show_progress
     from jetson_face.config import load_config
-    from jetson_face.embedding.align import Aligner
-    from jetson_face.evaluation.extract import pick_subject
-    from jetson_face.factory.parts import build_detector
-    from jetson_face.gallery.enroll import photos_by_folder
-    from jetson_face.training.small import SmallSet
-    from jetson_face.util.images import read_picture
+    from jetson_face.training.own_photos import found_faces
 
-    detector = build_detector(load_config(args.config, args.overrides), relaxed=True)
-    aligner = Aligner("arcface112")
-    folders = photos_by_folder(args.finetune)
-    people: list[list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]] = []
+    config = load_config(args.config, args.overrides)
     with show_progress("finding faces") as progress:
-        for done, (folder, photos) in enumerate(folders.items(), 1):
-            crops = []
-            for photo in photos:
-                image = read_picture(photo)
-                found = detector.detect(image)
-                found = found[np.asarray(np.isfinite(found.landmarks).all(axis=(1, 2)))]
-                if len(found):
-                    at = pick_subject(found, (image.shape[0], image.shape[1]))
-                    crops.append(aligner.crop(image, found.landmarks[at : at + 1])[0, :, :, ::-1])
-            if len(crops) >= SHARE_MIN:
-                people.append(crops)
-            progress(done, len(folders), folder.name)
-    detector.close()
-    if len(people) < 2:
-        raise InputBrokenError(
-            f"{args.finetune}: faces in two photos or more were found of {len(people)} people; "
-            "two people are needed"
-        )
-    labels = np.repeat(np.arange(len(people)), [len(crops) for crops in people])
-    return SmallSet(np.stack([c for crops in people for c in crops]), labels, args.finetune.name)
+        return found_faces(config, args.finetune, progress)
 
 
 def _train(config: TransferConfig, given: SmallSet, args: argparse.Namespace) -> int:
     from jetson_face.training.starting import read_start
-    from jetson_face.training.transfer import save, train_network
+    from jetson_face.training.transfer import train_network
+    from jetson_face.training.transfer_export import save
 
     start = None if args.weights is None else read_start(args.weights)
     if start is not None:
@@ -190,40 +159,14 @@ def _print(outcome: Outcome) -> None:
 
 
 def _pairs(args: argparse.Namespace) -> int:
-    """Logistic regression on |a - b| for the embedder of a configuration."""
     if args.images is None or args.export is None:
         raise UsageError("--pairs needs --images DIR and --export FILE.json")
-    from jetson_face.config import load_config
-    from jetson_face.evaluation.method import build_method, log_progress
-    from jetson_face.evaluation.pairs import find_pictures, read_pairs
-    from jetson_face.evaluation.sensitivity import sample_pairs
-    from jetson_face.gallery.classifiers import fit_pairs
+    from jetson_face.training.pair_fit import fit_to_list
     from jetson_face.util.files import write_file
 
-    pairs = sample_pairs(read_pairs(args.pairs), args.limit_pairs)
-    pictures = find_pictures(args.images, pairs.pictures)
-    method = build_method(load_config(args.config, [*args.overrides, "matching.method=cosine"]))
-    faces = method.extractor.extract(
-        {name: pictures[name] for name in pairs.pictures}, log_progress("pairs")
+    made, what, right = fit_to_list(
+        args.pairs, args.images, args.limit_pairs, args.config, args.overrides
     )
-    first = faces.vectors[faces.rows([pair.a for pair in pairs.pairs])]
-    second = faces.vectors[faces.rows([pair.b for pair in pairs.pairs])]
-    there = ~np.isnan(first[:, 0]) & ~np.isnan(second[:, 0])
-    what = f"{int(there.sum())} pairs of {args.pairs.parent.name}/{args.pairs.name}"
-    try:
-        made = fit_pairs(method.space, first[there], second[there], pairs.same[there], what)
-    except ValueError as exc:
-        raise InputBrokenError(f"{args.pairs}: {exc}") from exc
-    right = (made.probability(first[there], second[there]) >= 0.5) == pairs.same[there]
     write_file(args.export, made.as_json() + "\n")
-    print(f"fitted to {what}: {100 * right.mean():.1f} % of them right; wrote {args.export}")
+    print(f"fitted to {what}: {100 * right:.1f} % of them right; wrote {args.export}")
     return 0
-
-
-def _need_torch() -> None:
-    try:
-        import torch  # noqa: F401
-    except ImportError as exc:
-        raise MissingDependencyError(
-            "training needs PyTorch: pip install 'jetson-face[train]'"
-        ) from exc

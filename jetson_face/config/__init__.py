@@ -25,15 +25,19 @@ from jetson_face.config.detector import (
     DlibConfig,
     HaarConfig,
     MtcnnConfig,
+    PluginDetectorConfig,
     YunetConfig,
 )
 from jetson_face.config.machine import default_cache_dir, default_state_dir, is_jetson
 from jetson_face.config.network import (
     EmbedderConfig,
+    EmbedderSection,
     EnginesConfig,
     OnnxRuntimeConfig,
+    PluginEmbedderConfig,
     TensorRTConfig,
 )
+from jetson_face.config.plugin import PluginRefinerConfig, PluginSinkConfig
 from jetson_face.config.section import Section
 from jetson_face.config.service import (
     JsonlConfig,
@@ -50,11 +54,16 @@ __all__ = [
     "AutoSamplingConfig",
     "Config",
     "DlibConfig",
+    "EmbedderConfig",
     "HaarConfig",
     "JsonlConfig",
     "MqttConfig",
     "MtcnnConfig",
     "OnnxRuntimeConfig",
+    "PluginDetectorConfig",
+    "PluginEmbedderConfig",
+    "PluginRefinerConfig",
+    "PluginSinkConfig",
     "SinkConfig",
     "TensorRTConfig",
     "WebhookConfig",
@@ -101,7 +110,10 @@ class Config(Section):
     )
     detector: DetectorConfig = MtcnnConfig()
     sampling: Annotated[SamplingConfig, BeforeValidator(_auto_sampling)] = SamplingConfig()
-    embedder: EmbedderConfig = EmbedderConfig()
+    refiner: PluginRefinerConfig | None = Field(
+        None, description="what follows faces between searches; null: the detector, where it can"
+    )
+    embedder: EmbedderSection = EmbedderConfig()
     backend: Annotated[
         OnnxRuntimeConfig | TensorRTConfig,
         Field(discriminator="type"),

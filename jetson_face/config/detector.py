@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from jetson_face.config.plugin import DetectorName, Options
 from jetson_face.config.section import Fraction, Section
 
 
@@ -61,12 +62,20 @@ class YunetConfig(DetectorSettings):
     score_min: Fraction = 0.7
 
 
+class PluginDetectorConfig(DetectorSettings):
+    """A detector that another package brings; the program keeps to the sizes and counts."""
+
+    type: Literal["plugin"]
+    name: DetectorName
+    options: Options
+
+
 def _mtcnn_is_meant(value: Any) -> Any:
     return {"type": "mtcnn", **value} if isinstance(value, dict) and "type" not in value else value
 
 
 DetectorConfig = Annotated[
-    MtcnnConfig | HaarConfig | DlibConfig | YunetConfig,
+    MtcnnConfig | HaarConfig | DlibConfig | YunetConfig | PluginDetectorConfig,
     Field(discriminator="type"),
     BeforeValidator(_mtcnn_is_meant),
 ]

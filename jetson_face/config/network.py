@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import BeforeValidator, Field, PositiveInt
 
+from jetson_face.config.plugin import EmbedderName, Options
 from jetson_face.config.section import Section
 
 
 class EmbedderConfig(Section):
     """The network that turns a face into a vector."""
 
+    type: Literal["network"] = "network"
     model: str = Field("squeezenet_face", description="a model card's name, or a path to one")
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     max_batch: int = Field(16, ge=1, le=256)
@@ -21,6 +23,39 @@ class EmbedderConfig(Section):
         description="photos count together with their mirror image, for twice the time; every "
         "other look at a tracked face is mirrored, for nothing",
     )
+
+
+class PluginEmbedderConfig(Section):
+    """An embedder that another package brings."""
+
+    type: Literal["plugin"]
+    name: EmbedderName
+    options: Options
+    max_batch: int = Field(16, ge=1, le=256)
+    mirror: bool = Field(True, description="as for a network")
+
+    @property
+    def model(self) -> str:
+        """What reports call it."""
+        return self.name
+
+    @property
+    def precision(self) -> Literal["fp32"]:
+        """It computes as it likes: its vectors are what counts."""
+        return "fp32"
+
+
+def _network_is_meant(value: Any) -> Any:
+    return (
+        {"type": "network", **value} if isinstance(value, dict) and "type" not in value else value
+    )
+
+
+EmbedderSection = Annotated[
+    EmbedderConfig | PluginEmbedderConfig,
+    Field(discriminator="type"),
+    BeforeValidator(_network_is_meant),
+]
 
 
 class OnnxRuntimeConfig(Section):

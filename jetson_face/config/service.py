@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from jetson_face.config.plugin import PluginSinkConfig
 from jetson_face.config.section import NAME, Section
 
 
@@ -18,6 +19,7 @@ class ReportConfig(Section):
     json_file: Path | None = Field(None, description="the final report as JSON")
     video: Path | None = Field(None, description="annotated video, mp4")
     still: Path | None = Field(None, description="annotated picture of the fullest frame")
+    sinks: tuple[PluginSinkConfig, ...] = Field((), description="sinks of other packages")
 
 
 class WebhookConfig(Section):

@@ -119,3 +119,9 @@ class CalibrationError(JetsonFaceError, ValueError):
     """There are too few faces, or people, to set a threshold from."""
 
     exit_code = 18
+
+
+class PluginError(JetsonFaceError, RuntimeError):
+    """A detector, embedder, source or sink from outside cannot be loaded, or broke its contract."""
+
+    exit_code = 19

@@ -7,7 +7,7 @@ on whatever holds an array: a frozen dataclass with an array raises on `==` and 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -126,16 +126,26 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """Somebody whom a face may be. similarity: as in `Match`, higher is more alike."""
+
+    person: Person
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
 class Match:
     """The nearest person to a probe, and how far the second one is.
 
     similarity: cosine in [-1, 1], higher is more alike. second: the same for the best *other*
-    person, -1 where there is none. `person` is None for an empty gallery.
+    person, -1 where there is none. `person` is None for an empty gallery. candidates: the nearest
+    people, best first, `person` among them.
     """
 
     person: Person | None
     similarity: float
     second: float
+    candidates: tuple[Candidate, ...] = field(default=(), compare=False)
 
     @property
     def margin(self) -> float:
@@ -154,7 +164,9 @@ class Sighting:
     of the track's mean vector to `person` (or to the nearest person while there is none), None
     before any match. frames: embeddings averaged so far. changed: the decision differs from
     the last report's: this sighting is an event. detected: the box was seen by the detector or the
-    refiner in this very frame; False when only predicted.
+    refiner in this very frame; False when only predicted. landmarks: (5, 2) float32 as in
+    `Detections`, None where the box was only predicted or the detector gives none. quality: [0, 1],
+    of the aligned crop, None on frames that did not embed the face. candidates: see `Match`.
     """
 
     track: int
@@ -165,6 +177,9 @@ class Sighting:
     frames: int
     changed: bool = False
     detected: bool = True
+    landmarks: F32 | None = field(default=None, compare=False)
+    quality: float | None = None
+    candidates: tuple[Candidate, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

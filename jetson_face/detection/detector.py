@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jetson_face.core.types import F32, Detections, ImageU8
 
@@ -21,6 +21,7 @@ class Detector(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
 class Refiner(Protocol):
     """Moves known boxes onto their faces, cheaply, on frames that are not searched.
 

@@ -6,18 +6,17 @@ published comparison of detectors).
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol
 
 import cv2
 import numpy as np
 
-from jetson_face.core.errors import MissingDependencyError, ModelError
+from jetson_face.core.errors import ModelError
 from jetson_face.core.geometry import apply_transforms, similarity_transforms, square_boxes
 from jetson_face.core.types import F32, ImageU8
 from jetson_face.detection.detector import Refiner
 from jetson_face.models.cards import ModelCard, resolve
-
-PointsName: TypeAlias = Literal["onet", "dlib68", "dlib5", "eyes"]
+from jetson_face.util.optional import needs
 
 # An average upright face: eyes, nose, mouth corners as MTCNN places them, and the base of the nose.
 _FACE = np.array(
@@ -138,12 +137,8 @@ def face_from(known: F32, places: F32) -> F32:
 
 def import_dlib() -> Any:
     """dlib. Raises MissingDependencyError."""
-    try:
+    with needs("dlib is not installed: pip install 'jetson-face[pc]'"):
         import dlib
-    except ImportError as exc:
-        raise MissingDependencyError(
-            "dlib is not installed: pip install 'jetson-face[pc]'"
-        ) from exc
     return dlib
 
 

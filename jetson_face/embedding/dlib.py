@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from jetson_face.core.errors import MissingDependencyError, ModelError
+from jetson_face.core.errors import ModelError
 from jetson_face.core.types import F32, ImageU8
 from jetson_face.embedding.card import CardEmbedder
 from jetson_face.models.cards import ModelCard, resolve
+from jetson_face.util.optional import needs
 
 
 class DlibResnet128(CardEmbedder):
@@ -23,12 +24,8 @@ class DlibResnet128(CardEmbedder):
     def __init__(self, card: ModelCard, *, max_batch: int = 16) -> None:
         super().__init__(card)
         path = resolve(card)
-        try:
+        with needs("dlib is not installed: pip install 'jetson-face[pc]'"):
             import dlib
-        except ImportError as exc:
-            raise MissingDependencyError(
-                "dlib is not installed: pip install 'jetson-face[pc]'"
-            ) from exc
         try:
             self._model: Any = dlib.face_recognition_model_v1(str(path))
         except RuntimeError as exc:

@@ -10,14 +10,14 @@ from typing import TypeAlias
 
 import numpy as np
 
-from jetson_face import __version__
 from jetson_face.config import Config
 from jetson_face.core.types import F32, EmbeddingSpace, Person
+from jetson_face.core.version import __version__
 from jetson_face.detection.detector import Detector
 from jetson_face.evaluation.extract import FaceExtractor
 from jetson_face.evaluation.verification import PairScorer, cosine_scores
+from jetson_face.factory.networks import build_detector
 from jetson_face.factory.parts import (
-    build_detector,
     build_matcher,
     build_parts,
     decision_threshold,
@@ -113,7 +113,7 @@ def build_method(
             "machine": platform.machine(),
         },
         similarity_min=decision_threshold(config, parts.embedder),
-        enrol=lambda snapshot: build_matcher(config, snapshot),
+        enrol=lambda snapshot: build_matcher(config, snapshot, parts.embedder.similarity_min),
         pair_scorer=scorer,
         margin_min=config.matching.margin_min,
         default_min=decision_threshold(without, parts.embedder),

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jetson_face.core.errors import MissingDependencyError
 from jetson_face.evaluation.bootstrap import Interval
 from jetson_face.util.files import write_file
+from jetson_face.util.optional import needs
 
 
 def write_json(path: Path, result: Mapping[str, Any]) -> None:
@@ -178,12 +178,8 @@ def _axes(title: str, x: str, y: str) -> tuple[Any, Any]:
 
 
 def _figure(size: tuple[float, float]) -> Any:
-    try:
+    with needs("plots need matplotlib: pip install 'jetson-face[eval]', or leave --plots out"):
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError(
-            "plots need matplotlib: pip install 'jetson-face[eval]', or leave --plots out"
-        ) from error
     # a Figure of its own, not pyplot: no global state, no display
     return Figure(figsize=size, dpi=110, layout="constrained")
 

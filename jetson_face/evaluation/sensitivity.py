@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jetson_face.core.types import BoolArray, ImageU8
-from jetson_face.evaluation import image_changes as change
+from jetson_face.evaluation import image_changes, report
 from jetson_face.evaluation import metrics as m
-from jetson_face.evaluation import report
 from jetson_face.evaluation.bootstrap import Interval, bootstrap, draw_people
 from jetson_face.evaluation.extract import Faces, Progress
 from jetson_face.evaluation.method import Method
@@ -91,15 +90,15 @@ def changed(image: ImageU8, kind: str, value: float, face_width: float) -> Image
     Raises ValueError for a kind that there is not.
     """
     if kind == "face_px":
-        return change.scaled(image, value / face_width)
+        return image_changes.scaled(image, value / face_width)
     if kind == "blur":
-        return change.blurred(image, value / 100 * face_width)
+        return image_changes.blurred(image, value / 100 * face_width)
     if kind == "brightness":
-        return change.lit(image, value)
+        return image_changes.lit(image, value)
     if kind == "rotation":
-        return change.rotated(image, value)
+        return image_changes.rotated(image, value)
     if kind == "jpeg":
-        return change.compressed(image, int(value))
+        return image_changes.compressed(image, int(value))
     raise ValueError(f"no such change: {kind!r}; there are {', '.join(LEVELS)}")
 
 

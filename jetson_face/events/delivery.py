@@ -8,10 +8,11 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from jetson_face.events.outbox import Event, Outbox
+from jetson_face.util.backoff import Backoff
 from jetson_face.util.channels import Courier
 
 logger = logging.getLogger(__name__)
@@ -35,20 +36,6 @@ class EventSink(Protocol):
     def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """Waits between tries: doubling from `first_s` up to `most_s`, each drawn between half and
-    the whole, so that many boxes do not come back at the same moment."""
-
-    first_s: float = 0.5
-    most_s: float = 60.0
-
-    def delay_s(self, failures: int, draw: float) -> float:
-        """Seconds to wait after the n-th failure in a row. draw: in [0, 1)."""
-        whole = min(self.most_s, self.first_s * 2.0 ** min(failures - 1, 30))
-        return whole * (0.5 + draw / 2)
-
-
 @dataclass(slots=True)
 class Deliverer:
     """One consumer of the outbox with its sink; `run` is its thread's loop.
@@ -60,7 +47,7 @@ class Deliverer:
     outbox: Outbox
     sink: EventSink
     batch: int = 50
-    backoff: Backoff = Backoff()
+    backoff: Backoff = field(default_factory=Backoff)
     draw: Callable[[], float] = random.random
     sent: int = 0
     refused: int = 0

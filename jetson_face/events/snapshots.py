@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import logging
-import os
 import re
 import threading
 from collections import deque
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from jetson_face.core.errors import OutputError
+from jetson_face.util.files import TEMPORARY, sync_folder, write_file
 
 logger = logging.getLogger(__name__)
 
@@ -61,8 +61,8 @@ class SnapshotStore:
         self._oldest: deque[Snapshot] = deque()
         self.evicted = 0
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for draft in folder.glob(".*.draft"):
-            draft.unlink(missing_ok=True)
+        for unfinished in folder.glob(f"{TEMPORARY}*"):
+            unfinished.unlink(missing_ok=True)
         found = sorted(self._scan(), key=_order)
         self._number = max((snapshot.number for snapshot in found), default=0)
         self._bytes = sum(_size(snapshot.path) for snapshot in found)
@@ -82,15 +82,12 @@ class SnapshotStore:
             self._shrink(self._max_bytes - len(data))
             path = self._folder / name
             try:
-                self._write(path, data)
-            except OSError as first:
+                write_file(path, data, mode=0o600)
+            except OutputError:
                 # A full disk gives up old pictures before anything else.
                 if self._shrink(self._bytes - 4 * len(data)) == 0:
-                    raise OutputError(f"{path}: cannot be written: {first.strerror}") from first
-                try:
-                    self._write(path, data)
-                except OSError as error:
-                    raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+                    raise
+                write_file(path, data, mode=0o600)
             self._bytes += len(data)
             return _snapshot(path, match)
 
@@ -115,7 +112,7 @@ class SnapshotStore:
             gone = self.stored(owner)
             for snapshot in gone:
                 self._unlink(snapshot)
-            _sync(self._folder)
+            sync_folder(self._folder)
             return [snapshot.path.name for snapshot in gone]
 
     def prune(self) -> int:
@@ -153,19 +150,6 @@ class SnapshotStore:
                 fresh = True
         return start - self._bytes
 
-    def _write(self, path: Path, data: bytes) -> None:
-        draft = path.with_name(f".{path.name}.draft")
-        try:
-            fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(fd, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
-        except OSError:
-            draft.unlink(missing_ok=True)
-            raise
-
     def _unlink(self, snapshot: Snapshot) -> None:
         size = _size(snapshot.path)
         try:
@@ -194,11 +178,3 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
-
-
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from jetson_face.detection.mtcnn.graph import ensure_mtcnn
 from jetson_face.embedding.align import Aligner
 from jetson_face.embedding.onnx import preprocess
 from jetson_face.factory.mtcnn import assemble_mtcnn
-from jetson_face.factory.plans import calibrated_path, embedder_card
+from jetson_face.factory.plan_networks import calibrated_path, embedder_card
 from jetson_face.inference.backend import Array
 from jetson_face.inference.int8 import calibrate
 from jetson_face.inference.onnxruntime import OnnxBackend
@@ -49,7 +50,8 @@ def calibrate_embedder(
             f"{config.embedder.model} is no network that TensorRT runs: set embedder.model to one"
         )
     images = _from_folder(pictures) if pictures is not None else _from_source(str(source))
-    nets = {net: OnnxBackend(path) for net, path in _mtcnn(config).items()}
+    graphs = ensure_mtcnn(load_card("mtcnn"), config.engine_cache)
+    nets: dict[str, OnnxBackend] = {net: OnnxBackend(path) for net, path in graphs.items()}
     with closing(assemble_mtcnn(config, nets)) as detector:
         feeds = face_feeds(detector, card, images, faces_max)
         graph, faces = calibrate(resolve(card).read_bytes(), feeds, card.name)
@@ -64,26 +66,19 @@ def face_feeds(
     """Batches of the card's input from the faces of `images`, `faces_max` faces at most."""
     if card.input is None or card.alignment is None:
         raise EngineError(f"model {card.name!r} is no embedder")
-    aligner = Aligner(card.alignment)
-    waiting: list[ImageU8] = []
-    left, idle = faces_max, 0
+    crops = islice(_crops(detector, Aligner(card.alignment), images), faces_max)
+    while batch := list(islice(crops, _BATCH)):
+        yield {card.input.name: preprocess(np.stack(batch), card.input)}
+
+
+def _crops(detector: Detector, aligner: Aligner, images: Iterator[ImageU8]) -> Iterator[ImageU8]:
+    idle = 0
     for image in images:
         found = detector.detect(image)
+        yield from aligner.crop(image, found.landmarks)
         idle = 0 if len(found) else idle + 1
-        waiting += list(aligner.crop(image, found.landmarks))[:left]
-        while len(waiting) >= min(_BATCH, left) > 0:
-            size = min(_BATCH, left)
-            yield {card.input.name: preprocess(np.stack(waiting[:size]), card.input)}
-            waiting, left = waiting[size:], left - size
-        if left == 0 or idle > _IDLE_MAX:
-            break
-    if waiting and left:
-        yield {card.input.name: preprocess(np.stack(waiting[:left]), card.input)}
-
-
-def _mtcnn(config: Config) -> dict[str, Path]:
-    found = ensure_mtcnn(load_card("mtcnn"), config.engine_cache)
-    return {str(net): path for net, path in found.items()}
+        if idle > _IDLE_MAX:
+            return
 
 
 def _from_folder(folder: Path) -> Iterator[ImageU8]:

@@ -7,29 +7,23 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from jetson_face.capture.opening import open_source
 from jetson_face.capture.source import OpenOptions, Source, SourceInfo
-from jetson_face.config import (
-    Config,
-    DlibConfig,
-    HaarConfig,
-    MtcnnConfig,
-    OnnxRuntimeConfig,
-    TensorRTConfig,
-)
+from jetson_face.config import Config, PluginDetectorConfig, TensorRTConfig
 from jetson_face.core.types import EmbeddingSpace
 from jetson_face.detection.detector import Detector, Refiner
-from jetson_face.detection.mtcnn.detector import Mtcnn
+from jetson_face.detection.guarded import GuardedRefiner
 from jetson_face.embedding.align import Aligner, cut_portraits
 from jetson_face.embedding.embedder import Embedder
 from jetson_face.embedding.mirrored import Mirrored
 from jetson_face.embedding.quality import QualityGate
-from jetson_face.factory.mtcnn import assemble_mtcnn
-from jetson_face.factory.parity_gate import SEARCH, check_against_reference, golden_face
+from jetson_face.factory.golden import golden_face
+from jetson_face.factory.networks import build_detector, build_embedder
+from jetson_face.factory.parity_gate import check_against_reference
+from jetson_face.factory.plugins import build_refiner
 from jetson_face.gallery.classifiers import (
     SCORE_MIN,
     KnnMatcher,
@@ -40,9 +34,8 @@ from jetson_face.gallery.classifiers import (
 from jetson_face.gallery.enroll import Enroller
 from jetson_face.gallery.matcher import GallerySnapshot, Matcher
 from jetson_face.gallery.store import GalleryStore
-from jetson_face.inference.backend import Backend
 from jetson_face.inference.canary import Canary
-from jetson_face.models.cards import card_dir, load_card, resolve
+from jetson_face.models.cards import card_dir, load_card
 from jetson_face.output.run_report import RunFacts
 from jetson_face.privacy.encryption import fill_credentials, open_cipher
 from jetson_face.recognition.decision import Decider
@@ -59,7 +52,10 @@ from jetson_face.recognition.tracker import Tracker
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The networks and what stands around them; shared by all sources of a process."""
+    """The networks and what stands around them; shared by all sources of a process.
+
+    A refiner that is not the detector itself is closed too.
+    """
 
     detector: Detector
     refiner: Refiner | None
@@ -71,121 +67,23 @@ class Parts:
         """Close the networks."""
         self.detector.close()
         self.embedder.close()
+        if isinstance(self.refiner, GuardedRefiner) and not self.refiner.is_part_of(self.detector):
+            self.refiner.close()
 
 
-def build_backend(config: Config, name: str, onnx: Path) -> Backend:
-    """What runs one network: `pnet`, `rnet`, `onet` or `embed`.
-
-    Raises ModelError, EngineError, MissingDependencyError.
-    """
-    if isinstance(config.backend, OnnxRuntimeConfig):
-        from jetson_face.inference.onnxruntime import OnnxBackend
-
-        return OnnxBackend(onnx, providers=config.backend.providers, threads=config.backend.threads)
-    from jetson_face.factory.plans import open_network
-
-    return open_network(config, name)
-
-
-def build_detector(config: Config, *, relaxed: bool = False) -> Detector:
-    """The detector; relaxed: with lower thresholds, for pictures that surely show a face.
-
-    Raises ModelError, EngineError, InputMissingError, MissingDependencyError.
-    """
-    wanted = config.detector
-    if isinstance(wanted, MtcnnConfig):
-        mtcnn = build_mtcnn(config, relaxed=relaxed)
-        if not relaxed:
-            return mtcnn
-        from jetson_face.detection.padded import Padded
-
-        return Padded(mtcnn)
-    if isinstance(wanted, HaarConfig):
-        return _build_haar(config, wanted, relaxed=relaxed)
-    if isinstance(wanted, DlibConfig):
-        from jetson_face.detection.dlib import DlibDetector
-
-        return DlibDetector(
-            load_card("dlib_faces"),
-            method=wanted.method,
-            points=wanted.points,
-            min_face_px=wanted.min_face_px,
-            threshold=wanted.threshold - (0.5 if relaxed else 0),
-            max_faces=wanted.max_faces,
-            max_side_px=wanted.max_side_px,
-        )
-    from jetson_face.detection.yunet import YuNet
-
-    return YuNet(
-        build_backend(config, "yunet", resolve(load_card(wanted.model))),
-        score_min=wanted.score_min * (0.4 if relaxed else 1),
-        min_face_px=wanted.min_face_px,
-        max_faces=wanted.max_faces,
-        max_side_px=wanted.max_side_px,
-    )
-
-
-def build_mtcnn(config: Config, *, relaxed: bool = False) -> Mtcnn:
-    """MTCNN, as a detector or as what finds landmarks for another one."""
-    from jetson_face.detection.mtcnn.graph import ensure_mtcnn
-
-    graphs = ensure_mtcnn(load_card("mtcnn"), config.engine_cache)
-    nets = {str(net): build_backend(config, net, path) for net, path in graphs.items()}
-    if isinstance(config.backend, TensorRTConfig) and not relaxed:  # photos are of any size
-        from jetson_face.factory.plans import open_network, searches_frames
-
-        if searches_frames(config):
-            nets[SEARCH] = open_network(config, SEARCH)
-    return assemble_mtcnn(config, nets, relaxed=relaxed)
-
-
-def _build_haar(config: Config, wanted: HaarConfig, *, relaxed: bool) -> Detector:
-    from jetson_face.detection import landmarks as points
-    from jetson_face.detection.haar import Haar, turns
-
-    finder: points.PointFinder
-    if wanted.points == "onet":
-        finder = points.OnetPoints(build_mtcnn(config, relaxed=relaxed))
-    elif wanted.points == "eyes":
-        finder = points.EyePoints(points.open_cascade("haarcascade_eye_tree_eyeglasses.xml"))
-    else:
-        finder = points.DlibPoints(load_card("dlib_faces"), wanted.points)
-    return Haar(
-        finder,
-        angles=turns(wanted.turn_max_deg, wanted.turn_step_deg),
-        min_face_px=wanted.min_face_px,
-        scale_factor=wanted.scale_factor,
-        min_neighbours=wanted.min_neighbours // (2 if relaxed else 1),
-        max_faces=wanted.max_faces,
-        max_side_px=wanted.max_side_px,
-    )
-
-
-def build_embedder(config: Config) -> Embedder:
-    """The embedder that the configuration names. Raises ModelError, MissingDependencyError."""
-    card = load_card(config.embedder.model)
-    if card.name == "dlib_resnet":
-        from jetson_face.embedding.dlib import DlibResnet128
-
-        return DlibResnet128(card)
-    path = resolve(card, config.embedder.precision)
-    if path.suffix == ".t7":
-        from jetson_face.embedding.opencv import OpenCvNet
-
-        return OpenCvNet(card)
-    from jetson_face.embedding.onnx import OnnxEmbedder
-
-    backend = build_backend(config, "embed", path)
-    return OnnxEmbedder(card, backend, max_batch=config.embedder.max_batch)
-
-
-def build_parts(config: Config) -> Parts:
-    """Detector, alignment, quality and embedder."""
-    embedder = build_embedder(config)
-    detector = build_detector(config)
+def build_parts(
+    config: Config,
+    *,
+    detector: Detector | None = None,
+    refiner: Refiner | None = None,
+    embedder: Embedder | None = None,
+) -> Parts:
+    """Detector, alignment, quality and embedder; objects stand in for what is configured."""
+    embedder = embedder or build_embedder(config)
+    detector = detector or build_detector(config)
     return Parts(
         detector=detector,
-        refiner=detector if config.sampling.refine and isinstance(detector, Mtcnn) else None,
+        refiner=(config.sampling.refine and refiner) or build_refiner(config, detector),
         aligner=Aligner(embedder.alignment),
         quality=QualityGate(),
         embedder=embedder,
@@ -211,13 +109,12 @@ def build_canary(config: Config, parts: Parts, *, drifted: bool = False) -> Cana
     every_ns = round(config.engines.canary_every_s * 1e9)
     crop = golden_face(parts.aligner)
     if every_ns and isinstance(config.backend, TensorRTConfig):
-        from jetson_face.factory.plans import reference_embedder
+        from jetson_face.factory.plan_networks import reference_embedder
 
         reference = reference_embedder(config)
         if reference is not None:
             with closing(reference):
-                precision = config.backend.precision
-                check_against_reference(reference, parts.embedder, crop, precision)
+                check_against_reference(reference, parts.embedder, crop, config.backend.precision)
     wanted = parts.embedder.embed(crop).vectors[0] if every_ns else np.zeros(1, np.float32)
     return Canary(parts.embedder.embed, crop, wanted, every_ns, drifted=drifted)
 
@@ -252,9 +149,12 @@ def build_enroller(config: Config, parts: Parts, gallery: GalleryStore) -> Enrol
     )
 
 
-def build_matcher(config: Config, snapshot: GallerySnapshot) -> Matcher:
+def build_matcher(
+    config: Config, snapshot: GallerySnapshot, similarity_min: float | None = None
+) -> Matcher:
     """Compares faces with everybody in the gallery as it is now.
 
+    similarity_min: the embedder's own; None: that of the configured network's card.
     Raises MissingDependencyError, InputMissingError where the method's parts are not there.
     """
     wanted = config.matching
@@ -265,8 +165,9 @@ def build_matcher(config: Config, snapshot: GallerySnapshot) -> Matcher:
     if wanted.method == "siamese":
         pairs = load_pair_weights(config, snapshot.space)
         return PairMatcher(snapshot, pairs, top_k=wanted.top_k)
-    least = load_card(config.embedder.model).similarity_min or 0.0
-    return LinearMatcher(snapshot, wanted.method, similarity_min=least)
+    if similarity_min is None:
+        similarity_min = load_card(config.embedder.model).similarity_min or 0.0
+    return LinearMatcher(snapshot, wanted.method, similarity_min=similarity_min)
 
 
 def load_pair_weights(config: Config, space: EmbeddingSpace) -> PairWeights:
@@ -301,12 +202,14 @@ def build_decider(config: Config, embedder: Embedder, *, single: bool = False) -
 class LivePeople:
     """The gallery of a running program: looks for changes every so often, by the frame's time."""
 
-    def __init__(self, config: Config, gallery: GalleryStore) -> None:
-        self._config = config
+    def __init__(
+        self, config: Config, gallery: GalleryStore, similarity_min: float | None = None
+    ) -> None:
+        self._config, self._similarity_min = config, similarity_min
         self._gallery = gallery
         self._every_ns = int(config.gallery.refresh_s * 1e9)
         self._looked_ns: int | None = None
-        self._matcher = build_matcher(config, gallery.snapshot())
+        self._matcher = build_matcher(config, gallery.snapshot(), similarity_min)
 
     def __call__(self, now_ns: int) -> Matcher:
         """The matcher to use for a frame captured at `now_ns`."""
@@ -314,7 +217,7 @@ class LivePeople:
             self._looked_ns = now_ns
             snapshot = self._gallery.snapshot()
             if snapshot is not self._matcher.snapshot:
-                self._matcher = build_matcher(self._config, snapshot)
+                self._matcher = build_matcher(self._config, snapshot, self._similarity_min)
         return self._matcher
 
 
@@ -389,10 +292,12 @@ def open_sources(config: Config, *, must_open: bool = False) -> list[Source]:
 
 def run_facts(config: Config, every: int | None = None) -> RunFacts:
     """What the report says was set; every: the sampling rate now, where it is adapted."""
+    detector = config.detector
+    named = detector.name if isinstance(detector, PluginDetectorConfig) else detector.type
     return RunFacts(
         sampling=every or config.sampling.every,
-        search_max_side=config.detector.max_side_px,
-        method=f"{config.detector.type}+{config.embedder.model}",
+        search_max_side=detector.max_side_px,
+        method=f"{named}+{config.embedder.model}",
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import numpy as np
 
@@ -26,7 +26,6 @@ from jetson_face.core.errors import (
 from jetson_face.core.types import F32, BoolArray, Embeddings, EmbeddingSpace
 from jetson_face.gallery.matcher import GallerySnapshot, Matcher
 
-MethodName: TypeAlias = Literal["cosine", "knn", "svm", "softmax", "siamese"]
 SCORE_MIN: Mapping[str, float | None] = MappingProxyType(
     {"cosine": None, "knn": None, "svm": 0.0, "softmax": 0.5, "siamese": 0.5}
 )

@@ -23,7 +23,7 @@ from jetson_face.gallery.label_check import suspects
 from jetson_face.gallery.names import valid_name
 from jetson_face.gallery.records import NewTemplate
 from jetson_face.gallery.store import GalleryStore
-from jetson_face.util.images import SUFFIXES, decode_picture, read_bytes
+from jetson_face.util.images import SUFFIXES, decode_picture, read_bytes, shrunk
 
 SIDE_MAX = 2000
 """Pixels of the longer side that a photo is shrunk to: a face of an enrolment photo is large."""
@@ -32,6 +32,15 @@ OTHER_FACE_MIN = 0.4
 
 Progress = Callable[[int, int, Path], None]
 """Called after each photo: how many are done, of how many, which one."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """A photo that is in memory already. label: what results call it. image: (H, W, 3) uint8 BGR,
+    upright."""
+
+    label: Path
+    image: ImageU8
 
 
 class Crops(Protocol):
@@ -67,8 +76,13 @@ class Refusal:
 
 
 @dataclass(slots=True)
-class EnrollResult:
-    """What became of the photos of one person. warnings: enrolled, but look at them."""
+class EnrollmentResult:
+    """What became of the photos of one person.
+
+    person: who has them now, None where none was enrolled. added: enrolled. already: were there.
+    refused: were not, and why. warnings: enrolled, but look at them. A photo that was handed over
+    in memory is called `image N`, by its place from 1.
+    """
 
     name: str
     person: Person | None = None
@@ -111,8 +125,8 @@ class Enroller:
         self._quality_min = quality_min
 
     def enroll_photos(
-        self, name: str, photos: Iterable[Path], *, progress: Progress | None = None
-    ) -> EnrollResult:
+        self, name: str, photos: Iterable[Path | Picture], *, progress: Progress | None = None
+    ) -> EnrollmentResult:
         """Enrol photos of one person, each on its own: a bad one does not stop the others.
 
         Each photo is in the gallery for good before the next is looked at.
@@ -123,7 +137,9 @@ class Enroller:
         self._warn_of_strangers([result])
         return result
 
-    def enroll_folder(self, root: Path, *, progress: Progress | None = None) -> list[EnrollResult]:
+    def enroll_folder(
+        self, root: Path, *, progress: Progress | None = None
+    ) -> list[EnrollmentResult]:
         """Enrol a folder per person, `root/NAME/*.jpg`, in the order of their names.
 
         Raises InputMissingError, EnrollmentError when there are no such folders, GalleryError.
@@ -135,7 +151,7 @@ class Enroller:
             try:
                 name = valid_name(folder.name)
             except NameInvalidError as error:
-                results.append(EnrollResult(folder.name, refused=[Refusal(folder, str(error))]))
+                results.append(EnrollmentResult(folder.name, refused=[Refusal(folder, str(error))]))
                 continue
             results.append(self._enroll(name, photos, count))
             if not photos:
@@ -144,12 +160,13 @@ class Enroller:
         return results
 
     def _enroll(
-        self, name: str, photos: Sequence[Path], progress: Callable[[Path], None]
-    ) -> EnrollResult:
-        result = EnrollResult(name, self._store.find(name))
-        for path in photos:
+        self, name: str, photos: Sequence[Path | Picture], progress: Callable[[Path], None]
+    ) -> EnrollmentResult:
+        result = EnrollmentResult(name, self._store.find(name))
+        for photo in photos:
+            path = photo.label if isinstance(photo, Picture) else photo
             try:
-                added = self._enroll_one(result, path)
+                added = self._enroll_one(result, photo, path)
             except _RefusedError as error:
                 result.refused.append(Refusal(path, str(error)))
             except (InputMissingError, InputBrokenError) as error:
@@ -159,12 +176,15 @@ class Enroller:
             progress(path)
         return result
 
-    def _enroll_one(self, result: EnrollResult, path: Path) -> bool:
-        data = read_bytes(path)
+    def _enroll_one(self, result: EnrollmentResult, given: Path | Picture, path: Path) -> bool:
+        data = given.image.tobytes() if isinstance(given, Picture) else read_bytes(given)
         photo = hashlib.sha256(data).hexdigest()
         if result.person is not None and self._store.has_photo(result.person, photo):
             return False
-        image = decode_picture(data, str(path), side_max=SIDE_MAX)
+        if isinstance(given, Picture):
+            image = shrunk(given.image, SIDE_MAX)
+        else:
+            image = decode_picture(data, str(path), side_max=SIDE_MAX)
         face = self._only_face(self._detector.detect(image))
         crops = self._aligner.crop(image, face.landmarks)
         verdict = self._assess(crops, face)
@@ -199,7 +219,7 @@ class Enroller:
             raise _RefusedError("the face has no landmarks to align it by")
         return face
 
-    def _warn_of_strangers(self, results: Sequence[EnrollResult]) -> None:
+    def _warn_of_strangers(self, results: Sequence[EnrollmentResult]) -> None:
         """Name new photos that are nearer to another person than to their own: a wrong photo."""
         fresh = {result.person.id: result for result in results if result.person and result.added}
         if not fresh:

@@ -8,9 +8,20 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from jetson_face.core.errors import EmbeddingSpaceError
-from jetson_face.core.types import F32, I64, NO_MATCH, Embeddings, EmbeddingSpace, Match, Person
+from jetson_face.core.types import (
+    F32,
+    I64,
+    NO_MATCH,
+    Candidate,
+    Embeddings,
+    EmbeddingSpace,
+    Match,
+    Person,
+)
 
 PersonScore: TypeAlias = Literal["top_k", "mean"]
+CANDIDATES = 3
+"""How many people a match names, the nearest one included."""
 REEMBED = "jetson-face gallery reembed -c CONFIG"
 
 
@@ -99,21 +110,25 @@ class Matcher:
         return self.pick(self.scores(probes))
 
     def pick(self, scores: F32) -> list[Match]:
-        """The best and the second person in each row of (N, P) scores."""
+        """The nearest people in each row of (N, P) scores."""
         people = self.snapshot.people
         if not people:
             return [NO_MATCH] * len(scores)
-        best = scores.argmax(axis=1)
-        rows = np.arange(len(scores))
-        first = scores[rows, best]
-        if len(people) == 1:
-            second = np.full(len(scores), -1.0, np.float32)
-        else:
-            second = np.partition(scores, -2, axis=1)[:, -2]
-        return [
-            Match(people[who], float(a), float(b))
-            for who, a, b in zip(best, first, second, strict=True)
-        ]
+        rows, rest = np.arange(len(scores)), scores.copy()
+        best, near = [], []
+        for _ in range(min(CANDIDATES, len(people))):  # the first of equal ones wins each time
+            best.append(rest.argmax(axis=1))
+            near.append(rest[rows, best[-1]])
+            rest[rows, best[-1]] = -np.inf
+        found = []
+        for who, likeness in zip(np.transpose(best), np.transpose(near).tolist(), strict=True):
+            candidates = tuple(
+                Candidate(people[index], similarity)
+                for index, similarity in zip(who, likeness, strict=True)
+            )
+            second = likeness[1] if len(likeness) > 1 else -1.0
+            found.append(Match(people[who[0]], likeness[0], second, candidates))
+        return found
 
     def _top(self, cosines: F32) -> F32:
         """Mean of the k largest in each person's stretch of columns: (N, M) to (N, P).

@@ -49,6 +49,11 @@ class PersonInfo:
     created: float
     templates: tuple[TemplateInfo, ...]
 
+    @property
+    def name(self) -> str:
+        """The person's name."""
+        return self.person.name
+
 
 @dataclass(frozen=True, slots=True)
 class Removed:

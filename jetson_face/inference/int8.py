@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from jetson_face.core.errors import EngineError, MissingDependencyError
+from jetson_face.core.errors import EngineError
 from jetson_face.core.types import F32
 from jetson_face.inference.backend import Array
 from jetson_face.inference.onnxruntime import OnnxBackend
 from jetson_face.inference.precision import read_model
+from jetson_face.util.optional import needs
 
 LEVELS = 127
 FIRST_KEPT = 3
@@ -186,10 +187,6 @@ def _weight_pair(module: Any, graph: Any, weight: Any) -> Any:
 
 
 def _import_onnx() -> Any:
-    try:
+    with needs("calibration needs the onnx package: pip install 'jetson-face[pc]'"):
         import onnx
-    except ImportError as exc:
-        raise MissingDependencyError(
-            "calibration needs the onnx package: pip install 'jetson-face[pc]'"
-        ) from exc
     return onnx

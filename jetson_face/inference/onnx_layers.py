@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from jetson_face.core.errors import MissingDependencyError, ModelError
+from jetson_face.core.errors import ModelError
 from jetson_face.inference.backend import Array
 from jetson_face.inference.onnxruntime import OnnxBackend
+from jetson_face.util.optional import needs
 
 _MAPS = ("Relu", "PRelu", "LeakyRelu", "Clip", "Concat", "Add", "MaxPool", "AveragePool", "Conv")
 
@@ -66,12 +67,8 @@ def _first_filters(onnx: Any, model: Any) -> Array:
 
 
 def _import_onnx() -> Any:
-    try:
+    with needs("looking inside a network needs onnx: pip install 'jetson-face[pc]'"):
         import onnx
         import onnx.helper
         import onnx.numpy_helper
-    except ImportError as exc:
-        raise MissingDependencyError(
-            "looking inside a network needs onnx: pip install 'jetson-face[pc]'"
-        ) from exc
     return onnx

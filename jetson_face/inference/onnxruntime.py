@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from jetson_face.core.errors import InputMissingError, MissingDependencyError, ModelError
+from jetson_face.core.errors import InputMissingError, ModelError
 from jetson_face.inference.backend import Array, BackendInfo, TensorSpec, check_feeds
+from jetson_face.util.optional import needs
 
 _DTYPES = {
     "tensor(float)": np.float32,
@@ -105,12 +106,8 @@ class OnnxBackend:
 
 
 def _import_onnxruntime() -> Any:
-    try:
+    with needs("ONNX Runtime is not installed: pip install 'jetson-face[pc]'"):
         import onnxruntime
-    except ImportError as exc:
-        raise MissingDependencyError(
-            "ONNX Runtime is not installed: pip install 'jetson-face[pc]'"
-        ) from exc
     return onnxruntime
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from jetson_face.core.errors import EngineError, MissingDependencyError
+from jetson_face.core.errors import EngineError
+from jetson_face.util.optional import needs
 
 FP32_OPS = frozenset(
     {"Cast", "Clip", "Div", "Expand", "LpNormalization", "Pow", "ReduceL2", "ReduceMean"}
@@ -181,12 +182,8 @@ def _constants(model: Any) -> list[Any]:
 
 
 def _onnx() -> Any:
-    try:
+    with needs("building engines needs the onnx package: pip install 'jetson-face[pc]'"):
         import onnx
-    except ImportError as exc:
-        raise MissingDependencyError(
-            "building engines needs the onnx package: pip install 'jetson-face[pc]'"
-        ) from exc
     return onnx
 
 

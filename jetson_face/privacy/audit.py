@@ -7,12 +7,14 @@ import getpass
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from jetson_face.core.errors import OutputError
+from jetson_face.util.files import write_file
 
 Action: TypeAlias = Literal[
     "enrolled", "photos_added", "renamed", "removed", "confirmed", "rejected", "undone", "exported",
@@ -122,21 +124,13 @@ def write_receipt(folder: Path, receipt: Receipt) -> Path:
     """The receipt as JSON, 0600, in `folder`; returns its path. Raises OutputError."""
     stamp = receipt.time.replace(":", "").replace("-", "")
     path = folder / f"removed-{receipt.person}-{stamp}.json"
-    draft = path.with_name(f".{path.name}.draft")
     text = json.dumps({**asdict(receipt), "complete": receipt.complete}, indent=2) + "\n"
-    try:
+    with suppress(OSError):  # the next line says it
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(fd, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise OutputError(
-            f"{path}: the receipt cannot be written: {error.strerror}; what was erased stays erased"
-        ) from error
+    try:
+        write_file(path, text, mode=0o600)
+    except OutputError as error:
+        raise OutputError(f"{error}; what was erased stays erased") from error
     return path
 
 

@@ -50,7 +50,7 @@ class FaceRecognizer:
             tracks = found.tracks[crops.rows]
             self.decisions.fuse(tracks, crops, vectors, self._states)
             self.decisions.decide(tracks, self._states, frame.captured_ns)
-            sightings = self._sightings(found)
+            sightings = self._sightings(found, crops)
             doubts = self._doubts(found, crops, vectors)
         return _report(frame, found, crops, sightings, doubts, watch)
 
@@ -67,7 +67,10 @@ class FaceRecognizer:
         if self._states.keep_only(self.finder.alive()):
             self.decisions.fuser.keep_only(self._states.ids())
 
-    def _sightings(self, found: Found) -> tuple[Sighting, ...]:
+    def _sightings(self, found: Found, crops: Crops) -> tuple[Sighting, ...]:
+        points = found.faces.landmarks
+        pointed = np.asarray(np.isfinite(points).all(axis=(1, 2)), np.bool_)
+        quality = dict(zip(crops.rows.tolist(), crops.quality.tolist(), strict=True))
         frames = self.decisions.fuser.frames(found.tracks)
         sightings = []
         for row, state in enumerate(self._states.of(found.tracks)):
@@ -85,6 +88,9 @@ class FaceRecognizer:
                     frames=int(frames[row]),
                     changed=changed,
                     detected=bool(found.faces.scores[row] > 0),
+                    landmarks=points[row].copy() if pointed[row] else None,
+                    quality=quality.get(row),
+                    candidates=state.match.candidates,
                 )
             )
         return tuple(sightings)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from jetson_face.core.types import ImageU8, Sighting
+import numpy as np
+
+from jetson_face.core.types import NO_MATCH, Detections, ImageU8, Match, Sighting
 from jetson_face.detection.detector import Detector
 from jetson_face.embedding.align import Aligner
 from jetson_face.embedding.embedder import Embedder
+from jetson_face.embedding.quality import QualityGate
 from jetson_face.gallery.matcher import Matcher
 from jetson_face.recognition.decision import Decider, undecided
 
@@ -20,29 +23,43 @@ class Parts(Protocol):
     @property
     def aligner(self) -> Aligner: ...
     @property
+    def quality(self) -> QualityGate: ...
+    @property
     def embedder(self) -> Embedder: ...
 
 
 def identify(
     image: ImageU8, parts: Parts, matcher: Matcher, decider: Decider
 ) -> tuple[Sighting, ...]:
-    """The faces of a (H, W, 3) BGR picture, best detection first, each with its decision."""
+    """The faces of a (H, W, 3) BGR picture, best detection first, each with its decision.
+
+    A face that the detector gave no landmarks cannot be aligned: it stays `pending`.
+    """
     faces = parts.detector.detect(image)
-    if not len(faces):
-        return ()
-    vectors = parts.embedder.embed(parts.aligner.crop(image, faces.landmarks))
-    sightings = []
-    for row, match in enumerate(matcher.match(vectors)):
-        decision = decider.decide(undecided(0), match, 1, 0)
-        left, top, right, bottom = (float(edge) for edge in faces.boxes[row])
-        sightings.append(
-            Sighting(
-                track=row + 1,
-                box=(left, top, right, bottom),
-                state=decision.state,
-                person=decision.person,
-                similarity=decision.similarity,
-                frames=1,
-            )
-        )
-    return tuple(sightings)
+    usable = np.flatnonzero(np.isfinite(faces.landmarks).all(axis=(1, 2)))
+    found: dict[int, tuple[Match, float]] = {}
+    if len(usable):
+        crops = parts.aligner.crop(image, faces.landmarks[usable])
+        quality = parts.quality.scores(crops, faces[usable])
+        matches = matcher.match(parts.embedder.embed(crops))
+        found = dict(zip(usable.tolist(), zip(matches, quality.tolist(), strict=True), strict=True))
+    return tuple(_sighting(faces, row, found.get(row), decider) for row in range(len(faces)))
+
+
+def _sighting(
+    faces: Detections, row: int, found: tuple[Match, float] | None, decider: Decider
+) -> Sighting:
+    match, quality = found or (NO_MATCH, None)
+    decision = decider.decide(undecided(0), match, 0 if found is None else 1, 0)
+    left, top, right, bottom = (float(edge) for edge in faces.boxes[row])
+    return Sighting(
+        track=row + 1,
+        box=(left, top, right, bottom),
+        state=decision.state,
+        person=decision.person,
+        similarity=decision.similarity,
+        frames=0 if found is None else 1,
+        landmarks=None if found is None else faces.landmarks[row].copy(),
+        quality=quality,
+        candidates=match.candidates,
+    )

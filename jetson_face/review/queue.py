@@ -7,8 +7,6 @@ for a while: it can be taken back, and "is not X" keeps the same face from being
 from __future__ import annotations
 
 import contextlib
-import os
-import sqlite3
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -16,26 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
-from jetson_face.core.errors import (
-    GalleryCorruptError,
-    GalleryError,
-    GalleryLockedError,
-    JetsonFaceError,
-    OutputError,
-    UsageError,
-)
+from jetson_face.core.errors import GalleryCorruptError, GalleryError, UsageError
 from jetson_face.review.item import Question
+from jetson_face.util import sqlite
 
 _VERSION = 1
 # AUTOINCREMENT: a number that a person has read stands for one face, for ever.
-_SCHEMA = f"""
+_SCHEMA = """
 CREATE TABLE items (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     key TEXT NOT NULL, age REAL NOT NULL, candidate TEXT NOT NULL,
     state TEXT NOT NULL, person TEXT, answered INTEGER NOT NULL, body BLOB NOT NULL
 );
-PRAGMA user_version = {_VERSION};
 """
+_REMEDY = "remove it; only faces that wait for a person are in it"
 Answer: TypeAlias = Literal["accepted", "rejected"]
 
 
@@ -79,11 +71,7 @@ class ReviewQueue:
         self._lock = threading.Lock()
         self.repeats = self.given_up = 0
         with self._errors():
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-            self._db = sqlite3.connect(
-                path, timeout=5, isolation_level=None, check_same_thread=False
-            )
+            self._db = sqlite.connect(path)
             try:
                 self._set_up()
             except BaseException:
@@ -227,12 +215,9 @@ class ReviewQueue:
             return self._db.execute("DELETE FROM items WHERE age < ?", (oldest,)).rowcount
 
     def _set_up(self) -> None:
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
-            self._db.execute(f"PRAGMA {pragma}")
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-        elif version != _VERSION:
+        sqlite.prepare(self._db)
+        version = sqlite.create_tables(self._db, _SCHEMA, _VERSION)
+        if version != _VERSION:
             raise GalleryError(
                 f"{self.path}: the review queue has format {version}, this program knows "
                 f"{_VERSION}: upgrade jetson-face"
@@ -283,38 +268,11 @@ class ReviewQueue:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._lock, self._errors():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    self._db.execute("ROLLBACK")
-                raise
-
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
+        with self._lock, self._errors(), sqlite.transaction(self._db):
             yield
-        except JetsonFaceError:
-            raise
-        except OSError as error:
-            raise OutputError(f"{self.path}: cannot be written: {error.strerror}") from error
-        except (sqlite3.Error, UnicodeDecodeError) as error:
-            raise _translated(error, self.path) from error
 
-
-def _translated(error: Exception, path: Path) -> JetsonFaceError:
-    text = str(error)
-    if "locked" in text or "busy" in text:
-        return GalleryLockedError(f"{path}: another process holds the review queue: try again")
-    if any(word in text for word in ("readonly", "full", "disk I/O", "unable to open", "closed")):
-        return OutputError(f"{path}: the review queue cannot be used: {text}")
-    return GalleryCorruptError(
-        f"{path}: the review queue is damaged ({text[:80]}): remove it; only faces that wait for a "
-        f"person are in it"
-    )
+    def _errors(self) -> contextlib.AbstractContextManager[None]:
+        return sqlite.in_our_words(self.path, "the review queue", _REMEDY)
 
 
 def _context(key: str, candidate: str) -> bytes:

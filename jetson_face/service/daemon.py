@@ -11,19 +11,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from jetson_face import __version__
 from jetson_face.capture.source import Source
 from jetson_face.config import Config
 from jetson_face.core.errors import OutputError
+from jetson_face.core.version import __version__
 from jetson_face.events.delivery import Deliverer
 from jetson_face.factory.parts import max_ages, open_sources, run_facts
+from jetson_face.factory.plugins import build_sinks
 from jetson_face.live import LivePipeline, LivePolicy
 from jetson_face.output.run_report import RunReport
 from jetson_face.privacy.audit import AuditLog
 from jetson_face.service import pages, plumbing
 from jetson_face.service.canary import ServiceCanary
 from jetson_face.service.events import EventTap, EventWriter, Occurrence
-from jetson_face.service.lock import StateLock
+from jetson_face.service.lock import state_lock
 from jetson_face.service.notify import Health, Notifier, Progress, Verdict, watchdog_interval_s
 from jetson_face.service.recent import RecentErrors
 from jetson_face.service.reception import Reception
@@ -50,7 +51,7 @@ def serve(load: Callable[[], Config]) -> int:
     """
     config = load()
     logging.getLogger("jetson_face").setLevel(config.log_level)
-    with StateLock(config.state_dir), _recorded() as recent, Signals() as signals:
+    with state_lock(config.state_dir), _recorded() as recent, Signals() as signals:
         daemon = Daemon(config, load, recent, signals)
         try:
             daemon.run()
@@ -150,6 +151,7 @@ class Daemon:
                 crops=config.service.crops,
                 review=config.service.review,
             ),
+            build_sinks(config),
             policy=LivePolicy(max_age_ms=max_ages(config), log_every_s=config.report.every_s),
             facts=lambda: run_facts(self.config, self._swap.every),
             stages={
@@ -248,6 +250,7 @@ class Daemon:
             if needs_new_loop(old, new):
                 for wanted in new.service.sinks:
                     plumbing.build_sink(wanted, new).close()
+                build_sinks(new)
                 sources = open_sources(new)
         except BaseException:
             deck.close(unless=self._swap.deck)

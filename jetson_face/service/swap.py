@@ -96,7 +96,7 @@ def build_deck(config: Config, now: Deck | None = None) -> Deck:
             if now is not None and same_gallery
             else open_gallery(config, parts.embedder.space, create=True)
         )
-        people = LivePeople(config, gallery)
+        people = LivePeople(config, gallery, parts.embedder.similarity_min)
         return Deck(config, parts, gallery, PatientPeople(people, people(0)))
     except BaseException:
         if gallery is not None and (now is None or gallery is not now.gallery):
@@ -107,7 +107,7 @@ def build_deck(config: Config, now: Deck | None = None) -> Deck:
 
 
 def _same_parts(one: Config, other: Config) -> bool:
-    keys = ("detector", "embedder", "backend", "engines", "quality")
+    keys = ("detector", "refiner", "embedder", "backend", "engines", "quality")
     return one.sampling.refine == other.sampling.refine and all(
         getattr(one, key) == getattr(other, key) for key in keys
     )

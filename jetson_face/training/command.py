@@ -12,9 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_face.core.errors import MissingDependencyError, UsageError
+from jetson_face.core.errors import UsageError
 from jetson_face.training.settings import TrainConfig
 from jetson_face.util.documents import load_document
+from jetson_face.util.optional import needs
 
 if TYPE_CHECKING:
     from jetson_face.training.data import FaceSet
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         CollapseError: training has collapsed.
     """
     config = load_document(args.config, TrainConfig, overrides=args.overrides)
-    _need_torch()
+    need_torch()
     from jetson_face.training import data, loop, report
 
     if args.resume:
@@ -105,13 +106,10 @@ def _check_same_recipe(config: TrainConfig) -> None:
             raise UsageError(f"{path}: the run was started with another 'data.{key}'")
 
 
-def _need_torch() -> None:
-    try:
+def need_torch() -> None:
+    """Raises MissingDependencyError."""
+    with needs("training needs PyTorch: pip install 'jetson-face[train]'"):
         import torch  # noqa: F401
-    except ImportError as exc:
-        raise MissingDependencyError(
-            "training needs PyTorch: pip install 'jetson-face[train]'"
-        ) from exc
 
 
 def _keep_freed_memory() -> None:

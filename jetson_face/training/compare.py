@@ -21,7 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from jetson_face.core.errors import UsageError
 from jetson_face.training.small import SmallSet
 from jetson_face.training.starting import Start, read_start
-from jetson_face.training.transfer import save, train_network
+from jetson_face.training.transfer import train_network
+from jetson_face.training.transfer_export import save
 from jetson_face.training.transfer_settings import TransferConfig
 from jetson_face.util.files import write_file
 

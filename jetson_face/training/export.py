@@ -20,27 +20,13 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from jetson_face.inference.int8 import quantise
 from jetson_face.inference.onnxruntime import OnnxBackend
-from jetson_face.training.loop import build_net
 from jetson_face.training.net import INPUT_SIZE, ConvNorm, Head, SqueezeNetFace
-from jetson_face.training.settings import CardSettings, NetSettings
+from jetson_face.training.settings import CardSettings
 from jetson_face.util.files import write_file
 
 F32 = npt.NDArray[np.float32]
 OPSET = 17
 INPUT, OUTPUT = "input", "embedding"
-
-
-def load_run(run: Path, which: str = "ema") -> SqueezeNetFace:
-    """The network of a run folder's checkpoint, in evaluation mode.
-
-    ``which`` is ``ema`` or ``net``.
-    """
-    state = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)
-    how = NetSettings.model_validate(state["shape"])
-    net = build_net(how)
-    net.load_state_dict(state[which])
-    net.eval()
-    return net
 
 
 def fold(net: SqueezeNetFace) -> SqueezeNetFace:

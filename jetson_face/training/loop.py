@@ -48,20 +48,6 @@ def build_net(how: NetSettings) -> SqueezeNetFace:
     return SqueezeNetFace(how.dim, how.act, how.pool_before, how.stem, how.bypass, how.repeat)
 
 
-def averaged_weights(checkpoint: Path) -> dict[str, Tensor]:
-    """The averaged weights that a run has left in its checkpoint.
-
-    Raises:
-        InputMissingError: there is no such file.
-    """
-    if not checkpoint.exists():
-        raise InputMissingError(f"start: {checkpoint} is absent: train it first, or leave it out")
-    weights: dict[str, Tensor] = torch.load(checkpoint, map_location="cpu", weights_only=True)[
-        "ema"
-    ]
-    return weights
-
-
 def rate_at(done: float, how: OptimSettings) -> float:
     """Learning rate at ``done`` in [0, 1]: linear rise, then half a cosine to (almost) zero.
 

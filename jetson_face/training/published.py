@@ -14,7 +14,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from jetson_face.training.networks import Dense, Plus, Side, resnet
+from jetson_face.training.layers import Dense, Plus, Side, resnet
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet's pixels in [0, 1], RGB: what torchvision's weights expect."""

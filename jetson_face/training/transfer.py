@@ -7,12 +7,8 @@ report says on what the weights were trained, and the model card repeats it.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from hashlib import sha256
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -26,38 +22,9 @@ from jetson_face.training.networks import FeatureNet
 from jetson_face.training.published import take_over
 from jetson_face.training.small import SmallSet
 from jetson_face.training.starting import Start
+from jetson_face.training.transfer_export import Outcome
 from jetson_face.training.transfer_loop import CHECKPOINT, SmallTrainer, settle, to_input
 from jetson_face.training.transfer_settings import TransferConfig
-from jetson_face.util.files import write_file
-
-OWN_NAMES = ("openface", "facenet_small")
-"""Networks whose cards are called as they are; the others' begin with `transfer_`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a run reached. accuracy_*: share of held-out photos whose nearest photo (before and
-    after training), or whose class by the softmax layer, is the right person. side: of the
-    network's picture, pixels. faces_seen: in all batches. started_from: what the weights were at
-    first."""
-
-    network: str
-    layers: str
-    side: int
-    parameters: int
-    trained_parameters: int
-    steps: int
-    seconds: float
-    faces: int
-    faces_seen: int
-    people: int
-    loss_first: float
-    loss_last: float
-    accuracy_before: float
-    accuracy_nearest: float
-    accuracy_softmax: float | None
-    started_from: str
-    trained_on: str
 
 
 def train_network(
@@ -205,30 +172,3 @@ def _softmax(net: FeatureNet, centres: Tensor, held: SmallSet) -> float:
     unit = F.normalize(centres.detach(), dim=1).numpy()
     answers = (features(net, held.faces) @ unit.T).argmax(axis=1)
     return float((answers == held.labels).mean())
-
-
-def save(net: FeatureNet, outcome: Outcome, config: TransferConfig, folder: Path) -> Path:
-    """ONNX, weights (npz), report and model card; returns the card's path."""
-    import io
-
-    import yaml
-
-    from jetson_face.training.transfer_export import card_of, to_onnx
-
-    default = config.architecture
-    default = default if default in OWN_NAMES else f"transfer_{default}"
-    name = config.name or default
-    side = 96 if config.alignment == "openface96" else 112
-    content = to_onnx(net, side)
-    write_file(folder / f"{name}.onnx", content)
-    digest = sha256(content).hexdigest()
-    buffer = io.BytesIO()
-    weights = {key: value.numpy() for key, value in net.state_dict().items()}
-    np.savez(buffer, layout=np.array(net.layout), **weights)
-    write_file(folder / f"{name}.weights.npz", buffer.getvalue())
-    told = {**asdict(outcome), "mib": (folder / f"{name}.onnx").stat().st_size / 2**20}
-    write_file(folder / f"{name}.report.json", json.dumps(told, indent=2) + "\n")
-    card = card_of(name, digest, net.dim, side, config, outcome)
-    text = yaml.safe_dump(card, sort_keys=False, allow_unicode=True, width=100)
-    write_file(folder / f"{name}.yaml", text)
-    return folder / f"{name}.yaml"

@@ -1,18 +1,51 @@
-"""A small trained network as ONNX, and its model card."""
+"""What a small training leaves: the network as ONNX, its weights, its report and its model card."""
 
 from __future__ import annotations
 
 import io
+import json
 import warnings
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+import yaml
 
 from jetson_face.training.networks import FeatureNet
+from jetson_face.training.transfer_settings import TransferConfig
+from jetson_face.util.files import write_file
 
-if TYPE_CHECKING:
-    from jetson_face.training.transfer import Outcome
-    from jetson_face.training.transfer_settings import TransferConfig
+OWN_NAMES = ("openface", "facenet_small")
+"""Networks whose cards are called as they are; the others' begin with `transfer_`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run reached. accuracy_*: share of held-out photos whose nearest photo (before and
+    after training), or whose class by the softmax layer, is the right person. side: of the
+    network's picture, pixels. faces_seen: in all batches. started_from: what the weights were at
+    first."""
+
+    network: str
+    layers: str
+    side: int
+    parameters: int
+    trained_parameters: int
+    steps: int
+    seconds: float
+    faces: int
+    faces_seen: int
+    people: int
+    loss_first: float
+    loss_last: float
+    accuracy_before: float
+    accuracy_nearest: float
+    accuracy_softmax: float | None
+    started_from: str
+    trained_on: str
 
 
 def to_onnx(net: FeatureNet, side: int) -> bytes:
@@ -60,3 +93,24 @@ def card_of(
         f"{outcome.accuracy_before} before and {outcome.accuracy_nearest} after training. "
         "similarity_min is a guess: calibrate it on your own pictures.",
     }
+
+
+def save(net: FeatureNet, outcome: Outcome, config: TransferConfig, folder: Path) -> Path:
+    """ONNX, weights (npz), report and model card; returns the card's path."""
+    default = config.architecture
+    default = default if default in OWN_NAMES else f"transfer_{default}"
+    name = config.name or default
+    side = 96 if config.alignment == "openface96" else 112
+    content = to_onnx(net, side)
+    write_file(folder / f"{name}.onnx", content)
+    digest = sha256(content).hexdigest()
+    buffer = io.BytesIO()
+    weights = {key: value.numpy() for key, value in net.state_dict().items()}
+    np.savez(buffer, layout=np.array(net.layout), **weights)
+    write_file(folder / f"{name}.weights.npz", buffer.getvalue())
+    told = {**asdict(outcome), "mib": (folder / f"{name}.onnx").stat().st_size / 2**20}
+    write_file(folder / f"{name}.report.json", json.dumps(told, indent=2) + "\n")
+    card = card_of(name, digest, net.dim, side, config, outcome)
+    text = yaml.safe_dump(card, sort_keys=False, allow_unicode=True, width=100)
+    write_file(folder / f"{name}.yaml", text)
+    return folder / f"{name}.yaml"

@@ -48,6 +48,22 @@ def parse_document(
     """`load_document` for text at hand; `where` is what messages call it. Raises `error`."""
     root, content = _parse(text, where, error)
     changed = [_override(content, text, error) for text in overrides]
+    return _checked(root, content, where, model, error, changed)
+
+
+def check_values(content: dict[str, Any], where: str, model: type[M]) -> M:
+    """`parse_document` for values that a program has at hand. Raises ConfigError."""
+    return _checked(None, content, where, model, ConfigError, ())
+
+
+def _checked(
+    root: yaml.Node | None,
+    content: dict[str, Any],
+    where: str,
+    model: type[M],
+    error: type[JetsonFaceError],
+    changed: Sequence[tuple[Key, ...]],
+) -> M:
     try:
         return model.model_validate(content)
     except ValidationError as exc:

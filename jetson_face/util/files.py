@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from jetson_face.core.errors import OutputError
@@ -42,11 +43,22 @@ def write_all(
                 os.fsync(file.fileno())
             # mkstemp makes 0600; a service under another user reads it
             Path(name).chmod(mode)
-        for path, temporary in temporaries.items():
-            temporary.replace(path)
+        for path in list(temporaries):
+            temporaries[path].replace(path)
+            del temporaries[path]
     except OSError as exc:
         why = reason(exc) if reason else exc.strerror or exc
         raise OutputError(f"{path}: cannot be written: {why}") from exc
     finally:
         for temporary in temporaries.values():
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # the error that led here is the one to tell
+                temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have what was renamed, made or removed in a folder on the disk. Raises OSError."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

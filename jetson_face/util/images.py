@@ -100,6 +100,29 @@ def _decoded(data: bytes, where: str, pixels_max: int, side_max: int | None) -> 
         ) from None
 
 
+def from_pillow(image: Image.Image) -> ImageU8:
+    """A Pillow image of any mode as (H, W, 3) uint8 BGR, upright; converted as by `read_picture`.
+
+    Raises InputBrokenError where its pixels cannot be loaded.
+    """
+    try:
+        turn = _orientation(image)
+        picture = _rgb(image)
+        picture = picture if turn is None else picture.transpose(turn)
+        return np.ascontiguousarray(np.asarray(picture)[:, :, ::-1])
+    except Exception as error:  # Pillow decodes only now
+        raise InputBrokenError(f"the picture cannot be loaded ({_short(error)})") from None
+
+
+def shrunk(image: ImageU8, side_max: int) -> ImageU8:
+    """`image` (H, W, 3) uint8 BGR with its longer side at most `side_max` pixels."""
+    if max(image.shape[:2]) <= side_max:
+        return image
+    small = _pil(image)
+    small.thumbnail((side_max, side_max), Image.Resampling.BOX)
+    return np.ascontiguousarray(np.asarray(small)[:, :, ::-1])
+
+
 def _is_endless(data: bytes) -> bool:
     """Whether a JPEG has so many passes over the whole picture that it takes hours: each costs ten
     bytes of the file. What follows the picture (a video, of some telephones) does not count."""

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from jetson_face import __version__
+from jetson_face.core.version import __version__
 
 PACKAGES = (
     "numpy",

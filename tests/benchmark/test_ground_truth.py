@@ -14,7 +14,6 @@ from jetson_face.benchmark.ground_truth import (
     Truth,
     match_faces,
     read_truth,
-    scaled_truth,
     write_truth,
 )
 from jetson_face.core.errors import InputBrokenError, InputMissingError
@@ -157,9 +156,3 @@ def test_other_files_are_refused(tmp_path: Path, text: str, part: str) -> None:
 def test_a_missing_file_says_what_makes_one(tmp_path: Path) -> None:
     with pytest.raises(InputMissingError, match="clips make"):
         read_truth(tmp_path / "none.json")
-
-
-def test_scaling_moves_boxes_and_size() -> None:
-    half = scaled_truth(truth((ann(RIGHT),)), 0.5)
-    assert half.size == (320, 240)
-    assert half.frames[0][0].box == (150, 0, 200, 50)

@@ -11,15 +11,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from jetson_face.capture import opening
 from jetson_face.capture.reconnect import (
     FreezeDetector,
     ReconnectingSource,
     ReconnectPolicy,
-    backoff_s,
 )
 from jetson_face.capture.source import EndOfSource, Source, SourceInfo
 from jetson_face.capture.synthetic import Fault, Script, SyntheticCamera
@@ -126,14 +123,6 @@ def test_two_losses_with_frames_between_both_start_small() -> None:
     assert len(frames_of(source)) == 28
     assert t.waits == [0.5, 0.5]
     assert source.health.counts == {"lost": 2, "reconnected": 2}
-
-
-@given(failures=st.integers(1, 10_000), draw=st.floats(0, 1, exclude_max=True))
-def test_backoff_stays_within_its_bounds(failures: int, draw: float) -> None:
-    policy = ReconnectPolicy(first_s=0.5, most_s=30)
-    delay = backoff_s(failures, draw, policy)
-    whole = min(30.0, 0.5 * 2.0 ** min(failures - 1, 20))
-    assert whole / 2 <= delay <= whole
 
 
 def test_a_frozen_camera_is_counted_and_opened_again() -> None:

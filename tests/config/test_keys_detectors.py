@@ -15,8 +15,8 @@ from jetson_face.core.errors import ModelError
 from jetson_face.core.types import Detections, ImageU8
 from jetson_face.detection.haar import turning
 from jetson_face.detection.yunet import STRIDES
-from jetson_face.factory import parts as compose
-from jetson_face.factory.parts import build_detector
+from jetson_face.factory import networks
+from jetson_face.factory.networks import build_detector
 from jetson_face.inference.backend import Backend
 from jetson_face.models.cards import load_card
 from tests.config.keys import Site, shows
@@ -72,7 +72,7 @@ def test_mtcnn_searches_a_shrunk_picture(site: Site, portrait: ImageU8) -> None:
 def runs(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """How often each network ran."""
     counted: dict[str, int] = {}
-    build = compose.build_backend
+    build = networks.build_backend
 
     def counting(config: Config, name: str, onnx: Path) -> Backend:
         backend: Any = build(config, name, onnx)
@@ -85,7 +85,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
         monkeypatch.setattr(backend, "run", count)
         return backend  # type: ignore[no-any-return]
 
-    monkeypatch.setattr(compose, "build_backend", counting)
+    monkeypatch.setattr(networks, "build_backend", counting)
     return counted
 
 
@@ -257,9 +257,9 @@ def yunet(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         cards.append(str(name))
         return load_card(name)
 
-    monkeypatch.setattr(compose, "load_card", noted)
-    monkeypatch.setattr(compose, "resolve", lambda card, part="fp32": Path("none.onnx"))
-    monkeypatch.setattr(compose, "build_backend", lambda config, name, onnx: TwoFaces())
+    monkeypatch.setattr(networks, "load_card", noted)
+    monkeypatch.setattr(networks, "resolve", lambda card, part="fp32": Path("none.onnx"))
+    monkeypatch.setattr(networks, "build_backend", lambda config, name, onnx: TwoFaces())
     return cards
 
 

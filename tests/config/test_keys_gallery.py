@@ -15,7 +15,7 @@ import pytest
 from jetson_face.config import Config
 from jetson_face.core.errors import GalleryError
 from jetson_face.factory.parts import LivePeople, build_enroller, open_gallery
-from jetson_face.gallery.enroll import EnrollResult
+from jetson_face.gallery.enroll import EnrollmentResult
 from jetson_face.gallery.records import NewTemplate
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.util.images import write_picture
@@ -101,7 +101,7 @@ def test_a_running_program_looks_for_changes_as_often(site: Site) -> None:
         assert people(10_000_000_000).snapshot.people
 
 
-def enrolled(config: Config, folder: Path, quality: float = 0.5) -> EnrollResult:
+def enrolled(config: Config, folder: Path, quality: float = 0.5) -> EnrollmentResult:
     """What becomes of a photo with a face of 80 x 100 pixels."""
     photo = folder / "ada.png"
     write_picture(photo, np.full((240, 320, 3), 80, np.uint8))

@@ -13,16 +13,14 @@ from jetson_face.config import Config
 from jetson_face.core.errors import EngineError, JetsonFaceError
 from jetson_face.core.types import F32, ImageU8
 from jetson_face.embedding.mirrored import Mirrored
+from jetson_face.factory import gpu as gpus
 from jetson_face.factory import parts as compose
 from jetson_face.factory import plans
-from jetson_face.factory.parts import (
-    build_backend,
-    build_canary,
-    build_embedder,
-    build_mtcnn,
-    for_photos,
-)
-from jetson_face.factory.plans import Gpu, Plans, networks_of
+from jetson_face.factory.gpu import Gpu
+from jetson_face.factory.networks import build_backend, build_embedder, build_mtcnn
+from jetson_face.factory.parts import build_canary, for_photos
+from jetson_face.factory.plan_networks import networks_of
+from jetson_face.factory.plans import Plans
 from jetson_face.inference.onnxruntime import OnnxBackend
 from jetson_face.models.cards import load_card, resolve
 from tests.config.keys import Site, shows
@@ -47,22 +45,22 @@ def embedded(config: Config, crops: ImageU8) -> F32:
         embedder.close()
 
 
-@shows("embedder.model")
+@shows("embedder[network].model")
 def test_another_network_embeds(site: Site) -> None:
-    embedder = build_embedder(site({"embedder.model": "squeezenet_face_profile"}))
+    embedder = build_embedder(site({"embedder[network].model": "squeezenet_face_profile"}))
     embedder.close()
     assert embedder.space.model == "squeezenet_face_profile"
 
 
-@shows("embedder.precision")
+@shows("embedder[network].precision")
 def test_the_network_runs_in_another_precision(site: Site, crops: ImageU8) -> None:
     whole = embedded(site(), crops)
-    half = embedded(site({"embedder.precision": "fp16"}), crops)
+    half = embedded(site({"embedder[network].precision": "fp16"}), crops)
     difference = np.abs(whole - half).max()
     assert 0 < difference < 0.01
 
 
-@shows("embedder.max_batch")
+@shows("embedder[network].max_batch")
 def test_no_more_crops_run_together(
     site: Site, crops: ImageU8, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,13 +72,13 @@ def test_no_more_crops_run_together(
         return run(self, feeds)
 
     monkeypatch.setattr(OnnxBackend, "run", noted)
-    embedded(site({"embedder.max_batch": 2}), crops)
+    embedded(site({"embedder[network].max_batch": 2}), crops)
     assert together == [2, 2, 1]
 
 
-@shows("embedder.mirror")
+@shows("embedder[network].mirror")
 def test_photos_count_with_their_mirror_images(site: Site) -> None:
-    config = site({"embedder.mirror": False})
+    config = site({"embedder[network].mirror": False})
     assert not isinstance(for_photos(config, Rig(config).parts).embedder, Mirrored)
     assert isinstance(for_photos(site(), Rig(site()).parts).embedder, Mirrored)
 
@@ -155,7 +153,7 @@ def test_built_networks_are_kept_there(site: Site, tmp_path: Path) -> None:
 @shows("engines.autobuild")
 def test_a_missing_plan_is_built_or_not(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     trt, cuda, _ = fake_gpu()
-    monkeypatch.setattr(plans, "this_gpu", lambda: Gpu(trt, cuda))
+    monkeypatch.setattr(gpus, "this_gpu", lambda: Gpu(trt, cuda))
     built: list[str] = []
 
     def build(self: Plans, spec: Any, **more: Any) -> None:

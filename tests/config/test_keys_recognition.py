@@ -102,7 +102,7 @@ def test_a_face_of_less_quality_is_not_embedded(site: Site) -> None:
     assert Rig(site({"quality.embed_min": 0.4}), quality=0.5).see(10)[-1] == "Ada"
 
 
-@shows("embedder.mirror")
+@shows("embedder[network].mirror")
 def test_every_other_look_at_a_track_is_mirrored(site: Site) -> None:
     def looks(config: Config) -> list[bool]:
         rig = Rig(config)
@@ -110,7 +110,7 @@ def test_every_other_look_at_a_track_is_mirrored(site: Site) -> None:
         first, second = rig.embedder.crops
         return [bool(np.array_equal(first, second)), bool(np.array_equal(first, second[:, ::-1]))]
 
-    assert looks(site({"embedder.mirror": False})) == [True, False]
+    assert looks(site({"embedder[network].mirror": False})) == [True, False]
     assert looks(site()) == [False, True]
 
 

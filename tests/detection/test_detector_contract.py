@@ -18,7 +18,7 @@ from jetson_face.detection.dlib import upsampling
 from jetson_face.detection.haar import turning, turns
 from jetson_face.detection.landmarks import face_from, five_of_5, five_of_68
 from jetson_face.detection.yunet import STRIDES, YuNet, decode
-from jetson_face.factory.parts import build_detector
+from jetson_face.factory.networks import build_detector
 
 EYES = np.array([[204, 101], [246, 103]])
 SETTINGS = {

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from jetson_face.core.errors import ModelError
 from jetson_face.detection.mtcnn.detector import Mtcnn, search_levels
-from jetson_face.detection.mtcnn.graph import NETS, ensure_mtcnn
+from jetson_face.detection.mtcnn.graph import ensure_mtcnn
+from jetson_face.detection.mtcnn.layers import NETS
 from jetson_face.detection.mtcnn.pyramid import area_weights, build_pyramid, pyramid_levels
 from jetson_face.detection.mtcnn.search import ensure_search, search_graph
-from jetson_face.factory.parity_gate import golden_pictures, on_frame
+from jetson_face.factory.golden import golden_pictures, on_frame
 from jetson_face.inference.onnxruntime import OnnxBackend
 from jetson_face.models.cards import load_card
 

@@ -12,7 +12,8 @@ import pytest
 
 from jetson_face.cli.main import main
 from jetson_face.core.errors import EngineError, MissingDependencyError
-from jetson_face.doctor.checks import Finding, Probe, examine
+from jetson_face.doctor.checks import examine
+from jetson_face.doctor.probe import Finding, Probe
 
 GIB_KB = 1 << 20
 PC_FILES = {"proc/meminfo": f"MemTotal: {16 * GIB_KB} kB\nMemAvailable: {8 * GIB_KB} kB\n"}

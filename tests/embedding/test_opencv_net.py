@@ -10,7 +10,7 @@ import pytest
 from jetson_face.config import load_config
 from jetson_face.core.errors import InputMissingError, ModelError
 from jetson_face.embedding.opencv import OpenCvNet
-from jetson_face.factory.parts import build_embedder
+from jetson_face.factory.networks import build_embedder
 from jetson_face.models.cards import card_dir, load_card
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from itertools import islice, pairwise
 from pathlib import Path
@@ -13,15 +12,11 @@ import cv2
 import numpy as np
 import pytest
 
-from jetson_face.cli.bakeoff import _load, _shipped
 from jetson_face.cli.common import command_line
 from jetson_face.cli.main import main
 from jetson_face.config import load_config
 from jetson_face.core.errors import ModelError, OutputError
-from jetson_face.evaluation.bakeoff import plots as bakeoff_plots
-from jetson_face.evaluation.bakeoff import report as bakeoff_report
-from jetson_face.evaluation.bakeoff import rows as bakeoff
-from jetson_face.evaluation.bakeoff import timing as bakeoff_timing
+from jetson_face.evaluation.bakeoff import plots, report, rows, run, timing
 from jetson_face.evaluation.bakeoff.facts import ModelFacts, model_facts
 from jetson_face.evaluation.bakeoff.frames import moving_face
 from jetson_face.evaluation.bakeoff.rows import Faces, measure_row, row_key
@@ -96,9 +91,9 @@ def test_costs_come_from_the_clock() -> None:
 @pytest.fixture
 def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Methods of stand-ins, whatever the configuration."""
-    monkeypatch.setattr(bakeoff, "build_method", lambda config, keep: method())
+    monkeypatch.setattr(rows, "build_method", lambda config, keep: method())
     facts = ModelFacts(2**20, "free", "here", "digest")
-    monkeypatch.setattr(bakeoff, "model_facts", lambda config: facts)
+    monkeypatch.setattr(rows, "model_facts", lambda config: facts)
 
 
 @pytest.mark.usefixtures("fakes")
@@ -115,12 +110,12 @@ def test_a_measured_row_has_every_figure_and_its_page(faces: Faces, tmp_path: Pa
     assert row["refused"] is None
     assert row["verification"]["accuracy"] == 1
     assert row["identification"]["rank1"] == 1
-    assert len(row["sensitivity"]) == sum(map(len, bakeoff.LEVELS.values()))
+    assert len(row["sensitivity"]) == sum(map(len, rows.LEVELS.values()))
     assert (row["roc"]["far"][0], row["roc"]["tar"][-1]) == (0, 1)
     assert told == sorted(told)
     assert told[-1][0] == told[-1][1]
     refused = {"name": "other", "config": "other.yaml", "refused": "no weights"}
-    page = bakeoff_report.markdown([row, refused], {"seed": 1}, "jetson-face", [], "Read this.")
+    page = report.markdown([row, refused], {"seed": 1}, "jetson-face", [], "Read this.")
     assert "| fake | 100.0 %" in page
     assert "| other | no weights |" in page
     assert page.count("| other |") == 1
@@ -135,14 +130,14 @@ def test_a_measured_row_has_every_figure_and_its_page(faces: Faces, tmp_path: Pa
         "add_person_seconds": {"pictures": 0.1, "train": 0.2},
         "scaling": [{"people": 10, "train_seconds": 0.1, "query_seconds": 0.001}],
     }
-    page = bakeoff_report.markdown([timed], {}, "jetson-face", ["plots/bakeoff_roc.png"])
+    page = report.markdown([timed], {}, "jetson-face", ["plots/bakeoff_roc.png"])
     assert "| fake | 8.0 (4.0, 9.0) |" in page
     assert "![bakeoff_roc.png](plots/bakeoff_roc.png)" in page
     pytest.importorskip("matplotlib")
-    names = [path.name for path in bakeoff_plots.plots([timed, refused], tmp_path)]
+    names = [path.name for path in plots.plots([timed, refused], tmp_path)]
     assert names[:3] == ["bakeoff_roc.png", "bakeoff_trade.png", "bakeoff_speed.png"]
     assert all((tmp_path / name).stat().st_size > 1000 for name in names)
-    assert bakeoff_plots.plots([refused], tmp_path) == []
+    assert plots.plots([refused], tmp_path) == []
 
 
 @pytest.mark.usefixtures("fakes")
@@ -173,9 +168,9 @@ def test_methods_take_turns_and_medians_are_given(monkeypatch: pytest.MonkeyPatc
         now[:] = [next(speeds)]
         return SimpleNamespace(close=lambda: None)
 
-    monkeypatch.setattr(bakeoff_timing, "build_parts", build)
-    monkeypatch.setattr(bakeoff_timing, "build_method", lambda config: method())
-    monkeypatch.setattr(bakeoff_timing, "measure_speed", lambda *rest: now[0])
+    monkeypatch.setattr(timing, "build_parts", build)
+    monkeypatch.setattr(timing, "build_method", lambda config: method())
+    monkeypatch.setattr(timing, "measure_speed", lambda *rest: now[0])
     ticks = iter(range(10_000))
     configs: dict[str, Any] = {"a": "A", "b": "B"}
     turns = [
@@ -291,13 +286,13 @@ def test_a_run_that_is_repeated_measures_only_what_changed(
     lines = [f"{p.fold}\t{p.a}\t{p.b}\t{int(p.same)}" for p in faces.pairs.pairs]
     pairs = write("pairs.tsv", "\n".join(["fold\ta\tb\tsame", *lines]) + "\n")
     measured: list[str] = []
-    real = bakeoff.measure_row
+    real = rows.measure_row
 
     def watched(name: str, *rest: Any, **more: Any) -> dict[str, Any]:
         measured.append(name)
         return real(name, *rest, **more)
 
-    monkeypatch.setattr(bakeoff, "measure_row", watched)
+    monkeypatch.setattr(run, "measure_row", watched)
     words = ["eval", "bakeoff", "--configs", str(one), str(two), "--pairs", str(pairs)]
     words += ["--images", str(tmp_path), "--people", str(tmp_path), "--rounds", "0"]
     words += ["--resamples", "0", "--work", str(tmp_path / "w"), "--limit-people", "12"]
@@ -314,9 +309,7 @@ def test_a_run_that_is_repeated_measures_only_what_changed(
 
 
 def test_the_command_knows_every_method_of_the_table() -> None:
-    paths = _shipped()
-    assert len(paths) == 13
-    assert all(path.is_file() for path in paths)
+    assert len(run.methods(None, [], None)) == 13
     with pytest.raises(SystemExit):
         main(["eval", "bakeoff", "--pairs", "x"])
 
@@ -332,9 +325,12 @@ def test_a_page_shows_the_command_without_this_machine_s_folders() -> None:
 
 def test_networks_trained_on_the_spot_are_taken_by_name(tmp_path: Path, write: Any) -> None:
     path = write("x.yaml", "embedder: {model: transfer_vgg16}\n")
-    asked = argparse.Namespace(overrides=[], models=tmp_path / "nets")
-    assert _load(path, asked).embedder.model == "transfer_vgg16"
+
+    def model() -> str:
+        return run.methods([path], [], tmp_path / "nets")[path].embedder.model
+
+    assert model() == "transfer_vgg16"
     (tmp_path / "nets").mkdir()
     card = tmp_path / "nets" / "transfer_vgg16.yaml"
     card.touch()
-    assert _load(path, asked).embedder.model == str(card)
+    assert model() == str(card)

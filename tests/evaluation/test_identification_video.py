@@ -14,8 +14,7 @@ from jetson_face.cli import evaluate as command
 from jetson_face.config import Config
 from jetson_face.core.errors import InputBrokenError, InputMissingError, UsageError
 from jetson_face.core.types import ImageU8
-from jetson_face.evaluation import image_changes as change
-from jetson_face.evaluation import method as methods
+from jetson_face.evaluation import image_changes, kinds
 from jetson_face.evaluation.extract import FaceExtractor
 from jetson_face.evaluation.five_people import read_names, run_lab, split_lab
 from jetson_face.evaluation.identification import ask, identify_open_set
@@ -250,17 +249,17 @@ def test_names_are_read_one_a_line(tmp_path: Path) -> None:
 def test_points_turn_with_the_picture(degrees: float) -> None:
     image = np.zeros((60, 90, 3), np.uint8)
     image[20:23, 70:73] = 255
-    turned = change.rotated(image, degrees)
+    turned = image_changes.rotated(image, degrees)
     rows, columns = np.nonzero(turned[:, :, 0] > 127)
     found = np.array([columns.mean(), rows.mean()])
-    expected = change.rotate_points(np.array([[71.0, 21.0]], np.float32), image, degrees)[0]
+    expected = image_changes.rotate_points(np.array([[71.0, 21.0]], np.float32), image, degrees)[0]
     np.testing.assert_allclose(found, expected, atol=0.7)
 
 
 def test_a_quarter_turn_is_anticlockwise_and_loses_nothing() -> None:
     image = np.zeros((4, 6, 3), np.uint8)
     image[:, -1] = 200
-    turned = change.rotated(image, 90)
+    turned = image_changes.rotated(image, 90)
     assert turned.shape == (6, 4, 3)
     assert turned[0].min() == 200, "what was right is on top"
     assert turned[2:].max() == 0
@@ -290,7 +289,7 @@ def test_an_unknown_change_is_refused() -> None:
     with pytest.raises(ValueError, match="no such change: 'fog'"):
         changed(picture(0), "fog", 1.0, 10.0)
     with pytest.raises(ValueError, match="above 0"):
-        change.scaled(picture(0), 0.0)
+        image_changes.scaled(picture(0), 0.0)
 
 
 @pytest.fixture
@@ -341,7 +340,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *words: str | Path) -> int:
         assert photos == (words[0] not in ("video", "calibration")), "a camera has single looks"
         return fake_method()
 
-    monkeypatch.setattr(methods, "build_method", build)
+    monkeypatch.setattr(kinds, "build_method", build)
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     return command.run(parser.parse_args([*map(str, words), "--resamples", "5"]))

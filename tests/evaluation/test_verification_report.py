@@ -17,8 +17,7 @@ from jetson_face.core.errors import (
     OutputError,
     UsageError,
 )
-from jetson_face.evaluation import method as methods
-from jetson_face.evaluation import report
+from jetson_face.evaluation import kinds, report
 from jetson_face.evaluation.bootstrap import Interval
 from jetson_face.evaluation.extract import FaceExtractor
 from jetson_face.evaluation.method import Method, snapshot_of
@@ -133,7 +132,7 @@ def test_the_same_seed_gives_the_same_report(lab: Path) -> None:
 
 
 def run(lab: Path, monkeypatch: pytest.MonkeyPatch, *more: str) -> int:
-    monkeypatch.setattr(methods, "build_method", lambda config, relaxed, photos: fake_method())
+    monkeypatch.setattr(kinds, "build_method", lambda config, relaxed, photos: fake_method())
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     names = ["--pairs", str(lab / "pairs.tsv"), "--images", str(lab / "images")]

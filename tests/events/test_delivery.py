@@ -12,13 +12,12 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from jetson_face.core.errors import UsageError
-from jetson_face.events.delivery import Backoff, Deliverer, SinkDownError, SinkRefusedError
+from jetson_face.events.delivery import Deliverer, SinkDownError, SinkRefusedError
 from jetson_face.events.outbox import Event, Outbox
 from jetson_face.events.remote import MqttSink, WebhookSink, document
+from jetson_face.util.backoff import Backoff
 
 
 class ListSink:
@@ -119,14 +118,6 @@ def test_a_bug_in_a_sink_is_not_hidden(outbox: Outbox) -> None:
     with pytest.raises(ZeroDivisionError):
         deliverer.run(threading.Event())
     assert [event.body for event in outbox.read("list")] == [b"a"]
-
-
-@given(st.integers(1, 10_000), st.floats(0, 1, exclude_max=True))
-def test_waits_grow_and_stay_bounded(failures: int, draw: float) -> None:
-    backoff = Backoff(0.5, 60)
-    delay = backoff.delay_s(failures, draw)
-    assert 0.25 <= delay <= 60
-    assert backoff.delay_s(failures + 1, draw) >= delay
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jetson_face.events import redaction as masking
+from jetson_face.events import redaction
 from jetson_face.events.outbox import Outbox
 from jetson_face.events.redaction import NOBODY, mask_file, mask_id, mask_names, mask_outbox
 from jetson_face.events.rotating import RotatingJsonl
@@ -77,7 +77,7 @@ def test_killed_between_names_and_ids_the_next_try_finishes(
         raise KilledError
 
     with monkeypatch.context() as patch:
-        patch.setattr(masking, "mask_id", killed)
+        patch.setattr(redaction, "mask_id", killed)
         with pytest.raises(KilledError):
             mask_file(path, ADA)
     half = json.loads(path.read_bytes())
@@ -201,7 +201,7 @@ def _mask_and_die(path: Path, rows: int) -> None:
             os.kill(os.getpid(), 9)
         return line.replace(b'"Ada"', b'"***"')
 
-    setattr(masking, "mask_names", dies)  # noqa: B010
+    setattr(redaction, "mask_names", dies)  # noqa: B010
     mask_outbox(path, ADA)
     os._exit(1)
 

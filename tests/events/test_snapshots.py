@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,14 +96,14 @@ def test_a_full_disk_gives_up_the_oldest_first(
     snapshots = store(tmp_path)
     for index in range(8):
         snapshots.add(JPEG, f"p{index}")
-    write = SnapshotStore._write
+    fsync = os.fsync
 
-    def full_above_four(self: SnapshotStore, path: Path, data: bytes) -> None:
-        if len(self.stored()) > 4:
+    def full_above_four(handle: int) -> None:
+        if len(snapshots.stored()) > 4:
             raise OSError(errno.ENOSPC, "No space left on device")
-        write(self, path, data)
+        fsync(handle)
 
-    monkeypatch.setattr(SnapshotStore, "_write", full_above_four)
+    monkeypatch.setattr(os, "fsync", full_above_four)
     snapshots.add(JPEG, "new")
     assert [s.owner for s in snapshots.stored()][-1] == "new"
     assert snapshots.evicted >= 4
@@ -112,17 +114,17 @@ def test_a_disk_that_takes_nothing_is_our_own_error(
 ) -> None:
     snapshots = store(tmp_path)
 
-    def read_only(self: SnapshotStore, path: Path, data: bytes) -> None:
+    def read_only(**_: object) -> tuple[int, str]:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr(SnapshotStore, "_write", read_only)
+    monkeypatch.setattr(tempfile, "mkstemp", read_only)
     with pytest.raises(OutputError, match="Read-only file system"):
         snapshots.add(JPEG)
 
 
 def test_a_half_written_draft_of_a_killed_process_goes_at_the_next_start(tmp_path: Path) -> None:
     store(tmp_path)
-    draft = tmp_path / "crops" / ".0-1-p1.crop.draft"
+    draft = tmp_path / "crops" / ".tmp-0-1-p1"
     draft.write_bytes(b"half")
     store(tmp_path)
     assert not draft.exists()

@@ -9,9 +9,9 @@ import pytest
 
 from jetson_face.config import load_config
 from jetson_face.detection.mtcnn.decode import pyramid_scales
+from jetson_face.factory.golden import golden_pictures
 from jetson_face.factory.mtcnn import assemble_mtcnn
-from jetson_face.factory.parity_gate import golden_pictures
-from jetson_face.factory.plans import networks_of
+from jetson_face.factory.plan_networks import networks_of
 from jetson_face.inference.onnxruntime import OnnxBackend
 from jetson_face.inference.precision import prepare
 from jetson_face.inference.tensorrt.parity import detection_parity

@@ -13,10 +13,13 @@ from jetson_face.config import Config, load_config
 from jetson_face.core.errors import EngineError
 from jetson_face.core.types import Embeddings
 from jetson_face.embedding.align import Aligner
+from jetson_face.factory.golden import CANARY, CANARY_POINTS, golden_face, golden_pictures
+from jetson_face.factory.gpu import Gpu
 from jetson_face.factory.mtcnn import assemble_mtcnn
-from jetson_face.factory.parity_gate import _CANARY, _CANARY_POINTS, golden_face, golden_pictures
-from jetson_face.factory.parts import Parts, build_canary, build_embedder
-from jetson_face.factory.plans import Gpu, Plans, networks_of
+from jetson_face.factory.networks import build_embedder
+from jetson_face.factory.parts import Parts, build_canary
+from jetson_face.factory.plan_networks import networks_of
+from jetson_face.factory.plans import plans_here
 from jetson_face.inference.onnxruntime import OnnxBackend
 from tests.inference.fake_gpu import FakeModule, fake_gpu
 
@@ -38,9 +41,9 @@ def test_its_points_are_where_mtcnn_finds_them(tmp_path: Path) -> None:
         if name != "embed"
     }
     detector = assemble_mtcnn(config, nets)
-    found = detector.detect(golden_pictures()[_CANARY])
+    found = detector.detect(golden_pictures()[CANARY])
     detector.close()
-    np.testing.assert_allclose(found.landmarks[0], _CANARY_POINTS, atol=1)
+    np.testing.assert_allclose(found.landmarks[0], CANARY_POINTS, atol=1)
     assert golden_face(Aligner("arcface112")).shape == (1, 112, 112, 3)
 
 
@@ -59,7 +62,7 @@ def test_the_configured_embedder_answers_its_canary(tmp_path: Path) -> None:
 def module(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeModule]:
     trt, cuda, module = fake_gpu()
     gpu = Gpu(trt, cuda)
-    monkeypatch.setattr("jetson_face.factory.plans.this_gpu", lambda: gpu)
+    monkeypatch.setattr("jetson_face.factory.gpu.this_gpu", lambda: gpu)
     monkeypatch.setattr("jetson_face.factory.plans.golden_pictures", lambda: golden_pictures()[:3])
     yield module
     assert cuda.gpu.clean
@@ -81,11 +84,4 @@ def test_a_plan_that_is_wrong_from_the_start_is_refused(tmp_path: Path, module: 
     with pytest.raises(EngineError, match=r"answers a golden face wrong \(cosine -.*engines check"):
         build_canary(config, parts_of(config, Wrong()))
     embedder.close()
-    assert Plans(config, *_gpu(module)).fitting()
-
-
-def _gpu(module: FakeModule) -> tuple[Any, Gpu]:
-    from jetson_face.factory import plans
-
-    gpu = plans.this_gpu()
-    return gpu.trt, gpu
+    assert plans_here(config).fitting()

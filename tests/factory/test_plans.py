@@ -14,10 +14,12 @@ from onnx import numpy_helper
 from jetson_face.config import Config, load_config
 from jetson_face.core.errors import EngineError, UsageError
 from jetson_face.detection.mtcnn.detector import search_levels
+from jetson_face.factory.golden import golden_pictures, on_frame
+from jetson_face.factory.gpu import Gpu
 from jetson_face.factory.mtcnn import assemble_mtcnn
-from jetson_face.factory.parity_gate import golden_pictures, on_frame
-from jetson_face.factory.parts import build_mtcnn
-from jetson_face.factory.plans import Gpu, Plans, networks_of
+from jetson_face.factory.networks import build_mtcnn
+from jetson_face.factory.plan_networks import networks_of
+from jetson_face.factory.plans import Plans
 from jetson_face.inference.tensorrt.runtime import TensorRTBackend
 from tests.inference.fake_gpu import FakeCuda, FakeModule, fake_gpu
 
@@ -106,7 +108,7 @@ def test_frames_of_a_known_size_are_searched_by_one_captured_plan(
     assert sum(name.endswith("cosine") for name in rows) == 2 * len(
         search_levels((640, 480), 60, 0.709, max_side_px=None)[1]
     )
-    monkeypatch.setattr("jetson_face.factory.plans.this_gpu", lambda: gpu[0])
+    monkeypatch.setattr("jetson_face.factory.gpu.this_gpu", lambda: gpu[0])
     search = plans.open("search", autobuild=False)
     assert isinstance(search, TensorRTBackend)
     nets = {name: plans.open(name, autobuild=True) for name in ("pnet", "rnet", "onet")}
@@ -126,7 +128,7 @@ def test_the_live_detector_has_the_search_and_the_one_for_photos_not(
     config: Config, gpu: tuple[Gpu, FakeCuda, FakeModule], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = framed(config, 320, 240)
-    monkeypatch.setattr("jetson_face.factory.plans.this_gpu", lambda: gpu[0])
+    monkeypatch.setattr("jetson_face.factory.gpu.this_gpu", lambda: gpu[0])
     build_mtcnn(config, relaxed=True).close()
     assert gpu[2].builds == 3
     build_mtcnn(config).close()

@@ -11,7 +11,7 @@ import pytest
 
 from jetson_face.core.errors import EnrollmentError, InputMissingError, NameInvalidError
 from jetson_face.core.types import F32, Detections, Embeddings, EmbeddingSpace, ImageU8
-from jetson_face.gallery.enroll import Enroller, EnrollResult, photos_by_folder
+from jetson_face.gallery.enroll import Enroller, EnrollmentResult, photos_by_folder
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.util.images import write_picture
 from tests.gallery.gallery_fakes import LANDMARKS, SPACE, portrait, unit
@@ -216,7 +216,7 @@ def test_a_root_without_folders_is_refused(
         photos_by_folder(root)
 
 
-def _warned(result: EnrollResult) -> list[str]:
+def _warned(result: EnrollmentResult) -> list[str]:
     return [warning.split(":")[0] for warning in result.warnings]
 
 

@@ -27,6 +27,17 @@ def test_the_nearest_person_and_the_best_other_one() -> None:
     assert match.margin == pytest.approx(0.2)
 
 
+def test_the_nearest_people_are_named_best_first_with_their_similarity() -> None:
+    people = snapshot(
+        ann=[unit(1)], bob=[unit(0, 1)], cid=[unit(0, 0, 1)], dan=[unit(0, 0, 0, 1)], eve=[unit(1)]
+    )
+    (match,) = Matcher(people, top_k=1).match(probes(unit(0.64, 0.48, 0.6)))
+    named = [(c.person.name, round(c.similarity, 3)) for c in match.candidates]
+    assert named == [("ann", 0.64), ("eve", 0.64), ("cid", 0.6)]
+    assert match.person == match.candidates[0].person
+    assert match.second == pytest.approx(0.64)
+
+
 def test_a_second_template_of_the_same_person_is_not_the_second_person() -> None:
     matcher = Matcher(snapshot(ann=[unit(1), unit(1, 0.01)], bob=[unit(0, 1)]), top_k=1)
     (match,) = matcher.match(probes(unit(1)))

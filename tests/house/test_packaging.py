@@ -1,4 +1,4 @@
-"""The wheel holds what a stranger needs, the tests use it, and its layers point one way."""
+"""The wheel holds what a stranger needs, the tests use it, its layers point one way, no circles."""
 
 from __future__ import annotations
 
@@ -103,3 +103,14 @@ def test_an_import_against_the_arrows_is_found(tmp_path: Path) -> None:
     done = lint_layers(tmp_path)
     assert done.returncode == 1
     assert "jetson_face.core.geometry -> jetson_face.config" in done.stdout
+
+
+def test_a_circle_inside_a_folder_is_found(tmp_path: Path) -> None:
+    shutil.copytree(REPO / "jetson_face", tmp_path / "jetson_face")
+    shutil.copy(REPO / ".importlinter", tmp_path / ".importlinter")
+    module = tmp_path / "jetson_face" / "evaluation" / "bakeoff" / "facts.py"
+    with module.open("a", encoding="utf-8") as file:  # also where it is a function's import
+        file.write("\ndef circle() -> None:\n    import jetson_face.evaluation.bakeoff.report\n")
+    done = lint_layers(tmp_path)
+    assert done.returncode == 1
+    assert "No cycles are allowed in jetson_face.evaluation.bakeoff" in done.stdout

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from jetson_face.core.errors import EngineError
-from jetson_face.inference.cuda.runtime import Bytes, DeviceMemory, Graph, Stream
+from jetson_face.inference.cuda.base import Bytes, DeviceMemory, Graph, Stream
 from jetson_face.inference.onnxruntime import OnnxBackend
 from jetson_face.inference.tensorrt.bindings import TensorRT, adopt
 from tests.inference.sim_gpu import CONTEXT, NON_BLOCKING, OUT_OF_MEMORY, Refused, SimGpu

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from jetson_face.core.errors import EngineError, MissingDependencyError
-from jetson_face.inference.cuda import driver as cuda_driver
+from jetson_face.inference.cuda import driver
+from jetson_face.inference.cuda.base import CudaRuntime
 from jetson_face.inference.cuda.driver import Driver, DriverRuntime, load_driver
 from jetson_face.inference.cuda.pycuda import PycudaRuntime
-from jetson_face.inference.cuda.runtime import CudaRuntime, open_cuda
+from jetson_face.inference.cuda.runtime import open_cuda
 from jetson_face.inference.tensorrt.bindings import adopt
 from jetson_face.inference.tensorrt.runtime import TensorRTBackend
 from tests.inference.fake_driver import FakeLibcuda, install_pycuda
@@ -223,7 +224,7 @@ def test_pycuda_is_taken_where_it_is_installed_and_libcuda_otherwise(
         open_cuda(3)
     monkeypatch.setitem(sys.modules, "pycuda", None)
     monkeypatch.setitem(sys.modules, "pycuda.driver", None)
-    monkeypatch.setattr(cuda_driver, "load_driver", lambda: Driver(FakeLibcuda(gpu)))
+    monkeypatch.setattr(driver, "load_driver", lambda: Driver(FakeLibcuda(gpu)))
     assert open_cuda().access == "libcuda"
     with pytest.raises(MissingDependencyError, match=r"jetson-face\[jetson\]"):
         PycudaRuntime()

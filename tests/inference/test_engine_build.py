@@ -263,7 +263,7 @@ def test_a_full_disk_leaves_the_previous_plan(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         with monkeypatch.context() as patch:
-            patch.setattr("jetson_face.inference.tensorrt.files.os.fsync", full)
+            patch.setattr("jetson_face.util.files.os.fsync", full)
             with pytest.raises(OutputError, match=r"No space left.*engines\.cache"):
                 make_builder().build(tiny(), force=True)
     after = path.read_bytes(), path.with_suffix(".json").read_bytes(), leftovers(cache.folder)
@@ -303,7 +303,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     # The tests may run as root, whom file modes do not stop.
-    monkeypatch.setattr("jetson_face.inference.tensorrt.files.os.open", read_only)
+    monkeypatch.setattr("jetson_face.util.locks.os.open", read_only)
     with (
         pytest.raises(OutputError, match=r"Read-only file system: set engines\.cache"),
         EngineCache(tmp_path / "ro").lock(),

@@ -19,8 +19,8 @@ import pytest
 from jetson_face.cli.engines import ProgressLine, interruptible
 from jetson_face.cli.main import main
 from jetson_face.core.errors import EngineError
-from jetson_face.factory.parity_gate import golden_pictures
-from jetson_face.factory.plans import Gpu
+from jetson_face.factory.golden import golden_pictures
+from jetson_face.factory.gpu import Gpu
 from jetson_face.util.images import write_picture
 from tests.inference.fake_gpu import FakeModule, fake_gpu
 
@@ -41,7 +41,7 @@ def module(monkeypatch: pytest.MonkeyPatch) -> FakeModule:
     """A GPU in this machine, and one golden picture."""
     trt, cuda, module = fake_gpu()
     gpu = Gpu(trt, cuda)
-    monkeypatch.setattr("jetson_face.factory.plans.this_gpu", lambda: gpu)
+    monkeypatch.setattr("jetson_face.factory.gpu.this_gpu", lambda: gpu)
     monkeypatch.setattr("jetson_face.factory.plans.golden_pictures", lambda: golden_pictures()[3:4])
     return module
 
@@ -51,7 +51,7 @@ def _no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     def none() -> Gpu:
         raise EngineError("CUDA cannot start: is the NVIDIA driver installed?")
 
-    monkeypatch.setattr("jetson_face.factory.plans.this_gpu", none)
+    monkeypatch.setattr("jetson_face.factory.gpu.this_gpu", none)
 
 
 def test_build_list_check_clean(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from jetson_face.core.errors import JetsonFaceError
-from jetson_face.factory.plans import Gpu, this_gpu
+from jetson_face.factory.gpu import Gpu, this_gpu
 from jetson_face.inference.backend import Backend
 from jetson_face.inference.cuda.driver import Driver, DriverRuntime
 from jetson_face.inference.cuda.pycuda import PycudaRuntime

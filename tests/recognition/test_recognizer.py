@@ -296,3 +296,17 @@ def test_what_is_remembered_is_bounded_by_who_is_in_view() -> None:
         rig.recognizer.process(frame(seq * 10, scene))
     assert len(rig.recognizer._states) <= 12
     assert len(rig.recognizer.decisions.fuser) <= 12
+
+
+def test_a_sighting_says_landmarks_quality_and_whom_else_the_face_is_like() -> None:
+    searched, predicted = Rig(every=2, refine=False).see(*still(A_RED, times=2))
+    (face,) = searched.sightings
+    box = np.array([A_RED[0]], np.float32)
+    assert face.landmarks is not None
+    assert face.landmarks == pytest.approx(landmarks_of(box)[0])
+    assert face.quality is not None
+    assert 0 <= face.quality <= 1
+    assert [candidate.person for candidate in face.candidates] == [ADA, BOB]
+    (guessed,) = predicted.sightings
+    assert (guessed.detected, guessed.landmarks, guessed.quality) == (False, None, None)
+    assert guessed.candidates == face.candidates

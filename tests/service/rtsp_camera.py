@@ -15,9 +15,12 @@ from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
 
 PIPELINE = (
     "( videotestsrc is-live=true pattern=ball ! video/x-raw,width=320,height=240,framerate=10/1 "
-    "! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=10 "
-    "! rtph264pay name=pay0 pt=96 )"
+    "! {encoder} ! rtph264pay name=pay0 pt=96 )"
 )
+ENCODERS = {
+    "x264enc": "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=10",
+    "openh264enc": "openh264enc gop-size=10",
+}
 
 
 def main() -> None:
@@ -27,7 +30,8 @@ def main() -> None:
     server.set_address("127.0.0.1")
     server.set_service(sys.argv[1])
     factory = GstRtspServer.RTSPMediaFactory()
-    factory.set_launch(PIPELINE)
+    there = next(name for name in ENCODERS if Gst.ElementFactory.find(name))
+    factory.set_launch(PIPELINE.format(encoder=ENCODERS[there]))
     factory.set_shared(True)
     server.get_mount_points().add_factory("/cam", factory)
     server.attach(None)

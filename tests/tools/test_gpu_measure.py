@@ -6,7 +6,7 @@ import gpu_measure
 import numpy as np
 import pytest
 
-from jetson_face.factory.plans import Gpu
+from jetson_face.factory.gpu import Gpu
 from jetson_face.inference.tensorrt.builder import ShapeRange
 from jetson_face.inference.tensorrt.key import NetworkSpec
 from jetson_face.inference.tensorrt.runtime import TensorRTBackend

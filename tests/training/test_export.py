@@ -14,7 +14,7 @@ pytest.importorskip("onnxruntime", reason="checks need the extra 'pc' (onnxrunti
 import torch
 from onnx import TensorProto, numpy_helper
 
-from jetson_face.inference import int8 as quantize
+from jetson_face.inference import int8
 from jetson_face.training import export
 from jetson_face.training.net import SqueezeNetFace, count_parameters
 from jetson_face.training.settings import CardSettings
@@ -96,7 +96,7 @@ def test_half_precision_stays_close_and_halves_the_file(
 def test_int8_rounds_the_inputs_of_convolutions_symmetrically(
     net: SqueezeNetFace, faces: np.ndarray
 ) -> None:
-    model = quantize.quantise(export.to_onnx(net), [{export.INPUT: faces}], "test")
+    model = int8.quantise(export.to_onnx(net), [{export.INPUT: faces}], "test")
     nodes = list(model.graph.node)
     quantised = [n for n in nodes if n.op_type == "QuantizeLinear"]
     # Squeeze and both expansions of eight fires; the expansions share their input. The stem's two

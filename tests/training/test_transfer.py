@@ -21,7 +21,8 @@ from jetson_face.models.cards import load_card, resolve  # noqa: E402
 from jetson_face.training.net import count_parameters  # noqa: E402
 from jetson_face.training.networks import TRUNKS, FeatureNet  # noqa: E402
 from jetson_face.training.small import SmallSet  # noqa: E402
-from jetson_face.training.transfer import features, save, train_network  # noqa: E402
+from jetson_face.training.transfer import features, train_network  # noqa: E402
+from jetson_face.training.transfer_export import save  # noqa: E402
 from jetson_face.training.transfer_settings import TransferConfig  # noqa: E402
 
 

@@ -29,7 +29,7 @@ _OVERLAP_MAX = 0.7
 
 
 class Mtcnn:
-    """Detector and refiner over three back ends that run the graphs of `mtcnn_graph`.
+    """Detector and refiner over three back ends that run the graphs of `graph`.
 
     min_face_px: smallest face looked for, pixels of the image as given: time grows with its
     inverse square. pyramid_factor: ratio of neighbouring pyramid levels. thresholds: least score

@@ -9,14 +9,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from jetson_face.core.errors import MissingDependencyError, ModelError
-from jetson_face.core.types import F32
+from jetson_face.core.errors import ModelError
 from jetson_face.detection.mtcnn.graph import cached_graph
 from jetson_face.detection.mtcnn.pyramid import Level, area_weights
+from jetson_face.detection.mtcnn.writer import GraphWriter
 
 SEARCH_FP32 = ("MatMul", "Reshape", "Transpose")
 """Operators of the pyramid, by type: in fp16 its grey values would be rounded."""
@@ -28,7 +27,7 @@ OUTPUTS = ("offsets", "scores")
 def search_graph(pnet: bytes, width: int, height: int, levels: Sequence[Level]) -> bytes:
     """A serialised ONNX model: frames (1, height, width, 3) uint8 BGR to P-Net's maps.
 
-    pnet: the ONNX file of `mtcnn_graph`. Input `picture`; outputs `offsets_0` (1, 4, h, w) and
+    pnet: the ONNX file of `graph`. Input `picture`; outputs `offsets_0` (1, 4, h, w) and
     `scores_0` (1, 1, h, w), and so on for each of `levels`, as P-Net gives them for
     `build_pyramid`'s. Raises ModelError where there is no level, MissingDependencyError.
     """
@@ -64,22 +63,15 @@ class _SearchGraph:
     """Collects the nodes of one search; a node's output has the node's name."""
 
     def __init__(self, pnet: bytes, width: int, height: int) -> None:
-        try:
-            import onnx
-        except ImportError as exc:
-            raise MissingDependencyError(
-                "building the search needs the onnx package: pip install 'jetson-face[pc]'"
-            ) from exc
-        self._onnx: Any = onnx
-        self._pnet = onnx.load_model_from_string(pnet)
+        self._graph = GraphWriter()
+        self._pnet = self._graph.onnx.load_model_from_string(pnet)
         self._width, self._height = width, height
-        self._nodes: list[Any] = []
-        self._weights: list[Any] = list(self._pnet.graph.initializer)
+        self._graph.weights.extend(self._pnet.graph.initializer)
 
     def build(self, levels: Sequence[Level]) -> bytes:
         """All levels, checked and serialised."""
-        helper, kinds = self._onnx.helper, self._onnx.TensorProto
-        bases = [self._node("Cast", "pixels", ["picture"], to=kinds.FLOAT)]
+        helper, kinds = self._graph.onnx.helper, self._graph.onnx.TensorProto
+        bases = [self._graph.node("Cast", "pixels", ["picture"], to=kinds.FLOAT)]
         for i, level in enumerate(levels):
             while len(bases) <= level.halvings:
                 bases.append(self._halve(bases[-1], len(bases)))
@@ -91,20 +83,22 @@ class _SearchGraph:
             for name, count in zip(OUTPUTS, (4, 1), strict=True)
         ]
         graph = helper.make_graph(
-            self._nodes,
+            self._graph.nodes,
             "mtcnn_search",
             [helper.make_tensor_value_info("picture", kinds.UINT8, frame)],
             outputs,
-            self._weights,
+            self._graph.weights,
         )
         made = helper.make_model(
             graph, opset_imports=self._pnet.opset_import, producer_name="jetson-face"
         )
         made.ir_version = self._pnet.ir_version
-        inferred = self._onnx.shape_inference.infer_shapes(made, strict_mode=True, data_prop=True)
+        inferred = self._graph.onnx.shape_inference.infer_shapes(
+            made, strict_mode=True, data_prop=True
+        )
         for output, typed in zip(made.graph.output, inferred.graph.output, strict=True):
             output.CopyFrom(typed)
-        self._onnx.checker.check_model(made, full_check=True)
+        self._graph.onnx.checker.check_model(made, full_check=True)
         return bytes(made.SerializeToString())
 
     def _halve(self, base: str, halvings: int) -> str:
@@ -112,19 +106,19 @@ class _SearchGraph:
         rows, columns = self._height >> halvings, self._width >> halvings
         name = f"half_{halvings}"
         split = self._reshape(f"{name}_split", base, [rows, 2, columns, 2, 3])
-        mean = self._node("ReduceMean", name, [split], axes=[1, 3], keepdims=0)
+        mean = self._graph.node("ReduceMean", name, [split], axes=[1, 3], keepdims=0)
         return self._reshape(f"{name}_frame", mean, [1, rows, columns, 3])
 
     def _shrink(self, base: str, i: int, level: Level) -> str:
         """The level, (1, 3, height, width): rows first, which lie together in memory."""
         rows, columns = self._height >> level.halvings, self._width >> level.halvings
         flat = self._reshape(f"flat_{i}", base, [rows, columns * 3])
-        down = self._weight(f"rows_{i}", area_weights(rows, level.height))
-        short = self._node("MatMul", f"short_{i}", [down, flat])
+        down = self._graph.weight(f"rows_{i}", area_weights(rows, level.height))
+        short = self._graph.node("MatMul", f"short_{i}", [down, flat])
         pixels = self._reshape(f"short_pixels_{i}", short, [1, level.height, columns, 3])
-        planes = self._node("Transpose", f"planes_{i}", [pixels], perm=[0, 3, 1, 2])
-        across = self._weight(f"columns_{i}", area_weights(columns, level.width).T)
-        return self._node("MatMul", f"level_{i}", [planes, across])
+        planes = self._graph.node("Transpose", f"planes_{i}", [pixels], perm=[0, 3, 1, 2])
+        across = self._graph.weight(f"columns_{i}", area_weights(columns, level.width).T)
+        return self._graph.node("MatMul", f"level_{i}", [planes, across])
 
     def _add_pnet(self, level: str, i: int) -> None:
         """P-Net once more, with its weights shared and its tensors numbered."""
@@ -136,20 +130,9 @@ class _SearchGraph:
                     if name and name not in weights:
                         names[k] = level if name == "image" else f"{name}_{i}"
             copy.name = f"{node.name}_{i}"
-            self._nodes.append(copy)
-
-    def _node(self, kind: str, name: str, inputs: list[str], **attributes: Any) -> str:
-        self._nodes.append(
-            self._onnx.helper.make_node(kind, inputs, [name], name=name, **attributes)
-        )
-        return name
+            self._graph.nodes.append(copy)
 
     def _reshape(self, name: str, x: str, shape: list[int]) -> str:
-        sizes = self._onnx.numpy_helper.from_array(np.array(shape, np.int64), f"{name}_shape")
-        self._weights.append(sizes)
-        return self._node("Reshape", name, [x, f"{name}_shape"])
-
-    def _weight(self, name: str, value: F32) -> str:
-        array = np.ascontiguousarray(value, np.float32)
-        self._weights.append(self._onnx.numpy_helper.from_array(array, name))
-        return name
+        sizes = self._graph.onnx.numpy_helper.from_array(np.array(shape, np.int64), f"{name}_shape")
+        self._graph.weights.append(sizes)
+        return self._graph.node("Reshape", name, [x, f"{name}_shape"])

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from jetson_face import __version__
 from jetson_face.config import Config
 from jetson_face.core.errors import JetsonFaceError
 from jetson_face.core.types import ImageU8
+from jetson_face.core.version import __version__
 from jetson_face.detection.detector import Detector
 from jetson_face.evaluation import metrics as m
 from jetson_face.evaluation.bakeoff.facts import model_facts

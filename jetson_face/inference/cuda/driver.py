@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from jetson_face.core.errors import EngineError
-from jetson_face.inference.cuda.runtime import Bytes, DeviceMemory, Graph, Stream
+from jetson_face.inference.cuda.base import Bytes, DeviceMemory, Graph, Stream
 
 LIBRARY = "libcuda.so.1"
 _NON_BLOCKING = 1

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from jetson_face.core.errors import EngineError, MissingDependencyError
+from jetson_face.inference.cuda.base import Bytes, DeviceMemory, Graph, Stream
 from jetson_face.inference.cuda.driver import capture_graph, load_driver
-from jetson_face.inference.cuda.runtime import Bytes, DeviceMemory, Graph, Stream
 
 _NON_BLOCKING = 1
 """CU_STREAM_NON_BLOCKING: work elsewhere on the default stream would break a capture."""

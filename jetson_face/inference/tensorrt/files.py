@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import errno
-import fcntl
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from jetson_face.core.errors import EngineError, OutputError
+from jetson_face.util.locks import HeldError, file_lock
 
 
 def reason(exc: OSError) -> str:
@@ -24,28 +23,19 @@ def reason(exc: OSError) -> str:
 
 @contextmanager
 def folder_lock(folder: Path, what: str) -> Iterator[None]:
-    """Hold `folder/.lock` for the block; the kernel frees it however the process ends.
+    """Hold `folder/.lock` for the block.
 
     Raises EngineError at once, naming the process, where another holds it; OutputError where the
-    lock file cannot be made.
+    lock file cannot be made or locked.
     """
     path = folder / ".lock"
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as exc:
-        raise OutputError(f"{path}: cannot be made: {reason(exc)}") from exc
-    try:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
-            if exc.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise OutputError(f"{path}: cannot be locked: {reason(exc)}") from exc
-            pid = os.pread(handle, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            stack.enter_context(file_lock(path, mode=0o644))
+        except HeldError as exc:
             raise EngineError(
-                f"{what} is already under way in {folder} (process {pid}): wait for it to end"
+                f"{what} is already under way in {folder} (process {exc.pid}): wait for it to end"
             ) from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        except OSError as exc:
+            raise OutputError(f"{path}: cannot be locked: {reason(exc)}") from exc
         yield
-    finally:
-        os.close(handle)

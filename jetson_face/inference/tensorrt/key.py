@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from jetson_face import __version__
 from jetson_face.core.errors import EngineError
+from jetson_face.core.version import __version__
 from jetson_face.inference.tensorrt.builder import ShapeRange
 
 BUILD_COMMAND = "jetson-face engines build"

@@ -14,7 +14,7 @@ import numpy as np
 
 from jetson_face.core.errors import EngineError, ModelError
 from jetson_face.inference.backend import Array, BackendInfo, TensorSpec, check_feeds
-from jetson_face.inference.cuda.runtime import Bytes, CudaRuntime, DeviceMemory, Graph
+from jetson_face.inference.cuda.base import Bytes, CudaRuntime, DeviceMemory, Graph
 from jetson_face.inference.tensorrt.bindings import TensorRT
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,257 @@
+"""The evaluations, each from its pictures to what it leaves: a summary, figures, a page, plots."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jetson_face.config import Config
+from jetson_face.core.errors import InputBrokenError, JetsonFaceError
+from jetson_face.evaluation import (
+    calibration,
+    five_people,
+    identification_report,
+    sensitivity,
+    verification_report,
+    video_report,
+)
+from jetson_face.evaluation.cache import FaceCache
+from jetson_face.evaluation.extract import Faces
+from jetson_face.evaluation.identification import identify_open_set
+from jetson_face.evaluation.method import Method, build_method, log_progress
+from jetson_face.evaluation.pairs import PairList, find_pictures, read_pairs
+from jetson_face.evaluation.people import Division, divide, read_people
+from jetson_face.evaluation.verification import verify
+from jetson_face.evaluation.video import average_over_frames
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What all evaluations are told. images: one folder a person. relaxed: search again with lower
+    thresholds where no face was found. cache: keep found faces there. resamples: for intervals."""
+
+    config: Config
+    images: Path
+    seed: int = 1
+    resamples: int = 500
+    relaxed: bool = True
+    cache: Path | None = None
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """A fresh one of the seed."""
+        return np.random.default_rng(self.seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What an evaluation leaves. markdown: the page. plots: writes files into a folder. facts: of
+    the pictures, where the report says them."""
+
+    summary: str
+    result: Mapping[str, Any]
+    markdown: Callable[[], str]
+    plots: Callable[[Path], list[Path]]
+    facts: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A method at work on an evaluation. facts: for its report."""
+
+    kind: str
+    method: Method
+    facts: dict[str, object]
+
+    def extract(self, pictures: Mapping[str, Path]) -> Faces:
+        return self.method.extractor.extract(pictures, log_progress(f"{self.kind}, pictures"))
+
+    def found_in(self, division: Division) -> Faces:
+        return self.extract({shot.name: shot.path for shot in division.shots})
+
+
+def verify_pairs(setting: Setting, listed: Path, *, folds: int) -> Evaluation:
+    """Are two pictures of one person? listed: the file of pairs. folds: where it gives none."""
+    pairs, pictures = _pairs(setting, listed)
+    with _measuring(setting, "verification", listed) as run:
+        result = verify(
+            pairs,
+            run.extract(pictures),
+            rng=setting.rng,
+            method={**run.facts, "pairs_file": listed.name},
+            scorer=run.method.pair_scorer,
+            resamples=setting.resamples,
+            fold_count=folds,
+        )
+    title = f"Verification: {setting.images.name}, {listed.name}, {run.method.name}"
+    return Evaluation(
+        verification_report.summary(result),
+        result.as_json(),
+        lambda: verification_report.markdown(result, title),
+        lambda folder: verification_report.plots(result, folder),
+        result.faces.facts(),
+    )
+
+
+def identify_people(setting: Setting, division: Division) -> Evaluation:
+    """Who is it, or is it nobody enrolled?"""
+    with _measuring(setting, "identification", setting.images) as run:
+        faces = run.found_in(division)
+        result = identify_open_set(
+            division,
+            faces,
+            run.method.enrol,
+            similarity_min=run.method.similarity_min,
+            margin_min=run.method.margin_min,
+            rng=setting.rng,
+            method=run.facts,
+            resamples=setting.resamples,
+            seed=setting.seed,
+        )
+    title = f"Open-set identification: {setting.images.name}, {run.method.name}"
+    return Evaluation(
+        identification_report.summary(result),
+        result.as_json(),
+        lambda: identification_report.markdown(result, title),
+        lambda folder: identification_report.plots(result, folder),
+        faces.facts(),
+    )
+
+
+def average_frames(setting: Setting, division: Division) -> Evaluation:
+    """What averaging over frames gains."""
+    with _measuring(setting, "video", setting.images, photos=False) as run:
+        faces = run.found_in(division)
+        rows = average_over_frames(
+            division, faces, run.method.enrol, rng=setting.rng, resamples=setting.resamples
+        )
+    title = f"Averaging over frames: {setting.images.name}, {run.method.name}"
+    return Evaluation(
+        video_report.summary_table(rows),
+        video_report.as_json(rows, division, faces, run.facts),
+        lambda: video_report.markdown(rows, division, faces, run.facts, title),
+        lambda folder: video_report.plots(rows, folder),
+        faces.facts(),
+    )
+
+
+def check_calibration(setting: Setting, *, strangers: float, each_picture: bool) -> Evaluation:
+    """Does a calibrated threshold hold on strangers it was not set with?"""
+    people = read_people(setting.images, each_picture=each_picture)
+    pictures = {shot.name: shot.path for shots in people.values() for shot in shots}
+    with _measuring(setting, "calibration", setting.images, photos=False) as run:
+        faces = run.extract(pictures)
+        rows = calibration.keep_promises(
+            people,
+            faces,
+            run.method,
+            strangers=strangers,
+            seeds=range(setting.seed, setting.seed + calibration.DIVISIONS),
+        )
+    title = f"Calibrated thresholds: {setting.images.name}, {run.method.name}"
+    return Evaluation(
+        calibration.summary_table(rows),
+        calibration.as_json(rows, faces, run.facts),
+        lambda: calibration.markdown(rows, faces, run.facts, title),
+        lambda folder: calibration.plots(rows, folder),
+        faces.facts(),
+    )
+
+
+def teach_five_people(setting: Setting, listed: Path) -> Evaluation:
+    """Five people, 20 + 5 pictures each, turned. listed: the file of their names."""
+    names = five_people.read_names(listed)
+    train, test = five_people.split_lab(setting.images, names, seed=setting.seed)
+    with _measuring(setting, "five-people", setting.images) as run:
+        result = five_people.run_lab(
+            train,
+            test,
+            run.method,
+            rng=setting.rng,
+            resamples=setting.resamples,
+            progress=log_progress("five-people, angles", 3),
+        )
+    title = f"Five-person lab: {setting.images.name}, {run.method.name}"
+    return Evaluation(
+        five_people.summary(result),
+        result.as_json(),
+        lambda: five_people.markdown(result, title),
+        lambda folder: five_people.plots(result, folder),
+    )
+
+
+def change_pictures(setting: Setting, listed: Path, *, limit: int) -> Evaluation:
+    """Accuracy against face size, blur and so on. listed: the file of pairs; limit: how many."""
+    pairs, pictures = _pairs(setting, listed)
+    pairs = sensitivity.sample_pairs(pairs, limit, setting.seed)
+    with _measuring(setting, "sensitivity", listed) as run:
+        threshold, levels = sensitivity.measure_sensitivity(
+            pairs,
+            {name: pictures[name] for name in pairs.pictures},
+            run.method,
+            rng=setting.rng,
+            resamples=setting.resamples,
+            progress=log_progress("sensitivity, levels", 5),
+        )
+    title = f"Sensitivity: {setting.images.name}, {run.method.name}"
+    return Evaluation(
+        sensitivity.summary(levels),
+        sensitivity.as_json(threshold, levels, run.facts),
+        lambda: sensitivity.markdown(threshold, levels, run.facts, title),
+        lambda folder: sensitivity.plots(levels, folder, run.method.name),
+    )
+
+
+def division_of(
+    setting: Setting, *, strangers: float, each_picture: bool, enrol_most: bool = False
+) -> Division:
+    """Who of the people is enrolled; see `divide`."""
+    people = read_people(setting.images, each_picture=each_picture)
+    return divide(people, strangers=strangers, enrol_most=enrol_most, seed=setting.seed)
+
+
+def _pairs(setting: Setting, listed: Path) -> tuple[PairList, dict[str, Path]]:
+    """The list and where its pictures are; what is left out of it is said."""
+    pairs = read_pairs(listed)
+    if pairs.duplicates or pairs.self_pairs:
+        _log.warning(
+            "%s: %d repeated pairs and %d pairs of a picture with itself are left out",
+            listed,
+            pairs.duplicates,
+            pairs.self_pairs,
+        )
+    return pairs, find_pictures(setting.images, pairs.pictures)
+
+
+@contextmanager
+def _measuring(setting: Setting, kind: str, where: Path, *, photos: bool = True) -> Iterator[_Run]:
+    """The configured method at work; what it found is kept at the end.
+
+    photos: pictures stand alone; otherwise they are what a camera sees. Pictures that can give no
+    figure are the user's input, not a fault of the program: ValueError becomes InputBrokenError.
+    """
+    method = build_method(setting.config, relaxed=setting.relaxed, photos=photos)
+    cache = None
+    if setting.cache is not None:
+        settings = setting.config.detector.model_dump(mode="json")
+        cache = FaceCache(setting.cache, {**method.facts, "detector_settings": settings})
+        searched, embedded = cache.recall(method.extractor)
+        _log.info("%s: %d pictures searched, %d embedded before", setting.cache, searched, embedded)
+    try:
+        yield _Run(
+            kind, method, {**method.facts, "images": setting.images.name, "seed": setting.seed}
+        )
+    except JetsonFaceError:
+        raise
+    except ValueError as error:
+        raise InputBrokenError(f"{where}: {error}") from error
+    if cache is not None:
+        cache.keep(method.extractor)

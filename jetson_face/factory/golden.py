@@ -1,0 +1,70 @@
+"""The golden faces that ship with the program: what every network must answer alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from zipfile import BadZipFile
+
+import cv2
+import numpy as np
+
+from jetson_face.core.errors import EngineError
+from jetson_face.core.types import ImageU8
+from jetson_face.detection.detector import Detector
+from jetson_face.embedding.align import Aligner
+from jetson_face.models.cards import card_dir
+from jetson_face.util.images import decode_picture
+
+CANARY = 4
+CANARY_POINTS = ((175.8, 151.9), (246.0, 148.4), (215.3, 190.6), (185.9, 222.7), (242.9, 218.0))
+"""One golden picture and its five points, so that the canary needs no detector."""
+
+
+def golden_pictures(file: Path | None = None) -> list[ImageU8]:
+    """Pictures that are known to show a face: each as it is, mirrored, darker and smaller.
+
+    file: an .npz of JPEG bytes; None: the one that ships. Raises EngineError.
+    """
+    path = file or card_dir() / "golden_faces.npz"
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            data = {name: stored[name].tobytes() for name in sorted(stored.files)}
+    except (OSError, ValueError, BadZipFile) as exc:
+        raise EngineError(f"{path}: cannot be read ({exc}): install jetson-face again") from exc
+    pictures: list[ImageU8] = []
+    for name, jpeg in data.items():
+        image = decode_picture(jpeg, f"{path.name}/{name}")
+        mirrored = np.ascontiguousarray(image[:, ::-1])
+        darker = (image * np.float32(0.6)).astype(np.uint8)
+        smaller = np.ascontiguousarray(image[::2, ::2])
+        pictures += [image, mirrored, darker, smaller]
+    return pictures
+
+
+def on_frame(picture: ImageU8, size: tuple[int, int]) -> ImageU8:
+    """The picture as large as a frame of (width, height) takes it, at its upper left corner."""
+    scale = min(size[0] / picture.shape[1], size[1] / picture.shape[0])
+    width, height = (max(1, int(side * scale)) for side in picture.shape[1::-1])
+    frame = np.full((size[1], size[0], 3), 127, np.uint8)
+    frame[:height, :width] = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    return frame
+
+
+def golden_crops(detector: Detector, pictures: Sequence[ImageU8], alignment: str) -> ImageU8:
+    """The best face of each picture that has one, aligned: (N, S, S, 3). Raises EngineError."""
+    aligner = Aligner(alignment)
+    crops = []
+    for image in pictures:
+        found = detector.detect(image)
+        if len(found):
+            crops.append(aligner.crop(image, found.landmarks[:1])[0])
+    if len(crops) < 3:
+        raise EngineError(f"the golden pictures show {len(crops)} faces: 3 are needed")
+    return np.stack(crops)
+
+
+def golden_face(aligner: Aligner) -> ImageU8:
+    """The canary's face, aligned: (1, S, S, 3)."""
+    points = np.array([CANARY_POINTS], np.float32)
+    return aligner.crop(golden_pictures()[CANARY], points)

@@ -1,0 +1,151 @@
+"""What a person answers about doubtful faces, and what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+
+from jetson_face.core.errors import EmbeddingSpaceError, GalleryCorruptError, UsageError
+from jetson_face.core.types import ImageU8, Person
+from jetson_face.gallery.enroll import keep_template
+from jetson_face.gallery.records import NewTemplate
+from jetson_face.gallery.store import GalleryStore
+from jetson_face.privacy.audit import Action, AuditLog
+from jetson_face.review.item import Question
+from jetson_face.review.queue import Item, ReviewQueue
+from jetson_face.util.images import decode_picture, encode_png
+
+REMOVED = "a person who was removed"
+
+
+class Review:
+    """The answers; each is in the gallery and the audit log before the queue lets the question go,
+    so that one that was cut short is simply given again.
+
+    Every method raises UsageError for a number that does not wait, and the errors of queue,
+    gallery and audit log.
+    """
+
+    def __init__(self, gallery: GalleryStore, queue: ReviewQueue, audit: AuditLog) -> None:
+        self._gallery, self._queue, self._audit = gallery, queue, audit
+
+    def waiting(self) -> tuple[list[dict[str, Any]], GalleryCorruptError | None]:
+        """What waits, oldest first; and the last error, where something of it is damaged."""
+        rows: list[dict[str, Any]] = []
+        damage = None
+        for number in self._queue.numbers():
+            try:
+                rows.append(self._row(number, self._queue.item(number).question))
+            except GalleryCorruptError as error:
+                damage = error
+                rows.append({"number": number, "error": str(error)})
+        return rows, damage
+
+    def show(self, number: int, write: Callable[[bytes], object]) -> tuple[str, bool]:
+        """Let `write` have the face as PNG, beside it a portrait of the candidate where there is
+        one of that size; returns whose it may be, and whether the portrait is there."""
+        question = self._waiting(number).question
+        pictures: list[ImageU8] = [decode_picture(question.portrait, f"review item {number}")]
+        candidate = self._person(question.candidate)
+        if candidate is not None:
+            portrait, _ = self._gallery.portraits(candidate.id)[0]
+            if portrait.shape == pictures[0].shape:
+                pictures.append(portrait)
+        write(encode_png(np.hstack(pictures)))
+        name = REMOVED if candidate is None else candidate.name
+        self._note("exported", question.candidate, name, number)
+        return name, len(pictures) > 1
+
+    def accept(self, number: int, name: str | None) -> Person:
+        """Add the face to the candidate, or to who is named, as enrolling a photo does."""
+        question = self._waiting(number).question
+        if question.face.space != self._gallery.space:
+            raise EmbeddingSpaceError(
+                f"question {number} was made with {question.face.space}, the gallery with "
+                f"{self._gallery.space}: reject it; the next of its kind will fit"
+            )
+        if name is None:
+            candidate = self._person(question.candidate)
+            if candidate is None:
+                raise UsageError(
+                    f"question {number} is about a person who was removed: name one with --as "
+                    f"NAME, or reject it"
+                )
+            name = candidate.name
+        new = NewTemplate(
+            vector=question.face.vectors[0],
+            quality=question.quality,
+            photo=question.photo,
+            portrait=decode_picture(question.portrait, f"review item {number}"),
+            landmarks=question.landmarks,
+            source=f"review {number}",
+        )
+        person, _ = keep_template(self._gallery, name, new)
+        self._note("confirmed", person.id, person.name, number, photos=1)
+        self._queue.answer(number, "accepted", person.id)
+        return person
+
+    def reject(self, number: int) -> str | None:
+        """That face is not the candidate, and the same face is not asked about again; returns the
+        candidate's name, empty for one who was removed, None for a damaged question, which is
+        thrown away."""
+        try:
+            question = self._waiting(number).question
+        except GalleryCorruptError:
+            self._queue.throw_away(number)
+            return None
+        name = self._name(question.candidate)
+        self._note("rejected", question.candidate, name, number)
+        self._queue.answer(number, "rejected", None)
+        return name
+
+    def undo(self) -> Item:
+        """Take the last answer back; returns its question, which waits again."""
+        item = self._queue.last_answer()
+        if item is None:
+            raise UsageError("there is no answer to take back")
+        about = item.person or item.question.candidate
+        person, name = self._person(about), self._name(about)
+        if item.state == "accepted" and person is not None:
+            self._gallery.remove_photo(person, item.question.photo)
+        self._note("undone", about, name, item.number, answer=item.state)
+        self._queue.reopen(item.number)
+        return item
+
+    def _waiting(self, number: int) -> Item:
+        item = self._queue.item(number)
+        if item.state != "open":
+            raise UsageError(
+                f"question {number} was {item.state} already: `jetson-face review undo` takes the "
+                f"last answer back"
+            )
+        return item
+
+    def _person(self, who: str) -> Person | None:
+        try:
+            return self._gallery.show(who).person
+        except UsageError:
+            return None
+
+    def _name(self, who: str) -> str:
+        person = self._person(who)
+        return "" if person is None else person.name
+
+    def _note(self, action: Action, who: str, name: str, number: int, **more: object) -> None:
+        self._audit.record(action, person=who, name=name, details={"question": number, **more})
+
+    def _row(self, number: int, question: Question) -> dict[str, Any]:
+        time = datetime.fromtimestamp(question.time, timezone.utc)
+        return {
+            "number": number,
+            "time": time.isoformat(timespec="seconds"),
+            "source": question.source,
+            "track": question.track,
+            "candidate": self._name(question.candidate) or None,
+            "similarity": round(question.similarity, 4),
+            "second": round(question.second, 4),
+            "quality": round(question.quality, 3),
+        }
