@@ -16,6 +16,7 @@ from jetson_face.core.errors import UsageError
 from jetson_face.core.types import ImageU8
 from jetson_face.detection.mtcnn.detector import Mtcnn
 from jetson_face.embedding.quality import QualityGate
+from jetson_face.factory import networks
 from jetson_face.factory import parts as subject
 from jetson_face.output.run_report import RunFacts
 from tests.config.parts import ADA, BOB, Rig, Says, Squares, gallery, points, unit
@@ -50,9 +51,9 @@ def test_an_embedder_is_made_of_its_card_by_the_kind_of_its_file(
         return kind
 
     monkeypatch.setattr(f"{where}.{kind}", make)
-    monkeypatch.setattr(subject, "resolve", lambda card, part: Path(file))
-    monkeypatch.setattr(subject, "build_backend", lambda config, name, path: (name, str(path)))
-    built: Any = subject.build_embedder(config(f"embedder.model={model}", "embedder.max_batch=7"))
+    monkeypatch.setattr(networks, "resolve", lambda card, part: Path(file))
+    monkeypatch.setattr(networks, "build_backend", lambda config, name, path: (name, str(path)))
+    built: Any = networks.build_embedder(config(f"embedder.model={model}", "embedder.max_batch=7"))
     assert built == kind
     assert made[0] == model
     if kind == "OnnxEmbedder":
@@ -119,7 +120,7 @@ def test_a_plan_is_compared_with_the_network_it_was_made_of(
     )
     rig, reference, compared = Rig(wanted), Says(), []
     monkeypatch.setattr(
-        "jetson_face.factory.plans.reference_embedder",
+        "jetson_face.factory.plan_networks.reference_embedder",
         lambda config: reference if config is wanted else None,
     )
     monkeypatch.setattr(subject, "check_against_reference", lambda *given: compared.append(given))
@@ -134,7 +135,7 @@ def test_an_embedder_without_such_a_network_has_a_canary_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(subject, "golden_face", lambda aligner: CROP)
-    monkeypatch.setattr("jetson_face.factory.plans.reference_embedder", lambda config: None)
+    monkeypatch.setattr("jetson_face.factory.plan_networks.reference_embedder", lambda config: None)
     wanted = load_config(None, ["backend.type=tensorrt"])
     canary = subject.build_canary(wanted, Rig(wanted).parts)
     assert canary.poll(1) is None
