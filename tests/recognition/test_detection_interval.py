@@ -52,6 +52,13 @@ def test_the_rate_can_change_while_running() -> None:
     assert sampler.next()
 
 
+def test_after_a_reset_nothing_is_left_of_what_was_lost() -> None:
+    sampler = Sampler(4, cooldown=2)
+    searched(sampler, 3, frozenset({2}))
+    sampler.reset()
+    assert searched(sampler, 6) == [0, 4]
+
+
 @pytest.mark.parametrize("arguments", [{"every_n": 0}, {"every_n": 5, "cooldown": 0}])
 def test_senseless_rates_are_refused(arguments: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="1"):
