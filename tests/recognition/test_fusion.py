@@ -93,6 +93,49 @@ def test_equal_votes_are_not_sure() -> None:
     assert match.margin == pytest.approx(0, abs=1e-6)
 
 
+def test_votes_and_means_are_weighted_by_quality() -> None:
+    """One good look at Ann against two poor ones at Bob, and what is left of her lead."""
+    looks = ((unit(0.8, 0.2), 1.0), (unit(0.5, 0.65), 0.5), (unit(0.5, 0.65), 0.3))
+    scores = np.array([[vector[i] for i in range(3)] for vector, _ in looks])
+    weights = np.array([weight for _, weight in looks])
+    mean = weights @ scores / weights.sum()
+    found = {}
+    strategies: tuple[Strategy, ...] = ("score_mean", "vote")
+    for strategy in strategies:
+        fuser = Fuser(SPACE, strategy=strategy, contradiction_below=-1)
+        for vector, weight in looks:
+            add(fuser, 1, vector, weight)
+        (found[strategy],) = fuser.match(ids(1), MATCHER)
+        person = found[strategy].person
+        assert person is not None
+        assert person.name == "ann"
+        assert found[strategy].similarity == pytest.approx(mean[0], rel=1e-5)
+    assert found["score_mean"].second == pytest.approx(mean[1], rel=1e-5)
+    # Bob has 0.8 of a vote to her one.
+    assert found["vote"].second == pytest.approx(max(mean[1], 0.8 * mean[0]), rel=1e-5)
+    assert mean[1] < 0.8 * mean[0]
+
+
+@pytest.mark.parametrize("people", [1, 2])
+def test_few_people_can_be_voted_for(people: int) -> None:
+    known = {"ann": [unit(1)], "bob": [unit(0, 1)]}
+    matcher = Matcher(snapshot(**dict(list(known.items())[:people])))
+    fuser = Fuser(SPACE, strategy="vote", contradiction_below=-1)
+    for vector in (unit(1), unit(1), unit(0.5, 0.6)):
+        add(fuser, 1, vector)
+    (match,) = fuser.match(ids(1), matcher)
+    assert match.person is not None
+    assert match.person.name == "ann"
+    second = -1.0 if people == 1 else match.similarity / 2
+    assert match.second == pytest.approx(second, rel=1e-5)
+
+
+def test_without_anybody_enrolled_nobody_is_voted_for() -> None:
+    fuser = Fuser(SPACE, strategy="vote")
+    add(fuser, 1, unit(1))
+    assert fuser.match(ids(1), Matcher(snapshot())) == [NO_MATCH]
+
+
 def test_memory_fades_and_is_bounded() -> None:
     fuser = Fuser(SPACE, contradiction_below=-1, memory=10, window=5)
     for _ in range(1000):

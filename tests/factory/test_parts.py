@@ -1,0 +1,228 @@
+"""From the configuration to parts: what the tests of single keys do not come by."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jetson_face.capture.opening import open_source
+from jetson_face.capture.source import SourceInfo
+from jetson_face.config import Config, load_config
+from jetson_face.core.errors import UsageError
+from jetson_face.core.types import ImageU8
+from jetson_face.detection.mtcnn.detector import Mtcnn
+from jetson_face.embedding.quality import QualityGate
+from jetson_face.factory import networks
+from jetson_face.factory import parts as subject
+from jetson_face.output.run_report import RunFacts
+from tests.config.parts import ADA, BOB, Rig, Says, Squares, gallery, points, unit
+
+CROP: ImageU8 = np.zeros((1, 112, 112, 3), np.uint8)
+
+
+@pytest.fixture
+def golden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subject, "golden_face", lambda aligner: CROP)
+
+
+def config(*words: str) -> Config:
+    return load_config(None, ["backend.type=onnxruntime", *words])
+
+
+@pytest.mark.parametrize(
+    ("model", "file", "kind", "where"),
+    [
+        ("dlib_resnet", "x.dat", "DlibResnet128", "jetson_face.embedding.dlib"),
+        ("openface_t7", "x.t7", "OpenCvNet", "jetson_face.embedding.opencv"),
+        ("squeezenet_face", "x.onnx", "OnnxEmbedder", "jetson_face.embedding.onnx"),
+    ],
+)
+def test_an_embedder_is_made_of_its_card_by_the_kind_of_its_file(
+    monkeypatch: pytest.MonkeyPatch, model: str, file: str, kind: str, where: str
+) -> None:
+    made: list[Any] = []
+
+    def make(card: Any, *more: Any, **options: Any) -> str:
+        made.extend([card.name, *more, options])
+        return kind
+
+    monkeypatch.setattr(f"{where}.{kind}", make)
+    monkeypatch.setattr(networks, "resolve", lambda card, part: Path(file))
+    monkeypatch.setattr(networks, "build_backend", lambda config, name, path: (name, str(path)))
+    built: Any = networks.build_embedder(config(f"embedder.model={model}", "embedder.max_batch=7"))
+    assert built == kind
+    assert made[0] == model
+    if kind == "OnnxEmbedder":
+        assert made[1:] == [("embed", "x.onnx"), {"max_batch": 7}]
+
+
+def test_the_parts_fit_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    mtcnn = object.__new__(Mtcnn)
+    detectors: list[Any] = [mtcnn, Squares(), mtcnn]
+    monkeypatch.setattr(subject, "build_detector", lambda config: detectors.pop(0))
+    monkeypatch.setattr(subject, "build_embedder", lambda config: Says())
+    made = subject.build_parts(config())
+    assert (made.detector, made.refiner) == (mtcnn, mtcnn)
+    face = points(np.array([[10, 10, 90, 90]], np.float32))
+    assert made.aligner.crop(np.zeros((99, 99, 3), np.uint8), face).shape == CROP.shape
+    assert type(made.quality) is QualityGate
+    assert subject.build_parts(config()).refiner is None  # another detector follows no faces
+    assert subject.build_parts(config("sampling.refine=false")).refiner is None
+
+
+def test_closing_the_parts_closes_both_networks() -> None:
+    closed: list[str] = []
+    made = Rig(config()).parts
+    made.detector.close = lambda: closed.append("detector")  # type: ignore[method-assign]
+    made.embedder.close = lambda: closed.append("embedder")  # type: ignore[method-assign]
+    made.close()
+    assert closed == ["detector", "embedder"]
+
+
+def test_photos_are_asked_of_the_same_embedder_with_their_mirror_images() -> None:
+    rig = Rig(config())
+    crops = np.arange(112 * 112 * 3, dtype=np.uint8).reshape(CROP.shape)
+    subject.for_photos(config(), rig.parts).embedder.embed(crops)
+    looks = rig.embedder.crops
+    assert len(looks) == 2
+    np.testing.assert_array_equal(looks[0], looks[1][:, ::-1])
+
+
+@pytest.mark.usefixtures("golden")
+@pytest.mark.parametrize(("before", "event"), [({}, None), ({"drifted": True}, "recovered")])
+def test_a_good_answer_is_a_recovery_only_after_a_drift(
+    before: dict[str, bool], event: str | None
+) -> None:
+    canary = subject.build_canary(config(), Rig(config()).parts, **before)
+    said = canary.poll(1)
+    assert (None if said is None else said.state) == event
+
+
+@pytest.mark.usefixtures("golden")
+def test_without_a_canary_no_golden_face_is_embedded() -> None:
+    rig = Rig(config())
+    subject.build_canary(config("engines.canary_every_s=0"), rig.parts)
+    assert rig.embedder.crops == []
+
+
+@pytest.mark.usefixtures("golden")
+@pytest.mark.parametrize("every_s", [60, 0])
+def test_a_plan_is_compared_with_the_network_it_was_made_of(
+    monkeypatch: pytest.MonkeyPatch, every_s: int
+) -> None:
+    wanted = load_config(
+        None,
+        ["backend={type: tensorrt, precision: int8}", f"engines.canary_every_s={every_s}"],
+    )
+    rig, reference, compared = Rig(wanted), Says(), []
+    monkeypatch.setattr(
+        "jetson_face.factory.plan_networks.reference_embedder",
+        lambda config: reference if config is wanted else None,
+    )
+    monkeypatch.setattr(subject, "check_against_reference", lambda *given: compared.append(given))
+    closed: list[bool] = []
+    reference.close = lambda: closed.append(True)
+    subject.build_canary(wanted, rig.parts)
+    assert compared == ([(reference, rig.embedder, CROP, "int8")] if every_s else [])
+    assert closed == ([True] if every_s else [])
+
+
+def test_an_embedder_without_such_a_network_has_a_canary_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(subject, "golden_face", lambda aligner: CROP)
+    monkeypatch.setattr("jetson_face.factory.plan_networks.reference_embedder", lambda config: None)
+    wanted = load_config(None, ["backend.type=tensorrt"])
+    canary = subject.build_canary(wanted, Rig(wanted).parts)
+    assert canary.poll(1) is None
+    assert canary.asked == 1
+
+
+def test_the_shipped_pair_weights_belong_to_the_default_network() -> None:
+    from jetson_face.models.cards import embedding_space, load_card
+
+    space = embedding_space(load_card("squeezenet_face"))
+    assert subject.load_pair_weights(config(), space).space == space
+
+
+def test_the_gallery_is_looked_at_by_the_time_between_frames() -> None:
+    class Store:
+        snapshots = 0
+
+        def snapshot(self) -> Any:
+            self.snapshots += 1
+            return gallery((ADA, [unit(1)]), (BOB, [unit(0, 1)]))
+
+    store: Any = Store()
+    people = subject.LivePeople(config("gallery.refresh_s=10"), store)
+    for second, snapshots in ((100, 2), (109, 2), (110, 3), (119, 3), (99, 4)):
+        people(second * 1_000_000_000)  # the last: a source that began anew
+        assert store.snapshots == snapshots
+
+
+def test_a_gallery_that_did_not_change_is_not_trained_on_again() -> None:
+    class Store:
+        def __init__(self) -> None:
+            self.now = gallery((ADA, [unit(1)]))
+
+        def snapshot(self) -> Any:
+            return self.now
+
+    store: Any = Store()
+    people = subject.LivePeople(config("gallery.refresh_s=0"), store)
+    matcher = people(0)
+    assert people(1) is matcher
+    store.now = gallery((BOB, [unit(1)]))
+    assert people(2).snapshot is store.now
+
+
+def test_what_is_governed_is_told_its_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Any] = []
+    monkeypatch.setattr(
+        subject, "GovernedRecognizer", lambda *parts, **more: given.append((parts, more))
+    )
+    monkeypatch.setattr(subject.os, "sched_getaffinity", lambda pid: {0, 1, 2, 3})  # type: ignore[attr-defined]
+    wanted, live = config("sampling=auto"), SourceInfo("test", "test://", True, 320, 240)
+    recognizer = Rig(wanted).recognizer
+    subject.govern(wanted, recognizer, live)
+    (((inner, sampler, _), more),) = given
+    assert inner is recognizer
+    assert sampler is recognizer.finder.interval
+    assert more["cpu_share"]() == pytest.approx(time.process_time() / 4, rel=0.05)
+    assert subject.govern(config(), recognizer, live) is recognizer
+    film = SourceInfo("film", "film.mp4", False, 320, 240)
+    assert subject.govern(wanted, recognizer, film) is recognizer
+
+
+def test_the_report_says_what_was_set() -> None:
+    wanted = config("detector={max_side_px: 640}", "sampling.every=7")
+    facts = RunFacts(sampling=7, search_max_side=640, method="mtcnn+squeezenet_face")
+    assert subject.run_facts(wanted) == facts
+    assert subject.run_facts(wanted, 3).sampling == 3
+
+
+def test_each_source_has_its_own_limit_of_age() -> None:
+    wanted = config("sources=[{uri: 0, name: a, max_age_ms: 70}, {uri: 1, name: b}]")
+    assert subject.max_ages(wanted) == {"a": 70.0, "b": 2000.0}
+
+
+def test_sources_that_were_opened_are_closed_when_one_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    closed: list[str] = []
+
+    def opening(uri: str, name: str, **more: Any) -> Any:
+        source: Any = open_source(uri, name, **more)
+        monkeypatch.setattr(source, "close", lambda: closed.append(name))
+        return source
+
+    monkeypatch.setattr(subject, "open_source", opening)
+    clip = "test://?frames=3"
+    wanted = config(f"sources=[{{uri: '{clip}', name: a}}, {{uri: 'nonsense://', name: b}}]")
+    with pytest.raises(UsageError):
+        subject.open_sources(wanted)
+    assert closed == ["a"]
