@@ -65,7 +65,8 @@ def parse_uri(text: str) -> SourceUri:
             raise UsageError(
                 f"source {redact(text)!r}: `{scheme}:` wants two slashes, as in {scheme}://..."
             )
-        return SourceUri("path", text, (), text, redact(text))
+        kind = "v4l2" if _is_device(text) else "path"
+        return SourceUri(kind, text, (), text, redact(text))
     if scheme not in SCHEMES and scheme not in (brought := installed("source")):
         raise UsageError(
             f"source {redact(text)!r}: unknown scheme {scheme!r}: use one of "

@@ -83,12 +83,12 @@ class SnapshotStore:
             self._shrink(self._max_bytes - len(data))
             path = self._folder / name
             try:
-                write_file(path, data, mode=0o600)
+                self._write(path, data)
             except OutputError:
                 # A full disk gives up old pictures before anything else.
                 if self._shrink(self._bytes - 4 * len(data)) == 0:
                     raise
-                write_file(path, data, mode=0o600)
+                self._write(path, data)
             self._bytes += len(data)
             return _snapshot(path, match)
 
@@ -151,6 +151,12 @@ class SnapshotStore:
                 self._oldest.extend(heapq.nsmallest(_OLDEST, self._scan(), key=_order))
                 fresh = True
         return start - self._bytes
+
+    def _write(self, path: Path, data: bytes) -> None:
+        """Raises OutputError. The folder may have been deleted, and stays private."""
+        with suppress(OSError):  # said below
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_file(path, data, mode=0o600)
 
     def _unlink(self, snapshot: Snapshot) -> None:
         size = _size(snapshot.path)

@@ -20,6 +20,7 @@ from pathlib import Path
 from jetson_face.core.errors import GalleryCorruptError, GalleryRestoredError, OutputError
 from jetson_face.gallery.sealed import Cipher, Sealer
 
+LOCK = ".ledger.lock"
 logger = logging.getLogger(__name__)
 ACCEPT = "jetson-face gallery accept-restored"
 
@@ -78,7 +79,9 @@ class Ledger:
         folder = self._places[0].parent
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            # Not the folder itself: a running service holds that.
+            path = folder / LOCK
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise _unwritten(self._places[0], error) from error
         try:

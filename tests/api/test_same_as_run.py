@@ -24,7 +24,8 @@ def test_watch_says_what_run_writes(tmp_path: Path, collins: Path, clip: Path) -
     events = tmp_path / "events.jsonl"
     assert main(["run", "-c", str(path), "--events", str(events), "--quiet"]) == 0
     lines = [json.loads(line) for line in events.read_text().splitlines()]
-    wrote = [(e["seq"], e["track"], e["state"], e["name"], e["box"]) for e in lines]
+    decided = [e for e in lines if e["kind"] in ("decided", "changed", "retracted")]
+    wrote = [(e["frame"], e["track"], e["state"], e["name"], e["box"]) for e in decided]
     assert said == wrote
     assert any(name == "Eileen Collins" for _, _, _, name, _ in said)
 

@@ -203,9 +203,9 @@ def test_slow(goal: Goal, count: int) -> None:
 def test_late() -> None:
     never = Trial(Choice(1, None, 40), 10, 100, 0.5, 1.0, math.inf)
     goal = Goal(time_to_name_max_s=1)
-    assert late(goal, never) == ["half are never named, 1.00 s wanted"]
+    assert late(goal, never) == ["half are never named, 1 s wanted"]
     assert late(goal, replace(never, time_to_name_s=1.0)) == []
-    assert late(goal, replace(never, time_to_name_s=1.5)) == ["named after 1.50 s, 1.00 s wanted"]
+    assert late(goal, replace(never, time_to_name_s=1.5)) == ["named after 1.50 s, 1 s wanted"]
     assert late(goal, replace(never, time_to_name_s=None)) == []
     assert late(goal, Trial(Choice(5, None, 40), 9.6, 100, 0.5)) == []
     (said,) = late(goal, Trial(Choice(5, None, 40), 9, 100, 0.5))

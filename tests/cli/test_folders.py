@@ -36,18 +36,19 @@ def album(tmp_path: Path, collins: Path, hopper: Path) -> Path:
 
 
 def ran(cli: Command, source: object, tmp_path: Path, *more: object) -> tuple[Any, list[Any]]:
-    """The report of the source, and (seq, name) of each event."""
+    """The report of the source, and the events of decisions."""
     files = ("--events", tmp_path / "e.jsonl", "--report", tmp_path / "r.json")
     done = cli("run", "--source", source, "--quiet", *files, *more)
     assert done.code == 0, done.err
-    events = [json.loads(line) for line in (tmp_path / "e.jsonl").read_text("utf-8").splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / "e.jsonl").read_text("utf-8").splitlines()]
+    events = [event for event in lines if event["kind"] == "decided"]
     report = json.loads((tmp_path / "r.json").read_text("utf-8"))
     assert report["facts"]["sampling"] == (1 if source == report["sources"][0]["uri"] else 5)
     return report["sources"][0], events
 
 
 def names(events: list[Any]) -> list[tuple[int, str]]:
-    return sorted((event["seq"], event["name"]) for event in events if event["state"] == "known")
+    return sorted((event["frame"], event["name"]) for event in events if event["state"] == "known")
 
 
 def test_every_picture_of_a_folder_is_searched(
@@ -81,7 +82,7 @@ def test_a_folder_is_decided_as_identify_does(
     }
     assert sorted(similar) == names(events)
     for event in events:
-        wanted = similar[event["seq"], event["name"]]
+        wanted = similar[event["frame"], event["name"]]
         assert event["similarity"] == pytest.approx(wanted, abs=0.006)
 
 

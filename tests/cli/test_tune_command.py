@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import yaml
@@ -18,7 +19,6 @@ from jetson_face.benchmark.ground_truth import Truth
 from jetson_face.cli.main import main
 from jetson_face.config import Config, load_config
 from jetson_face.core.types import Frame, Report
-from jetson_face.util.images import write_picture
 
 SOURCE = "test://?width=160&height=120&frames=48&fps=25&live=0"
 
@@ -93,10 +93,11 @@ def test_what_is_written_can_be_run_as_it_is(
     tmp_path: Path, words: list[str], source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jetson_face.config.is_jetson", lambda: False)
-    clip = tmp_path / "clip"
-    clip.mkdir()
-    for number in range(3):
-        write_picture(clip / f"{number}.png", np.zeros((120, 160, 3), np.uint8))
+    clip = tmp_path / "clip.avi"
+    video = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"MJPG"), 1, (160, 120))
+    for _ in range(3):
+        video.write(np.zeros((120, 160, 3), np.uint8))
+    video.release()
     words = [str(clip) if word == "CLIP" else word for word in words]
     out = tmp_path / "tuned.yaml"
     more = ["--set", "matching.frames_min=3", "--set", "fusion={strategy: vote}"]

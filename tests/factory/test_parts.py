@@ -12,14 +12,14 @@ import pytest
 from jetson_face.capture.opening import open_source
 from jetson_face.capture.source import SourceInfo
 from jetson_face.config import Config, load_config
-from jetson_face.core.errors import UsageError
+from jetson_face.core.errors import InputMissingError
 from jetson_face.core.types import ImageU8
 from jetson_face.detection.mtcnn.detector import Mtcnn
 from jetson_face.embedding.quality import QualityGate
 from jetson_face.factory import networks
 from jetson_face.factory import parts as subject
 from jetson_face.output.run_report import RunFacts
-from tests.config.parts import ADA, BOB, Rig, Says, Squares, gallery, points, unit
+from tests.config.parts import ADA, Rig, Says, Squares, gallery, points, unit
 
 CROP: ImageU8 = np.zeros((1, 112, 112, 3), np.uint8)
 
@@ -149,35 +149,19 @@ def test_the_shipped_pair_weights_belong_to_the_default_network() -> None:
     assert subject.load_pair_weights(config(), space).space == space
 
 
-def test_the_gallery_is_looked_at_by_the_time_between_frames() -> None:
-    class Store:
-        snapshots = 0
-
-        def snapshot(self) -> Any:
-            self.snapshots += 1
-            return gallery((ADA, [unit(1)]), (BOB, [unit(0, 1)]))
-
-    store: Any = Store()
-    people = subject.LivePeople(config("gallery.refresh_s=10"), store)
-    for second, snapshots in ((100, 2), (109, 2), (110, 3), (119, 3), (99, 4)):
-        people(second * 1_000_000_000)  # the last: a source that began anew
-        assert store.snapshots == snapshots
-
-
-def test_a_gallery_that_did_not_change_is_not_trained_on_again() -> None:
-    class Store:
-        def __init__(self) -> None:
-            self.now = gallery((ADA, [unit(1)]))
-
-        def snapshot(self) -> Any:
-            return self.now
-
-    store: Any = Store()
-    people = subject.LivePeople(config("gallery.refresh_s=0"), store)
-    matcher = people(0)
-    assert people(1) is matcher
-    store.now = gallery((BOB, [unit(1)]))
-    assert people(2).snapshot is store.now
+def test_the_gallery_is_looked_at_by_the_time_between_frames(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: list[Any] = []
+    monkeypatch.setattr(subject, "LivePeople", lambda *parts, **more: given.append((parts, more)))
+    wanted, rig = config("gallery.refresh_s=10"), Rig(config())
+    store: Any = object()
+    subject.live_people(wanted, store, rig.embedder)
+    (((gallery_given, build), more),) = given
+    assert gallery_given is store
+    assert more == {"every_ns": 10_000_000_000}
+    snapshot = gallery((ADA, [unit(1)]))
+    assert build(snapshot).snapshot is snapshot
 
 
 def test_what_is_governed_is_told_its_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,7 +206,7 @@ def test_sources_that_were_opened_are_closed_when_one_fails(
 
     monkeypatch.setattr(subject, "open_source", opening)
     clip = "test://?frames=3"
-    wanted = config(f"sources=[{{uri: '{clip}', name: a}}, {{uri: 'nonsense://', name: b}}]")
-    with pytest.raises(UsageError):
+    wanted = config(f"sources=[{{uri: '{clip}', name: a}}, {{uri: '/nowhere/film.mp4', name: b}}]")
+    with pytest.raises(InputMissingError):
         subject.open_sources(wanted)
     assert closed == ["a"]
