@@ -7,12 +7,15 @@ full queue.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
+from weakref import WeakSet
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -206,6 +209,18 @@ class FanIn(Generic[T]):
             channel.close()
 
 
+_closed_couriers: WeakSet[Courier[Any]] = WeakSet()
+_LAST_CALL_S = 0.5
+
+
+@atexit.register
+def _let_couriers_end() -> None:
+    """A thread that the interpreter's end meets inside native code aborts the process."""
+    end = time.monotonic() + _LAST_CALL_S
+    for courier in list(_closed_couriers):
+        courier.join(max(0.0, end - time.monotonic()))
+
+
 class Courier(Generic[T]):
     """Makes one blocking call after another in a thread of its own, so that its user can give up.
 
@@ -254,6 +269,7 @@ class Courier(Generic[T]):
                 return
             self._closed, self._cleanup = True, cleanup
             self._cond.notify_all()
+        _closed_couriers.add(self)
 
     def join(self, timeout_s: float) -> bool:
         """After `close`: whether the thread ended in time."""
