@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jetson_face.core.errors import InputBrokenError
-from jetson_face.util.optional import needs
+from jetson_face.util.optional import needs, pip_install
 
 if TYPE_CHECKING:
     import onnx
@@ -34,7 +34,7 @@ def fold_sface(content: bytes) -> onnx.ModelProto:
         InputBrokenError: not SFace's file, or another edition of it.
         MissingDependencyError: the onnx package is not installed.
     """
-    with needs("folding SFace needs the onnx package: pip install 'jetson-face[pc]'"):
+    with needs(f"folding SFace needs the onnx package: {pip_install('pc')}"):
         import onnx
     try:
         model = onnx.load_model_from_string(content)
