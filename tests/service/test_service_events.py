@@ -66,7 +66,7 @@ def test_a_receiver_that_says_no_costs_nothing_and_is_named(
     _, said = service.command("status")
     (line,) = [line for line in said.splitlines() if line.startswith("sink webhook")]
     assert line.startswith("sink webhook: 0 sent, 10 waiting, down since 20")
-    assert line.endswith("127.0.0.1 answered 403")
+    assert "answered 403 Forbidden" in line
     receiver.status = 200
     until(lambda: len(receiver.got) == 10)
     assert sorted(receiver.frames) == list(range(10))
