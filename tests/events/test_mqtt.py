@@ -370,7 +370,7 @@ def test_a_hostile_broker_is_down_in_time(
     with Hostile(lambda connection, _: behaviour(servers[0], connection)) as server:
         servers.append(server)
         down(sink_for(server.port), matches)
-        assert server.sent < 32 << 20
+        assert server.sent < 1 << 30  # what loopback takes until the deadline, and no more
         # Not tried again on a new connection: that is for a connection that was kept.
         assert server.connections == 1
 
