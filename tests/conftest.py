@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from jetson_face.util import redact
+
 REPO = Path(__file__).resolve().parent.parent
 LOOPBACK = ("127.", "::1", "localhost")
 
@@ -34,6 +36,12 @@ def _loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(autouse=True)
+def _own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test has hidden in messages, the next may show."""
+    monkeypatch.setattr(redact, "KNOWN", redact.Known())
 
 
 @pytest.fixture(autouse=True)
