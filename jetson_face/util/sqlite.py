@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -54,11 +55,25 @@ def connect(path: Path, *, create: bool = True, timeout_s: float = BUSY_S) -> sq
 
 def prepare(db: sqlite3.Connection, **pragmas: str | int) -> None:
     """Set what the module's text promises, and these. Raises `RAISED`."""
-    (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
+    mode = _write_ahead(db)
     if mode != "wal":
         raise sqlite3.OperationalError("unable to open WAL: the disk has no shared memory for it")
     for name, value in {"synchronous": "FULL", "secure_delete": "ON", **pragmas}.items():
         db.execute(f"PRAGMA {name} = {value}")
+
+
+def _write_ahead(db: sqlite3.Connection) -> str:
+    """Ask for WAL; the mode that there is now. Of two that change it at once SQLite refuses one
+    without waiting: it is asked again for as long as the connection waits."""
+    waits_s = int(db.execute("PRAGMA busy_timeout").fetchone()[0]) / 1000
+    until = time.monotonic() + waits_s
+    while True:
+        try:
+            return str(db.execute("PRAGMA journal_mode = WAL").fetchone()[0])
+        except sqlite3.OperationalError as error:
+            if fault(error) != "locked" or time.monotonic() >= until:
+                raise
+        time.sleep(0.01)
 
 
 def create_tables(db: sqlite3.Connection, schema: str, version: int) -> int:

@@ -88,6 +88,23 @@ def test_two_that_create_the_same_file_get_one_set_of_tables(path: Path) -> None
     assert errors == []
 
 
+def test_who_opens_a_file_that_is_being_made_waits(path: Path) -> None:
+    """SQLite itself refuses to change to WAL beside a transaction, without waiting."""
+    with closing(sqlite.connect(path)) as first:
+        first.execute("BEGIN IMMEDIATE")
+        ended = threading.Timer(0.3, first.execute, ["COMMIT"])
+        ended.start()
+        opened(path, timeout_s=5).close()
+        ended.join()
+
+
+def test_who_opens_a_file_that_stays_locked_is_told_in_time(path: Path) -> None:
+    with closing(sqlite.connect(path)) as first:
+        first.execute("BEGIN IMMEDIATE")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            opened(path, timeout_s=0.2)
+
+
 def test_what_does_not_exist_is_not_made_unless_asked(path: Path) -> None:
     with pytest.raises(sqlite3.OperationalError, match="unable to open"):
         sqlite.connect(path, create=False)
