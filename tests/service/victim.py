@@ -42,7 +42,7 @@ class Sink:
     """The file that sinks write, and what it acknowledged."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = RotatingJsonl(folder / "sink" / "events.jsonl", max_bytes=1 << 20, files=4)
+        self._file = RotatingJsonl(folder / "sink" / "events.jsonl", max_bytes=1 << 20, files=40)
 
     def send(self, events: Sequence[Event]) -> None:
         self._file.send(events)
