@@ -223,6 +223,7 @@ def test_block_coding_loses_what_jpeg_loses() -> None:
         assert np.abs(theirs - picture).mean() < 0.45 * lost, "whole numbers are rounded otherwise"
 
 
+@pytest.mark.slow
 def test_a_network_taken_back_from_its_file_answers_as_the_file() -> None:
     torch.manual_seed(0)
     old = SqueezeNetFace(dim=DIM, stem="patch")
@@ -244,6 +245,7 @@ def test_a_network_taken_back_from_its_file_answers_as_the_file() -> None:
         assert (new(faces) * theirs).sum(1).min() > 0.99, "and as it will train"
 
 
+@pytest.mark.slow
 def test_the_target_is_turned_to_the_network_and_keeps_its_cosines(told: dict[str, Any]) -> None:
     one = campaign(told)
     draw = torch.Generator().manual_seed(0)
@@ -275,6 +277,7 @@ def test_muon_steps_are_nearly_orthogonal() -> None:
         assert values.max() < 1.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["adamw", "muon"])
 def test_it_learns(told: dict[str, Any], kind: str) -> None:
     told["optim"] |= {"kind": kind, "samples": 320, "batch": 16, "rate": 1e-2, "muon_rate": 0.03}
@@ -354,6 +357,7 @@ def test_the_rate_rises_falls_and_begins_again(told: dict[str, Any]) -> None:
     assert again.done == 0
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_where_it_was(told: dict[str, Any]) -> None:
     """Without replay every lesson is a pure function of the step: the very same weights."""
     told["replay"] = 1
