@@ -31,7 +31,7 @@ class Grader(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Cohort:
+class Impostors:
     """N faces of strangers. person, series: (N,) numbers, ascending: whose face it is, and of
     which folder of following pictures; source: the face's file, for people.
     """
@@ -59,7 +59,7 @@ class Cohort:
         write_file(path, out.getvalue())
 
     @classmethod
-    def load(cls, path: Path, space: EmbeddingSpace) -> Cohort:
+    def load(cls, path: Path, space: EmbeddingSpace) -> Impostors:
         """What `save` wrote. Raises InputBrokenError, EmbeddingSpaceError for another network."""
         try:
             with np.load(path, allow_pickle=False) as kept:
@@ -81,7 +81,7 @@ class Cohort:
             raise
         except Exception as error:  # zip, numpy and its header each raise their own
             raise InputBrokenError(
-                f"{path}: not a packed cohort: make one with jetson-face calibrate --impostors "
+                f"{path}: no packed impostors: make one with jetson-face calibrate --impostors "
                 "FOLDER --pack FILE"
             ) from error
 
@@ -95,7 +95,7 @@ def gather(
     grader: Grader,
     quality_min: float = 0.0,
     progress: Callable[[int, int, object], None] = lambda done, total, item: None,
-) -> Cohort:
+) -> Impostors:
     """The faces of a folder: PERSON/…/picture.jpg, or pictures right in it.
 
     Of a picture in a person's folder the largest face counts; of a picture right in the folder
@@ -123,7 +123,7 @@ def gather(
         faces += [face for _, face in batch]
     if not faces:
         raise InputBrokenError(f"{folder}: no face in {len(paths)} pictures")
-    return _cohort(faces, Embeddings(np.concatenate(vectors), embedder.space))
+    return _impostors(faces, Embeddings(np.concatenate(vectors), embedder.space))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,13 +169,13 @@ def _crops(
     yield from crops[good]
 
 
-def _cohort(found: Sequence[_Face], faces: Embeddings) -> Cohort:
+def _impostors(found: Sequence[_Face], faces: Embeddings) -> Impostors:
     person = _numbers([face.person for face in found])
     series = _numbers([face.series for face in found])
     order = np.lexsort((series, person))
     ordered = Embeddings(faces.vectors[order], faces.space)
     source = tuple(found[at].source for at in order)
-    return Cohort(ordered, person[order], series[order], source)
+    return Impostors(ordered, person[order], series[order], source)
 
 
 def _numbers(names: Sequence[str]) -> I64:

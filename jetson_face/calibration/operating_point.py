@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jetson_face.calibration.fpir import Rate, Scores, named, named_rightly
-from jetson_face.calibration.impostors import Cohort
+from jetson_face.calibration.impostors import Impostors
 from jetson_face.calibration.leave_one_out import (
     Enrol,
     ask,
@@ -30,7 +30,7 @@ class Line:
 
 
 class Trial:
-    """A gallery asked about its own people, each as a stranger, and about a cohort of strangers.
+    """A gallery asked about its own people, each left out of it, and about impostors.
 
     enrol: from templates to a matcher. margin_min: the lead over the second person that a name
     needs. trained: making a matcher takes long, so that the own people are left out several at a
@@ -41,13 +41,13 @@ class Trial:
         self,
         snapshot: GallerySnapshot,
         enrol: Enrol,
-        cohort: Cohort | None = None,
+        impostors: Impostors | None = None,
         *,
         margin_min: float = 0.0,
         trained: bool = False,
     ) -> None:
         self.snapshot = snapshot
-        self.cohort = cohort
+        self.impostors = impostors
         self._enrol = enrol
         self._matcher = enrol(snapshot)
         self._margin = margin_min
@@ -55,7 +55,7 @@ class Trial:
         self._asked: dict[int, tuple[Scores, Scores]] = {}
 
     def strangers(self, average: int = 1) -> Scores:
-        """Faces of the cohort and of every person left out of the gallery, `average` at a time."""
+        """Faces of the impostors, and of every person left out of the gallery, `average` at a time."""
         return self._scores(average)[0]
 
     def line(self, threshold: float, average: int = 1) -> Line:
@@ -66,11 +66,11 @@ class Trial:
         )
 
     def named_strangers(self, threshold: float) -> list[str]:
-        """The cohort's faces that would get a name, surest first: perhaps they are enrolled."""
-        if self.cohort is None:
+        """The impostors' faces that would get a name, surest first: perhaps they are enrolled."""
+        if self.impostors is None:
             return []
-        matches = self._matcher.pick(self._matcher.scores(self.cohort.faces))
-        rows = zip(matches, self.cohort.source, strict=True)
+        matches = self._matcher.pick(self._matcher.scores(self.impostors.faces))
+        rows = zip(matches, self.impostors.source, strict=True)
         found = [
             (match.similarity, source, match.person.name)
             for match, source in rows
@@ -87,18 +87,18 @@ class Trial:
                 parts_max=self._parts_max,
                 average=average,
             )
-            if self.cohort is not None:
-                strangers = strangers + self._of_cohort(self.cohort, average)
+            if self.impostors is not None:
+                strangers = strangers + self._of_impostors(self.impostors, average)
             known = ask_as_known(
                 self.snapshot, self._enrol, margin_min=self._margin, average=average
             )
             self._asked[average] = strangers, known
         return self._asked[average]
 
-    def _of_cohort(self, cohort: Cohort, average: int) -> Scores:
-        vectors, series = grouped(cohort.faces.vectors, cohort.series, average)
-        first = np.unique(cohort.series, return_index=True)[1]
-        owner = np.zeros(int(cohort.series.max()) + 1, np.int64)
-        owner[cohort.series[first]] = cohort.person[first]
+    def _of_impostors(self, impostors: Impostors, average: int) -> Scores:
+        vectors, series = grouped(impostors.faces.vectors, impostors.series, average)
+        first = np.unique(impostors.series, return_index=True)[1]
+        owner = np.zeros(int(impostors.series.max()) + 1, np.int64)
+        owner[impostors.series[first]] = impostors.person[first]
         faces = Embeddings(vectors, self.snapshot.space)
         return ask(self._matcher, faces, owner[series], self._margin)

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from jetson_face.calibration.fpir import Rate, named, threshold_for
-from jetson_face.calibration.impostors import Cohort, gather
+from jetson_face.calibration.impostors import Impostors, gather
 from jetson_face.calibration.operating_point import Line, Trial
 from jetson_face.calibration.stored import Calibration, full_name, write_calibration
 from jetson_face.cli.common import (
@@ -91,8 +91,8 @@ def run(args: argparse.Namespace) -> int:
         snapshot = gallery.snapshot()
         if not snapshot.people:
             raise CalibrationError(f"{gallery.path}: nobody is enrolled: jetson-face enroll PATH")
-        cohort = _cohort(args, config, parts)
-        trial = _trial(config, snapshot, cohort, parts.embedder.similarity_min)
+        impostors = _impostors(args, config, parts)
+        trial = _trial(config, snapshot, impostors, parts.embedder.similarity_min)
         found = _calibration(config, trial, args.fpir, args.average)
         now = decision_threshold(calibrated(config, gallery), parts.embedder)
         if args.write:
@@ -108,25 +108,25 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _trial(
-    config: Config, snapshot: GallerySnapshot, cohort: Cohort | None, similarity_min: float
+    config: Config, snapshot: GallerySnapshot, impostors: Impostors | None, similarity_min: float
 ) -> Trial:
     return Trial(
         snapshot,
         lambda people: build_matcher(config, people, similarity_min),
-        cohort,
+        impostors,
         margin_min=config.matching.margin_min,
         trained=config.matching.method in TRAINED,
     )
 
 
-def _cohort(args: argparse.Namespace, config: Config, parts: Parts) -> Cohort | None:
+def _impostors(args: argparse.Namespace, config: Config, parts: Parts) -> Impostors | None:
     if args.impostors is None:
         return None
     if args.impostors.is_file():
-        cohort = Cohort.load(args.impostors, parts.embedder.space)
+        impostors = Impostors.load(args.impostors, parts.embedder.space)
     else:
         with show_progress("strangers") as progress:
-            cohort = gather(
+            impostors = gather(
                 args.impostors,
                 detector=parts.detector,
                 aligner=parts.aligner,
@@ -136,8 +136,8 @@ def _cohort(args: argparse.Namespace, config: Config, parts: Parts) -> Cohort | 
                 progress=progress,
             )
     if args.pack is not None:
-        cohort.save(args.pack)
-    return cohort
+        impostors.save(args.pack)
+    return impostors
 
 
 def _calibration(config: Config, trial: Trial, fpir: float, average: int) -> Calibration:
@@ -164,9 +164,9 @@ def _calibration(config: Config, trial: Trial, fpir: float, average: int) -> Cal
 
 def _print(trial: Trial, found: Calibration, lines: Sequence[Line], now: float) -> None:
     outside = ""
-    if trial.cohort is not None:
-        people = len(set(trial.cohort.person.tolist()))
-        outside = f", and {len(trial.cohort)} faces of {people} people who are not enrolled"
+    if trial.impostors is not None:
+        people = len(set(trial.impostors.person.tolist()))
+        outside = f", and {len(trial.impostors)} faces of {people} people who are not enrolled"
     say(
         f"{found.people} people enrolled with {found.templates} photos; strangers: each of them "
         f"asked of the others{outside}"

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from jetson_face.calibration.fpir import Rate, Scores, named, named_rightly, threshold_for
-from jetson_face.calibration.impostors import Cohort
+from jetson_face.calibration.impostors import Impostors
 from jetson_face.calibration.leave_one_out import ask, ask_with_truth, grouped
 from jetson_face.calibration.operating_point import Trial
 from jetson_face.core.errors import CalibrationError
@@ -113,7 +113,7 @@ def _ask(
     trial = Trial(
         snapshot,
         method.enrol,
-        _cohort(others, faces, number),
+        _impostors(others, faces, number),
         margin_min=method.margin_min,
         trained=method.trained,
     )
@@ -121,16 +121,16 @@ def _ask(
     shown: dict[int, Scores] = {}
     known: dict[int, Scores] = {}
     for average in (1, FRAMES):
-        vectors, person = _averaged(_cohort(tests, faces, number), average)
+        vectors, person = _averaged(_impostors(tests, faces, number), average)
         shown[average] = ask(matcher, vectors, person, method.margin_min)
-        vectors, person = _averaged(_cohort(division.probes, faces, number), average)
+        vectors, person = _averaged(_impostors(division.probes, faces, number), average)
         names = {at: name for name, at in number.items()}
         truth = [names[int(at)] for at in person]
         known[average] = ask_with_truth(matcher, vectors, truth, person, method.margin_min)
     return _Asked(trial, shown, known)
 
 
-def _cohort(shots: Sequence[Shot], faces: Faces, number: dict[str, int]) -> Cohort:
+def _impostors(shots: Sequence[Shot], faces: Faces, number: dict[str, int]) -> Impostors:
     """The shots in which a face was found."""
     rows = faces.rows([shot.name for shot in shots])
     there = [(row, shot) for row, shot in zip(rows, shots, strict=True) if faces.found[row]]
@@ -138,7 +138,7 @@ def _cohort(shots: Sequence[Shot], faces: Faces, number: dict[str, int]) -> Coho
     series: dict[tuple[str, str], int] = {}
     for _, shot in there:
         series.setdefault((shot.person, shot.session), len(series))
-    return Cohort(
+    return Impostors(
         Embeddings(faces.vectors[[row for row, _ in there]], faces.space),
         np.array([number[shot.person] for _, shot in there], np.int64),
         np.array([series[shot.person, shot.session] for _, shot in there], np.int64),
@@ -146,11 +146,13 @@ def _cohort(shots: Sequence[Shot], faces: Faces, number: dict[str, int]) -> Coho
     )
 
 
-def _averaged(cohort: Cohort, average: int) -> tuple[Embeddings, I64]:
-    vectors, series = grouped(cohort.faces.vectors, cohort.series, average)
-    first = {int(s): int(p) for s, p in zip(cohort.series[::-1], cohort.person[::-1], strict=True)}
+def _averaged(impostors: Impostors, average: int) -> tuple[Embeddings, I64]:
+    vectors, series = grouped(impostors.faces.vectors, impostors.series, average)
+    first = {
+        int(s): int(p) for s, p in zip(impostors.series[::-1], impostors.person[::-1], strict=True)
+    }
     person = np.array([first[int(at)] for at in series], np.int64)
-    return Embeddings(vectors, cohort.faces.space), person
+    return Embeddings(vectors, impostors.faces.space), person
 
 
 def _kept(

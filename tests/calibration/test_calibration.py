@@ -20,7 +20,7 @@ from jetson_face.calibration.fpir import (
     named_rightly,
     threshold_for,
 )
-from jetson_face.calibration.impostors import Cohort, gather
+from jetson_face.calibration.impostors import Impostors, gather
 from jetson_face.calibration.leave_one_out import ask_as_known, ask_as_strangers, grouped
 from jetson_face.calibration.operating_point import Trial
 from jetson_face.calibration.stored import (
@@ -124,12 +124,12 @@ def test_more_people_never_make_the_threshold_laxer(seed: int) -> None:
     faces = Embeddings(
         (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32), SPACE
     )
-    cohort = Cohort(faces, np.arange(300), np.arange(300), ("",) * 300)
+    impostors = Impostors(faces, np.arange(300), np.arange(300), ("",) * 300)
     fewer = GallerySnapshot(
         SPACE, gallery.vectors[:20], gallery.person_index[:20], gallery.people[:10]
     )
     small, large = (
-        strangers(Trial(snap, Matcher, cohort).strangers().score[-300:])
+        strangers(Trial(snap, Matcher, impostors).strangers().score[-300:])
         for snap in (fewer, gallery)
     )
     assert (large.score >= small.score - 1e-6).all()
@@ -226,16 +226,16 @@ def test_averages_of_enrolled_people_need_two_halves() -> None:
 
 def trial() -> Trial:
     vectors = np.stack([unit(1, 0.2), unit(1, 0.3), unit(0, 0, 0, 1)])
-    cohort = Cohort(
+    impostors = Impostors(
         Embeddings(vectors, SPACE),
         np.array([0, 0, 1]),
         np.array([0, 1, 2]),
         ("a/1.jpg", "a/2.jpg", "b/1.jpg"),
     )
-    return Trial(snapshot(Ada=[unit(1)], Bob=[unit(0, 1)]), Matcher, cohort)
+    return Trial(snapshot(Ada=[unit(1)], Bob=[unit(0, 1)]), Matcher, impostors)
 
 
-def test_own_people_and_the_cohort_are_strangers_together() -> None:
+def test_own_people_and_impostors_are_strangers_together() -> None:
     found = trial().strangers()
     assert len(found) == 5
     assert found.people == 4
@@ -252,20 +252,20 @@ def test_the_strangers_that_would_be_named_are_listed_surest_first() -> None:
     assert trial().named_strangers(0.99) == []
 
 
-def test_a_cohort_comes_back_from_its_file(tmp_path: Path) -> None:
-    path = tmp_path / "cohort.npz"
-    cohort = trial().cohort
-    assert cohort is not None
-    cohort.save(path)
-    again = Cohort.load(path, SPACE)
-    np.testing.assert_array_equal(again.faces.vectors, cohort.faces.vectors)
-    assert again.source == cohort.source
-    assert again.person.tolist() == cohort.person.tolist()
+def test_impostors_come_back_from_their_file(tmp_path: Path) -> None:
+    path = tmp_path / "impostors.npz"
+    impostors = trial().impostors
+    assert impostors is not None
+    impostors.save(path)
+    again = Impostors.load(path, SPACE)
+    np.testing.assert_array_equal(again.faces.vectors, impostors.faces.vectors)
+    assert again.source == impostors.source
+    assert again.person.tolist() == impostors.person.tolist()
     with pytest.raises(EmbeddingSpaceError, match="pack the pictures again"):
-        Cohort.load(path, OTHER)
+        Impostors.load(path, OTHER)
     path.write_bytes(b"PK\x03\x04 not much of a zip")
     with pytest.raises(InputBrokenError, match="--pack FILE"):
-        Cohort.load(path, SPACE)
+        Impostors.load(path, SPACE)
 
 
 class Eye:
@@ -300,10 +300,10 @@ def picture(path: Path, faces: int) -> None:
     write_picture(path, np.full((40, 40, 3), 50 * faces + 5, np.uint8))
 
 
-def test_a_folder_becomes_a_cohort(tmp_path: Path) -> None:
+def test_a_folder_becomes_impostors(tmp_path: Path) -> None:
     eye = Eye()
 
-    def cohort(quality_min: float = 0.0) -> Cohort:
+    def impostors(quality_min: float = 0.0) -> Impostors:
         return gather(
             tmp_path,
             detector=eye,
@@ -314,19 +314,19 @@ def test_a_folder_becomes_a_cohort(tmp_path: Path) -> None:
         )
 
     with pytest.raises(InputBrokenError, match="no face in 0 pictures"):
-        cohort()
+        impostors()
     picture(tmp_path / "ada" / "1.png", 1)
     picture(tmp_path / "ada" / "video" / "2.png", 3)
     picture(tmp_path / "street.png", 2)
     picture(tmp_path / "empty.png", 0)
     (tmp_path / "broken.jpg").write_bytes(b"no")
-    found = cohort()
+    found = impostors()
     # one face of each of a person's pictures, every face of a picture that is nobody's
     assert found.source == ("ada/1.png", "ada/video/2.png", "street.png", "street.png")
     assert found.person.tolist() == [0, 0, 1, 2]
     assert found.series.tolist() == [0, 1, 2, 3]
     with pytest.raises(InputBrokenError, match="no face"):
-        cohort(0.6)
+        impostors(0.6)
     with pytest.raises(InputMissingError, match="no such folder"):
         gather(tmp_path / "none", detector=eye, aligner=eye, embedder=eye, grader=eye)
 

@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from jetson_face.calibration.impostors import Cohort
+from jetson_face.calibration.impostors import Impostors
 from jetson_face.config import load_config
 from jetson_face.core.types import Embeddings
 from jetson_face.factory.parts import open_gallery
@@ -50,7 +50,7 @@ def test_a_calibrated_threshold_is_in_force_until_it_is_forgotten(
     vectors = (near * snapshot.vectors[1] + np.sqrt(1 - near**2) * away).astype(np.float32)
     faces = Embeddings(vectors, snapshot.space)
     pack = tmp_path / "pack.npz"
-    Cohort(faces, np.arange(400), np.arange(400), ("x.jpg",) * 400).save(pack)
+    Impostors(faces, np.arange(400), np.arange(400), ("x.jpg",) * 400).save(pack)
 
     shown = cli("calibrate", "--fpir", "0.02", "--impostors", pack)
     assert shown.code == 0

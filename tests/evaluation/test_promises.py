@@ -91,8 +91,8 @@ def test_no_stranger_to_test_with_is_one_to_calibrate_with() -> None:
     class Spy(Trial):
         def __init__(self, *args: object, **more: object) -> None:
             super().__init__(*args, **more)  # type: ignore[arg-type]
-            assert self.cohort is not None
-            asked.append(set(self.cohort.person.tolist()))
+            assert self.impostors is not None
+            asked.append(set(self.impostors.person.tolist()))
 
     extractor = FaceExtractor(FakeDetector(), FakeAligner(), FakeEmbedder())
     method = Method("made", extractor, {}, 0.2, Matcher)
