@@ -29,7 +29,7 @@ sys.path.insert(0, str(REPO))
 
 from jetson_face.benchmark.clip import Material, read_clip  # noqa: E402
 from jetson_face.benchmark.clips.builtin import portrait_path  # noqa: E402
-from jetson_face.benchmark.ground_truth import Truth  # noqa: E402
+from jetson_face.benchmark.ground_truth import GroundTruth  # noqa: E402
 from jetson_face.benchmark.run import run_clip, warm_up  # noqa: E402
 from jetson_face.benchmark.subject import open_subject  # noqa: E402
 from jetson_face.config import load_config  # noqa: E402
@@ -112,7 +112,7 @@ def measure(material: Material, config_path: Path | None, overrides: list[str], 
     name, loop = their_loop()
     config = load_config(config_path, overrides)
     people = {person: (str(portrait_path(key)),) for person, key in PEOPLE.items()}
-    known = Truth(size=material.size, fps=material.fps, enrol=people, frames=())
+    known = GroundTruth(size=material.size, fps=material.fps, enrol=people, frames=())
     result: dict[str, Any] = {"theirs": name, "ours_fps": [], "theirs_fps": []}
     result |= {"ours_cpu_ms": [], "theirs_cpu_ms": []}
     with open_subject(config, known) as subject:

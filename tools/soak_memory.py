@@ -23,7 +23,7 @@ sys.path.insert(0, str(REPO))
 
 from jetson_face.benchmark.clips.builtin import builtin_clip, portrait_path  # noqa: E402
 from jetson_face.benchmark.clips.make import ClipPlan  # noqa: E402
-from jetson_face.benchmark.ground_truth import Truth  # noqa: E402
+from jetson_face.benchmark.ground_truth import GroundTruth  # noqa: E402
 from jetson_face.benchmark.run import Recognizer  # noqa: E402
 from jetson_face.benchmark.subject import open_subject  # noqa: E402
 from jetson_face.capture.opening import open_source  # noqa: E402
@@ -72,7 +72,7 @@ def soak(config: Config, frames: int, folder: Path) -> list[tuple[int, float]]:
     for role in builtin_clip(ClipPlan(at_once=2)).roles:
         write_picture(faces / f"{role.name or 'stranger'}.png", role.cutouts[0].image)
     uri = f"test://?width=320&height=240&frames={frames}&live=0&faces={faces}"
-    known = Truth(
+    known = GroundTruth(
         size=(320, 240), fps=25, enrol={"Grace Hopper": (str(portrait_path("hopper")),)}, frames=()
     )
     with ExitStack() as stack:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from jetson_face.benchmark.ground_truth import Truth, read_truth
+from jetson_face.benchmark.ground_truth import GroundTruth, read_ground_truth
 from jetson_face.capture.opening import open_source
 from jetson_face.capture.source import EndOfSource, FrameBroken, OpenOptions, Source
 from jetson_face.core.errors import InputBrokenError, UsageError
@@ -30,7 +30,7 @@ class Material:
     name: str
     images: Sequence[ImageU8]
     fps: float
-    truth: Truth | None = None
+    ground_truth: GroundTruth | None = None
     decode_fps: float | None = None
     path: Path | None = None
     stills: bool = False
@@ -54,18 +54,18 @@ class Material:
 
 def read_clip(
     path: Path,
-    truth: Truth | None = None,
+    ground_truth: GroundTruth | None = None,
     *,
     frames_max: int | None = None,
     memory_mb: int | None = None,
 ) -> Material:
     """A video file, or a folder of pictures, decoded into memory, and how fast that went.
 
-    Raises what `read_source` raises, and UsageError where the truth is another clip's.
+    Raises what `read_source` raises, and UsageError where the ground truth is another clip's.
     """
     made = read_source(str(path), path.stem, frames_max=frames_max, memory_mb=memory_mb)
     made = replace(made, path=path)
-    return made if truth is None else with_truth(made, truth)
+    return made if ground_truth is None else with_ground_truth(made, ground_truth)
 
 
 def read_source(
@@ -119,20 +119,21 @@ def _images(source: Source) -> Iterator[ImageU8]:
             return
 
 
-def truth_beside(clip: Path, given: Path | None) -> Truth | None:
+def ground_truth_beside(clip: Path, given: Path | None) -> GroundTruth | None:
     """The labels that were named, or those beside the clip; None where there are none."""
     beside = clip.with_suffix(".json")
     path = given or (beside if beside.exists() else None)
-    return None if path is None else read_truth(path)
+    return None if path is None else read_ground_truth(path)
 
 
-def with_truth(material: Material, truth: Truth) -> Material:
+def with_ground_truth(material: Material, ground_truth: GroundTruth) -> Material:
     """The clip with its labels. Raises UsageError where they are of another clip."""
-    if truth.size != material.size or len(truth.frames) < len(material.images):
+    if ground_truth.size != material.size or len(ground_truth.frames) < len(material.images):
         raise UsageError(
-            f"{material.name}: {len(material.images)} frames of {material.size}, but the truth is "
-            f"of {len(truth.frames)} frames of {truth.size}: name the clip's own"
+            f"{material.name}: {len(material.images)} frames of {material.size}, but the ground "
+            f"truth is of {len(ground_truth.frames)} frames of {ground_truth.size}: "
+            "name the clip's own"
         )
     # Labels beyond the frames that were read are of faces that nobody could have found.
-    kept = truth.model_copy(update={"frames": truth.frames[: len(material.images)]})
-    return replace(material, fps=truth.fps, truth=kept)
+    kept = ground_truth.model_copy(update={"frames": ground_truth.frames[: len(material.images)]})
+    return replace(material, fps=ground_truth.fps, ground_truth=kept)

@@ -39,7 +39,7 @@ class TrueFace(_Part):
     visible: float = Field(1.0, ge=0, le=1)
 
 
-class Truth(_Part):
+class GroundTruth(_Part):
     """A clip's labels.
 
     enrol: the photos that make each person known; none of them is in the clip unless
@@ -54,13 +54,13 @@ class Truth(_Part):
     frames: tuple[tuple[TrueFace, ...], ...]
 
 
-def read_truth(path: Path) -> Truth:
+def read_ground_truth(path: Path) -> GroundTruth:
     """The labels in a JSON file; relative photos are relative to its folder.
 
-    Raises InputMissingError, and InputBrokenError where the file is not a clip's truth.
+    Raises InputMissingError, and InputBrokenError where the file is not a clip's ground truth.
     """
     try:
-        truth = Truth.model_validate_json(path.read_bytes())
+        ground_truth = GroundTruth.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         raise InputMissingError(
             f"{path}: no such file; `jetson-face clips make` writes it beside the clip"
@@ -70,17 +70,19 @@ def read_truth(path: Path) -> Truth:
     except ValidationError as error:
         fault = error.errors()[0]
         at = ".".join(map(str, fault["loc"])) or "document"
-        raise InputBrokenError(f"{path}: not the truth of a clip: {at}: {fault['msg']}") from None
+        raise InputBrokenError(
+            f"{path}: not the ground truth of a clip: {at}: {fault['msg']}"
+        ) from None
     enrol = {
         name: tuple(str(path.parent / photo) for photo in photos)
-        for name, photos in truth.enrol.items()
+        for name, photos in ground_truth.enrol.items()
     }
-    return truth.model_copy(update={"enrol": enrol})
+    return ground_truth.model_copy(update={"enrol": enrol})
 
 
-def write_truth(path: Path, truth: Truth) -> None:
+def write_ground_truth(path: Path, ground_truth: GroundTruth) -> None:
     """Write the labels as JSON, whole or not at all. Raises OutputError."""
-    write_file(path, truth.model_dump_json() + "\n")
+    write_file(path, ground_truth.model_dump_json() + "\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,34 +108,34 @@ class Accuracy:
 
 
 class Tally:
-    """Compares the reports of a run with the truth, one by one; a report's `seq` is its frame."""
+    """Compares the reports of a run with the ground truth; a report's `seq` is its frame."""
 
-    def __init__(self, truth: Truth, *, iou_min: float = IOU_MIN) -> None:
-        self._truth = truth
+    def __init__(self, ground_truth: GroundTruth, *, iou_min: float = IOU_MIN) -> None:
+        self._ground_truth = ground_truth
         self._iou_min = iou_min
         self._counts: Counter[str] = Counter()
         self._seen: dict[int, int] = {}
         self._named_at: dict[int, float] = {}
         self._enrolled: set[int] = set()
         self._misnamed: set[int] = set()
-        for index, faces in enumerate(truth.frames):
+        for index, faces in enumerate(ground_truth.frames):
             for face in faces:
                 if face.visible >= VISIBLE_MIN:
                     self._seen.setdefault(face.actor, index)
-                    if face.name in truth.enrol:
+                    if face.name in ground_truth.enrol:
                         self._enrolled.add(face.actor)
 
     def add(self, report: Report, *, late_s: float = 0.0) -> None:
         """Count one report. late_s: how old its frame was when it was decided.
 
-        Raises ValueError for a frame that the truth does not have.
+        Raises ValueError for a frame that the ground truth does not have.
         """
-        if report.seq >= len(self._truth.frames):
+        if report.seq >= len(self._ground_truth.frames):
             raise ValueError(
-                f"frame {report.seq} has no truth: it is of {len(self._truth.frames)} frames; "
-                "is it another clip's?"
+                f"frame {report.seq} has no ground truth: it is of "
+                f"{len(self._ground_truth.frames)} frames; is it another clip's?"
             )
-        faces = self._truth.frames[report.seq]
+        faces = self._ground_truth.frames[report.seq]
         pairs = match_faces(report.sightings, faces, iou_min=self._iou_min)
         for index, face in enumerate(faces):
             if face.visible >= VISIBLE_MIN:
@@ -146,7 +148,7 @@ class Tally:
                 self._counts["false"] += 1
 
     def _face(self, face: TrueFace, sighting: Sighting | None, seq: int, late_s: float) -> None:
-        known = face.name in self._truth.enrol
+        known = face.name in self._ground_truth.enrol
         self._counts["faces"] += 1
         self._counts["nameable"] += known
         if sighting is None:
@@ -157,7 +159,7 @@ class Tally:
         self._counts["names"] += 1
         if known and sighting.person.name == face.name:
             self._counts["right"] += 1
-            waited = (seq - self._seen[face.actor]) / self._truth.fps + late_s
+            waited = (seq - self._seen[face.actor]) / self._ground_truth.fps + late_s
             self._named_at.setdefault(face.actor, waited)
         else:
             self._counts["false"] += 1

@@ -139,9 +139,9 @@ class LoopRun:
         return (arrived_ns - report.captured_ns) / 1e6
 
     def _accuracy(self) -> dict[str, float]:
-        if self.material.truth is None:
+        if self.material.ground_truth is None:
             return {}
-        tally = Tally(self.material.truth)
+        tally = Tally(self.material.ground_truth)
         live = self.report.sources[0].is_live
         for report, arrived_ns in self.collected:
             tally.add(report, late_s=self._age_ms(report, arrived_ns) / 1000 if live else 0.0)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from jetson_face.benchmark.clip import Material
-from jetson_face.benchmark.ground_truth import Accuracy, Tally, Truth
+from jetson_face.benchmark.ground_truth import Accuracy, GroundTruth, Tally
 from jetson_face.core.types import Frame, Report
 from jetson_face.util.machine import peak_memory_mb, reset_peak_memory
 
@@ -95,7 +95,7 @@ def run_clip(
 ) -> Run:
     """One pass over all frames, in order, as fast as they go.
 
-    The comparison with the truth comes after the clock has stopped.
+    The comparison with the ground truth comes after the clock has stopped.
     """
     reset_peak_memory()
     reports: list[Report] = []
@@ -121,13 +121,15 @@ def run_clip(
         faces_embedded=sum(report.embedded for report in reports),
         faces_seen=sum(len(report.sightings) for report in reports),
         peak_mb=without_frames(peak_memory_mb(), material),
-        accuracy=_accuracy(reports, material.truth),
+        accuracy=_accuracy(reports, material.ground_truth),
     )
 
 
 def warm_up(recognizer: Recognizer, material: Material) -> None:
     """Run the first frames once: the first inference allocates, and wakes clocks up."""
-    run_clip(recognizer, replace(material, images=material.images[:WARM_UP_FRAMES], truth=None))
+    run_clip(
+        recognizer, replace(material, images=material.images[:WARM_UP_FRAMES], ground_truth=None)
+    )
 
 
 def without_frames(peak_mb: float | None, material: Material) -> float | None:
@@ -135,10 +137,10 @@ def without_frames(peak_mb: float | None, material: Material) -> float | None:
     return None if peak_mb is None else max(0.0, peak_mb - material.bytes / 2**20)
 
 
-def _accuracy(reports: Sequence[Report], truth: Truth | None) -> Accuracy | None:
-    if truth is None:
+def _accuracy(reports: Sequence[Report], ground_truth: GroundTruth | None) -> Accuracy | None:
+    if ground_truth is None:
         return None
-    tally = Tally(truth)
+    tally = Tally(ground_truth)
     for report in reports:
         tally.add(report)
     return tally.result()

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from jetson_face.benchmark.clip import Material
-from jetson_face.benchmark.ground_truth import Truth
+from jetson_face.benchmark.ground_truth import GroundTruth
 from jetson_face.config import Config
 from jetson_face.core.errors import EnrollmentError, UsageError
 from jetson_face.factory.parts import (
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class Subject:
-    """The networks of one configuration, and the people that a clip's truth enrols.
+    """The networks of one configuration, and the people that a clip's ground truth enrols.
 
     stills: for pictures that stand alone, not for a clip.
     """
@@ -50,26 +50,29 @@ class Subject:
 @contextmanager
 def open_subject(
     config: Config,
-    truth: Truth | None = None,
+    ground_truth: GroundTruth | None = None,
     *,
     matcher: Matcher | None = None,
     stills: bool = False,
 ) -> Iterator[Subject]:
-    """Load the networks; enrol the truth's people into a gallery that is thrown away after.
+    """Load the networks; enrol the ground truth's people into a gallery that is thrown away after.
 
-    Without truth the configuration's own gallery is used where there is one. matcher: of an
+    Without ground truth the configuration's own gallery is used where there is one. matcher: of an
     earlier subject with the same embedder, instead of enrolling again. stills: see Subject.
-    Raises EnrollmentError when a person of the truth cannot be enrolled, and the networks' errors.
+    Raises EnrollmentError when a person of the ground truth cannot be enrolled, and the networks'
+    errors.
     """
     parts = build_parts(config)
     try:
-        if matcher is None and truth is None and config.gallery_path.exists():
+        if matcher is None and ground_truth is None and config.gallery_path.exists():
             with open_gallery(config, parts.embedder.space) as gallery:
                 least = parts.embedder.similarity_min
                 matcher = build_matcher(config, gallery.snapshot(), least)
         elif matcher is None:
             matcher = _enrolled(
-                config, for_photos(config, parts), {} if truth is None else truth.enrol
+                config,
+                for_photos(config, parts),
+                {} if ground_truth is None else ground_truth.enrol,
             )
         yield Subject(config, parts, matcher, stills=stills)
     finally:
@@ -88,7 +91,7 @@ class Subjects:
         """The networks of a method at an image size; see `open_subject`."""
         config = with_settings(self._configs[method], size=size)
         known = self._matchers.get((method, material.name))
-        with open_subject(config, material.truth, matcher=known) as subject:
+        with open_subject(config, material.ground_truth, matcher=known) as subject:
             self._matchers[method, material.name] = subject.matcher
             yield subject
 

@@ -58,7 +58,7 @@ class Grid:
     def notes(self) -> list[str]:
         """What a reader of the figures must know."""
         notes = []
-        if any(m.truth is not None and m.truth.photos_shared for m in self.materials):
+        if any(m.ground_truth is not None and m.ground_truth.photos_shared for m in self.materials):
             notes.append(
                 "the photos that are enrolled are also the ones shown: accuracy is flattered; make "
                 "a clip from a folder of people (--people, or `jetson-face clips make`) to measure "

@@ -28,15 +28,15 @@ def ask(matcher: Answers, faces: Embeddings, person: I64, margin_min: float = 0.
     return _scores(matcher.pick(matcher.scores(faces)), [None] * len(faces), person, margin_min)
 
 
-def ask_with_truth(
+def ask_with_ground_truth(
     matcher: Answers,
     faces: Embeddings,
-    truth: Sequence[str],
+    ground_truth: Sequence[str],
     person: I64,
     margin_min: float = 0.0,
 ) -> Scores:
-    """Enrolled people's faces; truth: (N,) the id of each face's person."""
-    return _scores(matcher.pick(matcher.scores(faces)), truth, person, margin_min)
+    """Enrolled people's faces; ground_truth: (N,) the id of each face's person."""
+    return _scores(matcher.pick(matcher.scores(faces)), ground_truth, person, margin_min)
 
 
 def ask_as_strangers(
@@ -90,9 +90,11 @@ def ask_as_known(
             continue
         faces, person = grouped(snapshot.vectors[out], index[out], average)
         matcher = enrol(_without(snapshot, out))
-        truth = [snapshot.people[who].id for who in person]
+        ground_truth = [snapshot.people[who].id for who in person]
         asked_now = Embeddings(faces, snapshot.space)
-        found = _joined(found, ask_with_truth(matcher, asked_now, truth, person, margin_min))
+        found = _joined(
+            found, ask_with_ground_truth(matcher, asked_now, ground_truth, person, margin_min)
+        )
     return found
 
 
@@ -116,13 +118,14 @@ def grouped(vectors: F32, group: I64, average: int) -> tuple[F32, I64]:
 
 def _scores(
     matches: list[Match],
-    truth: Sequence[str | None],
+    ground_truth: Sequence[str | None],
     person: I64,
     margin_min: float,
 ) -> Scores:
     score = [m.similarity if m.person and m.margin >= margin_min else -np.inf for m in matches]
     right = [
-        m.person is not None and m.person.id == who for m, who in zip(matches, truth, strict=True)
+        m.person is not None and m.person.id == who
+        for m, who in zip(matches, ground_truth, strict=True)
     ]
     return Scores(np.array(score, np.float64), np.array(right, np.bool_), person)
 

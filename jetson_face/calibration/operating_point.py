@@ -55,7 +55,7 @@ class Trial:
         self._asked: dict[int, tuple[Scores, Scores]] = {}
 
     def strangers(self, average: int = 1) -> Scores:
-        """Faces of the impostors, and of every person left out of the gallery, `average` at a time."""
+        """Faces of the impostors and of every person left out, `average` at a time."""
         return self._scores(average)[0]
 
     def line(self, threshold: float, average: int = 1) -> Line:

@@ -59,7 +59,7 @@ def _add_clip_arguments(on: argparse._ArgumentGroup) -> None:
         help="video, or a folder of pictures; default: a made clip",
     )
     on.add_argument(
-        "--truth", type=Path, metavar="JSON", help="its labels; default: beside it, if there"
+        "--ground-truth", type=Path, metavar="JSON", help="its labels; default: beside it, if there"
     )
     on.add_argument(
         "--people", type=Path, metavar="FOLDER", help="make the clip from these people's photos"
@@ -190,13 +190,13 @@ def _numbers(text: str, option: str) -> tuple[int, ...]:
 
 
 def _materials(args: argparse.Namespace, config: Config) -> tuple[Material, ...]:
-    from jetson_face.benchmark.clip import read_clip, truth_beside
+    from jetson_face.benchmark.clip import ground_truth_beside, read_clip
 
     if args.clip is not None:
-        truth = truth_beside(args.clip, args.truth)
-        return (read_clip(args.clip, truth, frames_max=args.frames),)
-    if args.truth is not None:
-        raise UsageError("--truth needs the --clip that it labels")
+        ground_truth = ground_truth_beside(args.clip, args.ground_truth)
+        return (read_clip(args.clip, ground_truth, frames_max=args.frames),)
+    if args.ground_truth is not None:
+        raise UsageError("--ground-truth needs the --clip that it labels")
     from jetson_face.benchmark.clips.make import ClipPlan
     from jetson_face.benchmark.clips.people import made_material
     from jetson_face.cli.clips import size_of

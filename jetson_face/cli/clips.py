@@ -18,10 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     make = actions.add_parser(
         "make",
-        help="make a clip of moving faces with known truth",
-        description="Make a clip of moving faces over a made background, its truth (box and name "
-        "of every face in every frame) and copies of the photos to enrol, which are not in the "
-        "clip. The same seed gives the same clip.",
+        help="make a clip of moving faces with known ground truth",
+        description="Make a clip of moving faces over a made background, its ground truth (box and "
+        "name of every face in every frame) and copies of the photos to enrol, which are not in "
+        "the clip. The same seed gives the same clip.",
     )
     make.add_argument(
         "--people",
@@ -44,20 +44,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError, InputMissingError, OutputError and the detector's errors."""
-    from jetson_face.benchmark.clips.make import record, truth_path
+    from jetson_face.benchmark.clips.make import ground_truth_path, record
 
     plan = plan_of(args)
     clip = _clip(args, plan)
     with show_progress("rendering") as progress:
-        truth = record(clip, args.out, progress=lambda done: progress(done, plan.frames, args.out))
-    actors = {face.actor: face.name for faces in truth.frames for face in faces}
+        ground_truth = record(
+            clip, args.out, progress=lambda done: progress(done, plan.frames, args.out)
+        )
+    actors = {face.actor: face.name for faces in ground_truth.frames for face in faces}
     strangers = sum(name is None for name in actors.values())
     say(
-        f"{args.out}: {len(truth.frames)} frames {args.size}, "
-        f"{len(actors) - strangers} appearances of {len(truth.enrol)} people to enrol, "
+        f"{args.out}: {len(ground_truth.frames)} frames {args.size}, "
+        f"{len(actors) - strangers} appearances of {len(ground_truth.enrol)} people to enrol, "
         f"{strangers} of strangers"
     )
-    say(f"{truth_path(args.out)}: the truth; photos to enrol: {args.out.stem}_enrol/")
+    say(f"{ground_truth_path(args.out)}: the ground truth; photos to enrol: {args.out.stem}_enrol/")
     return 0
 
 

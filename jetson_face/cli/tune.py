@@ -60,7 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     on.add_argument(
         "--clip", type=Path, metavar="FILE", help="the same as CLIP; default: the configured source"
     )
-    on.add_argument("--truth", type=Path, metavar="JSON", help="labels; default: beside the clip")
+    on.add_argument(
+        "--ground-truth", type=Path, metavar="JSON", help="labels; default: beside the clip"
+    )
     on.add_argument("--source", metavar="URI", help="record this camera first")
     on.add_argument("--frames", type=int, default=200, help="at most (default 200)")
     parser.add_argument(
@@ -125,12 +127,12 @@ def _goal(args: argparse.Namespace) -> Goal:
 
 
 def _material(args: argparse.Namespace, config: Config) -> Material:
-    from jetson_face.benchmark.clip import read_clip, read_source, truth_beside
+    from jetson_face.benchmark.clip import ground_truth_beside, read_clip, read_source
     from jetson_face.factory.parts import open_options
 
     if args.clip is not None:
-        truth = truth_beside(args.clip, args.truth)
-        made = read_clip(args.clip, truth, frames_max=args.frames)
+        ground_truth = ground_truth_beside(args.clip, args.ground_truth)
+        made = read_clip(args.clip, ground_truth, frames_max=args.frames)
     else:
         wanted = config.sources[0]
         say(f"recording up to {args.frames} frames", err=True)
@@ -145,7 +147,7 @@ def _material(args: argparse.Namespace, config: Config) -> Material:
             f"{made.name}: each picture of a folder is searched, so there is no sampling rate to "
             "find: name a video or a camera, or sequence:FOLDER for the frames of a video"
         )
-    if args.time_to_name is not None and (made.truth is None or not made.truth.enrol):
+    if args.time_to_name is not None and (made.ground_truth is None or not made.ground_truth.enrol):
         raise UsageError("--time-to-name needs a labelled clip: `jetson-face clips make`")
     return made
 
@@ -198,7 +200,7 @@ class _Bench:
         matcher = None if self._open is None else self._open[1].matcher
         self._networks.close()
         config = with_settings(self._config, size=choice.size, min_face=choice.min_face_px)
-        opening = open_subject(config, self._material.truth, matcher=matcher)
+        opening = open_subject(config, self._material.ground_truth, matcher=matcher)
         subject = self._networks.enter_context(opening)
         warm_up(subject.recognizer(every=1), self._material)
         self._open = detail, subject

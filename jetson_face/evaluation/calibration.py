@@ -16,7 +16,7 @@ import numpy as np
 
 from jetson_face.calibration.fpir import Rate, Scores, named, named_rightly, threshold_for
 from jetson_face.calibration.impostors import Impostors
-from jetson_face.calibration.leave_one_out import ask, ask_with_truth, grouped
+from jetson_face.calibration.leave_one_out import ask, ask_with_ground_truth, grouped
 from jetson_face.calibration.operating_point import Trial
 from jetson_face.core.errors import CalibrationError
 from jetson_face.core.types import I64, Embeddings
@@ -125,8 +125,10 @@ def _ask(
         shown[average] = ask(matcher, vectors, person, method.margin_min)
         vectors, person = _averaged(_impostors(division.probes, faces, number), average)
         names = {at: name for name, at in number.items()}
-        truth = [names[int(at)] for at in person]
-        known[average] = ask_with_truth(matcher, vectors, truth, person, method.margin_min)
+        ground_truth = [names[int(at)] for at in person]
+        known[average] = ask_with_ground_truth(
+            matcher, vectors, ground_truth, person, method.margin_min
+        )
     return _Asked(trial, shown, known)
 
 

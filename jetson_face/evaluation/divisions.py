@@ -117,10 +117,10 @@ def _asked(
     fpir: float,
 ) -> tuple[float, float]:
     """DIR and rank-1 of one division, shares of 1."""
-    truth = np.array([row for row, person in enumerate(known) for _ in looks[person][1:]])
+    ground_truth = np.array([row for row, person in enumerate(known) for _ in looks[person][1:]])
     genuine = np.stack([look for person in known for look in looks[person][1:]]) @ gallery.T
     impostor = (np.stack([look for person in others for look in looks[person]]) @ gallery.T).max(1)
-    right = genuine.argmax(axis=1) == truth
+    right = genuine.argmax(axis=1) == ground_truth
     above = genuine.max(axis=1) > np.quantile(impostor, 1 - fpir)
     return float(np.mean(right & above)), float(np.mean(right))
 

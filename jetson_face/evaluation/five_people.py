@@ -148,9 +148,9 @@ def run_lab(
     start = clock()
     matcher = method.enrol(snapshot)
     spent = clock() - start
-    truth = np.array([list(train).index(shot.person) for shot in test], np.int64)
+    ground_truth = np.array([list(train).index(shot.person) for shot in test], np.int64)
     images = [read(shot.path) for shot in test]
-    located, ranks = _at_angles(images, truth, len(train), method, matcher, angles, progress)
+    located, ranks = _at_angles(images, ground_truth, len(train), method, matcher, angles, progress)
     named = located & np.stack([rank.right for rank in ranks])
     accepted = named & np.stack([rank.top >= method.similarity_min for rank in ranks])
     confusion = np.zeros((len(train), len(train) + 2), np.int64)
@@ -174,7 +174,7 @@ def run_lab(
 
 def _at_angles(
     images: Sequence[ImageU8],
-    truth: I64,
+    ground_truth: I64,
     people: int,
     method: Method,
     matcher: Scorer,
@@ -191,7 +191,7 @@ def _at_angles(
         vectors = Embeddings(faces.vectors[faces.found], faces.space)
         scores[faces.found] = matcher.scores(vectors)
         located.append(_located(upright, faces, images, angle))
-        ranks.append(o.rank(scores, np.arange(people), truth))
+        ranks.append(o.rank(scores, np.arange(people), ground_truth))
         if progress is not None:
             progress(done, len(angles))
     return np.stack(located), ranks
@@ -259,7 +259,7 @@ def markdown(lab: Lab, title: str) -> str:
         f"{len(lab.people)} people, {lab.learnt} templates, {lab.located.size} trials.",
         report.table(["figure", "of all trials"], rows),
         report.table(["angle", "located", "named", "accepted"], by_angle),
-        report.table(["truth", *lab.people, "unknown", "no face"], confusion),
+        report.table(["ground truth", *lab.people, "unknown", "no face"], confusion),
         report.facts_table(facts),
         "\n".join(f"- {rule}" for rule in RULES),
     ]

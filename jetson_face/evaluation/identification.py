@@ -136,10 +136,12 @@ class Identification:
         }
 
     def matrix(self) -> I64:
-        """Answers by truth at `similarity_min`."""
+        """Answers by ground truth at `similarity_min`."""
         # people without a template have no column: their probes are shown with the strangers'
-        truth = np.where(self.main.ranked.truth < len(self.main.people), self.main.ranked.truth, -1)
-        shown = o.Ranked(self.main.decided.top, self.main.decided.best, truth)
+        ground_truth = np.where(
+            self.main.ranked.ground_truth < len(self.main.people), self.main.ranked.ground_truth, -1
+        )
+        shown = o.Ranked(self.main.decided.top, self.main.decided.best, ground_truth)
         return o.confusion_matrix(shown, len(self.main.people), self.similarity_min)
 
     @property
@@ -237,10 +239,10 @@ def ask(
     start = clock()
     scores[there] = matcher.scores(Embeddings(faces.vectors[rows[there]], faces.space))
     asked = (clock() - start) / max(int(there.sum()), 1)
-    ranked = o.rank(scores, np.arange(len(people)), truth_of(division, people))
+    ranked = o.rank(scores, np.arange(len(people)), ground_truth_of(division, people))
     groups = tuple(shot.person for shot in shots)
     led = np.isnan(ranked.top) | (_leads(scores) >= margin_min)
-    decided = o.Ranked(np.where(led, ranked.top, -np.inf), ranked.best, ranked.truth)
+    decided = o.Ranked(np.where(led, ranked.top, -np.inf), ranked.best, ranked.ground_truth)
     return Trial(ranked, decided, people, groups, len(snapshot.vectors), Times(enrolled, asked))
 
 
@@ -253,7 +255,7 @@ def templates_of(enrolled: Mapping[str, Sequence[Shot]], faces: Faces) -> dict[s
     return out
 
 
-def truth_of(division: Division, people: Sequence[str]) -> I64:
+def ground_truth_of(division: Division, people: Sequence[str]) -> I64:
     """(P,) the column of each probe's person; beyond the last where it has no template; -1."""
     column = {person: at for at, person in enumerate(people)}
     known = [column.get(shot.person, len(people)) for shot in division.probes]

@@ -30,7 +30,7 @@ def markdown(result: Identification, title: str) -> str:
         "## Against the number of people",
         _curve_table("people", result.by_people, ("templates",)),
         "## Most confused at the method's own threshold",
-        report.table(["truth", "answer", "times"], confused) if confused else "None.",
+        report.table(["ground truth", "answer", "times"], confused) if confused else "None.",
         "## Method",
         report.facts_table(facts),
         "## Rules",

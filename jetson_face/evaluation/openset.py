@@ -22,26 +22,26 @@ class Ranked:
     """The nearest enrolled person of every probe.
 
     top: (P,) cosine, NaN where no face was found. best: (P,) column of the gallery person, -1
-    where no face was found. truth: (P,) column of the right person, -1 for a stranger.
+    where no face was found. ground_truth: (P,) column of the right person, -1 for a stranger.
     """
 
     top: F64
     best: I64
-    truth: I64
+    ground_truth: I64
 
     @property
     def known(self) -> BoolArray:
         """(P,) probes of enrolled people."""
-        return np.asarray(self.truth >= 0)
+        return np.asarray(self.ground_truth >= 0)
 
     @property
     def right(self) -> BoolArray:
         """(P,) probes of enrolled people whose nearest person is the right one."""
-        return np.asarray(self.known & (self.best == self.truth))
+        return np.asarray(self.known & (self.best == self.ground_truth))
 
     def __getitem__(self, rows: I64 | BoolArray) -> Ranked:
         """The probes that an index array or a mask selects."""
-        return Ranked(self.top[rows], self.best[rows], self.truth[rows])
+        return Ranked(self.top[rows], self.best[rows], self.ground_truth[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +59,11 @@ class OpenSetPoint:
     misnamed: float
 
 
-def rank(similarities: F32 | F64, person_of_column: ArrayLike, truth: ArrayLike) -> Ranked:
+def rank(similarities: F32 | F64, person_of_column: ArrayLike, ground_truth: ArrayLike) -> Ranked:
     """Reduce (P, T) cosines of probes to templates; a person's cosine is that of the best template.
 
-    person_of_column: (T,) person number of each template. truth: (P,) person number, -1 stranger.
-    A row of NaN is a probe without a face. Raises ValueError if there is no template.
+    person_of_column: (T,) person number of each template. ground_truth: (P,) person number, -1 for
+    a stranger. A row of NaN is a probe without a face. Raises ValueError if there is no template.
     """
     s = np.asarray(similarities, np.float64)
     people = np.asarray(person_of_column, np.int64)
@@ -72,7 +72,7 @@ def rank(similarities: F32 | F64, person_of_column: ArrayLike, truth: ArrayLike)
     missing = np.isnan(s).any(axis=1)
     column = np.argmax(np.where(np.isnan(s), -np.inf, s), axis=1)
     top = np.where(missing, np.nan, s[np.arange(len(s)), column])
-    return Ranked(top, np.where(missing, -1, people[column]), np.asarray(truth, np.int64))
+    return Ranked(top, np.where(missing, -1, people[column]), np.asarray(ground_truth, np.int64))
 
 
 def rank1(ranked: Ranked) -> float:
@@ -119,20 +119,20 @@ def at_threshold(ranked: Ranked, threshold: float) -> OpenSetPoint:
 
 
 def confusion_matrix(ranked: Ranked, people: int, threshold: float) -> I64:
-    """(people + 1, people + 2) counts: row = truth (last: strangers), column = answer.
+    """(people + 1, people + 2) counts: row = ground truth (last: strangers), column = answer.
 
     The last two columns are "unknown" (below the threshold) and "no face".
     """
     answer = np.where(ranked.top >= threshold, ranked.best, people)
     answer = np.where(np.isnan(ranked.top), people + 1, answer)
-    truth = np.where(ranked.truth < 0, people, ranked.truth)
+    ground_truth = np.where(ranked.ground_truth < 0, people, ranked.ground_truth)
     out = np.zeros((people + 1, people + 2), np.int64)
-    np.add.at(out, (truth, answer), 1)
+    np.add.at(out, (ground_truth, answer), 1)
     return out
 
 
 def most_confused(matrix: I64, names: Sequence[str], most: int = 10) -> list[tuple[str, str, int]]:
-    """The commonest wrong names as (truth, answer, count); "stranger" may be a truth."""
+    """The commonest wrong names as (ground truth, answer, count); also of a "stranger"."""
     rows = [*names, "stranger"]
     people = len(names)
     wrong = matrix[:, :people].copy()

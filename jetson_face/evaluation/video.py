@@ -18,7 +18,7 @@ from jetson_face.core.types import F32, I64, Embeddings
 from jetson_face.evaluation import openset as o
 from jetson_face.evaluation.bootstrap import Interval, bootstrap, draw_groups
 from jetson_face.evaluation.extract import Faces
-from jetson_face.evaluation.identification import templates_of, truth_of
+from jetson_face.evaluation.identification import ground_truth_of, templates_of
 from jetson_face.evaluation.method import Enrolled, snapshot_of
 from jetson_face.evaluation.people import Division, Shot
 from jetson_face.recognition.fusion import Fuser, Scorer, Strategy
@@ -109,12 +109,14 @@ def average_over_frames(
         raise ValueError("no enrolled picture has a face")
     matcher = enrol(snapshot)
     people = tuple(person.name for person in snapshot.people)
-    truth = truth_of(division, people)
+    ground_truth = ground_truth_of(division, people)
     shots = (*division.probes, *division.strangers)
     groups = [shot.person for shot in shots]
     rows = faces.rows([shot.name for shot in shots])
     vectors, quality = faces.vectors[rows], faces.quality[rows]
-    single = _asked(trials_of(shots, 1), vectors, quality, faces, matcher, people, truth, "vote")
+    single = _asked(
+        trials_of(shots, 1), vectors, quality, faces, matcher, people, ground_truth, "vote"
+    )
     out = [_measured("frame", 1, 1.0, single, single, groups, rng, resamples)]
     fullest = 1
     for count in sorted(set(frames) - {1}):
@@ -124,7 +126,7 @@ def average_over_frames(
         fullest = max(map(len, trials))
         used = float(np.mean([np.isfinite(quality[list(trial)]).sum() for trial in trials]))
         for name in STRATEGIES:
-            ranked = _asked(trials, vectors, quality, faces, matcher, people, truth, name)
+            ranked = _asked(trials, vectors, quality, faces, matcher, people, ground_truth, name)
             out.append(_measured(name, count, used, ranked, single, groups, rng, resamples))
     return out
 
@@ -136,7 +138,7 @@ def _asked(
     faces: Faces,
     matcher: Scorer,
     people: Sequence[str],
-    truth: I64,
+    ground_truth: I64,
     strategy: str,
 ) -> o.Ranked:
     """The product's own fuser, a track a trial."""
@@ -162,7 +164,7 @@ def _asked(
         match = fuser.match(track[:1], matcher)[0]
         if match.person is not None:
             top[at], best[at] = match.similarity, column[match.person.id]
-    return o.Ranked(top, best, truth)
+    return o.Ranked(top, best, ground_truth)
 
 
 def _measured(

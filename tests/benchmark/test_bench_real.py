@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jetson_face.benchmark.ground_truth import read_truth
+from jetson_face.benchmark.ground_truth import read_ground_truth
 from jetson_face.cli.main import main
 
 # Looked for, not imported: importing mtcnn takes TensorFlow, which is not needed.
@@ -43,13 +43,13 @@ def test_a_benchmark_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "nothing changed" in capsys.readouterr().out
 
 
-def test_a_made_clip_is_benched_with_its_truth(
+def test_a_made_clip_is_benched_with_its_ground_truth(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     video = tmp_path / "clip.avi"
     words = ["clips", "make", "--out", str(video), "--size", "320x240", "--seconds", "0.4"]
     assert main([*words, "--faces", "2", "--difficulty", "easy"]) == 0
-    assert read_truth(tmp_path / "clip.json").size == (320, 240)
+    assert read_ground_truth(tmp_path / "clip.json").size == (320, 240)
     words = ["bench", "--clip", str(video), "--repeats", "1", "--mode", "file"]
     assert main([*words, "--json", str(tmp_path / "r.json"), *CPU]) == 0
     (point,) = json.loads((tmp_path / "r.json").read_text())["points"]

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jetson_face.benchmark.clip import Material, read_clip, with_truth
-from jetson_face.benchmark.ground_truth import TrueFace, Truth
+from jetson_face.benchmark.clip import Material, read_clip, with_ground_truth
+from jetson_face.benchmark.ground_truth import GroundTruth, TrueFace
 from jetson_face.benchmark.live_loop import ClipCamera, run_loop
 from jetson_face.benchmark.run import as_if_live, run_clip, spread_of, without_frames
 from jetson_face.benchmark.sweep import Grid, sweep
@@ -42,9 +42,9 @@ def test_the_rates_of_a_pass_are_apart() -> None:
 
 def test_a_labelled_clip_gives_accuracy_too() -> None:
     face = TrueFace(actor=1, name="Ann", box=(0, 0, 20, 20))
-    truth = Truth(size=(64, 48), fps=25, enrol={"Ann": ()}, frames=((face,),) * 20)
+    ground_truth = GroundTruth(size=(64, 48), fps=25, enrol={"Ann": ()}, frames=((face,),) * 20)
     clock = Clock()
-    labelled = with_truth(material(20), truth)
+    labelled = with_ground_truth(material(20), ground_truth)
     figures = run_clip(FakeRecognizer(clock), labelled, clock=clock).figures()
     assert figures["found"] == figures["named"] == 0
     assert figures["time_to_name_s"] == float("inf")
@@ -169,13 +169,13 @@ def test_a_clip_that_does_not_fit_says_how_many_frames_do(tmp_path: Path) -> Non
         read_clip(path, memory_mb=1)
 
 
-def test_truth_of_another_clip_is_refused(tmp_path: Path) -> None:
-    truth = Truth(size=(64, 48), fps=20, frames=((),) * 12)
-    clip = read_clip(video(tmp_path / "v.avi"), truth)
-    assert clip.truth == truth
+def test_ground_truth_of_another_clip_is_refused(tmp_path: Path) -> None:
+    ground_truth = GroundTruth(size=(64, 48), fps=20, frames=((),) * 12)
+    clip = read_clip(video(tmp_path / "v.avi"), ground_truth)
+    assert clip.ground_truth == ground_truth
     for wrong in ({"size": (640, 48)}, {"frames": ((),) * 11}):
-        with pytest.raises(UsageError, match="truth"):
-            with_truth(clip, truth.model_copy(update=wrong))
+        with pytest.raises(UsageError, match="ground truth"):
+            with_ground_truth(clip, ground_truth.model_copy(update=wrong))
 
 
 def test_a_broken_clip_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Made clips: what is drawn is what the truth says."""
+"""Made clips: what is drawn is what the ground truth says."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from jetson_face.benchmark.clips.make import (
     ClipPlan,
     Role,
     compose_clip,
+    ground_truth_path,
     in_memory,
     record,
     roles_of,
-    truth_path,
 )
 from jetson_face.benchmark.clips.scene import DIFFICULTIES, Difficulty
-from jetson_face.benchmark.ground_truth import read_truth
+from jetson_face.benchmark.ground_truth import read_ground_truth
 from jetson_face.core.errors import InputBrokenError, InputMissingError, OutputError, UsageError
 from jetson_face.core.types import Box, ImageU8
 from jetson_face.util.images import write_picture
@@ -67,7 +67,7 @@ def drawn(pose: Pose, cutout: Cutout | None = None) -> tuple[ImageU8, float, Box
     st.floats(100, 200),
     st.floats(30, 90),
 )
-def test_the_face_is_drawn_where_the_truth_says(x: float, y: float, size: float) -> None:
+def test_the_face_is_drawn_where_the_ground_truth_says(x: float, y: float, size: float) -> None:
     scene, visible, box = drawn(Pose((x, y), size))
     assert np.allclose(red_box(scene), box, atol=2.0)
     assert visible > 0.97
@@ -132,7 +132,7 @@ def small(**changes: object) -> Clip:
     return compose_clip(plan, roles())
 
 
-def test_the_same_seed_gives_the_same_pixels_and_truth() -> None:
+def test_the_same_seed_gives_the_same_pixels_and_ground_truth() -> None:
     first, again, other = in_memory(small()), in_memory(small()), in_memory(small(seed=2))
     assert all(np.array_equal(a, b) for a, b in zip(first[0], again[0], strict=True))
     assert first[1] == again[1]
@@ -141,18 +141,18 @@ def test_the_same_seed_gives_the_same_pixels_and_truth() -> None:
 
 @pytest.mark.parametrize("at_once", [1, 2, 3, 5, 8])
 def test_everybody_appears_and_places_are_kept(at_once: int) -> None:
-    images, truth = in_memory(small(at_once=at_once, frames=60))
-    names = {face.name for faces in truth.frames for face in faces}
+    images, ground_truth = in_memory(small(at_once=at_once, frames=60))
+    names = {face.name for faces in ground_truth.frames for face in faces}
     assert names == {"Ann", "Bob", None}
-    assert max(len(faces) for faces in truth.frames) <= at_once
-    assert len(images) == len(truth.frames) == 60
+    assert max(len(faces) for faces in ground_truth.frames) <= at_once
+    assert len(images) == len(ground_truth.frames) == 60
     assert images[0].shape == (240, 320, 3)
 
 
 @pytest.mark.parametrize("name", DIFFICULTIES)
 def test_faces_stay_mostly_visible(name: str) -> None:
-    _, truth = in_memory(small(at_once=3, frames=60, difficulty=DIFFICULTIES[name]))
-    shares = [face.visible for faces in truth.frames for face in faces]
+    _, ground_truth = in_memory(small(at_once=3, frames=60, difficulty=DIFFICULTIES[name]))
+    shares = [face.visible for faces in ground_truth.frames for face in faces]
     assert np.mean(np.array(shares) > 0.5) > 0.85
 
 
@@ -169,7 +169,7 @@ def test_impossible_plans_are_refused(wrong: dict[str, object]) -> None:
         small(**wrong)
 
 
-def test_a_recorded_clip_has_its_truth_and_its_photos_beside_it(tmp_path: Path) -> None:
+def test_a_recorded_clip_has_its_ground_truth_and_its_photos_beside_it(tmp_path: Path) -> None:
     source = tmp_path / "photos" / "a.png"
     source.parent.mkdir()
     write_picture(source, photo())
@@ -179,12 +179,12 @@ def test_a_recorded_clip_has_its_truth_and_its_photos_beside_it(tmp_path: Path) 
     video = tmp_path / "out" / "clip.avi"
     record(clip, video, progress=done.append)
     assert done == list(range(1, 11))
-    truth = read_truth(truth_path(video))
-    copy = Path(truth.enrol["Ann"][0])
+    ground_truth = read_ground_truth(ground_truth_path(video))
+    copy = Path(ground_truth.enrol["Ann"][0])
     assert copy.read_bytes() == source.read_bytes()
     assert copy.is_relative_to(video.parent)
     images, expected = in_memory(clip)
-    assert truth.frames == expected.frames
+    assert ground_truth.frames == expected.frames
     reader = cv2.VideoCapture(str(video))
     assert int(reader.get(cv2.CAP_PROP_FRAME_COUNT)) == 10
     assert np.abs(reader.read()[1].astype(int) - images[0]).mean() < 6
@@ -270,8 +270,8 @@ def test_the_built_in_clip_has_a_known_person_and_a_stranger() -> None:
     pytest.importorskip("matplotlib")
     from jetson_face.benchmark.clips.builtin import HOPPER, builtin_clip
 
-    images, truth = in_memory(builtin_clip(ClipPlan((320, 240), 3, at_once=2)))
-    assert {face.name for face in truth.frames[0]} == {HOPPER, None}
-    assert truth.photos_shared
-    assert set(truth.enrol) == {HOPPER}
+    images, ground_truth = in_memory(builtin_clip(ClipPlan((320, 240), 3, at_once=2)))
+    assert {face.name for face in ground_truth.frames[0]} == {HOPPER, None}
+    assert ground_truth.photos_shared
+    assert set(ground_truth.enrol) == {HOPPER}
     assert images[0].std() > 20

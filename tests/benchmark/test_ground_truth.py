@@ -9,12 +9,12 @@ import pytest
 
 from jetson_face.benchmark.ground_truth import (
     Accuracy,
+    GroundTruth,
     Tally,
     TrueFace,
-    Truth,
     match_faces,
-    read_truth,
-    write_truth,
+    read_ground_truth,
+    write_ground_truth,
 )
 from jetson_face.core.errors import InputBrokenError, InputMissingError
 from jetson_face.core.types import Box, Person, Report, Sighting
@@ -33,8 +33,8 @@ def report(seq: int, *sightings: Sighting) -> Report:
     return Report("clip", seq, seq * 40_000_000, 0.0, (640, 480), sightings, {}, searched=True)
 
 
-def truth(*frames: tuple[TrueFace, ...]) -> Truth:
-    return Truth(size=(640, 480), fps=10, enrol={"Ann": (), "Bob": ()}, frames=frames)
+def ground_truth(*frames: tuple[TrueFace, ...]) -> GroundTruth:
+    return GroundTruth(size=(640, 480), fps=10, enrol={"Ann": (), "Bob": ()}, frames=frames)
 
 
 def ann(box: Box = LEFT, *, actor: int = 0, visible: float = 1.0) -> TrueFace:
@@ -45,7 +45,7 @@ def stranger(box: Box = RIGHT, *, actor: int = 1) -> TrueFace:
     return TrueFace(actor=actor, name=None, box=box)
 
 
-def result(labels: Truth, *reports: Report) -> Accuracy:
+def result(labels: GroundTruth, *reports: Report) -> Accuracy:
     tally = Tally(labels)
     for one in reports:
         tally.add(one)
@@ -71,13 +71,13 @@ def test_nothing_matches_nothing() -> None:
 
 
 def test_a_run_that_is_always_right() -> None:
-    labels = truth((ann(), stranger()), (ann(), stranger()))
+    labels = ground_truth((ann(), stranger()), (ann(), stranger()))
     right = [report(i, sighting(LEFT, ANN), sighting(RIGHT)) for i in range(2)]
     assert result(labels, *right) == Accuracy(1.0, 1.0, 0.0, 0.0, 0.0, 0, 2)
 
 
 def test_time_to_name_counts_from_the_first_visible_frame() -> None:
-    labels = truth((), (ann(visible=0.2),), (ann(),), (ann(),), (ann(),), (ann(),))
+    labels = ground_truth((), (ann(visible=0.2),), (ann(),), (ann(),), (ann(),), (ann(),))
     named = [report(i, sighting(LEFT, ANN if i >= 5 else None)) for i in range(1, 6)]
     got = result(labels, *named)
     assert got.time_to_name_s == pytest.approx(0.3)
@@ -86,13 +86,13 @@ def test_time_to_name_counts_from_the_first_visible_frame() -> None:
 
 
 def test_lateness_is_part_of_the_time_to_name() -> None:
-    tally = Tally(truth((ann(),)))
+    tally = Tally(ground_truth((ann(),)))
     tally.add(report(0, sighting(LEFT, ANN)), late_s=0.25)
     assert tally.result().time_to_name_s == 0.25
 
 
 def test_someone_never_named_makes_the_median_infinite_from_half_on() -> None:
-    labels = truth((ann(), ann(RIGHT, actor=1)))
+    labels = ground_truth((ann(), ann(RIGHT, actor=1)))
     got = result(labels, report(0, sighting(LEFT, ANN), sighting(RIGHT)))
     assert got.time_to_name_s == math.inf
     assert got.never_named == 1
@@ -107,37 +107,39 @@ def test_someone_never_named_makes_the_median_infinite_from_half_on() -> None:
     ],
 )
 def test_false_names(seen: Sighting, people: float) -> None:
-    got = result(truth((ann(), stranger())), report(0, seen))
+    got = result(ground_truth((ann(), stranger())), report(0, seen))
     assert got.false_names == 1.0
     assert got.false_people == people
     assert got.named == 0.0
 
 
 def test_a_hidden_face_counts_neither_way() -> None:
-    labels = truth((ann(visible=0.4),))
+    labels = ground_truth((ann(visible=0.4),))
     for seen in ((), (sighting(LEFT, ANN),), (sighting(LEFT, BOB),)):
         assert result(labels, report(0, *seen)) == Accuracy(0, 0, 0, 0, None, 0, 0)
 
 
 def test_a_person_who_returns_is_another_appearance() -> None:
-    labels = truth((ann(),), (), (ann(actor=5),))
+    labels = ground_truth((ann(),), (), (ann(actor=5),))
     got = result(labels, report(0, sighting(LEFT, ANN)), report(2, sighting(LEFT)))
     assert (got.appearances, got.never_named) == (2, 1)
 
 
 def test_strangers_alone_have_no_time_to_name() -> None:
-    assert result(truth((stranger(),)), report(0)).time_to_name_s is None
+    assert result(ground_truth((stranger(),)), report(0)).time_to_name_s is None
 
 
-def test_a_frame_beyond_the_truth_is_refused() -> None:
+def test_a_frame_beyond_the_ground_truth_is_refused() -> None:
     with pytest.raises(ValueError, match="another clip"):
-        result(truth((ann(),)), report(1))
+        result(ground_truth((ann(),)), report(1))
 
 
 def test_files_keep_everything_and_photos_are_relative_to_the_file(tmp_path: Path) -> None:
-    labels = Truth(size=(64, 48), fps=25, seed=3, enrol={"Ann": ("a/1.jpg",)}, frames=((ann(),),))
-    write_truth(tmp_path / "t.json", labels)
-    back = read_truth(tmp_path / "t.json")
+    labels = GroundTruth(
+        size=(64, 48), fps=25, seed=3, enrol={"Ann": ("a/1.jpg",)}, frames=((ann(),),)
+    )
+    write_ground_truth(tmp_path / "t.json", labels)
+    back = read_ground_truth(tmp_path / "t.json")
     assert back.enrol == {"Ann": (str(tmp_path / "a/1.jpg"),)}
     assert back.frames == labels.frames
     assert (back.size, back.fps, back.seed) == ((64, 48), 25, 3)
@@ -145,14 +147,18 @@ def test_files_keep_everything_and_photos_are_relative_to_the_file(tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("text", "part"),
-    [("{", "not the truth"), ('{"size": [1, 2], "fps": 0, "frames": []}', "fps"), ("[]", "truth")],
+    [
+        ("{", "not the ground truth"),
+        ('{"size": [1, 2], "fps": 0, "frames": []}', "fps"),
+        ("[]", "ground truth"),
+    ],
 )
 def test_other_files_are_refused(tmp_path: Path, text: str, part: str) -> None:
     (tmp_path / "t.json").write_text(text)
     with pytest.raises(InputBrokenError, match=part):
-        read_truth(tmp_path / "t.json")
+        read_ground_truth(tmp_path / "t.json")
 
 
 def test_a_missing_file_says_what_makes_one(tmp_path: Path) -> None:
     with pytest.raises(InputMissingError, match="clips make"):
-        read_truth(tmp_path / "none.json")
+        read_ground_truth(tmp_path / "none.json")

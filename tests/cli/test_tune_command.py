@@ -15,7 +15,7 @@ import yaml
 
 from jetson_face.benchmark import subject as subject_module
 from jetson_face.benchmark.clip import Material
-from jetson_face.benchmark.ground_truth import Truth
+from jetson_face.benchmark.ground_truth import GroundTruth
 from jetson_face.cli.main import main
 from jetson_face.config import Config, load_config
 from jetson_face.core.types import Frame, Report
@@ -52,7 +52,7 @@ class SlowSubject:
 def _no_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     @contextmanager
     def open_subject(
-        config: Config, truth: Truth | None = None, *, matcher: object = None
+        config: Config, ground_truth: GroundTruth | None = None, *, matcher: object = None
     ) -> Iterator[SlowSubject]:
         yield SlowSubject(config)
 

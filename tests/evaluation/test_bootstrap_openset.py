@@ -98,8 +98,8 @@ def hand_case() -> o.Ranked:
         [0.3, 0.0, 0.0],
         [nan, nan, nan],
     ]
-    truth = [0, 0, 1, 1, 1, -1, -1, -1, -1, -1]
-    return o.rank(np.array(rows), [0, 0, 1], truth)
+    ground_truth = [0, 0, 1, 1, 1, -1, -1, -1, -1, -1]
+    return o.rank(np.array(rows), [0, 0, 1], ground_truth)
 
 
 def test_rank_takes_the_best_template_of_a_person() -> None:

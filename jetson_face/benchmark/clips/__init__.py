@@ -1,1 +1,1 @@
-"""Labelled clips: made scenes of real faces, with the truth of every frame."""
+"""Labelled clips: made scenes of real faces, with the ground truth of every frame."""

@@ -1,4 +1,4 @@
-"""From a cast to a clip: in memory, or as a video with its truth and enrolment photos beside it."""
+"""From a cast to a clip: in memory, or a video with ground truth and enrolment photos beside it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from jetson_face.benchmark.clips.cast import Member
 from jetson_face.benchmark.clips.cutout import Cutout, cut_out
 from jetson_face.benchmark.clips.scene import NORMAL, Difficulty, Scene, background, plan_actors
-from jetson_face.benchmark.ground_truth import TrueFace, Truth, write_truth
+from jetson_face.benchmark.ground_truth import GroundTruth, TrueFace, write_ground_truth
 from jetson_face.core.errors import InputBrokenError, OutputError, UsageError
 from jetson_face.core.types import Box, ImageU8
 from jetson_face.util.images import read_picture
@@ -67,14 +67,14 @@ class Clip:
         """Each frame with its faces."""
         return self.scene.frames(self.plan.frames)
 
-    def truth(self, faces: Sequence[tuple[TrueFace, ...]]) -> Truth:
+    def ground_truth(self, faces: Sequence[tuple[TrueFace, ...]]) -> GroundTruth:
         """The labels, given the faces of the rendered frames."""
         enrol = {
             role.name: tuple(str(photo) for photo in role.enrol)
             for role in self.roles
             if role.name is not None and role.enrol
         }
-        return Truth(
+        return GroundTruth(
             size=self.plan.size,
             fps=self.plan.fps,
             seed=self.plan.seed,
@@ -146,22 +146,24 @@ def compose_clip(plan: ClipPlan, roles: Sequence[Role], *, photos_shared: bool =
     return Clip(plan, tuple(roles), scene, photos_shared)
 
 
-def in_memory(clip: Clip) -> tuple[list[ImageU8], Truth]:
-    """All frames and their truth."""
+def in_memory(clip: Clip) -> tuple[list[ImageU8], GroundTruth]:
+    """All frames and their ground truth."""
     images, faces = [], []
     for image, present in clip.rendered():
         images.append(image)
         faces.append(present)
-    return images, clip.truth(faces)
+    return images, clip.ground_truth(faces)
 
 
-def truth_path(video: Path) -> Path:
-    """Where the truth of a clip is: beside it, `.json` for the video's suffix."""
+def ground_truth_path(video: Path) -> Path:
+    """Where the ground truth of a clip is: beside it, `.json` for the video's suffix."""
     return video.with_suffix(".json")
 
 
-def record(clip: Clip, path: Path, *, progress: Callable[[int], None] = lambda done: None) -> Truth:
-    """Write the video, its truth and copies of the enrolment photos (`STEM_enrol/PERSON/`).
+def record(
+    clip: Clip, path: Path, *, progress: Callable[[int], None] = lambda done: None
+) -> GroundTruth:
+    """Write the video, its ground truth and copies of the enrolment photos (`STEM_enrol/PERSON/`).
 
     The photos travel along, so that the clip can be used on another machine. progress: called
     with the number of frames written. Raises OutputError.
@@ -172,15 +174,15 @@ def record(clip: Clip, path: Path, *, progress: Callable[[int], None] = lambda d
     part = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
         faces = _write_video(clip, part, progress)
-        truth = clip.truth(faces)
-        truth = truth.model_copy(update={"enrol": _copy_photos(truth, path)})
-        write_truth(truth_path(path), truth)
+        ground_truth = clip.ground_truth(faces)
+        ground_truth = ground_truth.model_copy(update={"enrol": _copy_photos(ground_truth, path)})
+        write_ground_truth(ground_truth_path(path), ground_truth)
         part.replace(path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
         part.unlink(missing_ok=True)
-    return truth
+    return ground_truth
 
 
 def _write_video(
@@ -202,11 +204,11 @@ def _write_video(
     return faces
 
 
-def _copy_photos(truth: Truth, video: Path) -> dict[str, tuple[str, ...]]:
+def _copy_photos(ground_truth: GroundTruth, video: Path) -> dict[str, tuple[str, ...]]:
     """Copies beside the video; returns their paths relative to it."""
     folder = f"{video.stem}_enrol"
     copied: dict[str, tuple[str, ...]] = {}
-    for name, photos in truth.enrol.items():
+    for name, photos in ground_truth.enrol.items():
         home = video.parent / folder / name
         home.mkdir(parents=True, exist_ok=True)
         for photo in photos:

@@ -27,9 +27,9 @@ def made_material(config: Config, people: Path | None, plan: ClipPlan) -> Materi
         known = max(1, round(_KNOWN * plan.at_once))
         rest = max(1, plan.at_once - known)
         clip = clip_of_people(config, people, plan, known=known, strangers=rest, enrol=_ENROL)
-    images, truth = in_memory(clip)
+    images, ground_truth = in_memory(clip)
     width, height = plan.size
-    return Material(f"{plan.at_once}-face-{width}x{height}", images, plan.fps, truth)
+    return Material(f"{plan.at_once}-face-{width}x{height}", images, plan.fps, ground_truth)
 
 
 def clip_of_people(
