@@ -26,7 +26,7 @@ sys.path.insert(0, str(REPO))
 from jetson_face.config import Config  # noqa: E402
 from jetson_face.evaluation.cache import FaceCache  # noqa: E402
 from jetson_face.evaluation.divisions import over_divisions  # noqa: E402
-from jetson_face.evaluation.extract import Faces  # noqa: E402
+from jetson_face.evaluation.extract import ExtractedFaces  # noqa: E402
 from jetson_face.evaluation.method import build_method, log_progress  # noqa: E402
 from jetson_face.evaluation.pairs import find_pictures, read_pairs  # noqa: E402
 from jetson_face.evaluation.people import read_people  # noqa: E402
@@ -49,7 +49,9 @@ COLUMNS = (
 log = logging.getLogger("train_evaluate")
 
 
-def faces_of(config: Config, pictures: dict[str, Path], photos: bool, cache: Path) -> Faces:
+def faces_of(
+    config: Config, pictures: dict[str, Path], photos: bool, cache: Path
+) -> ExtractedFaces:
     """The subjects of pictures, found before where the cache knows them."""
     method = build_method(config, photos=photos)
     kept = FaceCache(

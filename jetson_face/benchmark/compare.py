@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from jetson_face.benchmark.result import Point, Result, Setting, aligned
+from jetson_face.benchmark.result import BenchSetting, Point, Result, aligned
 from jetson_face.util.machine import facts_that_differ
 
 Better: TypeAlias = Literal["higher", "lower"]
@@ -35,14 +35,14 @@ FLOOR_UNREPEATED = 0.10
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class FigureChange:
     """One figure of one setting that moved beyond the noise.
 
     percent: of the old median, positive for larger; infinite from 0, or to and from `never`.
     noise_percent: what the repeats' own scatter explains. better: it moved the good way.
     """
 
-    setting: Setting
+    setting: BenchSetting
     figure: str
     old: float
     new: float
@@ -56,12 +56,12 @@ class Comparison:
     """changes: beyond the noise, in the order of the old result. missing: settings that only one
     of the two has. machine: facts that differ, so that speed may have changed by itself."""
 
-    changes: tuple[Change, ...]
+    changes: tuple[FigureChange, ...]
     compared: int
     missing: tuple[str, ...]
     machine: tuple[str, ...]
 
-    def slower(self, percent: float) -> tuple[Change, ...]:
+    def slower(self, percent: float) -> tuple[FigureChange, ...]:
         """The settings whose decision rate fell by more than `percent`, beyond the noise."""
         return tuple(
             change
@@ -91,7 +91,7 @@ def compare(old: Result, new: Result) -> Comparison:
     )
 
 
-def judge(figure: str, old: Point, new: Point) -> Change | None:
+def judge(figure: str, old: Point, new: Point) -> FigureChange | None:
     """The change of one figure, None when it is within the noise or missing.
 
     A change counts when the ranges of the repeats do not overlap and the medians differ by more
@@ -114,7 +114,7 @@ def judge(figure: str, old: Point, new: Point) -> Change | None:
     noise = _noise_percent(before, a, b)
     grew = after > before
     better = grew == (WATCHED[figure] == "higher")
-    return Change(old.setting, figure, before, after, percent, noise, better)
+    return FigureChange(old.setting, figure, before, after, percent, noise, better)
 
 
 def _percent(before: float, after: float) -> float:

@@ -22,11 +22,11 @@ VISIBLE_MIN = 0.5
 """A face of which less can be seen is neither missed nor held against anybody."""
 
 
-class _Part(BaseModel):
+class _LabelPart(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class TrueFace(_Part):
+class TrueFace(_LabelPart):
     """One face of one frame.
 
     actor: the appearance it belongs to: one person from entering to leaving. name: None for a
@@ -39,7 +39,7 @@ class TrueFace(_Part):
     visible: float = Field(1.0, ge=0, le=1)
 
 
-class GroundTruth(_Part):
+class GroundTruth(_LabelPart):
     """A clip's labels.
 
     enrol: the photos that make each person known; none of them is in the clip unless

@@ -21,11 +21,11 @@ Figures = dict[str, float | None]
 """Named numbers; None stands for infinite (a name that was never given)."""
 
 
-class _Part(BaseModel):
+class _ResultPart(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Setting(_Part):
+class BenchSetting(_ResultPart):
     """What was varied. size: longest side searched, pixels, None for the configuration's own."""
 
     method: str
@@ -38,10 +38,10 @@ class Setting(_Part):
         return f"{self.method} {self.clip}{size} sampling {self.every}"
 
 
-class Point(_Part):
+class Point(_ResultPart):
     """One setting and the figures of each repeat."""
 
-    setting: Setting
+    setting: BenchSetting
     frame_size: tuple[int, int]
     frames: int
     runs: tuple[Figures, ...] = Field(min_length=1)
@@ -69,7 +69,7 @@ class Point(_Part):
         return list({name: None for run in self.runs for name in run})
 
 
-class Result(_Part):
+class Result(_ResultPart):
     """A whole benchmark. configs: each method's resolved configuration."""
 
     format: int = FORMAT

@@ -16,7 +16,7 @@ from jetson_face.util.machine import peak_memory_mb, reset_peak_memory
 WARM_UP_FRAMES = 10
 
 
-class Recognizer(Protocol):
+class MeasuredRecognizer(Protocol):
     """What is measured."""
 
     def process(self, frame: Frame) -> Report: ...
@@ -87,7 +87,7 @@ def spread_of(name: str, values: Sequence[float]) -> dict[str, float]:
 
 
 def run_clip(
-    recognizer: Recognizer,
+    recognizer: MeasuredRecognizer,
     material: Material,
     *,
     clock: Callable[[], float] = time.perf_counter,
@@ -125,7 +125,7 @@ def run_clip(
     )
 
 
-def warm_up(recognizer: Recognizer, material: Material) -> None:
+def warm_up(recognizer: MeasuredRecognizer, material: Material) -> None:
     """Run the first frames once: the first inference allocates, and wakes clocks up."""
     run_clip(
         recognizer, replace(material, images=material.images[:WARM_UP_FRAMES], ground_truth=None)

@@ -27,7 +27,7 @@ from jetson_face.recognition.recognizer import FaceRecognizer
 log = logging.getLogger(__name__)
 
 
-class Subject:
+class BenchSubject:
     """The networks of one configuration, and the people that a clip's ground truth enrols.
 
     stills: for pictures that stand alone, not for a clip.
@@ -54,11 +54,11 @@ def open_subject(
     *,
     matcher: Matcher | None = None,
     stills: bool = False,
-) -> Iterator[Subject]:
+) -> Iterator[BenchSubject]:
     """Load the networks; enrol the ground truth's people into a gallery that is thrown away after.
 
     Without ground truth the configuration's own gallery is used where there is one. matcher: of an
-    earlier subject with the same embedder, instead of enrolling again. stills: see Subject.
+    earlier subject with the same embedder, instead of enrolling again. stills: see BenchSubject.
     Raises EnrollmentError when a person of the ground truth cannot be enrolled, and the networks'
     errors.
     """
@@ -74,7 +74,7 @@ def open_subject(
                 for_photos(config, parts),
                 {} if ground_truth is None else ground_truth.enrol,
             )
-        yield Subject(config, parts, matcher, stills=stills)
+        yield BenchSubject(config, parts, matcher, stills=stills)
     finally:
         parts.close()
 
@@ -87,7 +87,7 @@ class Subjects:
         self._matchers: dict[tuple[str, str], Matcher] = {}
 
     @contextmanager
-    def open(self, method: str, size: int | None, material: Material) -> Iterator[Subject]:
+    def open(self, method: str, size: int | None, material: Material) -> Iterator[BenchSubject]:
         """The networks of a method at an image size; see `open_subject`."""
         config = with_settings(self._configs[method], size=size)
         known = self._matchers.get((method, material.name))

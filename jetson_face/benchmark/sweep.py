@@ -8,28 +8,28 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from jetson_face.benchmark.clip import Material
-from jetson_face.benchmark.result import Figures, Point, Setting, to_figures
-from jetson_face.benchmark.run import Recognizer, run_clip, warm_up
+from jetson_face.benchmark.result import BenchSetting, Figures, Point, to_figures
+from jetson_face.benchmark.run import MeasuredRecognizer, run_clip, warm_up
 
 
-class Subject(Protocol):
+class ReadyMethod(Protocol):
     """One method at one image size, ready to run."""
 
-    def recognizer(self, *, every: int | None = None) -> Recognizer: ...
+    def recognizer(self, *, every: int | None = None) -> MeasuredRecognizer: ...
 
 
-OpenSubject = Callable[[str, int | None, Material], AbstractContextManager[Subject]]
+OpenSubject = Callable[[str, int | None, Material], AbstractContextManager[ReadyMethod]]
 """Method, size and clip to the networks, with the clip's people enrolled."""
-Progress = Callable[[int, int, object], None]
+SweepProgress = Callable[[int, int, object], None]
 
 
-class Measured(Protocol):
+class PassResult(Protocol):
     """What one pass found out."""
 
     def figures(self) -> dict[str, float]: ...
 
 
-Pass = Callable[[Recognizer, Material], Measured]
+Pass = Callable[[MeasuredRecognizer, Material], PassResult]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,10 @@ class Grid:
     every: Mapping[str, tuple[int, ...]]
     repeats: int = 3
 
-    def settings(self) -> list[Setting]:
+    def settings(self) -> list[BenchSetting]:
         """Every combination, in the order in which a round measures them."""
         return [
-            Setting(method=method, clip=material.name, size=size, every=every)
+            BenchSetting(method=method, clip=material.name, size=size, every=every)
             for method in self.methods
             for material in self.materials
             for size in self.sizes
@@ -77,7 +77,7 @@ def sweep(
     grid: Grid,
     open_subject: OpenSubject,
     *,
-    progress: Progress = lambda done, total, item: None,
+    progress: SweepProgress = lambda done, total, item: None,
     one_pass: Pass = run_clip,
 ) -> tuple[Point, ...]:
     """Measure every setting of the grid.
@@ -87,7 +87,7 @@ def sweep(
     while they are measured, so that the peak of memory is theirs. The first frames are run before
     the clock starts.
     """
-    runs: dict[Setting, list[Figures]] = {setting: [] for setting in grid.settings()}
+    runs: dict[BenchSetting, list[Figures]] = {setting: [] for setting in grid.settings()}
     total = grid.repeats * len(runs)
     for _ in range(grid.repeats):
         for method in grid.methods:
@@ -96,7 +96,7 @@ def sweep(
                     with open_subject(method, size, material) as subject:
                         warm_up(subject.recognizer(every=1), material)
                         for every in grid.every[method]:
-                            setting = Setting(
+                            setting = BenchSetting(
                                 method=method, clip=material.name, size=size, every=every
                             )
                             progress(sum(map(len, runs.values())), total, setting)
@@ -115,7 +115,7 @@ def sweep(
     )
 
 
-def _figures(run: Measured, material: Material) -> Figures:
+def _figures(run: PassResult, material: Material) -> Figures:
     figures = run.figures()
     if material.decode_fps is not None:
         figures.setdefault("capture_fps", material.decode_fps)

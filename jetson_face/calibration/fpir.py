@@ -53,7 +53,7 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class RateWithInterval:
     """A share of faces with its 95 % interval. hits of faces, of people."""
 
     share: float
@@ -109,12 +109,12 @@ def least_fpir(strangers: Scores) -> float:
     return min(0.5, math.ceil(least * scale - 1e-9) / scale)
 
 
-def named(scores: Scores, threshold: float) -> Rate:
+def named(scores: Scores, threshold: float) -> RateWithInterval:
     """The share of faces that get anybody's name."""
     return _rate(scores, threshold, _design_effect(scores, threshold))
 
 
-def named_rightly(scores: Scores, threshold: float) -> Rate:
+def named_rightly(scores: Scores, threshold: float) -> RateWithInterval:
     """The share of faces that get the right name."""
     right = Scores(np.where(scores.right, scores.score, -np.inf), scores.right, scores.person)
     return _rate(right, threshold, _cluster_effect(right.score >= threshold, right.person))
@@ -133,14 +133,14 @@ def exact_interval(share: float, count: float, level: float = LEVEL) -> tuple[fl
     return low, high
 
 
-def _rate(scores: Scores, threshold: float, effect: float) -> Rate:
+def _rate(scores: Scores, threshold: float, effect: float) -> RateWithInterval:
     count = len(scores)
     hits = int((scores.score >= threshold).sum())
     share = hits / count if count else 0.0
     # E. Korn, B. Graubard, Survey Methodology 24, 1998: the exact interval of as many independent
     # faces as these, which come several of a person, are worth
     low, high = exact_interval(share, count / effect)
-    return Rate(share, low, high, hits, count, scores.people)
+    return RateWithInterval(share, low, high, hits, count, scores.people)
 
 
 def _design_effect(scores: Scores, threshold: float) -> float:

@@ -107,7 +107,7 @@ def gather(
         raise InputMissingError(f"{folder}: no such folder: name one with pictures of strangers")
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
 
-    def found() -> Iterator[tuple[ImageU8, _Face]]:
+    def found() -> Iterator[tuple[ImageU8, _SourceFace]]:
         for done, path in enumerate(paths, 1):
             inside = path.relative_to(folder)
             alone = len(inside.parts) > 1
@@ -115,7 +115,7 @@ def gather(
             yield from ((crop, _face_of(inside, number)) for number, crop in enumerate(crops))
             progress(done, len(paths), path.name)
 
-    faces: list[_Face] = []
+    faces: list[_SourceFace] = []
     vectors: list[F32] = []
     waiting = found()
     while batch := list(islice(waiting, _BATCH)):
@@ -127,7 +127,7 @@ def gather(
 
 
 @dataclass(frozen=True, slots=True)
-class _Face:
+class _SourceFace:
     """By names: whose it is, of which folder, of which file."""
 
     person: str
@@ -135,12 +135,12 @@ class _Face:
     source: str
 
 
-def _face_of(inside: Path, number: int) -> _Face:
+def _face_of(inside: Path, number: int) -> _SourceFace:
     """inside: the picture's path in the folder. number: of its faces."""
     source = inside.as_posix()
     if len(inside.parts) > 1:
-        return _Face(inside.parts[0], str(inside.parent), source)
-    return _Face(f"{source}/{number}", f"{source}/{number}", source)
+        return _SourceFace(inside.parts[0], str(inside.parent), source)
+    return _SourceFace(f"{source}/{number}", f"{source}/{number}", source)
 
 
 def _crops(
@@ -169,7 +169,7 @@ def _crops(
     yield from crops[good]
 
 
-def _impostors(found: Sequence[_Face], faces: Embeddings) -> Impostors:
+def _impostors(found: Sequence[_SourceFace], faces: Embeddings) -> Impostors:
     person = _numbers([face.person for face in found])
     series = _numbers([face.series for face in found])
     order = np.lexsort((series, person))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jetson_face.calibration.fpir import Rate, Scores, named, named_rightly
+from jetson_face.calibration.fpir import RateWithInterval, Scores, named, named_rightly
 from jetson_face.calibration.impostors import Impostors
 from jetson_face.calibration.leave_one_out import (
     Enrol,
@@ -25,11 +25,11 @@ class Line:
 
     threshold: float
     average: int
-    strangers: Rate
-    enrolled: Rate
+    strangers: RateWithInterval
+    enrolled: RateWithInterval
 
 
-class Trial:
+class CalibrationTrial:
     """A gallery asked about its own people, each left out of it, and about impostors.
 
     enrol: from templates to a matcher. margin_min: the lead over the second person that a name

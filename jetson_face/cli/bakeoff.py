@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     if args.rounds < 0:
         raise UsageError(f"--rounds must be 0 or more, got {args.rounds}")
     configs = bakeoff.methods(args.configs, args.overrides, args.models)
-    asked = bakeoff.Asked(
+    asked = bakeoff.BakeoffSettings(
         pairs=args.pairs,
         images=args.images,
         people=args.people,

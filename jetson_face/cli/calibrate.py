@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from jetson_face.calibration.fpir import Rate, named, threshold_for
+from jetson_face.calibration.fpir import RateWithInterval, named, threshold_for
 from jetson_face.calibration.impostors import Impostors, gather
-from jetson_face.calibration.operating_point import Line, Trial
+from jetson_face.calibration.operating_point import CalibrationTrial, Line
 from jetson_face.calibration.stored import Calibration, full_name, write_calibration
 from jetson_face.cli.common import (
     add_config_arguments,
@@ -109,8 +109,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _trial(
     config: Config, snapshot: GallerySnapshot, impostors: Impostors | None, similarity_min: float
-) -> Trial:
-    return Trial(
+) -> CalibrationTrial:
+    return CalibrationTrial(
         snapshot,
         lambda people: build_matcher(config, people, similarity_min),
         impostors,
@@ -140,7 +140,7 @@ def _impostors(args: argparse.Namespace, config: Config, parts: Parts) -> Impost
     return impostors
 
 
-def _calibration(config: Config, trial: Trial, fpir: float, average: int) -> Calibration:
+def _calibration(config: Config, trial: CalibrationTrial, fpir: float, average: int) -> Calibration:
     """Raises CalibrationError."""
     strangers = trial.strangers(average)
     # rounded upwards: what is shown is what is used
@@ -162,7 +162,7 @@ def _calibration(config: Config, trial: Trial, fpir: float, average: int) -> Cal
     )
 
 
-def _print(trial: Trial, found: Calibration, lines: Sequence[Line], now: float) -> None:
+def _print(trial: CalibrationTrial, found: Calibration, lines: Sequence[Line], now: float) -> None:
     outside = ""
     if trial.impostors is not None:
         people = len(set(trial.impostors.person.tolist()))
@@ -199,7 +199,7 @@ def _print_end(written: bool, config: Config, found: Calibration) -> None:
         say(f"{text} is kept with the gallery; running programs use it when they start again")
 
 
-def _share(rate: Rate) -> str:
+def _share(rate: RateWithInterval) -> str:
     if not rate.faces:
         return "-"
     low, high = 100 * rate.low, 100 * rate.high

@@ -128,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
 def _measure(args: argparse.Namespace) -> Evaluation:
     from jetson_face.evaluation import kinds
 
-    setting = kinds.Setting(
+    setting = kinds.EvaluationSettings(
         config_of(args), args.images, args.seed, args.resamples, not args.no_relaxed, args.cache
     )
     if args.kind == "verification":

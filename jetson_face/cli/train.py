@@ -16,7 +16,7 @@ from jetson_face.util.yamltext import YamlTextError, read_yaml
 
 if TYPE_CHECKING:
     from jetson_face.training.small import SmallSet
-    from jetson_face.training.transfer_export import Outcome
+    from jetson_face.training.transfer_export import TransferOutcome
     from jetson_face.training.transfer_settings import TransferConfig
 
 
@@ -144,7 +144,7 @@ def _train(config: TransferConfig, given: SmallSet, args: argparse.Namespace) ->
     return 0
 
 
-def _print(outcome: Outcome) -> None:
+def _print(outcome: TransferOutcome) -> None:
     told = outcome.accuracy_softmax
     say(f"{outcome.network}: {outcome.trained_on}")
     say(

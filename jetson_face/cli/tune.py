@@ -27,8 +27,8 @@ from jetson_face.util.yamltext import read_yaml
 
 if TYPE_CHECKING:
     from jetson_face.benchmark.clip import Material
-    from jetson_face.benchmark.subject import Subject
-    from jetson_face.benchmark.tune.search import Choice, Goal, Outcome, Trial
+    from jetson_face.benchmark.subject import BenchSubject
+    from jetson_face.benchmark.tune.search import Choice, TuneGoal, TuneOutcome, TuneTrial
 
 EXIT_NOT_MET = 1
 HEADROOM = 1.15
@@ -112,12 +112,12 @@ def _with_source(config: Config, uri: str | None) -> Config:
     )
 
 
-def _goal(args: argparse.Namespace) -> Goal:
-    from jetson_face.benchmark.tune.search import Goal
+def _goal(args: argparse.Namespace) -> TuneGoal:
+    from jetson_face.benchmark.tune.search import TuneGoal
 
     if args.fps is args.age_ms is args.cpu is args.time_to_name is None:
         raise UsageError("name a goal: --fps, --age-ms, --cpu or --time-to-name")
-    return Goal(
+    return TuneGoal(
         decision_fps_min=args.fps,
         age_ms_max=args.age_ms,
         cpu_max=None if args.cpu is None else args.cpu / 100,
@@ -158,7 +158,7 @@ class _Bench:
     def __init__(self, config: Config, material: Material) -> None:
         self._config, self._material = config, material
         self._stack = ExitStack()
-        self._open: tuple[tuple[int | None, int], Subject] | None = None
+        self._open: tuple[tuple[int | None, int], BenchSubject] | None = None
         self._progress = self._stack.enter_context(show_progress("measuring"))
         self._networks = self._stack.enter_context(ExitStack())
         self._done = 0
@@ -169,10 +169,10 @@ class _Bench:
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
-    def measure(self, choice: Choice) -> Trial:
+    def measure(self, choice: Choice) -> TuneTrial:
         """Run the clip and play the times against a camera of its rate, with some headroom."""
         from jetson_face.benchmark.run import as_if_live, run_clip, spread_of
-        from jetson_face.benchmark.tune.search import Trial
+        from jetson_face.benchmark.tune.search import TuneTrial
 
         self._done += 1
         self._progress(self._done, self._done, choice)
@@ -180,7 +180,7 @@ class _Bench:
         seen = as_if_live([HEADROOM * ms for ms in run.service_ms], self._material.fps)
         cpu_s = HEADROOM * run.cpu_seconds / len(run.service_ms)
         accuracy = run.accuracy
-        return Trial(
+        return TuneTrial(
             choice,
             decision_fps=seen.decision_fps,
             age_ms=spread_of("age", seen.ages_ms)["age_p95"],
@@ -190,7 +190,7 @@ class _Bench:
             named=None if accuracy is None else accuracy.named,
         )
 
-    def _subject(self, choice: Choice) -> Subject:
+    def _subject(self, choice: Choice) -> BenchSubject:
         from jetson_face.benchmark.run import warm_up
         from jetson_face.benchmark.subject import open_subject, with_settings
 
@@ -207,7 +207,7 @@ class _Bench:
         return subject
 
 
-def _table(outcome: Outcome) -> str:
+def _table(outcome: TuneOutcome) -> str:
     from jetson_face.output.run_report import table
 
     def cell(value: float | None, form: str) -> str:

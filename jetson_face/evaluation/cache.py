@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from jetson_face.core.types import Detections, ImageU8
-from jetson_face.evaluation.extract import FaceExtractor, Kept, Located, Subject
+from jetson_face.evaluation.extract import FaceExtractor, Kept, Located, SubjectFace
 from jetson_face.util.files import write_file
 
 _log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ def _face_of(row: Mapping[str, Any]) -> Kept:
     if np.isnan(row["quality"]):
         return None
     quality, relaxed, count = float(row["quality"]), bool(row["relaxed"]), int(row["count"])
-    return Subject(_NO_CROP, row["box"], quality, relaxed, count), row["vector"]
+    return SubjectFace(_NO_CROP, row["box"], quality, relaxed, count), row["vector"]
 
 
 def _file(folder: Path, what: str, facts: Mapping[str, object]) -> Path:

@@ -14,14 +14,20 @@ from typing import Any
 
 import numpy as np
 
-from jetson_face.calibration.fpir import Rate, Scores, named, named_rightly, threshold_for
+from jetson_face.calibration.fpir import (
+    RateWithInterval,
+    Scores,
+    named,
+    named_rightly,
+    threshold_for,
+)
 from jetson_face.calibration.impostors import Impostors
 from jetson_face.calibration.leave_one_out import ask, ask_with_ground_truth, grouped
-from jetson_face.calibration.operating_point import Trial
+from jetson_face.calibration.operating_point import CalibrationTrial
 from jetson_face.core.errors import CalibrationError
 from jetson_face.core.types import I64, Embeddings
 from jetson_face.evaluation import report
-from jetson_face.evaluation.extract import Faces
+from jetson_face.evaluation.extract import ExtractedFaces
 from jetson_face.evaluation.identification import templates_of
 from jetson_face.evaluation.method import Method, snapshot_of
 from jetson_face.evaluation.people import Division, Shot, divide, fraction
@@ -51,23 +57,23 @@ class Kept:
     fpir: float | None
     thresholds: tuple[float, ...]
     average: int
-    strangers: Rate
-    enrolled: Rate
-    misnamed: Rate
+    strangers: RateWithInterval
+    enrolled: RateWithInterval
+    misnamed: RateWithInterval
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Asked:
     """One division: the trial that sets thresholds, and what is asked afterwards, by average."""
 
-    trial: Trial
+    trial: CalibrationTrial
     strangers: dict[int, Scores]
     enrolled: dict[int, Scores]
 
 
 def keep_promises(
     people: dict[str, list[Shot]],
-    faces: Faces,
+    faces: ExtractedFaces,
     method: Method,
     *,
     fpirs: Sequence[float] = FPIRS,
@@ -105,12 +111,12 @@ def keep_promises(
 
 
 def _ask(
-    division: Division, faces: Faces, method: Method, number: dict[str, int], seed: int
+    division: Division, faces: ExtractedFaces, method: Method, number: dict[str, int], seed: int
 ) -> _Asked:
     snapshot = snapshot_of(faces.space, templates_of(division.enrolled, faces))
     tests = [s for s in division.strangers if fraction(f"test/{s.person}", seed) < 0.5]
     others = [s for s in division.strangers if fraction(f"test/{s.person}", seed) >= 0.5]
-    trial = Trial(
+    trial = CalibrationTrial(
         snapshot,
         method.enrol,
         _impostors(others, faces, number),
@@ -132,7 +138,7 @@ def _ask(
     return _Asked(trial, shown, known)
 
 
-def _impostors(shots: Sequence[Shot], faces: Faces, number: dict[str, int]) -> Impostors:
+def _impostors(shots: Sequence[Shot], faces: ExtractedFaces, number: dict[str, int]) -> Impostors:
     """The shots in which a face was found."""
     rows = faces.rows([shot.name for shot in shots])
     there = [(row, shot) for row, shot in zip(rows, shots, strict=True) if faces.found[row]]
@@ -195,7 +201,9 @@ def _together(parts: Sequence[Scores]) -> Scores:
     )
 
 
-def as_json(rows: Sequence[Kept], faces: Faces, method: dict[str, object]) -> dict[str, Any]:
+def as_json(
+    rows: Sequence[Kept], faces: ExtractedFaces, method: dict[str, object]
+) -> dict[str, Any]:
     """Every figure under its key."""
     return {
         "kind": "calibration",
@@ -224,7 +232,9 @@ def summary_table(rows: Sequence[Kept]) -> str:
     )
 
 
-def markdown(rows: Sequence[Kept], faces: Faces, method: dict[str, object], title: str) -> str:
+def markdown(
+    rows: Sequence[Kept], faces: ExtractedFaces, method: dict[str, object], title: str
+) -> str:
     """The report a person reads."""
     facts = {**faces.facts(), **method}
     facts.pop("undetected_pictures")
@@ -270,6 +280,6 @@ def _range(values: Sequence[float]) -> str:
     return f"{low:.3f}" if high - low < 5e-4 else f"{low:.3f} to {high:.3f}"
 
 
-def _shown(rate: Rate) -> str:
+def _shown(rate: RateWithInterval) -> str:
     low, high = 100 * rate.low, 100 * rate.high
     return f"{100 * rate.share:.1f} % [{low:.1f}, {high:.1f}]"

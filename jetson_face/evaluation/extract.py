@@ -16,12 +16,13 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 
+from jetson_face.calibration.impostors import Grader
 from jetson_face.core.types import F32, I64, BoolArray, Detections, EmbeddingSpace, ImageU8
 from jetson_face.detection.detector import Detector
 from jetson_face.embedding.embedder import Embedder
 from jetson_face.util.images import read_picture
 
-Progress: TypeAlias = Callable[[int, int], None]
+PictureProgress: TypeAlias = Callable[[int, int], None]
 """Called with (pictures done, pictures in all)."""
 
 
@@ -31,14 +32,8 @@ class Cropper(Protocol):
     def crop(self, image: ImageU8, landmarks: F32) -> ImageU8: ...
 
 
-class Grader(Protocol):
-    """Quality in [0, 1] of aligned faces (`jetson_face.embedding.quality.QualityGate`)."""
-
-    def scores(self, crops: ImageU8, faces: Detections) -> F32: ...
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class Faces:
+class ExtractedFaces:
     """The subject of each of N pictures.
 
     vectors: (N, dim) float32 unit vectors. boxes: (N, 4) xyxy pixels. quality: (N,) in [0, 1], 1
@@ -97,7 +92,7 @@ class Located:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Subject:
+class SubjectFace:
     """The face that a picture is about. count: faces in the picture."""
 
     crop: ImageU8
@@ -107,7 +102,7 @@ class Subject:
     count: int
 
 
-Kept: TypeAlias = "tuple[Subject, F32] | None"
+Kept: TypeAlias = "tuple[SubjectFace, F32] | None"
 """What is remembered of a picture: its subject without the crop, and the vector; None: no face."""
 
 
@@ -158,13 +153,15 @@ class FaceExtractor:
         self.remembered: dict[Path, Kept] = {}
         self.located: dict[Path, Located] = {}
 
-    def extract(self, pictures: Mapping[str, Path], progress: Progress | None = None) -> Faces:
+    def extract(
+        self, pictures: Mapping[str, Path], progress: PictureProgress | None = None
+    ) -> ExtractedFaces:
         """The faces of named pictures; a picture that was seen before is not searched again.
 
         Raises InputMissingError or InputBrokenError for a picture that cannot be read.
         """
         seconds = {"read": 0.0, "detect": 0.0, "align": 0.0, "embed": 0.0}
-        waiting: list[tuple[Path, Subject]] = []
+        waiting: list[tuple[Path, SubjectFace]] = []
         searched = 0
         for done, path in enumerate(pictures.values(), 1):
             if path not in self.remembered:
@@ -188,7 +185,7 @@ class FaceExtractor:
         rows = [self.remembered[path] for path in pictures.values()]
         return self._table(tuple(pictures), rows, seconds, searched)
 
-    def faces_of(self, images: Sequence[ImageU8]) -> Faces:
+    def faces_of(self, images: Sequence[ImageU8]) -> ExtractedFaces:
         """The subjects of pictures in memory, (H, W, 3) uint8 BGR each; nothing is remembered."""
         seconds = {"detect": 0.0, "align": 0.0, "embed": 0.0}
         subjects = [self._subject(image, self._locate(image, seconds), seconds) for image in images]
@@ -207,7 +204,9 @@ class FaceExtractor:
         at = pick_subject(faces, (image.shape[0], image.shape[1]))
         return Located(faces[at : at + 1], relaxed, len(faces))
 
-    def _subject(self, image: ImageU8, place: Located, seconds: dict[str, float]) -> Subject | None:
+    def _subject(
+        self, image: ImageU8, place: Located, seconds: dict[str, float]
+    ) -> SubjectFace | None:
         """The aligned subject; times are added to `seconds`."""
         if not len(place.face):
             return None
@@ -215,7 +214,7 @@ class FaceExtractor:
         crops = self._aligner.crop(image, place.face.landmarks)
         quality = 1.0 if self._grader is None else float(self._grader.scores(crops, place.face)[0])
         seconds["align"] += self._clock() - start
-        return Subject(crops[0], place.face.boxes[0], quality, place.relaxed, place.count)
+        return SubjectFace(crops[0], place.face.boxes[0], quality, place.relaxed, place.count)
 
     def _search(self, image: ImageU8) -> tuple[Detections, bool]:
         for detector, relaxed in ((self._detector, False), (self._relaxed, True)):
@@ -227,11 +226,11 @@ class FaceExtractor:
                     return faces, relaxed
         return Detections.empty(), False
 
-    def _embed(self, waiting: list[tuple[Path, Subject]], seconds: dict[str, float]) -> None:
+    def _embed(self, waiting: list[tuple[Path, SubjectFace]], seconds: dict[str, float]) -> None:
         vectors = self._vectors([subject.crop for _, subject in waiting], seconds)
         for (path, subject), vector in zip(waiting, vectors, strict=True):
             # only the small facts are kept: crops of a large set would fill the memory
-            small = Subject(
+            small = SubjectFace(
                 subject.crop[:0], subject.box, subject.quality, subject.relaxed, subject.count
             )
             self.remembered[path] = (small, vector)
@@ -251,7 +250,7 @@ class FaceExtractor:
         rows: Sequence[Kept],
         seconds: Mapping[str, float],
         searched: int,
-    ) -> Faces:
+    ) -> ExtractedFaces:
         space = self.embedder.space
         vectors = np.full((len(rows), space.dim), np.nan, np.float32)
         boxes = np.full((len(rows), 4), np.nan, np.float32)
@@ -263,4 +262,6 @@ class FaceExtractor:
                 subject, vectors[at] = kept
                 boxes[at], quality[at] = subject.box, subject.quality
                 relaxed[at], count[at] = subject.relaxed, subject.count
-        return Faces(names, vectors, boxes, quality, relaxed, count, space, dict(seconds), searched)
+        return ExtractedFaces(
+            names, vectors, boxes, quality, relaxed, count, space, dict(seconds), searched
+        )

@@ -15,7 +15,7 @@ from jetson_face.core.types import F32, I64, BoolArray, Embeddings, ImageU8
 from jetson_face.evaluation import openset as o
 from jetson_face.evaluation import report
 from jetson_face.evaluation.bootstrap import Interval, bootstrap, draw_rows
-from jetson_face.evaluation.extract import Faces, Progress
+from jetson_face.evaluation.extract import ExtractedFaces, PictureProgress
 from jetson_face.evaluation.identification import templates_of
 from jetson_face.evaluation.image_changes import rotate_points, rotated
 from jetson_face.evaluation.method import Method, snapshot_of
@@ -49,7 +49,7 @@ class Lab:
     accepted: BoolArray
     confusion: I64
     learnt: int
-    trained: Faces
+    trained: ExtractedFaces
     enrol_seconds: float
     intervals: Mapping[str, Interval]
     method: Mapping[str, object]
@@ -134,7 +134,7 @@ def run_lab(
     resamples: int = 500,
     read: Callable[[Path], ImageU8] = read_picture,
     clock: Callable[[], float] = time.perf_counter,
-    progress: Progress | None = None,
+    progress: PictureProgress | None = None,
 ) -> Lab:
     """Learn the people, then locate and name the test pictures at every angle.
 
@@ -179,7 +179,7 @@ def _at_angles(
     method: Method,
     matcher: Scorer,
     angles: Sequence[int],
-    progress: Progress | None,
+    progress: PictureProgress | None,
 ) -> tuple[BoolArray, list[o.Ranked]]:
     """Located (angles, pictures), and who was nearest at every angle."""
     upright = method.extractor.faces_of(images)
@@ -197,7 +197,9 @@ def _at_angles(
     return np.stack(located), ranks
 
 
-def _located(upright: Faces, faces: Faces, images: Sequence[ImageU8], angle: float) -> BoolArray:
+def _located(
+    upright: ExtractedFaces, faces: ExtractedFaces, images: Sequence[ImageU8], angle: float
+) -> BoolArray:
     out = np.zeros(len(images), np.bool_)
     for row, image in enumerate(images):
         if upright.found[row] and faces.found[row]:

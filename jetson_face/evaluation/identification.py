@@ -12,7 +12,7 @@ import numpy as np
 from jetson_face.core.types import F32, I64, Embeddings
 from jetson_face.evaluation import openset as o
 from jetson_face.evaluation.bootstrap import Interval, bootstrap, draw_groups
-from jetson_face.evaluation.extract import Faces
+from jetson_face.evaluation.extract import ExtractedFaces
 from jetson_face.evaluation.method import Enrolled, snapshot_of
 from jetson_face.evaluation.people import Division, Shot, by_hash
 
@@ -45,7 +45,7 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Trial:
+class IdentificationTrial:
     """One gallery asked about all probes. people: enrolled with at least one template.
 
     ranked: probes of enrolled people first, then strangers. decided: the same, with -inf where the
@@ -106,8 +106,8 @@ class Identification:
     """The whole result. by_enrolled, by_people: the figures against gallery size."""
 
     division: Division
-    faces: Faces
-    main: Trial
+    faces: ExtractedFaces
+    main: IdentificationTrial
     similarity_min: float
     intervals: Mapping[str, Interval | None]
     by_enrolled: Sequence[Mapping[str, Any]]
@@ -153,7 +153,7 @@ class Identification:
 
 def identify_open_set(
     division: Division,
-    faces: Faces,
+    faces: ExtractedFaces,
     enrol: Enrolled,
     *,
     similarity_min: float,
@@ -170,7 +170,9 @@ def identify_open_set(
     """
     main = ask(division, faces, enrol, margin_min=margin_min, clock=clock)
 
-    def again(enrolled: Mapping[str, tuple[Shot, ...]], probes: tuple[Shot, ...]) -> Trial:
+    def again(
+        enrolled: Mapping[str, tuple[Shot, ...]], probes: tuple[Shot, ...]
+    ) -> IdentificationTrial:
         smaller = Division(enrolled, probes, division.strangers)
         return ask(smaller, faces, enrol, margin_min=margin_min, clock=clock)
 
@@ -214,12 +216,12 @@ def panel_of(division: Division) -> tuple[list[int], list[str]]:
 
 def ask(
     division: Division,
-    faces: Faces,
+    faces: ExtractedFaces,
     enrol: Enrolled,
     *,
     margin_min: float = 0.0,
     clock: Callable[[], float] = time.perf_counter,
-) -> Trial:
+) -> IdentificationTrial:
     """Every probe and every stranger against one gallery; margin_min: the lead that a name needs.
 
     Raises ValueError where no enrolled picture has a face.
@@ -243,10 +245,12 @@ def ask(
     groups = tuple(shot.person for shot in shots)
     led = np.isnan(ranked.top) | (_leads(scores) >= margin_min)
     decided = o.Ranked(np.where(led, ranked.top, -np.inf), ranked.best, ranked.ground_truth)
-    return Trial(ranked, decided, people, groups, len(snapshot.vectors), Times(enrolled, asked))
+    return IdentificationTrial(
+        ranked, decided, people, groups, len(snapshot.vectors), Times(enrolled, asked)
+    )
 
 
-def templates_of(enrolled: Mapping[str, Sequence[Shot]], faces: Faces) -> dict[str, F32]:
+def templates_of(enrolled: Mapping[str, Sequence[Shot]], faces: ExtractedFaces) -> dict[str, F32]:
     """(K, dim) vectors by person, of the pictures in which a face was found."""
     out: dict[str, F32] = {}
     for person, shots in enrolled.items():

@@ -23,7 +23,7 @@ from jetson_face.evaluation import (
     video_report,
 )
 from jetson_face.evaluation.cache import FaceCache
-from jetson_face.evaluation.extract import Faces
+from jetson_face.evaluation.extract import ExtractedFaces
 from jetson_face.evaluation.identification import identify_open_set
 from jetson_face.evaluation.method import Method, build_method, log_progress
 from jetson_face.evaluation.pairs import PairList, find_pictures, read_pairs
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class EvaluationSettings:
     """What all evaluations are told. images: one folder a person. relaxed: search again with lower
     thresholds where no face was found. cache: keep found faces there. resamples: for intervals."""
 
@@ -65,21 +65,21 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class _MethodRun:
     """A method at work on an evaluation. facts: for its report."""
 
     kind: str
     method: Method
     facts: dict[str, object]
 
-    def extract(self, pictures: Mapping[str, Path]) -> Faces:
+    def extract(self, pictures: Mapping[str, Path]) -> ExtractedFaces:
         return self.method.extractor.extract(pictures, log_progress(f"{self.kind}, pictures"))
 
-    def found_in(self, division: Division) -> Faces:
+    def found_in(self, division: Division) -> ExtractedFaces:
         return self.extract({shot.name: shot.path for shot in division.shots})
 
 
-def verify_pairs(setting: Setting, listed: Path, *, folds: int) -> Evaluation:
+def verify_pairs(setting: EvaluationSettings, listed: Path, *, folds: int) -> Evaluation:
     """Are two pictures of one person? listed: the file of pairs. folds: where it gives none."""
     pairs, pictures = _pairs(setting, listed)
     with _measuring(setting, "verification", listed) as run:
@@ -102,7 +102,7 @@ def verify_pairs(setting: Setting, listed: Path, *, folds: int) -> Evaluation:
     )
 
 
-def identify_people(setting: Setting, division: Division) -> Evaluation:
+def identify_people(setting: EvaluationSettings, division: Division) -> Evaluation:
     """Who is it, or is it nobody enrolled?"""
     with _measuring(setting, "identification", setting.images) as run:
         faces = run.found_in(division)
@@ -127,13 +127,13 @@ def identify_people(setting: Setting, division: Division) -> Evaluation:
     )
 
 
-def people_of(setting: Setting, each_picture: bool) -> Mapping[str, Sequence[Shot]]:
+def people_of(setting: EvaluationSettings, each_picture: bool) -> Mapping[str, Sequence[Shot]]:
     """Everybody in the folder, with all pictures."""
     return read_people(setting.images, each_picture=each_picture)
 
 
 def average_frames(
-    setting: Setting,
+    setting: EvaluationSettings,
     division: Division,
     everybody: Mapping[str, Sequence[Shot]],
     count: int = 0,
@@ -164,7 +164,9 @@ def average_frames(
     )
 
 
-def check_calibration(setting: Setting, *, strangers: float, each_picture: bool) -> Evaluation:
+def check_calibration(
+    setting: EvaluationSettings, *, strangers: float, each_picture: bool
+) -> Evaluation:
     """Does a calibrated threshold hold on strangers it was not set with?"""
     people = read_people(setting.images, each_picture=each_picture)
     pictures = {shot.name: shot.path for shots in people.values() for shot in shots}
@@ -187,7 +189,7 @@ def check_calibration(setting: Setting, *, strangers: float, each_picture: bool)
     )
 
 
-def teach_five_people(setting: Setting, listed: Path) -> Evaluation:
+def teach_five_people(setting: EvaluationSettings, listed: Path) -> Evaluation:
     """Five people, 20 + 5 pictures each, turned. listed: the file of their names."""
     names = five_people.read_names(listed)
     train, test = five_people.split_lab(setting.images, names, seed=setting.seed)
@@ -209,7 +211,7 @@ def teach_five_people(setting: Setting, listed: Path) -> Evaluation:
     )
 
 
-def change_pictures(setting: Setting, listed: Path, *, limit: int) -> Evaluation:
+def change_pictures(setting: EvaluationSettings, listed: Path, *, limit: int) -> Evaluation:
     """Accuracy against face size, blur and so on. listed: the file of pairs; limit: how many."""
     pairs, pictures = _pairs(setting, listed)
     pairs = sensitivity.sample_pairs(pairs, limit, setting.seed)
@@ -232,14 +234,14 @@ def change_pictures(setting: Setting, listed: Path, *, limit: int) -> Evaluation
 
 
 def division_of(
-    setting: Setting, *, strangers: float, each_picture: bool, enrol_most: bool = False
+    setting: EvaluationSettings, *, strangers: float, each_picture: bool, enrol_most: bool = False
 ) -> Division:
     """Who of the people is enrolled; see `divide`."""
     people = read_people(setting.images, each_picture=each_picture)
     return divide(people, strangers=strangers, enrol_most=enrol_most, seed=setting.seed)
 
 
-def _pairs(setting: Setting, listed: Path) -> tuple[PairList, dict[str, Path]]:
+def _pairs(setting: EvaluationSettings, listed: Path) -> tuple[PairList, dict[str, Path]]:
     """The list and where its pictures are; what is left out of it is said."""
     pairs = read_pairs(listed)
     if pairs.duplicates or pairs.self_pairs:
@@ -253,7 +255,9 @@ def _pairs(setting: Setting, listed: Path) -> tuple[PairList, dict[str, Path]]:
 
 
 @contextmanager
-def _measuring(setting: Setting, kind: str, where: Path, *, photos: bool = True) -> Iterator[_Run]:
+def _measuring(
+    setting: EvaluationSettings, kind: str, where: Path, *, photos: bool = True
+) -> Iterator[_MethodRun]:
     """The configured method at work; what it found is kept at the end.
 
     photos: pictures stand alone; otherwise they are what a camera sees. Pictures that can give no
@@ -267,7 +271,7 @@ def _measuring(setting: Setting, kind: str, where: Path, *, photos: bool = True)
         searched, embedded = cache.recall(method.extractor)
         _log.info("%s: %d pictures searched, %d embedded before", setting.cache, searched, embedded)
     try:
-        yield _Run(
+        yield _MethodRun(
             kind, method, {**method.facts, "images": setting.images.name, "seed": setting.seed}
         )
     except JetsonFaceError:

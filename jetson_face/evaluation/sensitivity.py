@@ -19,7 +19,7 @@ from jetson_face.core.types import BoolArray, ImageU8
 from jetson_face.evaluation import image_changes, report
 from jetson_face.evaluation import metrics as m
 from jetson_face.evaluation.bootstrap import Interval, bootstrap, draw_people
-from jetson_face.evaluation.extract import Faces, Progress
+from jetson_face.evaluation.extract import ExtractedFaces, PictureProgress
 from jetson_face.evaluation.method import Method
 from jetson_face.evaluation.pairs import Pair, PairList, person_of
 from jetson_face.evaluation.people import fraction
@@ -49,7 +49,7 @@ RULES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
+class ChangeStrength:
     """One change at one strength, over all pairs. unit: see `UNITS`."""
 
     kind: str
@@ -111,8 +111,8 @@ def measure_sensitivity(
     levels: Mapping[str, Sequence[float]] = LEVELS,
     resamples: int = 300,
     read: Callable[[Path], ImageU8] = read_picture,
-    progress: Progress | None = None,
-) -> tuple[float, list[Level]]:
+    progress: PictureProgress | None = None,
+) -> tuple[float, list[ChangeStrength]]:
     """The threshold that was used, and every level of every change.
 
     Raises ValueError where the unchanged pairs cannot be measured.
@@ -127,7 +127,7 @@ def measure_sensitivity(
         [person_of(pair.a) for pair in pairs.pairs], [person_of(pair.b) for pair in pairs.pairs]
     )
     steps = [(kind, value) for kind, values in levels.items() for value in values]
-    out: list[Level] = []
+    out: list[ChangeStrength] = []
     for kind, value in steps:
         made = []
         for row in rows:
@@ -140,13 +140,15 @@ def measure_sensitivity(
         interval = bootstrap(_mean_of(right), draw, rng, resamples=resamples) if resamples else None
         lost = int((~after.found).sum())
         accuracy = float(right.mean())
-        out.append(Level(kind, value, accuracy, interval, _auc(scores, same), lost, len(rows)))
+        out.append(
+            ChangeStrength(kind, value, accuracy, interval, _auc(scores, same), lost, len(rows))
+        )
         if progress is not None:
             progress(len(out), len(steps))
     return threshold, out
 
 
-def _widths(faces: Faces) -> list[float]:
+def _widths(faces: ExtractedFaces) -> list[float]:
     widths = faces.boxes[:, 2] - faces.boxes[:, 0]
     return [float(width) if np.isfinite(width) else 0.0 for width in widths]
 
@@ -172,7 +174,7 @@ def _mean_of(right: BoolArray) -> Callable[[Any], float]:
 
 
 def as_json(
-    threshold: float, levels: Sequence[Level], method: Mapping[str, object]
+    threshold: float, levels: Sequence[ChangeStrength], method: Mapping[str, object]
 ) -> dict[str, Any]:
     """Every figure under its key."""
     return {
@@ -186,7 +188,7 @@ def as_json(
 
 
 def markdown(
-    threshold: float, levels: Sequence[Level], method: Mapping[str, object], title: str
+    threshold: float, levels: Sequence[ChangeStrength], method: Mapping[str, object], title: str
 ) -> str:
     """The report a person reads."""
     rows = [
@@ -210,7 +212,7 @@ def markdown(
     return "\n\n".join(parts) + "\n"
 
 
-def summary(levels: Sequence[Level]) -> str:
+def summary(levels: Sequence[ChangeStrength]) -> str:
     """A line a level."""
     return "\n".join(
         f"{level.kind:10} {level.value:>6g}  accuracy {100 * level.accuracy:5.1f} %  "
@@ -219,7 +221,7 @@ def summary(levels: Sequence[Level]) -> str:
     )
 
 
-def plots(levels: Sequence[Level], folder: Path, name: str) -> list[Path]:
+def plots(levels: Sequence[ChangeStrength], folder: Path, name: str) -> list[Path]:
     """One PNG with a panel a change. Raises MissingDependencyError, OutputError."""
     panels = {}
     for kind in dict.fromkeys(level.kind for level in levels):

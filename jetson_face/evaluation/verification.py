@@ -11,7 +11,7 @@ import numpy as np
 from jetson_face.core.types import F32, I64, BoolArray
 from jetson_face.evaluation import metrics as m
 from jetson_face.evaluation.bootstrap import Draw, Interval, bootstrap, draw_people
-from jetson_face.evaluation.extract import Faces
+from jetson_face.evaluation.extract import ExtractedFaces
 from jetson_face.evaluation.pairs import PairList, person_of
 
 FARS = (1e-2, 1e-3)
@@ -62,7 +62,7 @@ class Verification:
 
     pairs: PairList
     same: BoolArray
-    faces: Faces
+    faces: ExtractedFaces
     cosine: Figures
     l2: Figures
     intervals: Mapping[str, Interval | None]
@@ -127,7 +127,7 @@ def l2_scores(a: F32, b: F32) -> m.F64:
 
 def verify(
     pairs: PairList,
-    faces: Faces,
+    faces: ExtractedFaces,
     *,
     rng: np.random.Generator,
     method: Mapping[str, object] | None = None,

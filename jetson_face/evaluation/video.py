@@ -17,7 +17,7 @@ import numpy as np
 from jetson_face.core.types import F32, I64, Embeddings
 from jetson_face.evaluation import openset as o
 from jetson_face.evaluation.bootstrap import Interval, bootstrap, draw_groups
-from jetson_face.evaluation.extract import Faces
+from jetson_face.evaluation.extract import ExtractedFaces
 from jetson_face.evaluation.identification import ground_truth_of, templates_of
 from jetson_face.evaluation.method import Enrolled, snapshot_of
 from jetson_face.evaluation.people import Division, Shot
@@ -92,7 +92,7 @@ def trials_of(shots: Sequence[Shot], frames: int) -> list[tuple[int, ...]]:
 
 def average_over_frames(
     division: Division,
-    faces: Faces,
+    faces: ExtractedFaces,
     enrol: Enrolled,
     *,
     rng: np.random.Generator,
@@ -135,7 +135,7 @@ def _asked(
     trials: Sequence[tuple[int, ...]],
     vectors: F32,
     quality: F32,
-    faces: Faces,
+    faces: ExtractedFaces,
     matcher: Scorer,
     people: Sequence[str],
     ground_truth: I64,

@@ -8,13 +8,16 @@ from typing import Any
 
 from jetson_face.evaluation import report
 from jetson_face.evaluation.bootstrap import Interval
-from jetson_face.evaluation.extract import Faces
+from jetson_face.evaluation.extract import ExtractedFaces
 from jetson_face.evaluation.people import Division
 from jetson_face.evaluation.video import FPIR, RULES, STRATEGIES, Averaged
 
 
 def as_json(
-    rows: Sequence[Averaged], division: Division, faces: Faces, method: Mapping[str, object]
+    rows: Sequence[Averaged],
+    division: Division,
+    faces: ExtractedFaces,
+    method: Mapping[str, object],
 ) -> dict[str, Any]:
     """Every figure under its key."""
     return {
@@ -52,7 +55,7 @@ def summary_table(rows: Sequence[Averaged]) -> str:
 def markdown(
     rows: Sequence[Averaged],
     division: Division,
-    faces: Faces,
+    faces: ExtractedFaces,
     method: Mapping[str, object],
     title: str,
 ) -> str:

@@ -39,8 +39,8 @@ def mislabelled_templates(
 ) -> list[MislabelledTemplate]:
     """The templates of person `index` that are nearer to somebody else than to their own person.
 
-    A person's only template has no company; it counts as mislabelled when its cosine to somebody else is
-    `similarity_min` or more, the bar above which two faces are one person.
+    A person's only template has no company; it counts as mislabelled when its cosine to somebody
+    else is `similarity_min` or more, the bar above which two faces are one person.
     """
     own = snapshot.person_index == index
     cosines = snapshot.vectors[own] @ snapshot.vectors.T

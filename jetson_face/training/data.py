@@ -158,7 +158,7 @@ def _decode(data: bytes, name: str) -> npt.NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-class Sampler:
+class BatchSampler:
     """Endless batches of face numbers, a pure function of (seed, step).
 
     A resumed run goes on exactly.

@@ -20,7 +20,7 @@ from jetson_face.core.errors import InputBrokenError, InputMissingError
 from jetson_face.training.augment import augment_batch
 from jetson_face.training.collapse import CollapseWatch
 from jetson_face.training.curves import CurveLog
-from jetson_face.training.data import FaceSet, Sampler
+from jetson_face.training.data import BatchSampler, FaceSet
 from jetson_face.training.losses import Mix
 from jetson_face.training.net import SqueezeNetFace, start_from
 
@@ -32,7 +32,7 @@ CHECKPOINT = "checkpoint.pt"
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """Where a run is: ``done`` in [0, 1], speed in faces per second, time left in seconds."""
 
     step: int
@@ -78,7 +78,7 @@ class Trainer:
         self,
         config: TrainConfig,
         faces: FaceSet,
-        on_progress: Callable[[Progress], None] | None = None,
+        on_progress: Callable[[TrainingProgress], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         torch.manual_seed(config.seed)
@@ -94,7 +94,7 @@ class Trainer:
         self.mix = Mix(config.loss, config.net.dim, len(faces.people), teacher).to(device)
         self.optim = _optimiser(self.net, self.mix, config.optim)
         data, size = config.data, config.optim.batch
-        self.sampler = Sampler(
+        self.sampler = BatchSampler(
             faces.labels,
             size,
             config.seed,
@@ -183,7 +183,7 @@ class Trainer:
         self.curves.add(
             {"step": self.step, "epoch": epoch, "spent_s": self.spent_s, "rate": rate} | parts
         )
-        told = Progress(self.step, epoch, self.done, speed, eta, parts["total"])
+        told = TrainingProgress(self.step, epoch, self.done, speed, eta, parts["total"])
         log.info(
             "step %d epoch %.2f (%.1f %%) loss %.4f, %.0f faces/s, %.0f min left",
             told.step, told.epoch, 100 * told.done, told.loss, told.speed, told.eta_s / 60,

@@ -22,7 +22,7 @@ from jetson_face.training.networks import FeatureNet
 from jetson_face.training.published import take_over
 from jetson_face.training.small import SmallSet
 from jetson_face.training.starting import Start
-from jetson_face.training.transfer_export import Outcome
+from jetson_face.training.transfer_export import TransferOutcome
 from jetson_face.training.transfer_loop import CHECKPOINT, SmallTrainer, settle, to_input
 from jetson_face.training.transfer_settings import TransferConfig
 
@@ -33,7 +33,7 @@ def train_network(
     start: Start | None = None,
     clock: Callable[[], float] = time.monotonic,
     resume: bool = False,
-) -> tuple[FeatureNet, Outcome]:
+) -> tuple[FeatureNet, TransferOutcome]:
     """Train until the time is over. start: None begins at random. resume: go on from the recipe's
     checkpoint, where there is one.
 
@@ -61,7 +61,7 @@ def train_network(
     few = max(min(10, len(losses) // 3), 1)
     centres = trainer.mix.centres
     trained = sum(p.numel() for p in net.parameters() if p.requires_grad)
-    outcome = Outcome(
+    outcome = TransferOutcome(
         network=config.architecture,
         layers=config.layers,
         side=config.side or given.faces.shape[1],

@@ -23,7 +23,7 @@ OWN_NAMES = ("openface", "facenet_small")
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class TransferOutcome:
     """What a run reached. accuracy_*: share of held-out photos whose nearest photo (before and
     after training), or whose class by the softmax layer, is the right person. side: of the
     network's picture, pixels. faces_seen: in all batches. started_from: what the weights were at
@@ -68,7 +68,7 @@ def to_onnx(net: FeatureNet, side: int) -> bytes:
 
 
 def card_of(
-    name: str, digest: str, dim: int, side: int, config: TransferConfig, outcome: Outcome
+    name: str, digest: str, dim: int, side: int, config: TransferConfig, outcome: TransferOutcome
 ) -> dict[str, Any]:
     """The card, which says in `source` how little the weights were trained on."""
     return {
@@ -95,7 +95,7 @@ def card_of(
     }
 
 
-def save(net: FeatureNet, outcome: Outcome, config: TransferConfig, folder: Path) -> Path:
+def save(net: FeatureNet, outcome: TransferOutcome, config: TransferConfig, folder: Path) -> Path:
     """ONNX, weights (npz), report and model card; returns the card's path."""
     default = config.architecture
     default = default if default in OWN_NAMES else f"transfer_{default}"

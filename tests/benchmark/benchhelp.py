@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from jetson_face.benchmark.clip import Material
-from jetson_face.benchmark.result import Point, Result, Setting, to_figures
+from jetson_face.benchmark.result import BenchSetting, Point, Result, to_figures
 from jetson_face.core.types import Frame, Report
 
 
@@ -19,7 +19,7 @@ def point(
     size: int | None = None,
     every: int = 5,
 ) -> Point:
-    setting = Setting(method=method, clip=clip, size=size, every=every)
+    setting = BenchSetting(method=method, clip=clip, size=size, every=every)
     figures = tuple(to_figures(run) for run in runs)
     return Point(setting=setting, frame_size=(640, 480), frames=10, runs=figures)
 

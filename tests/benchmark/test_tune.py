@@ -17,9 +17,9 @@ from jetson_face.benchmark.tune.edit import set_values
 from jetson_face.benchmark.tune.search import (
     EVERY,
     Choice,
-    Goal,
     Space,
-    Trial,
+    TuneGoal,
+    TuneTrial,
     late,
     search,
     slow,
@@ -34,33 +34,33 @@ FRAME = (1280, 720)
 
 def machine(
     speed: float, *, name_s: float = 0.1, faces: Callable[[int], float] = lambda every: 3.0
-) -> Callable[[Choice], Trial]:
+) -> Callable[[Choice], TuneTrial]:
     """A search costs area of the picture over area of the smallest face; a name waits for it."""
 
-    def measure(choice: Choice) -> Trial:
+    def measure(choice: Choice) -> TuneTrial:
         longest = choice.size or FRAME[0]
         search_ms = 0.05 * (longest / choice.min_face_px) ** 2 / speed
         ms = 2 / speed + search_ms / choice.every
         fps = min(25.0, 1000 / ms)
         named = name_s + choice.every / 25
         cpu = min(25 * ms, 1000) / 2000  # not fps * ms: busy must be one number, whatever ms is
-        return Trial(choice, fps, search_ms + 2, cpu, faces(choice.every), named, 0.9)
+        return TuneTrial(choice, fps, search_ms + 2, cpu, faces(choice.every), named, 0.9)
 
     return measure
 
 
-def space(goal: Goal, **more: bool) -> Space:
+def space(goal: TuneGoal, **more: bool) -> Space:
     return space_of(FRAME, 25, goal, min_face_px=40, **more)  # type: ignore[arg-type]
 
 
-def chosen(goal: Goal, measure: Callable[[Choice], Trial]) -> Choice:
+def chosen(goal: TuneGoal, measure: Callable[[Choice], TuneTrial]) -> Choice:
     outcome = search(goal, space(goal), measure)
     assert outcome.best is not None
     return outcome.best.choice
 
 
 def test_the_space_is_finest_first_and_makes_sense() -> None:
-    found = space(Goal())
+    found = space(TuneGoal())
     assert found.details[0] == (40, None)
     assert found.every == (1, 2, 3, 5, 8, 12)
     faces = [face for face, _ in found.details]
@@ -69,7 +69,7 @@ def test_the_space_is_finest_first_and_makes_sense() -> None:
         assert size is None or (size < 1280 and face * size / 1280 >= 12)
     assert (40, 320) not in found.details
     assert (80, 320) in found.details
-    assert {face for face, _ in space(Goal(), fixed_min_face=True).details} == {40}
+    assert {face for face, _ in space(TuneGoal(), fixed_min_face=True).details} == {40}
 
 
 @pytest.mark.parametrize(
@@ -83,11 +83,11 @@ def test_the_space_is_finest_first_and_makes_sense() -> None:
 def test_the_rates_reach_to_the_longest_wait(
     fps: float, wait_s: float, every: tuple[int, ...]
 ) -> None:
-    assert space_of((640, 480), fps, Goal(wait_max_s=wait_s), min_face_px=40).every == every
+    assert space_of((640, 480), fps, TuneGoal(wait_max_s=wait_s), min_face_px=40).every == every
 
 
 def test_what_is_met_by_several_rates_is_done_with_the_least_processor_time() -> None:
-    goal, measure = Goal(decision_fps_min=25, cpu_max=0.6), machine(1.6)
+    goal, measure = TuneGoal(decision_fps_min=25, cpu_max=0.6), machine(1.6)
     outcome = search(goal, space(goal), measure)
     assert outcome.best is not None
     assert outcome.best.choice == Choice(12, None, 40)
@@ -105,17 +105,17 @@ def test_what_is_met_by_several_rates_is_done_with_the_least_processor_time() ->
 
 def test_who_wants_faces_found_sooner_gets_it() -> None:
     measure = machine(1.6)
-    assert chosen(Goal(cpu_max=0.6, wait_max_s=0.04), measure).every == 1
-    assert chosen(Goal(cpu_max=0.6, wait_max_s=0.21), measure).every == 5
+    assert chosen(TuneGoal(cpu_max=0.6, wait_max_s=0.04), measure).every == 1
+    assert chosen(TuneGoal(cpu_max=0.6, wait_max_s=0.21), measure).every == 5
 
 
 def test_of_two_that_cost_the_same_the_more_frequent_search_is_taken() -> None:
     # A fast machine: 1 in 12 takes 0.1 % of it, 1 in 1 0.6 %.
-    assert chosen(Goal(decision_fps_min=25), machine(100)).every == 1
+    assert chosen(TuneGoal(decision_fps_min=25), machine(100)).every == 1
 
 
 def test_a_rate_at_which_faces_are_lost_saves_nothing() -> None:
-    goal = Goal(cpu_max=0.9)
+    goal = TuneGoal(cpu_max=0.9)
     lossy = machine(1.6, faces=lambda every: 3.0 if every <= 5 else 2.8)
     outcome = search(goal, space(goal), lossy)
     assert outcome.best is not None
@@ -125,14 +125,14 @@ def test_a_rate_at_which_faces_are_lost_saves_nothing() -> None:
 
 
 def test_a_slower_machine_searches_less_often_before_it_gives_up_detail() -> None:
-    goal = Goal(decision_fps_min=20)
+    goal = TuneGoal(decision_fps_min=20)
     choice = chosen(goal, machine(0.5))
     assert (choice.size, choice.min_face_px) == (None, 40)
     assert slow(goal, machine(0.5)(Choice(1, None, 40)))
 
 
 def test_frame_age_costs_detail_since_a_search_is_as_long_as_it_is() -> None:
-    goal = Goal(age_ms_max=15)
+    goal = TuneGoal(age_ms_max=15)
     outcome = search(goal, space(goal), machine(1))
     assert outcome.best is not None
     assert outcome.best.choice.size is not None
@@ -141,7 +141,7 @@ def test_frame_age_costs_detail_since_a_search_is_as_long_as_it_is() -> None:
 
 
 def test_a_time_to_name_is_met_by_searching_more_often_at_less_detail() -> None:
-    goal = Goal(decision_fps_min=24, time_to_name_max_s=0.15)
+    goal = TuneGoal(decision_fps_min=24, time_to_name_max_s=0.15)
     outcome = search(goal, space(goal), machine(1))
     assert outcome.best is not None
     assert outcome.best.choice.every == 1
@@ -150,14 +150,14 @@ def test_a_time_to_name_is_met_by_searching_more_often_at_less_detail() -> None:
 
 def test_frames_that_are_dropped_make_a_new_face_wait_longer() -> None:
     # 10 frames a second are decided of 25: one search in 12 of those is one in 1.2 s.
-    def measure(choice: Choice) -> Trial:
-        return Trial(choice, 10.0, 50, 0.5 + 0.4 / choice.every)
+    def measure(choice: Choice) -> TuneTrial:
+        return TuneTrial(choice, 10.0, 50, 0.5 + 0.4 / choice.every)
 
-    assert chosen(Goal(cpu_max=0.95), measure).every == 5
+    assert chosen(TuneGoal(cpu_max=0.95), measure).every == 5
 
 
 def test_an_impossible_goal_is_said_and_costs_one_trial_a_detail() -> None:
-    goal = Goal(cpu_max=0.0001)
+    goal = TuneGoal(cpu_max=0.0001)
     found = space(goal)
     outcome = search(goal, found, machine(1))
     assert outcome.best is None
@@ -170,7 +170,7 @@ def test_an_impossible_goal_is_said_and_costs_one_trial_a_detail() -> None:
 def test_what_is_found_meets_the_goal_at_the_finest_detail_that_can_for_the_least_cpu(
     speed: float, fps: float, age: float, cpu: float
 ) -> None:
-    goal = Goal(decision_fps_min=fps, age_ms_max=age, cpu_max=cpu)
+    goal = TuneGoal(decision_fps_min=fps, age_ms_max=age, cpu_max=cpu)
     found, measure = space(goal), machine(speed)
     outcome = search(goal, found, measure)
     meeting = [
@@ -191,26 +191,26 @@ def test_what_is_found_meets_the_goal_at_the_finest_detail_that_can_for_the_leas
 @pytest.mark.parametrize(
     ("goal", "count"),
     [
-        (Goal(), 0),
-        (Goal(decision_fps_min=10, age_ms_max=100, cpu_max=0.5), 0),
-        (Goal(decision_fps_min=10.1, age_ms_max=99, cpu_max=0.49), 3),
+        (TuneGoal(), 0),
+        (TuneGoal(decision_fps_min=10, age_ms_max=100, cpu_max=0.5), 0),
+        (TuneGoal(decision_fps_min=10.1, age_ms_max=99, cpu_max=0.49), 3),
     ],
 )
-def test_slow(goal: Goal, count: int) -> None:
-    assert len(slow(goal, Trial(Choice(1, None, 40), 10, 100, 0.5))) == count
+def test_slow(goal: TuneGoal, count: int) -> None:
+    assert len(slow(goal, TuneTrial(Choice(1, None, 40), 10, 100, 0.5))) == count
 
 
 def test_late() -> None:
-    never = Trial(Choice(1, None, 40), 10, 100, 0.5, 1.0, math.inf)
-    goal = Goal(time_to_name_max_s=1)
+    never = TuneTrial(Choice(1, None, 40), 10, 100, 0.5, 1.0, math.inf)
+    goal = TuneGoal(time_to_name_max_s=1)
     assert late(goal, never) == ["half are never named, 1 s wanted"]
     assert late(goal, replace(never, time_to_name_s=1.0)) == []
     assert late(goal, replace(never, time_to_name_s=1.5)) == ["named after 1.50 s, 1 s wanted"]
     assert late(goal, replace(never, time_to_name_s=None)) == []
-    assert late(goal, Trial(Choice(5, None, 40), 9.6, 100, 0.5)) == []
-    (said,) = late(goal, Trial(Choice(5, None, 40), 9, 100, 0.5))
+    assert late(goal, TuneTrial(Choice(5, None, 40), 9.6, 100, 0.5)) == []
+    (said,) = late(goal, TuneTrial(Choice(5, None, 40), 9, 100, 0.5))
     assert said == "a new face waits 0.56 s, 0.50 s wanted"
-    assert late(goal, Trial(Choice(5, None, 40), 0, 100, 0.5))
+    assert late(goal, TuneTrial(Choice(5, None, 40), 0, 100, 0.5))
 
 
 WANTED: dict[tuple[str, ...], Any] = {("sampling", "every"): 7, ("detector", "max_side_px"): None}

@@ -22,7 +22,7 @@ from jetson_face.calibration.fpir import (
 )
 from jetson_face.calibration.impostors import Impostors, gather
 from jetson_face.calibration.leave_one_out import ask_as_known, ask_as_strangers, grouped
-from jetson_face.calibration.operating_point import Trial
+from jetson_face.calibration.operating_point import CalibrationTrial
 from jetson_face.calibration.stored import (
     NOTE,
     Calibration,
@@ -129,7 +129,7 @@ def test_more_people_never_make_the_threshold_laxer(seed: int) -> None:
         SPACE, gallery.vectors[:20], gallery.person_index[:20], gallery.people[:10]
     )
     small, large = (
-        strangers(Trial(snap, Matcher, impostors).strangers().score[-300:])
+        strangers(CalibrationTrial(snap, Matcher, impostors).strangers().score[-300:])
         for snap in (fewer, gallery)
     )
     assert (large.score >= small.score - 1e-6).all()
@@ -224,7 +224,7 @@ def test_averages_of_enrolled_people_need_two_halves() -> None:
     assert len(ask_as_known(crowd(5, 3), Matcher, average=10)) == 0
 
 
-def trial() -> Trial:
+def trial() -> CalibrationTrial:
     vectors = np.stack([unit(1, 0.2), unit(1, 0.3), unit(0, 0, 0, 1)])
     impostors = Impostors(
         Embeddings(vectors, SPACE),
@@ -232,7 +232,7 @@ def trial() -> Trial:
         np.array([0, 1, 2]),
         ("a/1.jpg", "a/2.jpg", "b/1.jpg"),
     )
-    return Trial(snapshot(Ada=[unit(1)], Bob=[unit(0, 1)]), Matcher, impostors)
+    return CalibrationTrial(snapshot(Ada=[unit(1)], Bob=[unit(0, 1)]), Matcher, impostors)
 
 
 def test_own_people_and_impostors_are_strangers_together() -> None:

@@ -19,7 +19,7 @@ from jetson_face.core.errors import ModelError, OutputError
 from jetson_face.evaluation.bakeoff import plots, report, rows, run, timing
 from jetson_face.evaluation.bakeoff.facts import ModelFacts, model_facts
 from jetson_face.evaluation.bakeoff.frames import moving_face
-from jetson_face.evaluation.bakeoff.rows import Faces, measure_row, row_key
+from jetson_face.evaluation.bakeoff.rows import BakeoffFaces, measure_row, row_key
 from jetson_face.evaluation.bakeoff.timing import (
     CROWDS,
     SPEEDS,
@@ -45,7 +45,7 @@ def method() -> Method:
 
 
 @pytest.fixture
-def faces(tmp_path: Path) -> Faces:
+def faces(tmp_path: Path) -> BakeoffFaces:
     """Eight people, two videos of two frames each."""
     for who in range(8):
         for video in range(2):
@@ -58,7 +58,7 @@ def faces(tmp_path: Path) -> Faces:
     names = [f"p{who}/video{video}/frame0.png" for who in range(8) for video in range(2)]
     equal = [Pair(i % 4 + 1, names[2 * i], names[2 * i + 1], True) for i in range(8)]
     other = [Pair(i % 4 + 1, names[2 * i], names[(2 * i + 3) % 16], False) for i in range(8)]
-    return Faces(
+    return BakeoffFaces(
         PairList((*equal, *other), 0, 0),
         shots,
         divide(people, strangers=0.4),
@@ -97,7 +97,7 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("fakes")
-def test_a_measured_row_has_every_figure_and_its_page(faces: Faces, tmp_path: Path) -> None:
+def test_a_measured_row_has_every_figure_and_its_page(faces: BakeoffFaces, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     row = measure_row(
         "fake",
@@ -141,7 +141,7 @@ def test_a_measured_row_has_every_figure_and_its_page(faces: Faces, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("fakes")
-def test_a_row_s_key_changes_with_all_that_it_depends_on(faces: Faces) -> None:
+def test_a_row_s_key_changes_with_all_that_it_depends_on(faces: BakeoffFaces) -> None:
     config = load_config(None)
     asked = faces.digest()
     key = row_key(config, asked, 1, 300)
@@ -245,7 +245,7 @@ def test_the_pace_says_how_long_is_left() -> None:
     assert pace.left() == "60 s left"
 
 
-def test_a_method_without_weights_is_refused_with_the_command(faces: Faces) -> None:
+def test_a_method_without_weights_is_refused_with_the_command(faces: BakeoffFaces) -> None:
     config = load_config(None, ["embedder.model=transfer_resnet10"])
     row = measure_row("transfer_resnet10", "x.yaml", config, faces)
     assert "jetson-face train --finetune PEOPLE --net resnet10" in row["refused"]
@@ -263,7 +263,7 @@ def test_model_facts_count_files_and_name_terms() -> None:
 
 
 def test_the_command_leaves_a_page_even_when_every_row_is_refused(
-    faces: Faces, tmp_path: Path, write: Any
+    faces: BakeoffFaces, tmp_path: Path, write: Any
 ) -> None:
     config = write("openface.yaml", "embedder: {model: transfer_vgg16}\n")
     lines = [f"{p.fold}\t{p.a}\t{p.b}\t{int(p.same)}" for p in faces.pairs.pairs]
@@ -279,7 +279,7 @@ def test_the_command_leaves_a_page_even_when_every_row_is_refused(
 
 @pytest.mark.usefixtures("fakes")
 def test_a_run_that_is_repeated_measures_only_what_changed(
-    faces: Faces, tmp_path: Path, write: Any, monkeypatch: pytest.MonkeyPatch
+    faces: BakeoffFaces, tmp_path: Path, write: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = write("one.yaml", "matching: {method: cosine}\n")
     two = write("two.yaml", "matching: {method: knn}\n")

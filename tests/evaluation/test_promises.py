@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jetson_face.calibration.operating_point import Trial
+from jetson_face.calibration.operating_point import CalibrationTrial
 from jetson_face.core.types import EmbeddingSpace
 from jetson_face.evaluation import calibration
 from jetson_face.evaluation.cache import FaceCache
-from jetson_face.evaluation.extract import FaceExtractor, Faces
+from jetson_face.evaluation.extract import ExtractedFaces, FaceExtractor
 from jetson_face.evaluation.identification import panel_of
 from jetson_face.evaluation.method import Method
 from jetson_face.evaluation.people import Division, Shot, divide, read_people
@@ -23,7 +23,7 @@ from tests.evaluation.fakes_evaluate import HIDDEN, FakeAligner, FakeDetector, F
 SPACE = EmbeddingSpace("made", "a" * 64, 16)
 
 
-def made_faces(people: dict[str, list[Shot]], spread: float) -> Faces:
+def made_faces(people: dict[str, list[Shot]], spread: float) -> ExtractedFaces:
     """Everybody has an axis of their own; every fiftieth picture shows no face."""
     rng = np.random.default_rng(4)
     names, vectors = [], []
@@ -36,7 +36,7 @@ def made_faces(people: dict[str, list[Shot]], spread: float) -> Faces:
     found = np.array(vectors, np.float32)
     found[::50] = np.nan
     count = len(names)
-    return Faces(
+    return ExtractedFaces(
         tuple(names),
         found,
         np.zeros((count, 4), np.float32),
@@ -88,7 +88,7 @@ def test_no_stranger_to_test_with_is_one_to_calibrate_with() -> None:
     faces = made_faces(people, 0.1)
     asked: list[set[int]] = []
 
-    class Spy(Trial):
+    class Spy(CalibrationTrial):
         def __init__(self, *args: object, **more: object) -> None:
             super().__init__(*args, **more)  # type: ignore[arg-type]
             assert self.impostors is not None
@@ -97,7 +97,7 @@ def test_no_stranger_to_test_with_is_one_to_calibrate_with() -> None:
     extractor = FaceExtractor(FakeDetector(), FakeAligner(), FakeEmbedder())
     method = Method("made", extractor, {}, 0.2, Matcher)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(calibration, "Trial", Spy)
+        patch.setattr(calibration, "CalibrationTrial", Spy)
         rows = calibration.keep_promises(people, faces, method, seeds=(1,))
     division = divide(people, seed=1)
     strangers = {int(shot.person[1:]) for shot in division.strangers}

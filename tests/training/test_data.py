@@ -22,22 +22,22 @@ LABELS = np.array([0] * 90 + [1] * 6 + [2] * 4 + [3] + [-1] * 20)
 
 
 def test_every_face_is_seen_once_an_epoch() -> None:
-    sampler = data.Sampler(LABELS, 11, seed=3)
+    sampler = data.BatchSampler(LABELS, 11, seed=3)
     seen = np.concatenate([sampler(step) for step in range(11)])
     assert sorted(seen) == list(range(121))
     assert not np.array_equal(seen[:11], sampler(11))
 
 
 def test_a_batch_depends_on_seed_and_step_only() -> None:
-    one, other = (data.Sampler(LABELS, 20, 5, identity_share=0.6) for _ in range(2))
+    one, other = (data.BatchSampler(LABELS, 20, 5, identity_share=0.6) for _ in range(2))
     for step in range(30):
         one(step)
     assert np.array_equal(one(12), other(12))
-    assert not np.array_equal(other(12), data.Sampler(LABELS, 20, 6, identity_share=0.6)(12))
+    assert not np.array_equal(other(12), data.BatchSampler(LABELS, 20, 6, identity_share=0.6)(12))
 
 
 def test_people_come_equally_often_however_many_pictures_they_have() -> None:
-    sampler = data.Sampler(LABELS, 8, seed=0, identity_share=1.0, photos_each=4)
+    sampler = data.BatchSampler(LABELS, 8, seed=0, identity_share=1.0, photos_each=4)
     drawn = LABELS[np.concatenate([sampler(step) for step in range(600)])]
     counts = np.bincount(drawn, minlength=4)
     assert counts[3] == 0  # a single picture makes no pair
@@ -46,14 +46,14 @@ def test_people_come_equally_often_however_many_pictures_they_have() -> None:
 
 
 def test_shares_add_up_to_the_batch() -> None:
-    sampler = data.Sampler(LABELS, 32, seed=0, identity_share=0.5, photos_each=4)
+    sampler = data.BatchSampler(LABELS, 32, seed=0, identity_share=0.5, photos_each=4)
     assert len(sampler(0)) == 32
     assert sampler.epoch(121) == pytest.approx(32.0)
 
 
 def test_focused_faces_come_more_often_and_nobody_is_left_out() -> None:
     focus = np.array([3, 5])
-    sampler = data.Sampler(LABELS, 20, seed=0, focus=focus, focus_share=0.3)
+    sampler = data.BatchSampler(LABELS, 20, seed=0, focus=focus, focus_share=0.3)
     drawn = np.concatenate([sampler(step) for step in range(121)])
     counts = np.bincount(drawn, minlength=121)
     assert len(sampler(0)) == 20

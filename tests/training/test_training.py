@@ -105,7 +105,7 @@ def test_time_drives_the_schedule_and_ends_the_run(recipe: dict[str, Any]) -> No
     del recipe["optim"]["steps"]
     recipe["optim"]["minutes"] = 1.0
     ticks = iter(range(0, 10_000, 10))  # ten seconds a look: a step takes ten seconds
-    seen: list[loop.Progress] = []
+    seen: list[loop.TrainingProgress] = []
     trainer = _trainer(
         TrainConfig.model_validate(recipe), on_progress=seen.append, clock=lambda: next(ticks)
     )

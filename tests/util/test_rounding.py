@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jetson_face.benchmark.tune import search as tune
-from jetson_face.benchmark.tune.search import Choice, Trial
+from jetson_face.benchmark.tune.search import Choice, TuneTrial
 from jetson_face.recognition.rate_controller import Bounds, Goal, Governor, Measured
 from jetson_face.util.rounding import away
 
@@ -55,8 +55,8 @@ def test_the_governor_says_what_is_missed(goal: Goal, measured: Measured, says: 
 
 
 def test_tuning_says_what_is_missed() -> None:
-    trial = Trial(Choice(5, None, 40), 24.97, age_ms=200.3, cpu=0.602, time_to_name_s=1.004)
-    wanted = tune.Goal(25, 200, 0.6, time_to_name_max_s=1)
+    trial = TuneTrial(Choice(5, None, 40), 24.97, age_ms=200.3, cpu=0.602, time_to_name_s=1.004)
+    wanted = tune.TuneGoal(25, 200, 0.6, time_to_name_max_s=1)
     assert tune.slow(wanted, trial) == [
         "decides 24.9/s, 25 wanted",
         "frame age p95 201 ms, 200 wanted",

@@ -13,7 +13,7 @@ import numpy as np
 
 from jetson_face.benchmark.clips.cast import Member
 from jetson_face.benchmark.clips.cutout import Cutout, cut_out
-from jetson_face.benchmark.clips.scene import NORMAL, Difficulty, Scene, background, plan_actors
+from jetson_face.benchmark.clips.scene import NORMAL, ClipScene, Difficulty, background, plan_actors
 from jetson_face.benchmark.ground_truth import GroundTruth, TrueFace, write_ground_truth
 from jetson_face.core.errors import InputBrokenError, OutputError, UsageError
 from jetson_face.core.types import Box, ImageU8
@@ -60,7 +60,7 @@ class Clip:
 
     plan: ClipPlan
     roles: tuple[Role, ...]
-    scene: Scene
+    scene: ClipScene
     photos_shared: bool = False
 
     def rendered(self) -> Iterator[tuple[ImageU8, tuple[TrueFace, ...]]]:
@@ -142,7 +142,7 @@ def compose_clip(plan: ClipPlan, roles: Sequence[Role], *, photos_shared: bool =
         difficulty=plan.difficulty,
         random=random,
     )
-    scene = Scene(actors, backdrop, noise=plan.difficulty.noise, seed=plan.seed)
+    scene = ClipScene(actors, backdrop, noise=plan.difficulty.noise, seed=plan.seed)
     return Clip(plan, tuple(roles), scene, photos_shared)
 
 

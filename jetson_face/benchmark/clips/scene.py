@@ -200,7 +200,7 @@ def background(size: tuple[int, int], random: Generator) -> ImageU8:
     return np.asarray(np.clip(soft, 0, 255), np.uint8)
 
 
-class Scene:
+class ClipScene:
     """Renders the actors of a clip; the same arguments give the same pixels."""
 
     def __init__(

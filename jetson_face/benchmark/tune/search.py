@@ -26,7 +26,7 @@ WAIT_SLACK = 1.05
 
 
 @dataclass(frozen=True, slots=True)
-class Goal:
+class TuneGoal:
     """What must hold at the camera's own rate; None: no such wish.
 
     decision_fps_min: frames decided per second. age_ms_max: 95th percentile from capture to
@@ -62,7 +62,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class TuneTrial:
     """What a setting gave, as a camera of the clip's rate would see it. faces: found on a frame;
     with labels the share of the real ones."""
 
@@ -89,13 +89,13 @@ class Space:
 
 
 @dataclass(slots=True)
-class Outcome:
+class TuneOutcome:
     """best: what to set, None where nothing meets the goal. trials: all that was measured, and in
     `verdicts`, in the same order, what is wrong with each; nothing where it meets the goal. why:
     what decided, line by line."""
 
-    best: Trial | None = None
-    trials: list[Trial] = field(default_factory=list)
+    best: TuneTrial | None = None
+    trials: list[TuneTrial] = field(default_factory=list)
     verdicts: list[list[str]] = field(default_factory=list)
     why: list[str] = field(default_factory=list)
 
@@ -103,7 +103,7 @@ class Outcome:
 def space_of(
     frame: tuple[int, int],
     fps: float,
-    goal: Goal,
+    goal: TuneGoal,
     *,
     min_face_px: int,
     fixed_min_face: bool = False,
@@ -129,7 +129,7 @@ def space_of(
     return Space(tuple(details), (*(every for every in EVERY if every < seldom), seldom))
 
 
-def slow(goal: Goal, trial: Trial) -> list[str]:
+def slow(goal: TuneGoal, trial: TuneTrial) -> list[str]:
     """The goals that a trial does not meet, and a more frequent search still less, in words."""
     found = []
     if goal.decision_fps_min is not None and trial.decision_fps < goal.decision_fps_min:
@@ -144,7 +144,7 @@ def slow(goal: Goal, trial: Trial) -> list[str]:
     return found
 
 
-def late(goal: Goal, trial: Trial) -> list[str]:
+def late(goal: TuneGoal, trial: TuneTrial) -> list[str]:
     """The goals that a trial does not meet, and a more seldom search still less, in words."""
     found = []
     if trial.wait_s > WAIT_SLACK * goal.wait_max_s:
@@ -158,7 +158,7 @@ def late(goal: Goal, trial: Trial) -> list[str]:
     return found
 
 
-def search(goal: Goal, space: Space, measure: Callable[[Choice], Trial]) -> Outcome:
+def search(goal: TuneGoal, space: Space, measure: Callable[[Choice], TuneTrial]) -> TuneOutcome:
     """What to set.
 
     Detail comes first: the finest at which some sampling rate meets every goal. There the most
@@ -166,7 +166,7 @@ def search(goal: Goal, space: Space, measure: Callable[[Choice], Trial]) -> Outc
     is too slow. Of those that meet the goals and lose no faces, the one that takes the least
     processor time is the best: everything else that was asked for, it does.
     """
-    outcome = Outcome()
+    outcome = TuneOutcome()
     for given_up, (face, size) in enumerate(space.details):
         begun = len(outcome.trials)
         for every in reversed(space.every):
@@ -186,7 +186,7 @@ def search(goal: Goal, space: Space, measure: Callable[[Choice], Trial]) -> Outc
     return outcome
 
 
-def _best_of(outcome: Outcome, begun: int) -> Trial | None:
+def _best_of(outcome: TuneOutcome, begun: int) -> TuneTrial | None:
     """The best of the trials at one detail, those from `begun` on, and why."""
     trials, verdicts = outcome.trials[begun:], outcome.verdicts[begun:]
     most = max(trial.faces for trial in trials)
@@ -211,5 +211,5 @@ def _best_of(outcome: Outcome, begun: int) -> Trial | None:
     return best
 
 
-def _costs(trial: Trial) -> str:
+def _costs(trial: TuneTrial) -> str:
     return f"CPU {100 * trial.cpu:.0f} %; a new face waits {trial.wait_s:.2g} s"

@@ -20,7 +20,7 @@ from jetson_face.core.version import __version__
 from jetson_face.detection.detector import Detector
 from jetson_face.evaluation import metrics as m
 from jetson_face.evaluation.bakeoff.facts import model_facts
-from jetson_face.evaluation.extract import Progress
+from jetson_face.evaluation.extract import PictureProgress
 from jetson_face.evaluation.identification import ask
 from jetson_face.evaluation.kept import KeptDetector, KeptFaces
 from jetson_face.evaluation.method import Keep, Method, build_method
@@ -43,7 +43,7 @@ _ROC_POINTS = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Faces:
+class BakeoffFaces:
     """What every method is asked about: the same pairs, people and pictures.
 
     newcomer: pictures of one person, to be added. limit: pairs of the sensitivity sweep.
@@ -95,12 +95,12 @@ def measure_row(
     name: str,
     config_file: str,
     config: Config,
-    faces: Faces,
+    faces: BakeoffFaces,
     *,
     seed: int = 1,
     resamples: int = 300,
     kept: KeptFaces | None = None,
-    progress: Progress | None = None,
+    progress: PictureProgress | None = None,
 ) -> dict[str, Any]:
     """All accuracies of one method under their keys, or `refused`: why there are none.
 
@@ -120,13 +120,13 @@ def measure_row(
 class _Counter:
     """One progress over the three parts of a row."""
 
-    def __init__(self, faces: Faces, progress: Progress | None) -> None:
+    def __init__(self, faces: BakeoffFaces, progress: PictureProgress | None) -> None:
         levels = sum(len(values) for values in LEVELS.values())
         few = len(sample_pairs(faces.pairs, faces.limit).pairs)
         self._sizes = (len(faces.pairs.pictures), len(faces.division.shots), levels * few)
         self._progress = progress
 
-    def of(self, part: int) -> Progress:
+    def of(self, part: int) -> PictureProgress:
         """What one part calls with its own numbers."""
         before, size = sum(self._sizes[:part]), self._sizes[part]
 
@@ -138,7 +138,7 @@ class _Counter:
 
 
 def _measure(
-    method: Method, faces: Faces, seed: int, resamples: int, counter: _Counter
+    method: Method, faces: BakeoffFaces, seed: int, resamples: int, counter: _Counter
 ) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     pictures = {picture: faces.pictures[picture] for picture in faces.pairs.pictures}

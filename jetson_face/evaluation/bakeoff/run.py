@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from jetson_face.config import Config, load_config
 from jetson_face.core.errors import JetsonFaceError, MissingDependencyError
 from jetson_face.evaluation.bakeoff import plots, report
-from jetson_face.evaluation.bakeoff.rows import Faces, measure_row, row_key
+from jetson_face.evaluation.bakeoff.rows import BakeoffFaces, measure_row, row_key
 from jetson_face.evaluation.bakeoff.timing import measure_round, medians
 from jetson_face.evaluation.bakeoff.work import Pace, Work
 from jetson_face.evaluation.pairs import find_pictures, read_pairs
@@ -44,7 +44,7 @@ Say: TypeAlias = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class BakeoffSettings:
     """What is measured. pairs: the list; images: its pictures; people: folders of videos. rounds:
     of timing; 0: none."""
 
@@ -58,7 +58,7 @@ class Asked:
     rounds: int
     seed: int
 
-    def faces(self) -> Faces:
+    def faces(self) -> BakeoffFaces:
         """The faces of all rows. Raises the errors of lists and pictures."""
         pairs = sample_pairs(read_pairs(self.pairs), self.limit_pairs, self.seed)
         everybody = read_people(self.people)
@@ -66,7 +66,7 @@ class Asked:
         division = divide({name: everybody[name] for name in chosen[: self.limit_people]})
         # Somebody whom the division does not use, where there is one.
         newcomer = everybody[chosen[min(self.limit_people, len(chosen) - 1)]]
-        return Faces(
+        return BakeoffFaces(
             pairs=pairs,
             pictures=find_pictures(self.images, pairs.pictures),
             division=division,
@@ -86,7 +86,7 @@ class Results:
     plots: Path | None
     notes: Path | None
 
-    def write(self, asked: Asked, rows: Sequence[Row], faces: Faces) -> None:
+    def write(self, asked: BakeoffSettings, rows: Sequence[Row], faces: BakeoffFaces) -> None:
         """Raises OutputError."""
         facts, machine = _facts(asked, faces)
         if self.json is not None:
@@ -114,7 +114,7 @@ def methods(
 
 
 def measure(
-    configs: Mapping[Path, Config], asked: Asked, work: Work, results: Results, say: Say
+    configs: Mapping[Path, Config], asked: BakeoffSettings, work: Work, results: Results, say: Say
 ) -> list[Row]:
     """One row a method, written after every one. say: what is under way."""
     faces = asked.faces()
@@ -150,8 +150,8 @@ def _load(path: Path, overrides: Sequence[str], models: Path | None) -> Config:
 
 def _rows(
     configs: Mapping[Path, Config],
-    asked: Asked,
-    faces: Faces,
+    asked: BakeoffSettings,
+    faces: BakeoffFaces,
     work: Work,
     results: Results,
     say: Say,
@@ -184,7 +184,7 @@ def _rows(
     return rows, [key for key in keys.values() if key]
 
 
-def _key(config: Config, faces: str, asked: Asked) -> str:
+def _key(config: Config, faces: str, asked: BakeoffSettings) -> str:
     """Empty for a method whose weights are not here."""
     try:
         return row_key(config, faces, asked.seed, asked.resamples)
@@ -193,7 +193,7 @@ def _key(config: Config, faces: str, asked: Asked) -> str:
 
 
 def _timing(
-    configs: dict[str, Config], rounds: int, faces: Faces, work: Work, key: str, say: Say
+    configs: dict[str, Config], rounds: int, faces: BakeoffFaces, work: Work, key: str, say: Say
 ) -> dict[str, dict[str, Any]]:
     """Speeds and costs by method; all are measured again where one of them changed."""
     turns = []
@@ -212,7 +212,7 @@ def _timing(
     return medians(turns)
 
 
-def _facts(asked: Asked, faces: Faces) -> tuple[dict[str, Any], Mapping[str, Any]]:
+def _facts(asked: BakeoffSettings, faces: BakeoffFaces) -> tuple[dict[str, Any], Mapping[str, Any]]:
     """For the page; and the machine."""
     machine, pairs = machine_facts(), asked.pairs
     people = (f"{n} {what.replace('_', ' ')}" for what, n in faces.division.facts().items())

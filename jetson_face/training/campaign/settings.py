@@ -13,18 +13,18 @@ SIZES = (16, 24, 32, 40, 56, 80)
 """Sides, in pixels, that a face may be brought down to: whole blocks of eight."""
 
 
-class _Part(BaseModel):
+class _CampaignPart(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class PackSettings(_Part):
+class PackSettings(_CampaignPart):
     """A zip of aligned faces with labels.csv; relative paths are of the data folder."""
 
     packed: Path
     vectors: dict[str, Path] = Field({}, description="teacher's name: npy of its vectors")
 
 
-class TeacherSettings(_Part):
+class TeacherSettings(_CampaignPart):
     """A stronger embedding: an ONNX network on aligned 112x112 faces, NCHW."""
 
     file: Path | None = Field(None, description="absent: its stored vectors of the clean crops")
@@ -36,7 +36,7 @@ class TeacherSettings(_Part):
     taps: dict[int, str] = Field({}, description="side of a feature map: its name in the graph")
 
 
-class ViewSettings(_Part):
+class ViewSettings(_CampaignPart):
     """Chances and strengths of what cameras, light and detectors do to a face."""
 
     flip: float = Field(0.5, ge=0, le=1)
@@ -54,7 +54,7 @@ class ViewSettings(_Part):
     border: float = Field(0.08, ge=0, le=1)
 
 
-class LossSettings(_Part):
+class CampaignLossSettings(_CampaignPart):
     """Weights of the losses that are added up; 0 leaves one out."""
 
     distill: float = Field(1.0, ge=0)
@@ -66,7 +66,7 @@ class LossSettings(_Part):
     hints: dict[int, float] = Field({}, description="side of a feature map: weight")
 
 
-class OptimSettings(_Part):
+class CampaignOptimSettings(_CampaignPart):
     """One cycle of the rate: a rise, half a cosine to almost zero; then the next cycle begins."""
 
     batch: int = Field(64, ge=2)
@@ -86,7 +86,7 @@ class OptimSettings(_Part):
     )
 
 
-class CampaignConfig(_Part):
+class CampaignConfig(_CampaignPart):
     """A whole campaign."""
 
     name: str = "squeezenet_face"
@@ -112,8 +112,8 @@ class CampaignConfig(_Part):
     teachers: dict[str, TeacherSettings] = Field(min_length=1)
     net: NetSettings = NetSettings()
     view: ViewSettings = ViewSettings()
-    loss: LossSettings = LossSettings()
-    optim: OptimSettings
+    loss: CampaignLossSettings = CampaignLossSettings()
+    optim: CampaignOptimSettings
     card: CardSettings = CardSettings()
 
     @model_validator(mode="after")

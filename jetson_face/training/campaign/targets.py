@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 I64 = npt.NDArray[np.int64]
 
 
-class Faces:
+class CampaignFaces:
     """All faces of the packs, on the disk (CPU) or in the device's memory, and stored vectors.
 
     Raises:
@@ -92,7 +92,7 @@ class Teachers(nn.Module):
 
     axes: Tensor
 
-    def __init__(self, config: CampaignConfig, faces: Faces) -> None:
+    def __init__(self, config: CampaignConfig, faces: CampaignFaces) -> None:
         super().__init__()
         self.told, self._faces = config.teachers, faces
         self._bf16 = config.optim.bf16

@@ -19,20 +19,20 @@ from jetson_face.training import data, losses
 from jetson_face.training.campaign import targets
 from jetson_face.training.campaign.kept import read_small
 from jetson_face.training.campaign.starting import ridge, start_from_onnx
-from jetson_face.training.campaign.targets import Faces, Hints, Lesson, Ring, Teachers
+from jetson_face.training.campaign.targets import CampaignFaces, Hints, Lesson, Ring, Teachers
 from jetson_face.training.campaign.views import changed
 from jetson_face.training.curves import CurveLog
 from jetson_face.training.loop import build_net
 from jetson_face.training.net import SqueezeNetFace
 
 if TYPE_CHECKING:
-    from jetson_face.training.campaign.settings import CampaignConfig, OptimSettings
+    from jetson_face.training.campaign.settings import CampaignConfig, CampaignOptimSettings
 
 log = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.pt"
 
 
-def rate_part(done: float, how: OptimSettings) -> float:
+def rate_part(done: float, how: CampaignOptimSettings) -> float:
     """Share of the highest rate at ``done`` of a cycle: a linear rise, then half a cosine."""
     if done < how.warmup:
         return max(done / how.warmup, 0.02)
@@ -63,7 +63,7 @@ class Campaign:
         torch.set_num_threads(config.threads)
         self.config, self._clock, self._on_saved = config, clock, on_saved
         self.device = torch.device(config.device)
-        self.faces = Faces(config)
+        self.faces = CampaignFaces(config)
         order = np.random.default_rng((config.seed, 9)).permutation(len(self.faces))
         self.held_out = np.sort(order[: config.held_out])
         self.rows = np.sort(order[config.held_out :])
@@ -351,7 +351,7 @@ class Campaign:
         return True
 
 
-def optimisers(parts: list[nn.Module], how: OptimSettings) -> list[torch.optim.Optimizer]:
+def optimisers(parts: list[nn.Module], how: CampaignOptimSettings) -> list[torch.optim.Optimizer]:
     """AdamW; no decay on biases, norms and slopes. With ``muon`` the kernels have their own."""
     from jetson_face.training.campaign.muon import Muon
 
