@@ -18,7 +18,7 @@ REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))
 
 from jetson_face.training.campaign.settings import CampaignConfig  # noqa: E402
-from jetson_face.training.command import keep_freed_memory  # noqa: E402
+from jetson_face.training.machine import keep_freed_memory  # noqa: E402
 from jetson_face.util.documents import load_document  # noqa: E402
 
 STOPPED = 130

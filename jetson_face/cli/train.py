@@ -1,4 +1,4 @@
-"""`jetson-face train`: the shipped embedding (`jetson_face.training.command`), another network on a
+"""`jetson-face train`: the shipped embedding (`train_recipe`), another network on a
 small set, a fine-tuned network from a folder of people, or pair verification."""
 
 from __future__ import annotations
@@ -7,10 +7,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_face.cli import compare
+from jetson_face.cli import compare, train_recipe
 from jetson_face.cli.common import number, say
 from jetson_face.core.errors import UsageError
-from jetson_face.training import command
+from jetson_face.training.machine import keep_freed_memory, need_torch
 from jetson_face.util.documents import load_document, read_text
 from jetson_face.util.yamltext import YamlTextError, read_yaml
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """A recipe, or a folder, or a list of pairs."""
-    command.add_arguments(parser)
+    train_recipe.add_arguments(parser)
     tune = parser.add_argument_group("fine-tuning a network on people of your own")
     tune.add_argument("--finetune", type=Path, metavar="PEOPLE", help="a folder of photos a person")
     tune.add_argument("--net", metavar="NAME", help="alexnet, vgg16, ...; all: compare them")
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises the errors of recipes, pictures and models; see `training.command.run`."""
+    """Raises the errors of recipes, pictures and models; see `train_recipe.run`."""
     if args.pairs is not None:
         return _pairs(args)
     if args.finetune is not None:
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         return _small(args)
     if _has(args.config, "networks"):
         return _compare(args)
-    return command.run(args)
+    return train_recipe.run(args)
 
 
 def _has(path: Path, key: str) -> bool:
@@ -71,18 +71,18 @@ def _has(path: Path, key: str) -> bool:
 
 def _small(args: argparse.Namespace) -> int:
     """A recipe with `architecture`, on a zip of aligned crops."""
-    command.need_torch()
+    need_torch()
     from jetson_face.training.small import from_zip
     from jetson_face.training.transfer_settings import TransferConfig
 
     config = load_document(args.config, TransferConfig, overrides=args.overrides)
-    command.keep_freed_memory()
+    keep_freed_memory()
     return _train(config, from_zip(config), args)
 
 
 def _compare(args: argparse.Namespace) -> int:
     """A recipe with `networks`, on a zip of aligned crops, or on photos of `--finetune`."""
-    command.need_torch()
+    need_torch()
     from jetson_face.training.compare import CompareConfig, apart
     from jetson_face.training.small import from_zip
 
@@ -90,7 +90,7 @@ def _compare(args: argparse.Namespace) -> int:
     first = config.first(config.networks[0])
     if first is None:
         raise UsageError(f"{args.config}: give `pretrain`, or use --finetune PEOPLE --net all")
-    command.keep_freed_memory()
+    keep_freed_memory()
     general, people = apart(from_zip(first), config.new_people, config.new_photos)
     return compare.run(config, general, people, args)
 
@@ -99,7 +99,7 @@ def _finetune(args: argparse.Namespace) -> int:
     """Photos as they are: found, aligned, then trained on."""
     if args.net is None:
         raise UsageError("--finetune needs --net, as in --net resnet10")
-    command.need_torch()
+    need_torch()
     from jetson_face.training.networks import TRUNKS
     from jetson_face.training.transfer_settings import TransferConfig
 

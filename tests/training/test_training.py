@@ -15,8 +15,9 @@ pytest.importorskip("torch", reason="training needs the extra 'train' (PyTorch)"
 
 import torch
 
+from jetson_face.cli import train_recipe
 from jetson_face.core.errors import ConfigError, UsageError
-from jetson_face.training import command, data, loop
+from jetson_face.training import data, loop
 from jetson_face.training.collapse import CollapseError
 from jetson_face.training.curves import CurveLog
 from jetson_face.training.settings import OptimSettings, TrainConfig
@@ -124,7 +125,7 @@ def test_the_rate_rises_then_falls_to_almost_nothing() -> None:
 def _arguments(recipe: dict[str, Any], path: Path, *more: str) -> argparse.Namespace:
     path.write_text(yaml.safe_dump(recipe))
     parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
+    train_recipe.add_arguments(parser)
     return parser.parse_args(["-c", str(path), *more])
 
 
@@ -133,7 +134,7 @@ def test_the_command_leaves_recipe_curves_report_and_model(
 ) -> None:
     recipe["optim"]["steps"] = 3
     path, out = tmp_path / "r.yaml", tmp_path / "out"
-    assert command.run(_arguments(recipe, path, "--export", str(out))) == 0
+    assert train_recipe.run(_arguments(recipe, path, "--export", str(out))) == 0
     run = Path(recipe["run"])
     told = json.loads((run / "report.json").read_text())
     assert told["steps"] == 3
@@ -143,14 +144,14 @@ def test_the_command_leaves_recipe_curves_report_and_model(
     assert (run / "curves.csv").exists()
     assert (out / "squeezenet_face.yaml").exists()
     with pytest.raises(UsageError, match="--resume"):
-        command.run(_arguments(recipe, path))
+        train_recipe.run(_arguments(recipe, path))
     with pytest.raises(UsageError, match="'net'"):
-        command.run(_arguments(recipe, path, "--resume", "--set", "net.stem=conv"))
+        train_recipe.run(_arguments(recipe, path, "--resume", "--set", "net.stem=conv"))
 
 
 def test_a_misspelt_key_is_named(recipe: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"optim\.batches"):
-        command.run(_arguments(recipe, tmp_path / "r.yaml", "--set", "optim.batches=3"))
+        train_recipe.run(_arguments(recipe, tmp_path / "r.yaml", "--set", "optim.batches=3"))
 
 
 def test_curves_survive_a_cut(tmp_path: Path) -> None:

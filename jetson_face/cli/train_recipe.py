@@ -1,0 +1,81 @@
+"""`jetson-face train -c RECIPE`: the shipped embedding, from a recipe to a run folder."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import threading
+from pathlib import Path
+
+from jetson_face.training.machine import need_torch
+from jetson_face.training.settings import TrainConfig
+from jetson_face.util.documents import load_document
+
+log = logging.getLogger(__name__)
+EXIT_STOPPED = 130
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Recipe, changes to it, resuming, exporting."""
+    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="recipe")
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one key, as in --set optim.minutes=30 (may be repeated)",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the run folder's checkpoint"
+    )
+    parser.add_argument(
+        "--export", type=Path, metavar="DIR", help="write ONNX files, golden and card when done"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train as the recipe says; 0 when finished, 130 when stopped by SIGINT or SIGTERM.
+
+    Raises:
+        ConfigError: the recipe is not valid.
+        InputMissingError: recipe or faces are absent.
+        MissingDependencyError: PyTorch is not installed.
+        UsageError: the run folder is in use and ``--resume`` was not given.
+        CollapseError: training has collapsed.
+    """
+    config = load_document(args.config, TrainConfig, overrides=args.overrides)
+    need_torch()
+    from jetson_face.training.recipe import train_recipe
+
+    with _StopOnSignal() as stop:
+        done = train_recipe(config, stop, resume=args.resume, ship_to=args.export)
+    if done < 1:
+        log.warning("stopped at %.1f %%; go on with --resume", 100 * done)
+        return EXIT_STOPPED
+    return 0
+
+
+class _StopOnSignal:
+    """True once SIGINT or SIGTERM came.
+
+    So that the step in hand ends and a checkpoint is written.
+    """
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._before: dict[signal.Signals, object] = {}
+
+    def __enter__(self) -> _StopOnSignal:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, lambda *_: self._event.set())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def __call__(self) -> bool:
+        return self._event.is_set()
