@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import yaml
 
-from jetson_face.benchmark import subject as subject_module
 from jetson_face.benchmark.clip import Material
 from jetson_face.benchmark.ground_truth import GroundTruth
+from jetson_face.benchmark.tune import measure
 from jetson_face.cli.main import main
 from jetson_face.config import Config, load_config
 from jetson_face.core.types import Frame, Report
@@ -56,7 +56,7 @@ def _no_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     ) -> Iterator[SlowSubject]:
         yield SlowSubject(config)
 
-    monkeypatch.setattr(subject_module, "open_subject", open_subject)
+    monkeypatch.setattr(measure, "open_subject", open_subject)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0})
 
 

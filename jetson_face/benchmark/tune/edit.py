@@ -7,7 +7,55 @@ from typing import Any
 
 import yaml
 
+from jetson_face.benchmark.tune.search import Choice
+from jetson_face.config import Config
 from jetson_face.core.errors import ConfigError
+from jetson_face.util.documents import parse_document
+from jetson_face.util.yamltext import read_yaml
+
+
+def tuned(
+    text: str,
+    config: Config,
+    choice: Choice,
+    *,
+    name: str,
+    changed: Sequence[str] = (),
+    with_source: bool = False,
+) -> str:
+    """`text`, the document that `config` was read from, with what was found; comments stay.
+
+    name: of the file to be, for errors. changed: keys that `config` has from elsewhere, as
+    "matching.frames_min"; they are written, too, and so are the sources where `with_source` says so
+    or `text` has none. Raises ConfigError where the result is not valid.
+    """
+    keys = [tuple(key.split(".")) for key in changed]
+    values: dict[tuple[str, ...], Any] = {}
+    there = "sources" in (read_yaml(text)[1] or {})
+    if with_source or not there or any(key[0] == "sources" for key in keys):
+        values["sources",] = [
+            {"uri": source.uri, **source.model_dump(mode="json", exclude_defaults=True)}
+            for source in config.sources
+        ]
+    whole = config.model_dump(mode="json")
+    values |= {key: _at(whole, key) for key in keys if key[0] != "sources"}
+    edited = set_values(
+        text,
+        values
+        | {
+            ("sampling", "every"): choice.every,
+            ("detector", "max_side_px"): choice.size,
+            ("detector", "min_face_px"): choice.min_face_px,
+        },
+    )
+    parse_document(edited, name, Config)
+    return edited
+
+
+def _at(document: Any, key: Sequence[str]) -> Any:
+    for part in key:
+        document = document[int(part) if isinstance(document, list) else part]
+    return document
 
 
 def set_values(text: str, values: Mapping[tuple[str, ...], Any]) -> str:
