@@ -117,7 +117,7 @@ class Tally:
         self._seen: dict[int, int] = {}
         self._named_at: dict[int, float] = {}
         self._enrolled: set[int] = set()
-        self._misnamed: set[int] = set()
+        self._misidentified: set[int] = set()
         for index, faces in enumerate(ground_truth.frames):
             for face in faces:
                 if face.visible >= VISIBLE_MIN:
@@ -163,7 +163,7 @@ class Tally:
             self._named_at.setdefault(face.actor, waited)
         else:
             self._counts["false"] += 1
-            self._misnamed.add(face.actor)
+            self._misidentified.add(face.actor)
 
     def result(self) -> Accuracy:
         """The figures so far; a share of nothing is 0."""
@@ -173,7 +173,7 @@ class Tally:
             found=_share(counts["found"], counts["faces"]),
             named=_share(counts["right"], counts["nameable"]),
             false_names=_share(counts["false"], counts["names"]),
-            false_people=_share(len(self._misnamed), len(self._seen)),
+            false_people=_share(len(self._misidentified), len(self._seen)),
             time_to_name_s=statistics.median(waits) if waits else None,
             never_named=sum(actor not in self._named_at for actor in self._enrolled),
             appearances=len(self._seen),

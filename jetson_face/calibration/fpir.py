@@ -68,7 +68,7 @@ def faces_needed(fpir: float) -> tuple[int, int]:
     """The strangers' faces, and people, below which an FPIR cannot be shown.
 
     Faces: where none of 3/FPIR gets a name, the rate is below FPIR with 95 % certainty (the rule
-    of three). People: with fewer than 1/FPIR nobody would be expected to be misnamed at all.
+    of three). People: with fewer than 1/FPIR nobody would be expected to be misidentified at all.
     """
     return math.ceil(3 / fpir - 1e-9), math.ceil(1 / fpir - 1e-9)
 
@@ -114,7 +114,7 @@ def named(scores: Scores, threshold: float) -> RateWithInterval:
     return _rate(scores, threshold, _design_effect(scores, threshold))
 
 
-def named_rightly(scores: Scores, threshold: float) -> RateWithInterval:
+def correctly_identified(scores: Scores, threshold: float) -> RateWithInterval:
     """The share of faces that get the right name."""
     right = Scores(np.where(scores.right, scores.score, -np.inf), scores.right, scores.person)
     return _rate(right, threshold, _cluster_effect(right.score >= threshold, right.person))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jetson_face.calibration.fpir import RateWithInterval, Scores, named, named_rightly
+from jetson_face.calibration.fpir import RateWithInterval, Scores, correctly_identified, named
 from jetson_face.calibration.impostors import Impostors
 from jetson_face.calibration.leave_one_out import (
     Enrol,
@@ -62,7 +62,7 @@ class CalibrationTrial:
         """The rates at a threshold."""
         strangers, known = self._scores(average)
         return Line(
-            threshold, average, named(strangers, threshold), named_rightly(known, threshold)
+            threshold, average, named(strangers, threshold), correctly_identified(known, threshold)
         )
 
     def named_strangers(self, threshold: float) -> list[str]:

@@ -41,7 +41,7 @@ class Calibration:
 
     @classmethod
     def from_json(cls, text: str) -> Calibration | None:
-        """None for what is no calibration: then there is none, and `calibrate` writes it anew."""
+        """None for what is no calibration: then there is none, and `calibrate` writes it again."""
         try:
             told = json.loads(text)
             texts = {key: str(told[key]) for key in ("method", "space", "engine")}

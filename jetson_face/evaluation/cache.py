@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from jetson_face.core.types import Detections, ImageU8
-from jetson_face.evaluation.extract import FaceExtractor, Kept, Located, SubjectFace
+from jetson_face.evaluation.extract import FaceExtractor, Located, Remembered, SubjectFace
 from jetson_face.util.files import write_file
 
 _log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ def _place_of(row: Mapping[str, Any]) -> Located:
     return Located(face, bool(row["relaxed"]), count)
 
 
-def _face_of(row: Mapping[str, Any]) -> Kept:
+def _face_of(row: Mapping[str, Any]) -> Remembered:
     if np.isnan(row["quality"]):
         return None
     quality, relaxed, count = float(row["quality"]), bool(row["relaxed"]), int(row["count"])

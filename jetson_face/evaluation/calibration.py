@@ -17,8 +17,8 @@ import numpy as np
 from jetson_face.calibration.fpir import (
     RateWithInterval,
     Scores,
+    correctly_identified,
     named,
-    named_rightly,
     threshold_for,
 )
 from jetson_face.calibration.impostors import Impostors
@@ -50,7 +50,7 @@ RULES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class ThresholdResult:
     """One way to set the threshold: `name`. average: pictures a face."""
 
     name: str
@@ -59,7 +59,7 @@ class Kept:
     average: int
     strangers: RateWithInterval
     enrolled: RateWithInterval
-    misnamed: RateWithInterval
+    misidentified: RateWithInterval
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +80,7 @@ def keep_promises(
     strangers: float = 0.5,
     seeds: Sequence[int] = tuple(range(1, DIVISIONS + 1)),
     enrol_max: int = 20,
-) -> list[Kept]:
+) -> list[ThresholdResult]:
     """The network's threshold, the configuration's, then a calibrated one for each FPIR that can
     be shown.
 
@@ -97,7 +97,7 @@ def keep_promises(
         )
         for s in seeds
     ]
-    out: list[Kept] = []
+    out: list[ThresholdResult] = []
     if method.default_min is not None and method.default_min != method.similarity_min:
         out += _kept(asked, "the method's own", None, [method.default_min] * len(asked))
     out += _kept(asked, "as configured", None, [method.similarity_min] * len(asked))
@@ -165,7 +165,7 @@ def _averaged(impostors: Impostors, average: int) -> tuple[Embeddings, I64]:
 
 def _kept(
     asked: Sequence[_Asked], name: str, fpir: float | None, thresholds: Sequence[float]
-) -> list[Kept]:
+) -> list[ThresholdResult]:
     out = []
     for average in (1, FRAMES):
         moved = [
@@ -175,13 +175,13 @@ def _kept(
         shown, known = (_together([pair[side] for pair in moved]) for side in (0, 1))
         wrong = Scores(np.where(known.right, -np.inf, known.score), known.right, known.person)
         out.append(
-            Kept(
+            ThresholdResult(
                 name,
                 fpir,
                 tuple(float(at) for at in thresholds),
                 average,
                 named(shown, 0.0),
-                named_rightly(known, 0.0),
+                correctly_identified(known, 0.0),
                 named(wrong, 0.0),
             )
         )
@@ -202,7 +202,7 @@ def _together(parts: Sequence[Scores]) -> Scores:
 
 
 def as_json(
-    rows: Sequence[Kept], faces: ExtractedFaces, method: dict[str, object]
+    rows: Sequence[ThresholdResult], faces: ExtractedFaces, method: dict[str, object]
 ) -> dict[str, Any]:
     """Every figure under its key."""
     return {
@@ -215,7 +215,7 @@ def as_json(
     }
 
 
-def summary_table(rows: Sequence[Kept]) -> str:
+def summary_table(rows: Sequence[ThresholdResult]) -> str:
     """The table as Markdown."""
     header = ["threshold", "similarity_min", "pictures", "strangers named", "correctly identified"]
     return report.table(
@@ -225,7 +225,7 @@ def summary_table(rows: Sequence[Kept]) -> str:
                 row.name,
                 _range(row.thresholds),
                 row.average if row.average == 1 else f"up to {row.average}",
-                *(_shown(rate) for rate in (row.strangers, row.enrolled, row.misnamed)),
+                *(_shown(rate) for rate in (row.strangers, row.enrolled, row.misidentified)),
             ]
             for row in rows
         ],
@@ -233,7 +233,7 @@ def summary_table(rows: Sequence[Kept]) -> str:
 
 
 def markdown(
-    rows: Sequence[Kept], faces: ExtractedFaces, method: dict[str, object], title: str
+    rows: Sequence[ThresholdResult], faces: ExtractedFaces, method: dict[str, object], title: str
 ) -> str:
     """The report a person reads."""
     facts = {**faces.facts(), **method}
@@ -253,7 +253,7 @@ def markdown(
     return "\n\n".join(parts) + "\n"
 
 
-def plots(rows: Sequence[Kept], folder: Path) -> list[Path]:
+def plots(rows: Sequence[ThresholdResult], folder: Path) -> list[Path]:
     """Strangers named and people correctly identified, as a PNG. Raises as `report.plot_curves`."""
     path = folder / "calibration.png"
     curves = {}

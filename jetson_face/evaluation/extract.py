@@ -102,7 +102,7 @@ class SubjectFace:
     count: int
 
 
-Kept: TypeAlias = "tuple[SubjectFace, F32] | None"
+Remembered: TypeAlias = "tuple[SubjectFace, F32] | None"
 """What is remembered of a picture: its subject without the crop, and the vector; None: no face."""
 
 
@@ -150,7 +150,7 @@ class FaceExtractor:
         self._read = read
         self._batch = batch
         self._clock = clock
-        self.remembered: dict[Path, Kept] = {}
+        self.remembered: dict[Path, Remembered] = {}
         self.located: dict[Path, Located] = {}
 
     def extract(
@@ -191,7 +191,7 @@ class FaceExtractor:
         subjects = [self._subject(image, self._locate(image, seconds), seconds) for image in images]
         there = [subject for subject in subjects if subject is not None]
         vectors = iter(self._vectors([subject.crop for subject in there], seconds))
-        rows: list[Kept] = [None if s is None else (s, next(vectors)) for s in subjects]
+        rows: list[Remembered] = [None if s is None else (s, next(vectors)) for s in subjects]
         return self._table(tuple(map(str, range(len(images)))), rows, seconds, len(images))
 
     def _locate(self, image: ImageU8, seconds: dict[str, float]) -> Located:
@@ -247,7 +247,7 @@ class FaceExtractor:
     def _table(
         self,
         names: tuple[str, ...],
-        rows: Sequence[Kept],
+        rows: Sequence[Remembered],
         seconds: Mapping[str, float],
         searched: int,
     ) -> ExtractedFaces:

@@ -72,9 +72,9 @@ class IdentificationTrial:
             "dir_at_fpir": {f"{fpir:g}": _dir(self.ranked, fpir) for fpir in FPIRS},
             "at_similarity_min": {
                 "similarity_min": similarity_min,
-                "named_rightly": at.dir,
-                "misnamed": at.misnamed,
-                "known_called_unknown": 1 - at.dir - at.misnamed - _share(missing, known),
+                "correctly_identified": at.dir,
+                "misidentified": at.misidentified,
+                "known_called_unknown": 1 - at.dir - at.misidentified - _share(missing, known),
                 "known_without_face": _share(missing, known),
                 "fpir": at.fpir,
                 "strangers_called_unknown": 1 - at.fpir,

@@ -70,8 +70,8 @@ def _main_rows(result: Identification) -> list[tuple[str, str]]:
     where = f"at the own threshold, {at['similarity_min']:.3f}: "
     spent = result.seconds_per_picture
     rows += [
-        (where + "correctly identified", report.percent(at["named_rightly"])),
-        (where + "misidentified", report.percent(at["misnamed"])),
+        (where + "correctly identified", report.percent(at["correctly_identified"])),
+        (where + "misidentified", report.percent(at["misidentified"])),
         (where + "called unknown", report.percent(at["known_called_unknown"])),
         (where + "strangers unknown", report.percent(at["strangers_called_unknown"])),
         ("read to vector, a picture", "–" if spent is None else f"{1e3 * spent:.1f} ms"),

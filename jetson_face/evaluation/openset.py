@@ -49,14 +49,14 @@ class OpenSetPoint:
     """Detection and identification rate at a false-positive identification rate.
 
     threshold: cosine, accept at or above. fpir: measured share of strangers accepted. dir: share
-    of the enrolled people's probes that are correctly identified. misnamed: share of them given a
-    wrong name at or above the threshold.
+    of the enrolled people's probes that are correctly identified. misidentified: share of them
+    given a wrong name at or above the threshold.
     """
 
     threshold: float
     fpir: float
     dir: float
-    misnamed: float
+    misidentified: float
 
 
 def rank(similarities: F32 | F64, person_of_column: ArrayLike, ground_truth: ArrayLike) -> Ranked:

@@ -40,7 +40,7 @@ RULES = (
     "One video a person is enrolled; probes are frames of the other videos; strangers are people "
     "of whom nothing is enrolled.",
     "A gain is the difference to one frame on the same trials; its interval resamples people, and "
-    "sets the threshold anew in every resample.",
+    "sets the threshold again in every resample.",
 )
 
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from jetson_face.calibration.fpir import (
     Scores,
+    correctly_identified,
     exact_interval,
     faces_needed,
     least_fpir,
     named,
-    named_rightly,
     threshold_for,
 )
 from jetson_face.calibration.impostors import Impostors, gather
@@ -204,8 +204,8 @@ def test_enrolled_faces_are_asked_without_themselves() -> None:
     scores = ask_as_known(gallery, Matcher)
     assert sorted(scores.score.round(2).tolist()) == [0.0, 0.5, 0.5]
     assert scores.people == 1  # Bob's only face cannot be asked
-    assert named_rightly(scores, 0.4).share == pytest.approx(2 / 3)
-    assert named_rightly(scores, 0.6).hits == 0
+    assert correctly_identified(scores, 0.4).share == pytest.approx(2 / 3)
+    assert correctly_identified(scores, 0.6).hits == 0
 
 
 def test_averages_are_of_one_group_and_unit_length() -> None:

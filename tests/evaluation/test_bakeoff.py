@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from dataclasses import replace
 from itertools import islice, pairwise
 from pathlib import Path
@@ -16,6 +18,7 @@ from jetson_face.cli.common import command_line
 from jetson_face.cli.main import main
 from jetson_face.config import load_config
 from jetson_face.core.errors import ModelError, OutputError
+from jetson_face.core.types import Detections
 from jetson_face.evaluation.bakeoff import plots, report, rows, run, timing
 from jetson_face.evaluation.bakeoff.facts import ModelFacts, model_facts
 from jetson_face.evaluation.bakeoff.frames import moving_face
@@ -29,8 +32,8 @@ from jetson_face.evaluation.bakeoff.timing import (
     medians,
 )
 from jetson_face.evaluation.bakeoff.work import Pace, Work
+from jetson_face.evaluation.detection_cache import CachedDetector, DetectionCache
 from jetson_face.evaluation.extract import FaceExtractor
-from jetson_face.evaluation.kept import KeptDetector, KeptFaces
 from jetson_face.evaluation.method import Method
 from jetson_face.evaluation.pairs import Pair, PairList
 from jetson_face.evaluation.people import divide, read_people
@@ -190,30 +193,58 @@ def test_methods_take_turns_and_medians_are_given(monkeypatch: pytest.MonkeyPatc
 
 
 def test_found_faces_are_shared_by_searches_of_one_name(tmp_path: Path) -> None:
-    kept = KeptFaces(tmp_path / "found.sqlite")
+    detection_cache = DetectionCache(tmp_path / "found.sqlite")
     asked, other = FakeDetector(), FakeDetector()
-    first = KeptDetector(asked, "mtcnn", kept).detect(picture(1))
-    again = KeptDetector(other, "mtcnn", kept).detect(picture(1))
+    first = CachedDetector(asked, "mtcnn", detection_cache).detect(picture(1))
+    again = CachedDetector(other, "mtcnn", detection_cache).detect(picture(1))
     assert (asked.asked, other.asked) == (1, 0)
     for name in ("boxes", "scores", "landmarks"):
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
-    KeptDetector(other, "haar", kept).detect(picture(1))
-    KeptDetector(other, "mtcnn", kept).detect(picture(2))
+    CachedDetector(other, "haar", detection_cache).detect(picture(1))
+    CachedDetector(other, "mtcnn", detection_cache).detect(picture(2))
     assert other.asked == 2
     hidden = picture(3, how=2)
-    assert len(KeptDetector(other, "mtcnn", kept).detect(hidden)) == 0
-    beside = KeptFaces(tmp_path / "found.sqlite")  # another process, meanwhile
+    assert len(CachedDetector(other, "mtcnn", detection_cache).detect(hidden)) == 0
+    beside = DetectionCache(tmp_path / "found.sqlite")  # another process, meanwhile
     beside.add("mtcnn", b"x", first)
     beside.close()
-    kept.close()
-    reopened = KeptFaces(tmp_path / "found.sqlite")
-    assert len(KeptDetector(other, "mtcnn", reopened).detect(hidden)) == 0
+    detection_cache.close()
+    reopened = DetectionCache(tmp_path / "found.sqlite")
+    assert len(CachedDetector(other, "mtcnn", reopened).detect(hidden)) == 0
     assert other.asked == 3
     assert (reopened.hits, reopened.misses) == (1, 0)
     reopened.close()
     (tmp_path / "bad.sqlite").write_bytes(b"not a database at all" * 100)
     with pytest.raises(OutputError, match="remove it"):
-        KeptFaces(tmp_path / "bad.sqlite")
+        DetectionCache(tmp_path / "bad.sqlite")
+
+
+def test_a_file_of_found_faces_without_a_version_is_read_on(tmp_path: Path) -> None:
+    path = tmp_path / "found.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as old:
+        old.execute(
+            "CREATE TABLE found (search TEXT, picture BLOB, faces BLOB, "
+            "PRIMARY KEY (search, picture)) WITHOUT ROWID"
+        )
+        old.execute("INSERT INTO found VALUES ('mtcnn', x'01', x'')")
+        old.commit()
+    cache = DetectionCache(path)
+    found = cache.find("mtcnn", b"\x01")
+    assert found is not None and len(found) == 0
+    cache.close()
+
+
+def test_a_cache_that_is_damaged_while_it_is_open_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "found.sqlite"
+    cache = DetectionCache(path)
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("DROP TABLE found")
+        other.commit()
+    with pytest.raises(OutputError, match=r"found\.sqlite: .*remove it"):
+        cache.find("mtcnn", b"\x01")
+    cache.add("mtcnn", b"\x01", Detections.empty())
+    with pytest.raises(OutputError, match="remove it"):
+        cache.close()
 
 
 def test_what_was_kept_is_recalled_only_for_the_same_inputs(tmp_path: Path) -> None:

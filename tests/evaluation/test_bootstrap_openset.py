@@ -116,12 +116,12 @@ def test_dir_at_fpir_by_hand() -> None:
     assert quarter.fpir == 0.25
     assert 0.5 < quarter.threshold < 0.5000001
     assert quarter.dir == pytest.approx(3 / 5)
-    assert quarter.misnamed == pytest.approx(1 / 5)
+    assert quarter.misidentified == pytest.approx(1 / 5)
     all_in = o.dir_at_fpir(ranked, 1.0)
     assert all_in.fpir == 1.0
     assert all_in.dir == pytest.approx(3 / 5)
     strict = o.at_threshold(ranked, 0.75)
-    assert (strict.fpir, strict.misnamed) == (0.0, 0.0)
+    assert (strict.fpir, strict.misidentified) == (0.0, 0.0)
     assert strict.dir == pytest.approx(2 / 5)
 
 

@@ -103,8 +103,8 @@ def test_identification_worked_by_hand() -> None:
     got = trial.figures(0.5)
     assert got["rank1"] == pytest.approx(2 / 5), "Cid cannot be right, Ann's second has no face"
     at = got["at_similarity_min"]
-    assert at["named_rightly"] == pytest.approx(2 / 5)
-    assert at["misnamed"] == pytest.approx(1 / 5)
+    assert at["correctly_identified"] == pytest.approx(2 / 5)
+    assert at["misidentified"] == pytest.approx(1 / 5)
     assert at["known_called_unknown"] == pytest.approx(1 / 5)
     assert at["known_without_face"] == pytest.approx(1 / 5)
     assert at["fpir"] == pytest.approx(1 / 3)

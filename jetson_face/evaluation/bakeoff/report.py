@@ -95,7 +95,8 @@ def _accuracy(rows: Sequence[Row]) -> str:
                 _between(met["rank1"], intervals.get("rank1")),
                 _between(met["dir_at_fpir"]["0.01"], intervals.get("dir_at_fpir_0.01")),
                 " / ".join(
-                    report.percent(at[key], 1) for key in ("named_rightly", "misnamed", "fpir")
+                    report.percent(at[key], 1)
+                    for key in ("correctly_identified", "misidentified", "fpir")
                 ),
             ]
         )

@@ -20,9 +20,9 @@ from jetson_face.core.version import __version__
 from jetson_face.detection.detector import Detector
 from jetson_face.evaluation import metrics as m
 from jetson_face.evaluation.bakeoff.facts import model_facts
+from jetson_face.evaluation.detection_cache import CachedDetector, DetectionCache
 from jetson_face.evaluation.extract import PictureProgress
 from jetson_face.evaluation.identification import ask
-from jetson_face.evaluation.kept import KeptDetector, KeptFaces
 from jetson_face.evaluation.method import Keep, Method, build_method
 from jetson_face.evaluation.pairs import PairList
 from jetson_face.evaluation.people import Division
@@ -40,6 +40,8 @@ LEVELS: Mapping[str, tuple[float, ...]] = {
     "jpeg": (10,),
 }
 _ROC_POINTS = 400
+_ROW_FORMAT = 2
+"""Rows that were kept under other names of figures are measured again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +80,16 @@ def row_key(config: Config, faces: str, seed: int, resamples: int) -> str:
     settings["embedder"].pop("model")  # a name or a path; what it leads to is in the digest
     facts = model_facts(config)
     decided = config.matching.model_dump(mode="json")
-    return _digest([settings, decided, facts.digest, faces, seed, resamples, __version__])
+    told = [settings, decided, facts.digest, faces, seed, resamples, __version__, _ROW_FORMAT]
+    return _digest(told)
 
 
-def keeper(config: Config, kept: KeptFaces) -> Keep:
-    """What puts `kept` before the detectors of a configuration."""
+def keeper(config: Config, cache: DetectionCache) -> Keep:
+    """What puts `cache` before the detectors of a configuration."""
 
     def keep(detector: Detector, relaxed: bool) -> Detector:
         settings = config.model_dump(mode="json", include={"backend", "detector"})
-        return KeptDetector(detector, _digest([settings, relaxed, __version__]), kept)
+        return CachedDetector(detector, _digest([settings, relaxed, __version__]), cache)
 
     return keep
 
@@ -99,7 +102,7 @@ def measure_row(
     *,
     seed: int = 1,
     resamples: int = 300,
-    kept: KeptFaces | None = None,
+    cache: DetectionCache | None = None,
     progress: PictureProgress | None = None,
 ) -> dict[str, Any]:
     """All accuracies of one method under their keys, or `refused`: why there are none.
@@ -109,7 +112,7 @@ def measure_row(
     row: dict[str, Any] = {"name": name, "config": config_file, "refused": None}
     try:
         facts = model_facts(config)
-        method = build_method(config, keep=None if kept is None else keeper(config, kept))
+        method = build_method(config, keep=None if cache is None else keeper(config, cache))
     except JetsonFaceError as error:
         _log.warning("%s: refused: %s", name, error)
         return {**row, "refused": str(error)}

@@ -173,7 +173,7 @@ def _rows(
                 faces,
                 seed=asked.seed,
                 resamples=asked.resamples,
-                kept=work.kept,
+                cache=work.detection_cache,
                 progress=pace.row(path.stem),
             )
             pace.next()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jetson_face.evaluation.kept import KeptFaces
+from jetson_face.evaluation.detection_cache import DetectionCache
 from jetson_face.evaluation.report import write_json
 
 _log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ class Work:
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
-        self.kept = None if folder is None else KeptFaces(folder / "found.sqlite")
+        self.detection_cache = None if folder is None else DetectionCache(folder / "found.sqlite")
 
     def recall(self, name: str, key: str) -> Any:
         """What was kept under that name, if its inputs are still the same; else None."""
@@ -46,8 +46,8 @@ class Work:
 
     def close(self) -> None:
         """Write what waits."""
-        if self.kept is not None:
-            self.kept.close()
+        if self.detection_cache is not None:
+            self.detection_cache.close()
 
     def _path(self, name: str) -> Path:
         assert self._folder is not None

@@ -1,6 +1,6 @@
 """A network of this project taken back from its ONNX file, to be trained further.
 
-Its batch-norms were folded away; they are made anew from what the layers give on a few faces, so
+Its batch-norms were folded away; they are made again from what the layers give on a few faces, so
 that the network answers as the file does and trains as a fresh one would.
 """
 

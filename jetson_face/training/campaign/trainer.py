@@ -307,7 +307,7 @@ class Campaign:
         self._on_saved(path)
 
     def state(self) -> dict[str, Any]:
-        """All that a run goes on from; the ring is filled anew."""
+        """All that a run goes on from; the ring is filled again."""
         return {
             "step": self.step,
             "samples": self.samples,

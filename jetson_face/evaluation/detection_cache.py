@@ -1,13 +1,14 @@
-"""Faces that a detector found before, kept by what the picture shows.
+"""A cache of the faces that a detector found, by what the picture shows.
 
 Methods with the same detector share them, and so do interrupted runs: searching takes most of an
-evaluation's time. Embedding is done anew for every method.
+evaluation's time. Embedding is done again for every method.
 """
 
 from __future__ import annotations
 
 import hashlib
-import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,29 +16,38 @@ import numpy as np
 from jetson_face.core.errors import OutputError
 from jetson_face.core.types import F32, Detections, ImageU8
 from jetson_face.detection.detector import Detector
+from jetson_face.util import sqlite
 
 _COMMIT_EVERY = 25
 _COLUMNS = 4 + 1 + 10
+_BUSY_S = 60.0
+"""Other evaluations may write to the same file."""
+_VERSION = 1
+# "IF NOT EXISTS": files of before this version have the table and no number.
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS found (
+    search TEXT, picture BLOB, faces BLOB, PRIMARY KEY (search, picture)
+) WITHOUT ROWID
+"""
 
 
-class KeptFaces:
-    """Detections in one file, by search and picture. Raises OutputError where it cannot be used.
+class DetectionCache:
+    """Detections in one file, by search and picture. Every method raises OutputError where the file
+    cannot be used.
 
     hits, misses: how often something was there, and was not.
     """
 
     def __init__(self, path: Path) -> None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, timeout=60)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute(
-                "CREATE TABLE IF NOT EXISTS found (search TEXT, picture BLOB, faces BLOB, "
-                "PRIMARY KEY (search, picture)) WITHOUT ROWID"
-            )
-        except (OSError, sqlite3.Error) as exc:
-            raise OutputError(f"{path}: not usable for found faces: {exc}; remove it") from exc
         self._path = path
+        with self._errors():
+            self._db = sqlite.connect(path, timeout_s=_BUSY_S)
+            try:
+                sqlite.prepare(self._db)
+                sqlite.create_tables(self._db, _SCHEMA, _VERSION)
+            except BaseException:
+                self._db.close()
+                raise
         self._waiting: dict[tuple[str, bytes], bytes] = {}
         self.hits = self.misses = 0
 
@@ -45,9 +55,10 @@ class KeptFaces:
         """What `search` found in it, or None where it was never asked."""
         raw = self._waiting.get((search, picture))
         if raw is None:
-            row = self._db.execute(
-                "SELECT faces FROM found WHERE search = ? AND picture = ?", (search, picture)
-            ).fetchone()
+            with self._errors():
+                row = self._db.execute(
+                    "SELECT faces FROM found WHERE search = ? AND picture = ?", (search, picture)
+                ).fetchone()
             raw = None if row is None else row[0]
         if raw is None:
             self.misses += 1
@@ -62,13 +73,10 @@ class KeptFaces:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits, at once: another process may use the file. Raises OutputError."""
+        """Write what waits, at once: another process may use the file."""
         rows = [(*key, faces) for key, faces in self._waiting.items()]
-        try:
-            with self._db:
-                self._db.executemany("INSERT OR REPLACE INTO found VALUES (?, ?, ?)", rows)
-        except sqlite3.Error as exc:
-            raise OutputError(f"{self._path}: cannot be written: {exc}") from exc
+        with self._errors(), sqlite.transaction(self._db):
+            self._db.executemany("INSERT OR REPLACE INTO found VALUES (?, ?, ?)", rows)
         self._waiting.clear()
 
     def close(self) -> None:
@@ -76,12 +84,21 @@ class KeptFaces:
         self.flush()
         self._db.close()
 
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, *sqlite.RAISED) as error:
+            raise OutputError(
+                f"{self._path}: not usable for found faces: {error}: remove it"
+            ) from error
 
-class KeptDetector:
-    """A detector that asks `kept` first. search: name of the detector and all its settings."""
 
-    def __init__(self, detector: Detector, search: str, kept: KeptFaces) -> None:
-        self._detector, self._search, self._kept = detector, search, kept
+class CachedDetector:
+    """A detector that asks `cache` first. search: name of the detector and all its settings."""
+
+    def __init__(self, detector: Detector, search: str, cache: DetectionCache) -> None:
+        self._detector, self._search, self._cache = detector, search, cache
 
     @property
     def name(self) -> str:
@@ -91,10 +108,10 @@ class KeptDetector:
     def detect(self, image: ImageU8) -> Detections:
         """Faces, as `Detector.detect`."""
         picture = picture_digest(image)
-        faces = self._kept.find(self._search, picture)
+        faces = self._cache.find(self._search, picture)
         if faces is None:
             faces = self._detector.detect(image)
-            self._kept.add(self._search, picture, faces)
+            self._cache.add(self._search, picture, faces)
         return faces
 
     def close(self) -> None:
