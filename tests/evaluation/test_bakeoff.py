@@ -230,7 +230,8 @@ def test_a_file_of_found_faces_without_a_version_is_read_on(tmp_path: Path) -> N
         old.commit()
     cache = DetectionCache(path)
     found = cache.find("mtcnn", b"\x01")
-    assert found is not None and len(found) == 0
+    assert found is not None
+    assert len(found) == 0
     cache.close()
 
 
