@@ -217,7 +217,13 @@ def as_json(
 
 def summary_table(rows: Sequence[ThresholdResult]) -> str:
     """The table as Markdown."""
-    header = ["threshold", "similarity_min", "pictures", "strangers named", "correctly identified"]
+    header = [
+        "threshold",
+        "similarity_min",
+        "pictures",
+        "non-enrolled named",
+        "correctly identified",
+    ]
     return report.table(
         [*header, "misidentified"],
         [
@@ -242,8 +248,8 @@ def markdown(
     parts = [
         f"# {title}",
         f"{len(rows[0].thresholds)} divisions; {known.faces} pictures of {known.people} enrolled "
-        f"people, {strangers.faces} of {strangers.people} strangers to test with. Intervals are "
-        "95 %.",
+        f"people, {strangers.faces} of {strangers.people} non-enrolled people to test with. "
+        "Intervals are 95 %.",
         summary_table(rows),
         "## Method",
         report.facts_table(facts),
@@ -267,8 +273,8 @@ def plots(rows: Sequence[ThresholdResult], folder: Path) -> list[Path]:
     report.plot_curves(
         path,
         curves,
-        title="Calibrated thresholds on strangers they were not set with",
-        x="strangers named (FPIR)",
+        title="Calibrated thresholds on non-enrolled people they were not set with",
+        x="non-enrolled people named (FPIR)",
         y="enrolled people correctly identified",
         marks=True,
     )

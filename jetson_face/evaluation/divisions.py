@@ -41,13 +41,13 @@ def over_divisions(
     if nobody has two videos, or nobody is left to be an impostor.
     """
     videos = _videos(people, vectors, rows)
-    looks = {kind: _looks(videos, vectors, kind) for kind in KINDS}
+    means = {kind: _vectors_by_person(videos, vectors, kind) for kind in KINDS}
     figures: dict[str, list[float]] = {}
     for seed in range(divisions):
         known, others = _divided(videos, seed, enrolled)
-        gallery = np.stack([looks["video"][person][0] for person in known])
+        gallery = np.stack([means["video"][person][0] for person in known])
         for kind in KINDS:
-            direct, rank1 = _asked(looks[kind], known, others, gallery, fpir)
+            direct, rank1 = _asked(means[kind], known, others, gallery, fpir)
             figures.setdefault(f"{kind}: DIR at FPIR {fpir:g}", []).append(direct)
             figures.setdefault(f"{kind}: rank-1", []).append(rank1)
     return {name: _told(values) for name, values in figures.items()}
@@ -83,18 +83,18 @@ def _unit(vectors: F64) -> F64:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True), np.float64)
 
 
-def _looks(videos: Videos, vectors: F32, kind: str) -> dict[str, list[F64]]:
+def _vectors_by_person(videos: Videos, vectors: F32, kind: str) -> dict[str, list[F64]]:
     """A vector (D,) a video; zeros where it has no face."""
     wide = vectors.astype(np.float64)
 
-    def look(frames: list[int]) -> F64:
+    def mean(frames: list[int]) -> F64:
         if not frames:
             return np.zeros(wide.shape[1])
         if kind == "single":
             return _unit(wide[frames[0]])
         return _unit(_unit(wide[frames]).mean(axis=0))
 
-    return {person: [look(frames) for frames in own] for person, own in videos.items()}
+    return {person: [mean(frames) for frames in own] for person, own in videos.items()}
 
 
 def _divided(videos: Videos, seed: int, enrolled: int) -> tuple[list[str], list[str]]:
@@ -110,16 +110,16 @@ def _divided(videos: Videos, seed: int, enrolled: int) -> tuple[list[str], list[
 
 
 def _asked(
-    looks: Mapping[str, list[F64]],
+    means: Mapping[str, list[F64]],
     known: Sequence[str],
     others: Sequence[str],
     gallery: F64,
     fpir: float,
 ) -> tuple[float, float]:
     """DIR and rank-1 of one division, shares of 1."""
-    ground_truth = np.array([row for row, person in enumerate(known) for _ in looks[person][1:]])
-    genuine = np.stack([look for person in known for look in looks[person][1:]]) @ gallery.T
-    impostor = (np.stack([look for person in others for look in looks[person]]) @ gallery.T).max(1)
+    ground_truth = np.array([row for row, person in enumerate(known) for _ in means[person][1:]])
+    genuine = np.stack([mean for person in known for mean in means[person][1:]]) @ gallery.T
+    impostor = (np.stack([mean for person in others for mean in means[person]]) @ gallery.T).max(1)
     right = genuine.argmax(axis=1) == ground_truth
     above = genuine.max(axis=1) > np.quantile(impostor, 1 - fpir)
     return float(np.mean(right & above)), float(np.mean(right))

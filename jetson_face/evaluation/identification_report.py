@@ -73,7 +73,7 @@ def _main_rows(result: Identification) -> list[tuple[str, str]]:
         (where + "correctly identified", report.percent(at["correctly_identified"])),
         (where + "misidentified", report.percent(at["misidentified"])),
         (where + "called unknown", report.percent(at["known_called_unknown"])),
-        (where + "strangers unknown", report.percent(at["strangers_called_unknown"])),
+        (where + "non-enrolled called unknown", report.percent(at["strangers_called_unknown"])),
         ("read to vector, a picture", "–" if spent is None else f"{1e3 * spent:.1f} ms"),
         ("enrol everybody", f"{1e3 * figures['enrol_seconds']:.2f} ms"),
         ("query, a probe", f"{1e3 * figures['query_seconds']:.4f} ms"),

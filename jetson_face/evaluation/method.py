@@ -69,7 +69,7 @@ def build_method(
 ) -> Method:
     """The method that a configuration describes; relaxed: search again where nothing was found.
 
-    photos: pictures stand alone, as for `identify`; otherwise each is a single look of a camera.
+    photos: pictures stand alone, as for `identify`; otherwise each is a single frame of a camera.
     Raises ModelError, EngineError, MissingDependencyError.
     """
     parts = build_parts(config)

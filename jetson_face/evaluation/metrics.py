@@ -45,7 +45,7 @@ class Confusion:
 
     @property
     def accuracy(self) -> float:
-        """Share of pairs decided rightly, in [0, 1]."""
+        """Share of pairs decided correctly, in [0, 1]."""
         return (self.tp + self.tn) / self.total
 
     @property

@@ -132,8 +132,8 @@ def confusion_matrix(ranked: Ranked, people: int, threshold: float) -> I64:
 
 
 def most_confused(matrix: I64, names: Sequence[str], most: int = 10) -> list[tuple[str, str, int]]:
-    """The commonest wrong names as (ground truth, answer, count); also of a "stranger"."""
-    rows = [*names, "stranger"]
+    """The commonest wrong names as (ground truth, answer, count); also of "not enrolled"."""
+    rows = [*names, "not enrolled"]
     people = len(names)
     wrong = matrix[:, :people].copy()
     wrong[np.arange(people), np.arange(people)] = 0

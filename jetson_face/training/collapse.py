@@ -26,7 +26,7 @@ class CollapseError(JetsonFaceError, RuntimeError):
 
 
 class CollapseWatch:
-    """Looks at every ``every``-th step; raises after ``patience`` bad looks in a row.
+    """Checks every ``every``-th step; raises after ``patience`` bad checks in a row.
 
     Two signs: the vectors' spread (mean squared L2 distance between different faces of a batch, 2
     for unrelated unit vectors) is under ``spread_min``; or the triplet loss stays within ``rest``
@@ -43,22 +43,22 @@ class CollapseWatch:
     ) -> None:
         self._how, self._every, self._patience = how, every, patience
         self._spread_min, self._rest = spread_min, rest
-        self.bad_looks = 0
+        self.bad_checks = 0
 
     def see(self, step: int, vectors: torch.Tensor, parts: dict[str, float]) -> None:
-        """Look at unit vectors (N, D) and the weighted losses of a step.
+        """Check unit vectors (N, D) and the weighted losses of a step.
 
         Raises:
-            CollapseError: ``patience`` bad looks in a row.
+            CollapseError: ``patience`` bad checks in a row.
         """
         if step % self._every:
             return
         signs = self.signs(vectors, parts)
-        self.bad_looks = self.bad_looks + 1 if signs else 0
+        self.bad_checks = self.bad_checks + 1 if signs else 0
         if not signs:
             return
-        log.warning("step %d: %s (look %d of %d)", step, signs, self.bad_looks, self._patience)
-        if self.bad_looks >= self._patience:
+        log.warning("step %d: %s (check %d of %d)", step, signs, self.bad_checks, self._patience)
+        if self.bad_checks >= self._patience:
             raise CollapseError(f"training has collapsed at step {step}: {signs}. {REMEDY}")
 
     def signs(self, vectors: torch.Tensor, parts: dict[str, float]) -> str:

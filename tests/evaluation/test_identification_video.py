@@ -129,7 +129,7 @@ def test_the_curves_start_with_one_picture_and_few_people() -> None:
     assert result.by_people[-1]["people"] == 2
     got = result.as_json()
     assert got["undetected"] == 2
-    assert got["most_confused"] == [["Bob", "Ann", 1], ["stranger", "Ann", 1]]
+    assert got["most_confused"] == [["Bob", "Ann", 1], ["not enrolled", "Ann", 1]]
     assert got["confusion"].sum() == 8
 
 

@@ -33,7 +33,7 @@ def test_a_bad_moment_that_passes_is_no_collapse() -> None:
     point, healthy = _spread_out()[:1].expand(64, 32), _spread_out()
     for step in range(20):
         watch.see(step, healthy if step % 3 == 2 else point, {"triplet": 0.2})
-    assert watch.bad_looks == 2
+    assert watch.bad_checks == 2
 
 
 def test_healthy_vectors_have_no_signs_even_with_the_loss_at_the_margin() -> None:

@@ -79,7 +79,7 @@ def _accuracy(rows: Sequence[Row]) -> str:
         "pairs without a face",
         "rank-1",
         "DIR at FPIR 1 %",
-        "correctly identified / misidentified / strangers named, at own threshold",
+        "correctly identified / misidentified / non-enrolled named, at own threshold",
     ]
     lines = []
     for row in rows:

@@ -40,7 +40,7 @@ def rate_part(done: float, how: CampaignOptimSettings) -> float:
     return max(0.5 * (1 + math.cos(math.pi * part)), how.floor)
 
 
-def look(net: SqueezeNetFace, view: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+def embed_faces(net: SqueezeNetFace, view: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
     """Views (N, 3, 112, 112), 0 to 255, to unit vectors and the last map of each side."""
     x = ((view.float() - 127.5) / 127.5).contiguous(memory_format=torch.channels_last)
     maps: dict[int, Tensor] = {}
@@ -86,7 +86,7 @@ class Campaign:
         blank = torch.zeros(2, 3, 112, 112, device=self.device)
         self.net.eval()
         with torch.no_grad():
-            _, mine = look(self.net, blank)
+            _, mine = embed_faces(self.net, blank)
             _, theirs = self.teachers.ask(blank, self.rows[:1].repeat(2))
         return {s: (mine[s].shape[1], theirs[s].shape[1]) for s in self.config.loss.hints}
 
@@ -133,14 +133,14 @@ class Campaign:
         self.cycle_samples = self.samples
 
     def _fit(self, rows: targets.I64) -> None:
-        """Axes and hints' projections, from one look of student and teachers at ``rows``."""
+        """Axes and hints' projections, from one pass of student and teachers at ``rows``."""
         draw = self._draw(-1)
         vectors, own = [], []
         maps: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
         for part in _parts(rows, self.config.prepare_rows):
             view = changed(self.faces.take(part), self.config.view, draw)
             vector, theirs = self.teachers.ask(view, part)
-            seen, mine = look(self.net, view)
+            seen, mine = embed_faces(self.net, view)
             vectors.append(vector)
             own.append(seen)
             for side, value in theirs.items():
@@ -209,7 +209,7 @@ class Campaign:
                 group["lr"] = part * group["peak"]
         self._learning()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.optim.bf16):
-            vectors, maps = look(self.net, lesson.view)
+            vectors, maps = embed_faces(self.net, lesson.view)
             hints = self._hint_losses(maps, lesson)
         parts = self._losses(vectors, lesson) | hints
         total = torch.stack(list(parts.values())).sum()
@@ -288,7 +288,7 @@ class Campaign:
                     key = (number, kind)
                     if key not in self._wanted:
                         self._wanted[key] = self.teachers.turn(self.teachers.ask(view, part)[0])
-                    told[kind].append((look(self.ema, view)[0] * self._wanted[key]).sum(1))
+                    told[kind].append((embed_faces(self.ema, view)[0] * self._wanted[key]).sum(1))
         return float(torch.cat(told[0]).mean()), float(torch.cat(told[1]).mean())
 
     def save(self) -> None:
