@@ -31,7 +31,7 @@ from jetson_face.service.notify import Health, Notifier, Progress, Verdict, watc
 from jetson_face.service.recent import RecentErrors
 from jetson_face.service.reception import Reception
 from jetson_face.service.reload import Reloader, check_reloadable, needs_new_loop
-from jetson_face.service.review_writer import Asked
+from jetson_face.service.review_writer import CapturedCandidate
 from jetson_face.service.signals import Signals
 from jetson_face.service.status_server import StatusServer
 from jetson_face.service.swap import HotSwap, build_deck
@@ -112,14 +112,16 @@ class Daemon:
             self._outbox, self._snapshots = plumbing.open_outbox(config)
             audit = AuditLog(config.state_dir / "audit.jsonl")
             self._canary = ServiceCanary(self._swap, self._outbox, audit)
-            self._questions = plumbing.open_questions(
+            self._review_writer = plumbing.open_review_writer(
                 config, self._outbox.age, lambda: self._swap.deck.parts.embedder.similarity_min
             )
         except BaseException:
             self._reception.close()
             raise
-        self._queue: BoundedQueue[Occurrence | Asked] = BoundedQueue(_EVENT_QUEUE, "events")
-        self._writer = EventWriter(self._queue, self._outbox, self._snapshots, self._questions)
+        self._queue: BoundedQueue[Occurrence | CapturedCandidate] = BoundedQueue(
+            _EVENT_QUEUE, "events"
+        )
+        self._writer = EventWriter(self._queue, self._outbox, self._snapshots, self._review_writer)
 
     def run(self) -> None:
         """Run loop after loop until told to stop, or until every source ended."""
@@ -137,8 +139,8 @@ class Daemon:
         self._notifier.stopping()
         self._writer.drain()
         self._outbox.close()
-        if self._questions is not None:
-            self._questions.close()
+        if self._review_writer is not None:
+            self._review_writer.close()
         plumbing.close_all(self._next_sources or ())
         self._reception.close()
         self._swap.close()
@@ -195,8 +197,8 @@ class Daemon:
                 self._outbox.prune()
                 if self._snapshots is not None:
                     self._snapshots.prune()
-                if self._questions is not None:
-                    self._questions.prune()
+                if self._review_writer is not None:
+                    self._review_writer.prune()
 
     def _tick(self) -> None:
         """In the main thread, twice a second and after signals."""
@@ -330,7 +332,7 @@ class Daemon:
             "outbox": pages.outbox(state),
             "sinks": pages.sinks(self._deliverers, state),
             "board": pages.board(),
-            "review": self._questions.state() if self._questions is not None else {},
+            "review": self._review_writer.state() if self._review_writer is not None else {},
             "last_decisions": pages.decisions(
                 self._writer.decisions, {person.id for person in deck.people.snapshot.people}
             ),
@@ -353,6 +355,6 @@ class Daemon:
             self._deliverers,
             pipeline.report(),
             self._verdict,
-            self._questions.state() if self._questions is not None else {},
+            self._review_writer.state() if self._review_writer is not None else {},
         )
         return to_prometheus(self._canary.metrics(), pipeline.metrics.snapshot(), service)

@@ -233,6 +233,6 @@ def _add_review(own: Metrics, review: Mapping[str, Any]) -> None:
     own.gauge("review_waiting", "Doubtful faces that wait for a person").set(review["waiting"] or 0)
     own.gauge("review_up", "0 while the review queue cannot be used").set(review["error"] is None)
     for reason in ("repeats", "given_up", "not_kept"):
-        own.counter("review_not_asked", "Doubtful faces not asked about", reason=reason).add(
-            review[reason]
-        )
+        own.counter(
+            "review_dropped", "Doubtful faces that were not kept for review", reason=reason
+        ).add(review[reason])
