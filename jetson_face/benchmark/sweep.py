@@ -9,13 +9,14 @@ from typing import Protocol
 
 from jetson_face.benchmark.clip import Material
 from jetson_face.benchmark.result import Figures, Point, Setting, to_figures
-from jetson_face.benchmark.run import Recognizer, run_clip, warm_up
+from jetson_face.benchmark.run import run_clip, warm_up
+from jetson_face.core.protocols import FrameProcessor
 
 
 class Subject(Protocol):
     """One method at one image size, ready to run."""
 
-    def recognizer(self, *, every: int | None = None) -> Recognizer: ...
+    def recognizer(self, *, every: int | None = None) -> FrameProcessor: ...
 
 
 OpenSubject = Callable[[str, int | None, Material], AbstractContextManager[Subject]]
@@ -29,7 +30,7 @@ class Measured(Protocol):
     def figures(self) -> dict[str, float]: ...
 
 
-Pass = Callable[[Recognizer, Material], Measured]
+Pass = Callable[[FrameProcessor, Material], Measured]
 
 
 @dataclass(frozen=True, slots=True)

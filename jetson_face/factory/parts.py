@@ -13,6 +13,7 @@ import numpy as np
 from jetson_face.capture.opening import open_source
 from jetson_face.capture.source import OpenOptions, Source, SourceInfo
 from jetson_face.config import Config, PluginDetectorConfig, SourceConfig, TensorRTConfig
+from jetson_face.core.protocols import FrameProcessor
 from jetson_face.core.types import EmbeddingSpace
 from jetson_face.detection.detector import Detector, Refiner
 from jetson_face.detection.guarded import GuardedRefiner
@@ -45,7 +46,7 @@ from jetson_face.recognition.detection_interval import Sampler
 from jetson_face.recognition.embedding_scheduler import EmbeddingBudget, EmbeddingScheduler
 from jetson_face.recognition.finder import FaceFinder
 from jetson_face.recognition.fusion import Fuser, contradiction_below
-from jetson_face.recognition.rate_controlled import GovernedRecognizer, Recognizer
+from jetson_face.recognition.rate_controlled import GovernedRecognizer
 from jetson_face.recognition.rate_controller import Bounds, Goal, Governor
 from jetson_face.recognition.recognizer import FaceRecognizer
 from jetson_face.recognition.track_decisions import TrackDecisions
@@ -231,7 +232,7 @@ def build_recognizer(
     )
 
 
-def govern(config: Config, recognizer: FaceRecognizer, info: SourceInfo) -> Recognizer:
+def govern(config: Config, recognizer: FaceRecognizer, info: SourceInfo) -> FrameProcessor:
     """The recogniser of a live source with its sampling rate adapted, where `sampling: auto`."""
     auto = config.sampling.auto
     if auto is None or not info.is_live:

@@ -17,6 +17,7 @@ from jetson_face.core.errors import (
     NameInvalidError,
     UsageError,
 )
+from jetson_face.core.protocols import Cipher
 from jetson_face.core.types import F32, Embeddings, EmbeddingSpace, ImageU8, Person
 from jetson_face.gallery import opening, schema
 from jetson_face.gallery.accept import erase, erase_again
@@ -32,7 +33,6 @@ from jetson_face.gallery.records import (
     Removed,
     checked_vector,
 )
-from jetson_face.gallery.sealed import Cipher
 
 _CHUNK = 64
 _NOTHING: Mapping[str, object] = MappingProxyType({})

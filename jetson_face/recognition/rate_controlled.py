@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from jetson_face.core.protocols import FrameProcessor
 from jetson_face.core.types import Frame, Report
 from jetson_face.recognition.rate_controller import Governor, Measured
 
@@ -23,12 +24,6 @@ class Sampling(Protocol):
     def set_every(self, every_n: int) -> None: ...
 
 
-class Recognizer(Protocol):
-    """What is governed."""
-
-    def process(self, frame: Frame) -> Report: ...
-
-
 class GovernedRecognizer:
     """Measures each frame of one live source and asks the governor every `period_s`.
 
@@ -38,7 +33,7 @@ class GovernedRecognizer:
 
     def __init__(
         self,
-        recognizer: Recognizer,
+        recognizer: FrameProcessor,
         sampler: Sampling,
         governor: Governor,
         *,

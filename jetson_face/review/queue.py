@@ -12,9 +12,10 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, TypeAlias
 
 from jetson_face.core.errors import GalleryCorruptError, GalleryError, UsageError
+from jetson_face.core.protocols import Cipher
 from jetson_face.review.item import ReviewItem
 from jetson_face.util import sqlite
 from jetson_face.util.files import Inode
@@ -30,13 +31,6 @@ CREATE TABLE items (
 """
 _REMEDY = "remove it; only faces that wait for a person are in it"
 Answer: TypeAlias = Literal["accepted", "rejected"]
-
-
-class Cipher(Protocol):
-    """Seals bytes; `context` must be the same to open them."""
-
-    def encrypt(self, plain: bytes, context: bytes) -> bytes: ...
-    def decrypt(self, sealed: bytes, context: bytes) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,9 +7,10 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from jetson_face.core.errors import OutputError
+from jetson_face.core.protocols import FrameProcessor
 from jetson_face.core.types import Box, Frame, ImageU8, Report
 from jetson_face.events.making import EventMaker
 from jetson_face.events.outbox import Outbox
@@ -29,12 +30,6 @@ _LAST_FRAME_S = 1.0
 """How long the writer waits for the recogniser's last frame when it is told to stop."""
 
 
-class Recognizer(Protocol):
-    """One frame in, what it says out."""
-
-    def process(self, frame: Frame) -> Report: ...
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Occurrence:
     """An event on its way to the disk. crop: (H, W, 3) uint8 BGR, None for none."""
@@ -52,7 +47,7 @@ class EventTap:
 
     def __init__(
         self,
-        inner: Recognizer,
+        inner: FrameProcessor,
         queue: BoundedQueue[Occurrence | CapturedCandidate],
         maker: EventMaker,
         *,
@@ -63,7 +58,7 @@ class EventTap:
         self._crops, self._review = crops, review
 
     def process(self, frame: Frame) -> Report:
-        """See Recognizer."""
+        """See FrameProcessor."""
         report = self._inner.process(frame)
         for event in self._maker.of(report):
             wanted = event["kind"] in _DECISIONS and event["state"] != "pending"

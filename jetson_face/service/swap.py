@@ -142,7 +142,7 @@ class _Slot:
         self._governed = govern(config, inner, self.info)
 
     def process(self, frame: Frame) -> Report:
-        """See Recognizer."""
+        """See FrameProcessor."""
         with self._lock:
             return self._governed.process(frame)
 
