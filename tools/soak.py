@@ -50,7 +50,7 @@ from jetson_face.events.snapshots import SnapshotStore
 from jetson_face.live import LivePipeline, LivePolicy, Stage
 from jetson_face.privacy.encryption import AesGcm
 from jetson_face.recognition.decision import Decider
-from jetson_face.recognition.detection_interval import Sampler
+from jetson_face.recognition.detection_interval import DetectionInterval
 from jetson_face.recognition.embedding_scheduler import EmbeddingScheduler
 from jetson_face.recognition.finder import FaceFinder
 from jetson_face.recognition.fusion import Fuser
@@ -223,7 +223,7 @@ class Soak:
         tracker = Tracker(0.3, max_gap_ns=1_000_000_000)
         embedder = PlayedEmbedder(self.gallery.vectors)
         inner = FaceRecognizer(
-            FaceFinder(PlayedDetector(), None, Sampler(5), tracker),
+            FaceFinder(PlayedDetector(), None, DetectionInterval(5), tracker),
             EmbeddingScheduler(Aligner("arcface112"), QualityGate(), embedder),
             TrackDecisions(Fuser(SPACE), Decider(0.5), lambda now_ns: self.gallery.matcher),
         )

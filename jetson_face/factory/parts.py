@@ -42,7 +42,7 @@ from jetson_face.models.cards import card_dir, load_card
 from jetson_face.output.run_report import RunFacts
 from jetson_face.privacy.encryption import fill_credentials
 from jetson_face.recognition.decision import Decider
-from jetson_face.recognition.detection_interval import Sampler
+from jetson_face.recognition.detection_interval import DetectionInterval
 from jetson_face.recognition.embedding_scheduler import EmbeddingBudget, EmbeddingScheduler
 from jetson_face.recognition.finder import FaceFinder
 from jetson_face.recognition.fusion import Fuser, contradiction_below
@@ -207,7 +207,7 @@ def build_recognizer(
     finder = FaceFinder(
         parts.detector,
         parts.refiner,
-        Sampler(1 if stills else config.sampling.every, on_loss=config.sampling.on_loss),
+        DetectionInterval(1 if stills else config.sampling.every, on_loss=config.sampling.on_loss),
         Tracker(config.tracking.iou_min, max_gap_ns=config.tracking.max_gap_ms * 1_000_000),
         stills=stills,
     )

@@ -16,7 +16,7 @@ from jetson_face.recognition.rate_controller import Governor, Measured
 log = logging.getLogger(__name__)
 
 
-class Sampling(Protocol):
+class AdjustableInterval(Protocol):
     """What the governor turns."""
 
     @property
@@ -27,14 +27,14 @@ class Sampling(Protocol):
 class GovernedRecognizer:
     """Measures each frame of one live source and asks the governor every `period_s`.
 
-    sampler: the recogniser's own. clock_ns: the clock of the frames' `captured_ns`. cpu_share: CPU
+    interval: the recogniser's own. clock_ns: the clock of the frames' `captured_ns`. cpu_share: CPU
     seconds of the process so far over the number of cores.
     """
 
     def __init__(
         self,
         recognizer: FrameProcessor,
-        sampler: Sampling,
+        interval: AdjustableInterval,
         governor: Governor,
         *,
         period_s: float = 2.0,
@@ -42,7 +42,7 @@ class GovernedRecognizer:
         cpu_share: Callable[[], float] | None = None,
     ) -> None:
         self._recognizer = recognizer
-        self._sampler = sampler
+        self._interval = interval
         self._governor = governor
         self._period_ns = round(period_s * 1e9)
         self._clock_ns = clock_ns
@@ -51,7 +51,7 @@ class GovernedRecognizer:
         self._ages_ms: list[float] = []
         self._worked_ns = 0
         self._searched_ms = 0.0
-        sampler.set_every(governor.every)
+        interval.set_every(governor.every)
 
     def process(self, frame: Frame) -> Report:
         """As the recogniser's; now and then the sampling rate changes after it."""
@@ -94,5 +94,5 @@ class GovernedRecognizer:
         if change.every is None:
             log.warning("%s: %s", frame.source, change.why)
             return
-        self._sampler.set_every(change.every)
+        self._interval.set_every(change.every)
         log.info("%s: %s", frame.source, change.why)

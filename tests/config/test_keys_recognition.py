@@ -48,7 +48,7 @@ def governed(config: Config, monkeypatch: pytest.MonkeyPatch) -> Governor:
     """The governor that a live source gets."""
     seen: list[Governor] = []
 
-    def keep(inner: object, sampler: object, governor: Governor, **more: object) -> object:
+    def keep(inner: object, interval: object, governor: Governor, **more: object) -> object:
         seen.append(governor)
         return inner
 

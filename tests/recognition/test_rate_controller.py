@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jetson_face.core.types import Frame, Report
-from jetson_face.recognition.detection_interval import Sampler
+from jetson_face.recognition.detection_interval import DetectionInterval
 from jetson_face.recognition.rate_controlled import GovernedRecognizer
 from jetson_face.recognition.rate_controller import Bounds, Change, Goal, Governor, Measured
 
@@ -194,13 +194,13 @@ def test_on_a_steady_machine_it_settles_where_the_goal_holds(
 class FakeMachine:
     """Decides a frame in `ms`, a search in `search_ms` more; its own clock moves with it."""
 
-    sampler: Sampler
+    interval: DetectionInterval
     ms: float = 5
     search_ms: float = 200
     now_ns: int = 0
 
     def process(self, frame: Frame) -> Report:
-        searched = self.sampler.next()
+        searched = self.interval.next()
         self.now_ns += round((self.ms + searched * self.search_ms) * 1e6)
         stages = {"detect": self.search_ms} if searched else {}
         return Report("cam", frame.seq, frame.captured_ns, 0, (4, 4), (), stages, searched)
@@ -223,45 +223,45 @@ def play(machine: FakeMachine, governed: GovernedRecognizer, seconds: float, fps
 def test_a_governed_recogniser_reaches_its_decision_rate_and_explains(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    sampler = Sampler(2)
-    machine = FakeMachine(sampler)
+    interval = DetectionInterval(2)
+    machine = FakeMachine(interval)
     of = governor(Goal(decision_fps_min=20), every=2)
-    governed = GovernedRecognizer(machine, sampler, of, clock_ns=lambda: machine.now_ns)
+    governed = GovernedRecognizer(machine, interval, of, clock_ns=lambda: machine.now_ns)
     with caplog.at_level(logging.INFO, logger="jetson_face.recognition.rate_controlled"):
         play(machine, governed, 60, 25)
     # A search costs 5 frames: 0.8 of 25/s are decided from about one search in 16 on.
-    assert 14 <= sampler.every_n <= 20
+    assert 14 <= interval.every_n <= 20
     assert "goal missed: decision rate" in caplog.text
     assert play(machine, governed, 20, 25) == pytest.approx(0.8, abs=0.06)
 
 
 def test_a_governed_recogniser_searches_every_frame_where_there_is_room() -> None:
-    sampler = Sampler(6)
-    machine = FakeMachine(sampler, ms=2, search_ms=8)
+    interval = DetectionInterval(6)
+    machine = FakeMachine(interval, ms=2, search_ms=8)
     of = governor(Goal(decision_fps_min=20, age_ms_max=100), every=6)
-    governed = GovernedRecognizer(machine, sampler, of, clock_ns=lambda: machine.now_ns)
+    governed = GovernedRecognizer(machine, interval, of, clock_ns=lambda: machine.now_ns)
     play(machine, governed, 120, 25)
-    assert sampler.every_n == 1
+    assert interval.every_n == 1
 
 
 def test_cpu_is_measured_between_the_questions() -> None:
-    sampler = Sampler(5)
-    machine = FakeMachine(sampler)
+    interval = DetectionInterval(5)
+    machine = FakeMachine(interval)
     governed = GovernedRecognizer(
         machine,
-        sampler,
+        interval,
         governor(Goal(cpu_max=0.5)),
         clock_ns=lambda: machine.now_ns,
         cpu_share=lambda: 0.9 * machine.now_ns / S,
     )
     play(machine, governed, 5, 25)
-    assert sampler.every_n > 5
+    assert interval.every_n > 5
 
 
 def test_a_bound_that_is_reached_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    sampler = Sampler(3)
-    machine = FakeMachine(sampler, ms=100, search_ms=300)
+    interval = DetectionInterval(3)
+    machine = FakeMachine(interval, ms=100, search_ms=300)
     of = governor(Goal(age_ms_max=100), every=3, most=3)
-    governed = GovernedRecognizer(machine, sampler, of, clock_ns=lambda: machine.now_ns)
+    governed = GovernedRecognizer(machine, interval, of, clock_ns=lambda: machine.now_ns)
     play(machine, governed, 20, 25)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
