@@ -88,7 +88,7 @@ class _Leaving:
         return report
 
 
-class _Run:
+class _WatchRun:
     """A pipeline in a thread of its own. Knows nothing of the `Watch`, which may be forgotten."""
 
     def __init__(
@@ -143,7 +143,7 @@ class Watch(Iterator[Decided]):
         *,
         owner: object,
     ) -> None:
-        self._run = _Run(pipeline, handover, sources)
+        self._run = _WatchRun(pipeline, handover, sources)
         self._owner = owner  # its networks must outlive the threads
         # Also at the interpreter's end, while threads still run.
         self._finalizer = weakref.finalize(self, self._run.end)

@@ -47,7 +47,7 @@ from jetson_face.recognition.embedding_scheduler import EmbeddingBudget, Embeddi
 from jetson_face.recognition.finder import FaceFinder
 from jetson_face.recognition.fusion import Fuser, contradiction_below
 from jetson_face.recognition.rate_controlled import GovernedRecognizer
-from jetson_face.recognition.rate_controller import Bounds, Goal, Governor
+from jetson_face.recognition.rate_controller import Bounds, Governor, RateGoal
 from jetson_face.recognition.recognizer import FaceRecognizer
 from jetson_face.recognition.track_decisions import TrackDecisions
 from jetson_face.recognition.tracker import Tracker
@@ -238,7 +238,7 @@ def govern(config: Config, recognizer: FaceRecognizer, info: SourceInfo) -> Fram
     if auto is None or not info.is_live:
         return recognizer
     cores = len(os.sched_getaffinity(0))
-    goal = Goal(auto.decision_fps_min, auto.age_ms_max, auto.cpu_max)
+    goal = RateGoal(auto.decision_fps_min, auto.age_ms_max, auto.cpu_max)
     return GovernedRecognizer(
         recognizer,
         recognizer.finder.interval,

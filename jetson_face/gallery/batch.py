@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jetson_face.core.types import F32, Person
 from jetson_face.gallery.acts import Act
-from jetson_face.gallery.label_check import Suspect, suspect_of, suspects
+from jetson_face.gallery.label_check import MislabelledTemplate, mislabelled, mislabelled_templates
 from jetson_face.gallery.records import NewTemplate
 from jetson_face.gallery.store import GalleryStore
 
@@ -80,11 +80,11 @@ class Batch:
     def add(self, result: EnrollmentResult, path: Path, new: NewTemplate) -> bool:
         """Enrol one photo; False when it is there already. Raises RefusedError, GalleryError."""
         forced: dict[str, object] = {}
-        suspect = self._suspect(result.person, new.vector)
-        if suspect is not None and suspect.similarity >= self._similarity_min:
+        finding = self._mislabelled(result.person, new.vector)
+        if finding is not None and finding.similarity >= self._similarity_min:
             if not self._force:
-                raise RefusedError(_reason(suspect))
-            forced["looks_like"] = suspect.other.id
+                raise RefusedError(_reason(finding))
+            forced["looks_like"] = finding.other.id
         if self._force and self._store.was_erased(new.photo):
             forced["was_erased"] = True
         if forced:
@@ -101,24 +101,24 @@ class Batch:
     def judge(self) -> None:
         """Withdraw photos of this batch that prove to be another's, the clearest case first, and
         warn of those that are merely nearer to another."""
-        doubted = self._doubted({person for person, _ in self._fresh})
+        found = self._nearer_to_others({person for person, _ in self._fresh})
         while not self._force:
-            wrong = [one for one in doubted if one[1].similarity >= self._similarity_min]
+            wrong = [one for one in found if one[1].similarity >= self._similarity_min]
             if not wrong:
                 break
             self._withdraw(*max(wrong, key=self._how_clear))
             # Whoever looked like the one that went may look like nobody now.
-            doubted = self._doubted({fresh.person.id for fresh, _ in doubted})
-        for fresh, suspect in doubted:
-            fresh.result.warnings.append(f"{fresh.path.name}: {suspect}: check whose photo it is")
+            found = self._nearer_to_others({fresh.person.id for fresh, _ in found})
+        for fresh, finding in found:
+            fresh.result.warnings.append(f"{fresh.path.name}: {finding}: check whose photo it is")
 
-    def _suspect(self, person: Person | None, vector: F32) -> Suspect | None:
+    def _mislabelled(self, person: Person | None, vector: F32) -> MislabelledTemplate | None:
         """Whether a face is nearer to somebody who was there before the batch."""
         index = None if person is None else self._index.get(person.id)
         own = [] if person is None else self._own.get(person.id, [])
-        return suspect_of(self._before, vector, index, own, self._similarity_min)
+        return mislabelled(self._before, vector, index, own, self._similarity_min)
 
-    def _doubted(self, people: set[str]) -> list[tuple[_Fresh, Suspect]]:
+    def _nearer_to_others(self, people: set[str]) -> list[tuple[_Fresh, MislabelledTemplate]]:
         """The photos of this batch, of these people (ids), that are nearer to somebody else."""
         found = []
         with self._store.transaction():  # what is read is of one moment
@@ -126,26 +126,26 @@ class Batch:
             for index, person in enumerate(snapshot.people):
                 if person.id not in people:
                     continue
-                doubts = suspects(snapshot, index, self._similarity_min)
-                templates = self._store.show(person.id).templates if doubts else ()
-                for suspect in doubts:
-                    fresh = self._fresh.get((person.id, templates[suspect.row].photo))
+                wrong = mislabelled_templates(snapshot, index, self._similarity_min)
+                templates = self._store.show(person.id).templates if wrong else ()
+                for finding in wrong:
+                    fresh = self._fresh.get((person.id, templates[finding.row].photo))
                     if fresh is not None:
-                        found.append((fresh, suspect))
+                        found.append((fresh, finding))
         return found
 
-    def _how_clear(self, one: tuple[_Fresh, Suspect]) -> tuple[float, int]:
+    def _how_clear(self, one: tuple[_Fresh, MislabelledTemplate]) -> tuple[float, int]:
         """How much nearer to the other; of two alike the later one."""
-        fresh, suspect = one
-        own = self._similarity_min if suspect.own is None else suspect.own
-        return suspect.similarity - own, fresh.number
+        fresh, finding = one
+        own = self._similarity_min if finding.own is None else finding.own
+        return finding.similarity - own, fresh.number
 
-    def _withdraw(self, fresh: _Fresh, suspect: Suspect) -> None:
-        details = {"photo": fresh.path.name, "looks_like": suspect.other.id}
+    def _withdraw(self, fresh: _Fresh, finding: MislabelledTemplate) -> None:
+        details = {"photo": fresh.path.name, "looks_like": finding.other.id}
         self._store.remove_photo(fresh.person, fresh.photo, "photo_withdrawn", details)
         del self._fresh[fresh.person.id, fresh.photo]
         fresh.result.added.remove(fresh.path)
-        fresh.result.refused.append(Refusal(fresh.path, _reason(suspect)))
+        fresh.result.refused.append(Refusal(fresh.path, _reason(finding)))
         if not fresh.result.added and not fresh.result.already:
             fresh.result.person = None
 
@@ -173,5 +173,5 @@ def keep_template(
         return person, added
 
 
-def _reason(suspect: Suspect) -> str:
-    return f"{suspect}: if it is a photo of this person all the same, use --force"
+def _reason(finding: MislabelledTemplate) -> str:
+    return f"{finding}: if it is a photo of this person all the same, use --force"

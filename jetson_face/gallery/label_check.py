@@ -12,7 +12,7 @@ from jetson_face.gallery.matcher import GallerySnapshot
 
 
 @dataclass(frozen=True, slots=True)
-class Suspect:
+class MislabelledTemplate:
     """A photo that is nearer to another person.
 
     row: which of its person's templates, from 0. similarity: highest cosine to a template of
@@ -33,11 +33,13 @@ class Suspect:
         )
 
 
-def suspects(snapshot: GallerySnapshot, index: int, similarity_min: float) -> list[Suspect]:
+def mislabelled_templates(
+    snapshot: GallerySnapshot, index: int, similarity_min: float
+) -> list[MislabelledTemplate]:
     """The templates of person `index` that are nearer to somebody else than to their own person.
 
-    A person's only template has no company; it is suspect when its cosine to somebody else is
-    `similarity_min` or more, the bar above which two faces are one person.
+    A person's only template has no company; it counts as mislabelled when its cosine to somebody
+    else is `similarity_min` or more, the bar above which two faces are one person.
     """
     own = snapshot.person_index == index
     cosines = snapshot.vectors[own] @ snapshot.vectors.T
@@ -46,16 +48,16 @@ def suspects(snapshot: GallerySnapshot, index: int, similarity_min: float) -> li
     cosines[:, own] = -np.inf
     rows = zip(cosines, company.max(axis=1), strict=True)
     found = [_judged(snapshot, row, *one, similarity_min) for row, one in enumerate(rows)]
-    return [suspect for suspect in found if suspect is not None]
+    return [finding for finding in found if finding is not None]
 
 
-def suspect_of(
+def mislabelled(
     snapshot: GallerySnapshot,
     vector: F32,
     index: int | None,
     company: Sequence[F32],
     similarity_min: float,
-) -> Suspect | None:
+) -> MislabelledTemplate | None:
     """Whether one face (dim,), not in the snapshot, is nearer to somebody else than to its person.
 
     index: of that person in the snapshot, None for somebody new. company: other faces of that
@@ -72,11 +74,11 @@ def suspect_of(
 
 def _judged(
     snapshot: GallerySnapshot, row: int, cosines: F32, nearest_own: float, similarity_min: float
-) -> Suspect | None:
+) -> MislabelledTemplate | None:
     """cosines: (M,) to every template of others, the own ones at minus infinity."""
     column = int(cosines.argmax())
     similarity, alone = float(cosines[column]), not np.isfinite(nearest_own)
     if similarity < similarity_min if alone else similarity <= nearest_own:
         return None
     other = snapshot.people[int(snapshot.person_index[column])]
-    return Suspect(row, other, similarity, None if alone else float(nearest_own))
+    return MislabelledTemplate(row, other, similarity, None if alone else float(nearest_own))

@@ -11,7 +11,7 @@ import numpy as np
 
 from jetson_face.core.protocols import FrameProcessor
 from jetson_face.core.types import Frame, Report
-from jetson_face.recognition.rate_controller import Governor, Measured
+from jetson_face.recognition.rate_controller import Governor, RateMeasurement
 
 log = logging.getLogger(__name__)
 
@@ -76,9 +76,9 @@ class GovernedRecognizer:
         self._searched_ms = 0.0
         return now, frame.seq, cpu
 
-    def _measured(self, span_ns: int, captured: int, cpu: float) -> Measured:
+    def _measured(self, span_ns: int, captured: int, cpu: float) -> RateMeasurement:
         seconds = span_ns / 1e9
-        return Measured(
+        return RateMeasurement(
             decision_fps=len(self._ages_ms) / seconds,
             capture_fps=captured / seconds,
             busy=min(1.0, self._worked_ns / span_ns),
@@ -87,7 +87,7 @@ class GovernedRecognizer:
             cpu=None if self._cpu_share is None else (self._cpu_share() - cpu) / seconds,
         )
 
-    def _ask(self, frame: Frame, now: int, measured: Measured) -> None:
+    def _ask(self, frame: Frame, now: int, measured: RateMeasurement) -> None:
         change = self._governor.update(measured, now)
         if change is None:
             return

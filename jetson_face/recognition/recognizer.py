@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from jetson_face.core.types import Embeddings, Frame, Report, ReviewCandidate, Sighting
-from jetson_face.recognition.embedding_scheduler import Crops, EmbeddingScheduler
+from jetson_face.recognition.embedding_scheduler import AlignedCrops, EmbeddingScheduler
 from jetson_face.recognition.finder import FaceFinder, Found
 from jetson_face.recognition.stopwatch import Stopwatch
 from jetson_face.recognition.track_decisions import TrackDecisions
@@ -73,7 +73,7 @@ class FaceRecognizer:
         if self._states.keep_only(self.finder.alive()):
             self.decisions.fuser.keep_only(self._states.ids())
 
-    def _sightings(self, found: Found, crops: Crops) -> tuple[Sighting, ...]:
+    def _sightings(self, found: Found, crops: AlignedCrops) -> tuple[Sighting, ...]:
         points = found.faces.landmarks
         pointed = np.asarray(np.isfinite(points).all(axis=(1, 2)), np.bool_)
         quality = dict(zip(crops.rows.tolist(), crops.quality.tolist(), strict=True))
@@ -102,7 +102,7 @@ class FaceRecognizer:
         return tuple(sightings)
 
     def _review_candidates(
-        self, found: Found, crops: Crops, vectors: Embeddings
+        self, found: Found, crops: AlignedCrops, vectors: Embeddings
     ) -> tuple[ReviewCandidate, ...]:
         """Those just embedded that a person should name and that are not in review yet."""
         candidates = []
@@ -133,7 +133,7 @@ class FaceRecognizer:
 def _report(
     frame: Frame,
     found: Found,
-    crops: Crops,
+    crops: AlignedCrops,
     sightings: tuple[Sighting, ...],
     candidates: tuple[ReviewCandidate, ...],
     unseen: tuple[int, ...],

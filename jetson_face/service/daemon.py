@@ -27,7 +27,13 @@ from jetson_face.service import pages, plumbing
 from jetson_face.service.canary import ServiceCanary
 from jetson_face.service.events import EventTap, EventWriter, Occurrence, tell_end
 from jetson_face.service.lock import state_lock
-from jetson_face.service.notify import Health, Notifier, Progress, Verdict, watchdog_interval_s
+from jetson_face.service.notify import (
+    Health,
+    HealthVerdict,
+    LoopProgress,
+    Notifier,
+    watchdog_interval_s,
+)
 from jetson_face.service.recent import RecentErrors
 from jetson_face.service.reception import Reception
 from jetson_face.service.reload import Reloader, check_reloadable, needs_new_loop
@@ -91,7 +97,7 @@ class Daemon:
         self._feed_every_s = interval / 4 if interval else 5.0
         self._told_ready = self._told_stuck = self._reloading = False
         self._looked = self._fed = 0.0
-        self._verdict = Verdict(False, True, "starting")
+        self._verdict = HealthVerdict(False, True, "starting")
         self._health = self._new_health()
         self._reloader = Reloader(load, self._apply)
         self._next_sources: list[Source] | None = None
@@ -235,9 +241,9 @@ class Daemon:
             self._fed = now
             self._notifier.alive(verdict.status)
 
-    def _progress(self, pipeline: LivePipeline) -> Progress:
+    def _progress(self, pipeline: LivePipeline) -> LoopProgress:
         by_source = pipeline.progress
-        return Progress(
+        return LoopProgress(
             sum(processed for _, _, processed in by_source.values()),
             {name: captured for name, (_, captured, _) in by_source.items()},
             {name: state for name, (state, _, _) in by_source.items()},
@@ -292,12 +298,12 @@ class Daemon:
                 except OutputError as error:
                     logger.error("report_not_written error=%s", error)
 
-    def _now(self) -> Verdict:
+    def _now(self) -> HealthVerdict:
         """The verdict for who asks; before the first loop it counts the seconds."""
         if self._pipeline is not None:
             return self._verdict
         waited = time.monotonic() - self._started
-        return Verdict(False, True, f"starting for {waited:.0f} s: loading the networks")
+        return HealthVerdict(False, True, f"starting for {waited:.0f} s: loading the networks")
 
     def document(self) -> dict[str, Any]:
         """The page `/status`."""

@@ -15,7 +15,7 @@ from jetson_face.gallery.live import LivePeople
 from jetson_face.output.run_report import RunReport
 from jetson_face.service.board import power_w, temperatures_c
 from jetson_face.service.http import Page, Routes, problem
-from jetson_face.service.notify import Verdict
+from jetson_face.service.notify import HealthVerdict
 from jetson_face.util.metrics import CONTENT_TYPE, Metrics, Snapshot
 from jetson_face.util.redact import redact_values
 
@@ -24,7 +24,7 @@ _STATES = ("starting", "running", "away", "ended")
 
 def routes(
     document: Callable[[], dict[str, Any]],
-    verdict: Callable[[], Verdict],
+    verdict: Callable[[], HealthVerdict],
     metrics: Callable[[], str],
     reload: Callable[[], int],
     look: Callable[[], Mapping[str, Any] | None],
@@ -150,12 +150,12 @@ def sinks(deliverers: list[Deliverer], state: OutboxState) -> dict[str, Any]:
     }
 
 
-def health_metrics(verdict: Verdict) -> Snapshot:
+def health_metrics(verdict: HealthVerdict) -> Snapshot:
     """What there is to measure before the first frame."""
     return _health(verdict).snapshot()
 
 
-def _health(verdict: Verdict) -> Metrics:
+def _health(verdict: HealthVerdict) -> Metrics:
     own = Metrics()
     own.gauge("ready", "1 when frames are decided as they should be").set(verdict.ready)
     own.gauge("alive", "0 when the watchdog will restart the service").set(verdict.alive)
@@ -166,7 +166,7 @@ def service_metrics(
     state: OutboxState,
     deliverers: list[Deliverer],
     report: RunReport,
-    verdict: Verdict,
+    verdict: HealthVerdict,
     review: Mapping[str, Any],
 ) -> Snapshot:
     """What the run's own metrics do not hold."""

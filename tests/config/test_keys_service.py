@@ -24,7 +24,7 @@ from jetson_face.gallery.records import NewTemplate
 from jetson_face.privacy.encryption import create_key
 from jetson_face.service import plumbing, swap
 from jetson_face.service.daemon import Daemon
-from jetson_face.service.notify import Progress
+from jetson_face.service.notify import LoopProgress
 from jetson_face.service.recent import RecentErrors
 from jetson_face.service.review_writer import CapturedCandidate, capture_candidate
 from jetson_face.service.signals import Signals
@@ -104,9 +104,9 @@ def listens(port: int) -> bool:
 def alive_after(made: Daemon, seconds: float, *, decided: int) -> bool:
     """Whether the service is taken for alive when nothing more is decided for so long."""
     health, begun = made._new_health(), time.monotonic()
-    running = Progress(decided, {"camera": decided}, {"camera": "running"})
+    running = LoopProgress(decided, {"camera": decided}, {"camera": "running"})
     health.observe(begun, running)
-    still = Progress(decided, {"camera": decided + 1}, {"camera": "running"})
+    still = LoopProgress(decided, {"camera": decided + 1}, {"camera": "running"})
     return health.observe(begun + seconds, still).alive
 
 

@@ -26,7 +26,7 @@ from jetson_face.events.redaction import NOBODY, mask_outbox
 from jetson_face.events.webhook import WebhookSink
 from jetson_face.output.run_report import RunFacts, RunReport
 from jetson_face.service import pages
-from jetson_face.service.notify import Verdict
+from jetson_face.service.notify import HealthVerdict
 from jetson_face.util.backoff import Backoff
 from jetson_face.util.metrics import to_prometheus
 from tests.events.event_help import BOB, face_body, read_event
@@ -112,7 +112,7 @@ class Box:
 
     def metrics(self) -> str:
         empty = RunReport("", 0.0, RunFacts(), (), (), (), None, None)
-        good = Verdict(True, True, "")
+        good = HealthVerdict(True, True, "")
         return to_prometheus(
             pages.service_metrics(self.outbox.state(), [self.deliverer], empty, good, {})
         )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from jetson_face.core.errors import EmbeddingSpaceError
 from jetson_face.core.types import F32, NO_MATCH, Embeddings, Person
-from jetson_face.gallery.label_check import suspects
+from jetson_face.gallery.label_check import mislabelled_templates
 from jetson_face.gallery.matcher import GallerySnapshot, Matcher
 from tests.gallery.gallery_fakes import OTHER, SPACE, snapshot, unit
 
@@ -115,11 +115,11 @@ def test_a_photo_under_the_wrong_name_is_suspect() -> None:
     shot = snapshot(
         ann=[unit(1), unit(1, 0.2), unit(0.1, 1)], bob=[unit(0, 1), unit(0.05, 1)], cid=[unit(0, 1)]
     )
-    (found,) = suspects(shot, 0, 0.5)
+    (found,) = mislabelled_templates(shot, 0, 0.5)
     assert (found.row, found.other.name) == (2, "bob")
     assert str(found).startswith("looks more like bob (1.00) than like the other photos")
-    assert suspects(shot, 1, 0.5)[0].other.name == "cid"
-    (alone,) = suspects(shot, 2, 0.5)
+    assert mislabelled_templates(shot, 1, 0.5)[0].other.name == "cid"
+    (alone,) = mislabelled_templates(shot, 2, 0.5)
     assert (alone.own, str(alone)) == (None, "looks like bob (1.00)")
-    assert suspects(snapshot(ann=[unit(1)], bob=[unit(0, 1)]), 0, 0.5) == []
-    assert suspects(snapshot(ann=[unit(1), unit(0, 1)]), 0, 0.5) == []
+    assert mislabelled_templates(snapshot(ann=[unit(1)], bob=[unit(0, 1)]), 0, 0.5) == []
+    assert mislabelled_templates(snapshot(ann=[unit(1), unit(0, 1)]), 0, 0.5) == []
