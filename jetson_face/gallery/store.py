@@ -317,7 +317,7 @@ class GalleryStore:
         *,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> int:
-        """Make every template anew from its portrait, all or none, and bind the gallery to `space`.
+        """Make every template again from its portrait, all or none; binds the gallery to `space`.
 
         embed_portraits: (N, S, S, 3) portraits and (N, 5, 2) landmarks to N vectors of `space`.
         Returns how many. Raises GalleryError when the gallery changed meanwhile.

@@ -14,7 +14,7 @@ TOLERANCE = 1.03
 CAPTURE_SHARE = 0.95
 """No goal asks for more decisions than this share of the frames that the camera gives."""
 SEARCH_SHARE_MIN = 0.1
-"""With less of the work being searches, searching less often cannot mend a missed goal."""
+"""With less of the work being searches, searching less often cannot fix a missed goal."""
 _BACKOFF_MAX = 64
 _SAY_AGAIN_NS = 600_000_000_000
 
@@ -156,7 +156,7 @@ class Governor:
         return self._set(every, now_ns, f"goal missed: {worst.text}", up=False)
 
     def _say(self, why: str, now_ns: int) -> IntervalChange | None:
-        """What cannot be mended is said, but not every few seconds."""
+        """What cannot be fixed is said, but not every few seconds."""
         if self._said_ns is not None and now_ns - self._said_ns < _SAY_AGAIN_NS:
             return None
         self._said_ns = now_ns

@@ -1,4 +1,4 @@
-"""One doubtful face, as it is kept: what a person needs to decide, and a template needs to be."""
+"""One doubtful face, as it is stored: what a person needs to decide, and what a template needs."""
 
 from __future__ import annotations
 

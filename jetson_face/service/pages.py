@@ -27,15 +27,15 @@ def routes(
     verdict: Callable[[], HealthVerdict],
     metrics: Callable[[], str],
     reload: Callable[[], int],
-    look: Callable[[], Mapping[str, Any] | None],
+    read_gallery: Callable[[], Mapping[str, Any] | None],
 ) -> Routes:
-    """The pages by method and path. look: reads the gallery now; None while it cannot."""
+    """The pages by method and path. read_gallery: reads the gallery now; None while it cannot."""
 
     def yes_or_no(good: bool, status: str) -> Page:
         return Page(200 if good else 503, f"{status}\n".encode(), "text/plain; charset=utf-8")
 
-    def looked() -> Page:
-        found = look()
+    def reread() -> Page:
+        found = read_gallery()
         return problem(503, "starting: ask again") if found is None else json_page(found)
 
     return {
@@ -44,7 +44,7 @@ def routes(
         ("GET", "/readyz"): lambda: yes_or_no(verdict().ready, verdict().status),
         ("GET", "/metrics"): lambda: Page(200, metrics().encode(), CONTENT_TYPE),
         ("POST", "/reload"): lambda: json_page({"request": reload()}, 202),
-        ("POST", "/gallery"): looked,
+        ("POST", "/gallery"): reread,
     }
 
 

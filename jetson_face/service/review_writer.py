@@ -54,7 +54,7 @@ class ReviewWriter:
         self._not_kept = 0
 
     def keep(self, captured: CapturedCandidate) -> None:
-        """Put it into the queue, unless that face was before."""
+        """Put it into the queue, unless the same face was queued before."""
         candidate = captured.candidate
         item = ReviewItem(
             candidate=candidate.nearest.id,

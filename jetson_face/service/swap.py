@@ -137,7 +137,7 @@ class _SourceSlot:
         self.put(config, inner)
 
     def put(self, config: Config, inner: FaceRecognizer) -> None:
-        """Exchange the recogniser; a governor begins anew with it."""
+        """Exchange the recogniser; a governor begins again with it."""
         self.inner = inner
         self._governed = govern(config, inner, self.info)
 

@@ -126,7 +126,7 @@ def box(tmp_path: Path, receiver: Receiver) -> Iterator[Box]:
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308, 401, 403, 404, 405, 409, 410, 429, 500])
-def test_a_backlog_waits_for_whoever_mends_address_or_token(
+def test_a_backlog_waits_for_whoever_fixes_address_or_token(
     box: Box, receiver: Receiver, status: int
 ) -> None:
     box.put(*range(190))
@@ -222,7 +222,7 @@ def test_a_command_lists_what_was_refused_and_has_it_sent_again(
     assert main(["events", "refused", "--json", *state]) == 0
     shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [s["event"]["frame"] for s in shown] == [1, 2]
-    # One of them, while the service runs; the receiver was mended meanwhile.
+    # One of them, while the service runs; the receiver was fixed meanwhile.
     receiver.dislikes = set()
     assert main(["events", "retry", first, *state]) == 0
     assert capsys.readouterr().out.startswith("1 marked")
