@@ -14,10 +14,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from jetson_face.capture.source import EndOfSource, FrameBroken, Source, SourceInfo, SourceState
 from jetson_face.core.errors import UsageError
+from jetson_face.core.protocols import FrameProcessor
 from jetson_face.core.types import Frame, Report
 from jetson_face.output.meters import RunMeter, SourceFacts
 from jetson_face.output.run_report import RunFacts, RunReport, log_line
@@ -32,12 +33,6 @@ _READ_S = 2.0
 _TICK_S = 0.5
 Item: TypeAlias = tuple[Report, Frame | None]
 Stage: TypeAlias = Callable[[threading.Event], None]
-
-
-class Recognizer(Protocol):
-    """One frame of one source in, what it says out; the frames of a source come in order."""
-
-    def process(self, frame: Frame) -> Report: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +64,7 @@ class LivePipeline:
     def __init__(
         self,
         sources: Sequence[Source],
-        recognizer_factory: Callable[[SourceInfo], Recognizer],
+        recognizer_factory: Callable[[SourceInfo], FrameProcessor],
         sinks: Sequence[Sink] = (),
         *,
         policy: LivePolicy | None = None,
@@ -211,7 +206,7 @@ class LivePipeline:
             if self._at_end is not None:
                 self._at_end()
 
-    def _recognise_all(self, recognizers: Mapping[str, Recognizer]) -> None:
+    def _recognise_all(self, recognizers: Mapping[str, FrameProcessor]) -> None:
         queues = [(self._queues[sink.name], sink.wants_frame) for sink in self._sinks]
         while True:
             frame = self._frames.get()

@@ -18,9 +18,10 @@ import demo_clip
 from jetson_face.cli.run import print_summary, recognise
 from jetson_face.config import Config, load_config
 from jetson_face.core.errors import JetsonFaceError, OutputError
+from jetson_face.core.protocols import FrameProcessor
 from jetson_face.core.types import Frame, Report
 from jetson_face.factory.parts import build_enroller, build_parts, open_gallery
-from jetson_face.live import LivePipeline, Recognizer
+from jetson_face.live import LivePipeline
 from jetson_face.util.files import write_file
 
 REPO = Path(__file__).resolve().parents[1]
@@ -43,7 +44,7 @@ def enroll(config: Config, who: str) -> None:
 class EnrollsMidway:
     """A recogniser that, before one frame of the clip, has Grace Hopper enrolled."""
 
-    def __init__(self, inner: Recognizer, config: Config) -> None:
+    def __init__(self, inner: FrameProcessor, config: Config) -> None:
         self._inner, self._config = inner, config
 
     def process(self, frame: Frame) -> Report:

@@ -50,7 +50,7 @@ from jetson_face.events.snapshots import SnapshotStore
 from jetson_face.live import LivePipeline, LivePolicy, Stage
 from jetson_face.privacy.encryption import AesGcm
 from jetson_face.recognition.decision import Decider
-from jetson_face.recognition.detection_interval import Sampler
+from jetson_face.recognition.detection_interval import DetectionInterval
 from jetson_face.recognition.embedding_scheduler import EmbeddingScheduler
 from jetson_face.recognition.finder import FaceFinder
 from jetson_face.recognition.fusion import Fuser
@@ -60,7 +60,7 @@ from jetson_face.recognition.tracker import Tracker
 from jetson_face.service import pages
 from jetson_face.service.events import EventTap, EventWriter, Occurrence, tell_end
 from jetson_face.service.http import Page
-from jetson_face.service.review_writer import Asked
+from jetson_face.service.review_writer import CapturedCandidate
 from jetson_face.service.status_server import StatusServer, ask
 from jetson_face.util.backoff import Backoff
 from jetson_face.util.channels import BoundedQueue
@@ -146,7 +146,7 @@ class Soak:
         self.crops = SnapshotStore(
             folder / "crops", AesGcm(bytes(32)), age=self.outbox.age, max_bytes=2 << 20
         )
-        self.queue: BoundedQueue[Occurrence | Asked] = BoundedQueue(1000, "events")
+        self.queue: BoundedQueue[Occurrence | CapturedCandidate] = BoundedQueue(1000, "events")
         self.writer = EventWriter(self.queue, self.outbox, self.crops)
         self.maker = CountingMaker(())
         self.asked = 0
@@ -223,7 +223,7 @@ class Soak:
         tracker = Tracker(0.3, max_gap_ns=1_000_000_000)
         embedder = PlayedEmbedder(self.gallery.vectors)
         inner = FaceRecognizer(
-            FaceFinder(PlayedDetector(), None, Sampler(5), tracker),
+            FaceFinder(PlayedDetector(), None, DetectionInterval(5), tracker),
             EmbeddingScheduler(Aligner("arcface112"), QualityGate(), embedder),
             TrackDecisions(Fuser(SPACE), Decider(0.5), lambda now_ns: self.gallery.matcher),
         )

@@ -24,10 +24,10 @@ sys.path.insert(0, str(REPO))
 from jetson_face.benchmark.clips.builtin import builtin_clip, portrait_path  # noqa: E402
 from jetson_face.benchmark.clips.make import ClipPlan  # noqa: E402
 from jetson_face.benchmark.ground_truth import GroundTruth  # noqa: E402
-from jetson_face.benchmark.run import MeasuredRecognizer  # noqa: E402
 from jetson_face.benchmark.subject import open_subject  # noqa: E402
 from jetson_face.capture.opening import open_source  # noqa: E402
 from jetson_face.config import Config, load_config  # noqa: E402
+from jetson_face.core.protocols import FrameProcessor  # noqa: E402
 from jetson_face.core.types import Frame, Report  # noqa: E402
 from jetson_face.events.jsonl import JsonlSink  # noqa: E402
 from jetson_face.live import LivePipeline  # noqa: E402
@@ -43,7 +43,7 @@ FIRST = 1000
 class Watched:
     """A recogniser that writes down the memory as frames go through it."""
 
-    def __init__(self, inner: MeasuredRecognizer, every: int) -> None:
+    def __init__(self, inner: FrameProcessor, every: int) -> None:
         self._inner, self._every = inner, every
         self._done, self._faces, self._start = 0, 0, time.monotonic()
         self.seen: list[tuple[int, float]] = []

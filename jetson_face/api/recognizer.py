@@ -18,6 +18,7 @@ from jetson_face.capture.guarded import GuardedSource
 from jetson_face.capture.source import Source, SourceInfo
 from jetson_face.config import Config
 from jetson_face.core.errors import UsageError
+from jetson_face.core.protocols import FrameProcessor
 from jetson_face.detection.detector import Detector, Refiner
 from jetson_face.embedding.embedder import Embedder
 from jetson_face.factory.overrides import configure, named, parts_with
@@ -41,7 +42,6 @@ from jetson_face.gallery.batch import EnrollmentResult
 from jetson_face.gallery.records import PersonInfo, Removed
 from jetson_face.inference.canary import Canary, CanaryEvent, CanaryWatch
 from jetson_face.live import LivePipeline, LivePolicy
-from jetson_face.live import Recognizer as FrameRecognizer
 from jetson_face.output.guarded import GuardedSink
 from jetson_face.output.sink import Sink
 from jetson_face.recognition.still import identify
@@ -269,7 +269,7 @@ class Recognizer:
         parts = self._parts
         people = live_people(config, self._gallery, parts.embedder)
 
-        def recognizer(info: SourceInfo) -> FrameRecognizer:
+        def recognizer(info: SourceInfo) -> FrameProcessor:
             inner = build_recognizer(config, parts, people)
             return handover.around(govern(config, inner, info))
 

@@ -12,9 +12,9 @@ from typing import TypeAlias
 
 from jetson_face.api.face import Face, face_of
 from jetson_face.capture.source import Source
+from jetson_face.core.protocols import FrameProcessor
 from jetson_face.core.types import Frame, Report
 from jetson_face.live import LivePipeline
-from jetson_face.live import Recognizer as FrameRecognizer
 from jetson_face.output.run_report import RunReport
 from jetson_face.util.channels import BoundedQueue, Closed, Courier, StillBusyError
 
@@ -38,7 +38,7 @@ class Handover:
         self._lock = lock
         self._asked = False
 
-    def around(self, inner: FrameRecognizer) -> FrameRecognizer:
+    def around(self, inner: FrameProcessor) -> FrameProcessor:
         """The recogniser of one source, with what it says left here."""
         return _Leaving(inner, self._decided, self._lock)
 
@@ -71,7 +71,7 @@ class Handover:
 class _Leaving:
     def __init__(
         self,
-        inner: FrameRecognizer,
+        inner: FrameProcessor,
         decided: BoundedQueue[Decided],
         lock: threading.RLock,
     ) -> None:
@@ -88,7 +88,7 @@ class _Leaving:
         return report
 
 
-class _Run:
+class _WatchRun:
     """A pipeline in a thread of its own. Knows nothing of the `Watch`, which may be forgotten."""
 
     def __init__(
@@ -143,7 +143,7 @@ class Watch(Iterator[Decided]):
         *,
         owner: object,
     ) -> None:
-        self._run = _Run(pipeline, handover, sources)
+        self._run = _WatchRun(pipeline, handover, sources)
         self._owner = owner  # its networks must outlive the threads
         # Also at the interpreter's end, while threads still run.
         self._finalizer = weakref.finalize(self, self._run.end)

@@ -9,14 +9,10 @@ from dataclasses import dataclass, field
 
 from jetson_face.benchmark.clip import Material
 from jetson_face.benchmark.ground_truth import Tally
-from jetson_face.benchmark.run import (
-    MeasuredRecognizer,
-    accuracy_figures,
-    spread_of,
-    without_frames,
-)
+from jetson_face.benchmark.run import accuracy_figures, spread_of, without_frames
 from jetson_face.capture.opening import open_source
 from jetson_face.capture.source import EndOfSource, Source, SourceHealth, SourceInfo
+from jetson_face.core.protocols import FrameProcessor
 from jetson_face.core.types import Frame, Report
 from jetson_face.live import LivePipeline, LivePolicy
 from jetson_face.output.run_report import RunReport
@@ -153,7 +149,7 @@ class LoopRun:
         return accuracy_figures(tally.result())
 
 
-def run_loop(recognizer: MeasuredRecognizer, material: Material, *, live: bool) -> LoopRun:
+def run_loop(recognizer: FrameProcessor, material: Material, *, live: bool) -> LoopRun:
     """One pass through threads and channels.
 
     live: frames come at the clip's rate and the newest wins; otherwise the clip's own file is

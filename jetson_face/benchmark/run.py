@@ -6,20 +6,14 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from jetson_face.benchmark.clip import Material
 from jetson_face.benchmark.ground_truth import Accuracy, GroundTruth, Tally
-from jetson_face.core.types import Frame, Report
+from jetson_face.core.protocols import FrameProcessor
+from jetson_face.core.types import Report
 from jetson_face.util.machine import peak_memory_mb, reset_peak_memory
 
 WARM_UP_FRAMES = 10
-
-
-class MeasuredRecognizer(Protocol):
-    """What is measured."""
-
-    def process(self, frame: Frame) -> Report: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,7 +81,7 @@ def spread_of(name: str, values: Sequence[float]) -> dict[str, float]:
 
 
 def run_clip(
-    recognizer: MeasuredRecognizer,
+    recognizer: FrameProcessor,
     material: Material,
     *,
     clock: Callable[[], float] = time.perf_counter,
@@ -125,7 +119,7 @@ def run_clip(
     )
 
 
-def warm_up(recognizer: MeasuredRecognizer, material: Material) -> None:
+def warm_up(recognizer: FrameProcessor, material: Material) -> None:
     """Run the first frames once: the first inference allocates, and wakes clocks up."""
     run_clip(
         recognizer, replace(material, images=material.images[:WARM_UP_FRAMES], ground_truth=None)

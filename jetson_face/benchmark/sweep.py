@@ -9,13 +9,14 @@ from typing import Protocol
 
 from jetson_face.benchmark.clip import Material
 from jetson_face.benchmark.result import BenchSetting, Figures, Point, to_figures
-from jetson_face.benchmark.run import MeasuredRecognizer, run_clip, warm_up
+from jetson_face.benchmark.run import run_clip, warm_up
+from jetson_face.core.protocols import FrameProcessor
 
 
 class ReadyMethod(Protocol):
     """One method at one image size, ready to run."""
 
-    def recognizer(self, *, every: int | None = None) -> MeasuredRecognizer: ...
+    def recognizer(self, *, every: int | None = None) -> FrameProcessor: ...
 
 
 OpenSubject = Callable[[str, int | None, Material], AbstractContextManager[ReadyMethod]]
@@ -29,7 +30,7 @@ class PassResult(Protocol):
     def figures(self) -> dict[str, float]: ...
 
 
-Pass = Callable[[MeasuredRecognizer, Material], PassResult]
+Pass = Callable[[FrameProcessor, Material], PassResult]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from jetson_face.core.errors import EmbeddingSpaceError, InputBrokenError, Input
 from jetson_face.core.types import F32, I64, Detections, Embeddings, EmbeddingSpace, ImageU8
 from jetson_face.detection.detector import Detector
 from jetson_face.embedding.embedder import Embedder
-from jetson_face.gallery.enroll import SIDE_MAX, Crops
+from jetson_face.gallery.enroll import SIDE_MAX, FaceCropper
 from jetson_face.util.files import write_file
 from jetson_face.util.images import SUFFIXES, read_picture
 
@@ -90,7 +90,7 @@ def gather(
     folder: Path,
     *,
     detector: Detector,
-    aligner: Crops,
+    aligner: FaceCropper,
     embedder: Embedder,
     grader: Grader,
     quality_min: float = 0.0,
@@ -146,7 +146,7 @@ def _face_of(inside: Path, number: int) -> _SourceFace:
 def _crops(
     path: Path,
     detector: Detector,
-    aligner: Crops,
+    aligner: FaceCropper,
     grader: Grader,
     quality_min: float,
     alone: bool,

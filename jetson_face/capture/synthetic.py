@@ -24,7 +24,7 @@ from jetson_face.capture.source import (
     SourceInfo,
     SourceState,
 )
-from jetson_face.capture.synthetic_scene import Scene
+from jetson_face.capture.synthetic_scene import SyntheticScene
 from jetson_face.capture.uri import SourceUri
 from jetson_face.core.errors import InputBrokenError, InputMissingError, SourceError, UsageError
 from jetson_face.core.types import Frame
@@ -77,7 +77,7 @@ class SyntheticCamera:
     clock_ns: Callable[[], int] = time.monotonic_ns
     wall: Callable[[], float] = time.time
     wait: Callable[[threading.Event, float], bool] = threading.Event.wait
-    scene: Scene = field(default_factory=Scene)
+    scene: SyntheticScene = field(default_factory=SyntheticScene)
     index: int = 0
     """The next frame."""
     opens: int = 0
@@ -217,20 +217,20 @@ def parse_script(uri: SourceUri) -> Script:
     )
 
 
-def load_faces(folder: Path | None) -> Scene:
+def load_faces(folder: Path | None) -> SyntheticScene:
     """The scene with the pictures of a folder (or one picture).
 
     Raises InputMissingError, InputBrokenError when there is no picture.
     """
     if folder is None:
-        return Scene()
+        return SyntheticScene()
     if not folder.exists():
         raise InputMissingError(f"test://: faces={folder}: no such folder")
     files: Sequence[Path] = [folder] if folder.is_file() else sorted(folder.iterdir())
     faces = [read_picture(file) for file in files if file.suffix.lower() in SUFFIXES]
     if not faces:
         raise InputBrokenError(f"test://: faces={folder}: no pictures in this folder")
-    return Scene(tuple(faces))
+    return SyntheticScene(tuple(faces))
 
 
 def _fault(text: str) -> Fault:

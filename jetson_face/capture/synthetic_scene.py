@@ -12,7 +12,7 @@ from jetson_face.core.types import ImageU8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scene:
+class SyntheticScene:
     """Draws frame n of a scene, the same for the same n and size, in any order.
 
     faces: pictures (H, W, 3) uint8 BGR that move over the background, each about half as high as

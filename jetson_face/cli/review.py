@@ -64,19 +64,19 @@ def _list(review: Review, as_json: bool) -> int:
 def _answer(review: Review, args: argparse.Namespace) -> int:
     if args.action == "undo":
         item = review.undo()
-        say(f"question {item.number} waits again; it was {item.state}")
+        say(f"review item {item.number} waits again; it was {item.state}")
     elif args.action == "show":
         name, beside = review.show(args.number, lambda png: write_file(args.out, png, mode=0o600))
-        say(f"{args.out}: the face of question {args.number}{f'; beside it {name}' * beside}")
+        say(f"{args.out}: the face of review item {args.number}{f'; beside it {name}' * beside}")
     elif args.action == "accept":
         person = review.accept(args.number, args.name)
         say(f"{person.name}: 1 added; a running recogniser knows it within a second")
     else:
         about = review.reject(args.number)
         if about is None:
-            say(f"question {args.number} was damaged and is thrown away")
+            say(f"review item {args.number} was damaged and is thrown away")
         else:
-            say(f"question {args.number}: not {about or REMOVED}")
+            say(f"review item {args.number}: not {about or REMOVED}")
     return 0
 
 

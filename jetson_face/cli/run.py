@@ -24,6 +24,7 @@ from jetson_face.cli.common import (
 )
 from jetson_face.config import Config
 from jetson_face.core.errors import EngineError
+from jetson_face.core.protocols import FrameProcessor
 from jetson_face.events.jsonl import JsonlSink
 from jetson_face.factory.parts import (
     Parts,
@@ -41,7 +42,7 @@ from jetson_face.factory.plugins import build_sinks
 from jetson_face.factory.threshold import calibrated
 from jetson_face.gallery.live import LivePeople
 from jetson_face.inference.canary import Canary, CanaryEvent, CanaryWatch
-from jetson_face.live import LivePipeline, LivePolicy, Recognizer
+from jetson_face.live import LivePipeline, LivePolicy
 from jetson_face.output.console import ConsoleSink, VisitSink
 from jetson_face.output.run_report import RunReport
 from jetson_face.output.sink import Sink
@@ -50,7 +51,7 @@ from jetson_face.util.files import write_file
 
 log = logging.getLogger(__name__)
 
-Wrap = Callable[[Recognizer], Recognizer]
+Wrap = Callable[[FrameProcessor], FrameProcessor]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -141,7 +142,7 @@ def _open_pipeline(
 
         built: list[FaceRecognizer] = []
 
-        def recognizer(info: SourceInfo) -> Recognizer:
+        def recognizer(info: SourceInfo) -> FrameProcessor:
             built.append(build_recognizer(config, parts, people, stills=info.stills))
             return wrap(govern(config, built[-1], info))
 

@@ -184,7 +184,7 @@ class Sighting:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Doubt:
+class ReviewCandidate:
     """A face between sure and no, for a person to decide; one a track.
 
     nearest: who it may be. similarity: cosine of the track's mean vector to them; second: to the
@@ -217,6 +217,6 @@ class Report:
     """A full detection ran on this frame."""
     embedded: int = 0
     """Faces embedded on this frame."""
-    doubts: tuple[Doubt, ...] = ()
+    review_candidates: tuple[ReviewCandidate, ...] = ()
     unseen: tuple[int, ...] = ()
     """Tracks that go on although they were not found; one neither here nor in `sightings` ended."""

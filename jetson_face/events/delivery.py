@@ -32,7 +32,7 @@ class SinkDownError(Exception):
 
 class SinkRefusedError(Exception):
     """The receiver says that it cannot make sense of these very events; not that we may not send
-    any, nor that nobody listens there, which somebody will mend."""
+    any, nor that nobody listens there, which somebody will fix."""
 
 
 class EventSink(Protocol):

@@ -16,7 +16,7 @@ from jetson_face.events.schema import to_json
 class JsonlSink:
     """Writes the events of a run to a file (0600), which is begun again where it was moved away.
 
-    live, enrolled: see EventMaker. append False: starts the file anew.
+    live, enrolled: see EventMaker. append False: starts the file again.
     """
 
     wants_frame = False

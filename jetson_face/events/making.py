@@ -14,7 +14,7 @@ from jetson_face.events.schema import SCHEMA, FaceKind
 
 
 @dataclass(slots=True)
-class _Face:
+class _ToldFace:
     """What was told of one track. first: nothing was decided yet."""
 
     said: Sighting
@@ -38,7 +38,7 @@ class EventMaker:
         ids: Callable[[], str] = new_id,
     ) -> None:
         self._live, self._enrolled, self._ids = live, enrolled, ids
-        self._faces: dict[str, dict[int, _Face]] = {}
+        self._faces: dict[str, dict[int, _ToldFace]] = {}
         self._last: dict[str, Report] = {}
         self.run = ids()
 
@@ -65,12 +65,12 @@ class EventMaker:
         return events
 
     def _sighted(
-        self, report: Report, sighting: Sighting, faces: dict[int, _Face]
+        self, report: Report, sighting: Sighting, faces: dict[int, _ToldFace]
     ) -> list[dict[str, Any]]:
         moment = self._moment(report)
         face = faces.get(sighting.track)
         if face is None:
-            face = faces[sighting.track] = _Face(sighting, moment)
+            face = faces[sighting.track] = _ToldFace(sighting, moment)
             events = [self._event("appeared", report, sighting)]
             before: tuple[State, str | None] = ("pending", None)
         else:
@@ -91,7 +91,9 @@ class EventMaker:
         face.said = sighting
         return events
 
-    def _left(self, report: Report, face: _Face, reason: Literal["gone", "end"]) -> dict[str, Any]:
+    def _left(
+        self, report: Report, face: _ToldFace, reason: Literal["gone", "end"]
+    ) -> dict[str, Any]:
         event = self._event("left", report, face.said)
         return event | {"last_seen": face.seen, "reason": reason}
 

@@ -58,7 +58,7 @@ class Appended:
 @dataclass(frozen=True, slots=True)
 class OutboxState:
     """For the status. lag: events each consumer has still to acknowledge. error: why the disk
-    takes nothing, None while it does. counts: what was given up or mended, by reason. set_aside:
+    takes nothing, None while it does. counts: what was given up or repaired, by reason. set_aside:
     events that a consumer refused and that wait for somebody; refused: how many it ever refused.
     """
 
@@ -325,15 +325,15 @@ class Outbox:
             self._cursors.saved()
             self._since_check += len(changes.events)
 
-    def _opened(self, file: OutboxFile, mended: str | None) -> None:
+    def _opened(self, file: OutboxFile, repaired: str | None) -> None:
         """A file to work with, the first one or another."""
         self._cursors.learn(file.cursors())
         if self._numbered:
             self._last = max(self._last, file.last_seq())
         else:
             self._adopt(file)
-        if mended is not None:
-            self._counts[mended] += 1
+        if repaired is not None:
+            self._counts[repaired] += 1
             file.write(Changes(cursors=self._cursors.everyone(), counts=self._counts))
         self._seen_changes = -1
 

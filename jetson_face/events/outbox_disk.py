@@ -18,10 +18,10 @@ _ROOM = 1 << 20
 
 
 class OutboxDisk:
-    """Opens the file when it is needed, again after every error, and mends what can be mended.
+    """Opens the file when it is needed, again after every error, and repairs what can be repaired.
     One thread at a time.
 
-    opened: called with a file that was just opened, and what was mended (`damaged_files`,
+    opened: called with a file that was just opened, and what was repaired (`damaged_files`,
     `replaced_files`) or None; may raise what the file raises. make_room: see Outbox. retry_s:
     between two tries of a disk that takes nothing.
     """
@@ -53,7 +53,7 @@ class OutboxDisk:
                 call(self._ready())
             except (sqlite3.Error, OSError) as error:
                 self._drop()
-                if attempt < 2 and self._mend(error):
+                if attempt < 2 and self._repair(error):
                     continue
                 self._degrade(error)
                 return False
@@ -100,9 +100,9 @@ class OutboxDisk:
         assert self._file is not None
         return self._file
 
-    def _take(self, file: OutboxFile, mended: str | None) -> None:
+    def _take(self, file: OutboxFile, repaired: str | None) -> None:
         try:
-            self._opened(file, mended)
+            self._opened(file, repaired)
         except BaseException:
             file.close()
             raise
@@ -115,7 +115,7 @@ class OutboxDisk:
         logger.error("outbox_replaced path=%s written=again other_kept_as=%s", self._path, aside)
         self._take(self._open_file(self._path), "replaced_files")
 
-    def _mend(self, error: Exception) -> bool:
+    def _repair(self, error: Exception) -> bool:
         """Make another try worthwhile; False when there is nothing to do but wait."""
         if is_full(error):
             return self._make_room is not None and self._make_room(_ROOM) > 0

@@ -1,7 +1,7 @@
 """Takes a person out of events that are written already: name and id give way to a mark.
 
 The mark is as long as what it replaces, byte for byte, and every byte on the way is valid JSON: a
-file that a service appends to is mended in place, and a process that is killed half-way leaves
+file that a service appends to is rewritten in place, and a process that is killed half-way leaves
 whole lines, which the next try finishes.
 """
 

@@ -59,7 +59,7 @@ class Seen(TypedDict):
     media_ms: MediaMs
 
 
-class _Face(TypedDict):
+class _FaceFields(TypedDict):
     """What every event about a face has."""
 
     schema: Literal["jetson-face.event/1"]
@@ -97,20 +97,20 @@ class _Face(TypedDict):
     ]
 
 
-class FaceEvent(_Face):
+class FaceEvent(_FaceFields):
     """`appeared`: the first frame of a face; `decided`: the first decision about it."""
 
     kind: Literal["appeared", "decided"]
 
 
-class ChangeEvent(_Face):
+class ChangeEvent(_FaceFields):
     """`changed`: another decision; `retracted`: a name was taken back and no other given."""
 
     kind: Literal["changed", "retracted"]
     before: Said
 
 
-class LeftEvent(_Face):
+class LeftEvent(_FaceFields):
     """`left`: a face is no longer followed; name, state and box are the last ones."""
 
     kind: Literal["left"]
@@ -121,7 +121,7 @@ class LeftEvent(_Face):
     ]
 
 
-class CanaryEvent(TypedDict):
+class CanaryStateEvent(TypedDict):
     """The network answers wrong (names are not to be trusted), or right again."""
 
     schema: Literal["jetson-face.event/1"]
@@ -136,7 +136,7 @@ class CanaryEvent(TypedDict):
 
 
 AnyEvent: TypeAlias = Annotated[
-    FaceEvent | ChangeEvent | LeftEvent | CanaryEvent, Field(discriminator="kind")
+    FaceEvent | ChangeEvent | LeftEvent | CanaryStateEvent, Field(discriminator="kind")
 ]
 
 

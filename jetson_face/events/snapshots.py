@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from jetson_face.core.errors import OutputError
+from jetson_face.core.protocols import Cipher
 from jetson_face.util.files import TEMPORARY, sync_folder, write_file
 
 logger = logging.getLogger(__name__)
@@ -21,13 +21,6 @@ logger = logging.getLogger(__name__)
 _OLDEST = 500
 """Pictures to be given up next that are remembered."""
 _NAME = re.compile(r"^(\d{15})-(\d{12})-([\w.-]{1,80})\.crop$")
-
-
-class Cipher(Protocol):
-    """Seals bytes; `context` must be the same to open them."""
-
-    def encrypt(self, plain: bytes, context: bytes) -> bytes: ...
-    def decrypt(self, sealed: bytes, context: bytes) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import numpy as np
 from jetson_face.capture.opening import open_source
 from jetson_face.capture.source import OpenOptions, Source, SourceInfo
 from jetson_face.config import Config, PluginDetectorConfig, SourceConfig, TensorRTConfig
+from jetson_face.core.protocols import FrameProcessor
 from jetson_face.core.types import EmbeddingSpace
 from jetson_face.detection.detector import Detector, Refiner
 from jetson_face.detection.guarded import GuardedRefiner
@@ -41,12 +42,12 @@ from jetson_face.models.cards import card_dir, load_card
 from jetson_face.output.run_report import RunFacts
 from jetson_face.privacy.encryption import fill_credentials
 from jetson_face.recognition.decision import Decider
-from jetson_face.recognition.detection_interval import Sampler
+from jetson_face.recognition.detection_interval import DetectionInterval
 from jetson_face.recognition.embedding_scheduler import EmbeddingBudget, EmbeddingScheduler
 from jetson_face.recognition.finder import FaceFinder
 from jetson_face.recognition.fusion import Fuser, contradiction_below
-from jetson_face.recognition.rate_controlled import GovernedRecognizer, Recognizer
-from jetson_face.recognition.rate_controller import Bounds, Goal, Governor
+from jetson_face.recognition.rate_controlled import GovernedRecognizer
+from jetson_face.recognition.rate_controller import Bounds, Governor, RateGoal
 from jetson_face.recognition.recognizer import FaceRecognizer
 from jetson_face.recognition.track_decisions import TrackDecisions
 from jetson_face.recognition.tracker import Tracker
@@ -206,7 +207,7 @@ def build_recognizer(
     finder = FaceFinder(
         parts.detector,
         parts.refiner,
-        Sampler(1 if stills else config.sampling.every, on_loss=config.sampling.on_loss),
+        DetectionInterval(1 if stills else config.sampling.every, on_loss=config.sampling.on_loss),
         Tracker(config.tracking.iou_min, max_gap_ns=config.tracking.max_gap_ms * 1_000_000),
         stills=stills,
     )
@@ -231,13 +232,13 @@ def build_recognizer(
     )
 
 
-def govern(config: Config, recognizer: FaceRecognizer, info: SourceInfo) -> Recognizer:
+def govern(config: Config, recognizer: FaceRecognizer, info: SourceInfo) -> FrameProcessor:
     """The recogniser of a live source with its sampling rate adapted, where `sampling: auto`."""
     auto = config.sampling.auto
     if auto is None or not info.is_live:
         return recognizer
     cores = len(os.sched_getaffinity(0))
-    goal = Goal(auto.decision_fps_min, auto.age_ms_max, auto.cpu_max)
+    goal = RateGoal(auto.decision_fps_min, auto.age_ms_max, auto.cpu_max)
     return GovernedRecognizer(
         recognizer,
         recognizer.finder.interval,

@@ -50,7 +50,7 @@ class Book:
         except ValueError:
             known = None
         if not isinstance(known, dict):
-            raise schema.corrupt(self.path, f"what is kept of {kind} {row[0]}")
+            raise schema.corrupt(self.path, f"the record of {kind} {row[0]}")
         return known
 
     def note(self, key: str) -> str | None:

@@ -2,7 +2,7 @@
 
 They answer as `match.Matcher` does, a score a person and higher is more alike, so that they run
 live and in every evaluation. What differs is the scale: `SCORE_MIN` says where "nobody" begins.
-scikit-learn trains; what is kept afterwards are plain arrays.
+scikit-learn trains; what stays afterwards are plain arrays.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class KnnMatcher(Matcher):
 
 
 class LinearMatcher(Matcher):
-    """A linear classifier of people, trained anew for every gallery.
+    """A linear classifier of people, trained again for every gallery.
 
     method: `svm`: linear support vector machine, one against the rest (C. Cortes, V. Vapnik,
     1995), score tanh of its decision value: a face that every machine refuses is nobody.

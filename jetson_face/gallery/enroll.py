@@ -18,7 +18,9 @@ from jetson_face.core.errors import (
 )
 from jetson_face.core.types import F32, Detections, ImageU8
 from jetson_face.detection.detector import Detector
+from jetson_face.embedding.align import Portrait
 from jetson_face.embedding.embedder import Embedder
+from jetson_face.embedding.quality import Verdict
 from jetson_face.gallery.batch import Batch, EnrollmentResult, Refusal, RefusedError
 from jetson_face.gallery.names import valid_name
 from jetson_face.gallery.records import NewTemplate
@@ -31,7 +33,7 @@ SIDE_MAX = 2000
 OTHER_FACE_MIN = 0.4
 """A second face counts when its side is at least this share of the largest one's."""
 
-Progress = Callable[[int, int, Path], None]
+PhotoProgress = Callable[[int, int, Path], None]
 """Called after each photo: how many are done, of how many, which one."""
 
 
@@ -44,28 +46,10 @@ class Picture:
     image: ImageU8
 
 
-class Crops(Protocol):
+class FaceCropper(Protocol):
     """Aligned faces: (H, W, 3) image and (N, 5, 2) landmarks to (N, S, S, 3) crops."""
 
     def crop(self, image: ImageU8, landmarks: F32) -> ImageU8: ...
-
-
-class Portrait(Protocol):
-    """What is kept of a photo: (S, S, 3) uint8 BGR and its landmarks (5, 2) in its pixels."""
-
-    @property
-    def image(self) -> ImageU8: ...
-    @property
-    def landmarks(self) -> F32: ...
-
-
-class Verdict(Protocol):
-    """Quality of one face in [0, 1]; reasons: what is wrong with it, in words, worst first."""
-
-    @property
-    def score(self) -> float: ...
-    @property
-    def reasons(self) -> Sequence[str]: ...
 
 
 class Enroller:
@@ -80,7 +64,7 @@ class Enroller:
         store: GalleryStore,
         *,
         detector: Detector,
-        aligner: Crops,
+        aligner: FaceCropper,
         embedder: Embedder,
         portraits: Callable[[ImageU8, F32], Sequence[Portrait]],
         assess: Callable[[ImageU8, Detections], Verdict],
@@ -102,7 +86,7 @@ class Enroller:
         photos: Iterable[Path | Picture],
         *,
         force: bool = False,
-        progress: Progress | None = None,
+        progress: PhotoProgress | None = None,
     ) -> EnrollmentResult:
         """Enrol photos of one person, each on its own: a bad one does not stop the others.
 
@@ -117,7 +101,7 @@ class Enroller:
         return result
 
     def enroll_folder(
-        self, root: Path, *, force: bool = False, progress: Progress | None = None
+        self, root: Path, *, force: bool = False, progress: PhotoProgress | None = None
     ) -> list[EnrollmentResult]:
         """Enrol a folder per person, `root/NAME/*.jpg`, in the order of their names.
 
@@ -238,7 +222,7 @@ def _shown(path: Path) -> bool:
     return not path.name.startswith(".")
 
 
-def _counting(progress: Progress | None, total: int) -> Callable[[Path], None]:
+def _counting(progress: PhotoProgress | None, total: int) -> Callable[[Path], None]:
     done = 0
 
     def count(path: Path) -> None:

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jetson_face.core.errors import GalleryError, InputMissingError, OutputError
+from jetson_face.core.protocols import Cipher
 from jetson_face.gallery import manifest, meta, opening, schema
 from jetson_face.gallery.acts import Acts, Recorder
 from jetson_face.gallery.book import Book
 from jetson_face.gallery.ledger import Ledger, Record
 from jetson_face.gallery.manifest import Manifest
 from jetson_face.gallery.people import PeopleRows
-from jetson_face.gallery.sealed import Cipher, Sealer
+from jetson_face.gallery.sealed import Sealer
 from jetson_face.gallery.templates import TemplateRows
 from jetson_face.util import sqlite
 

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jetson_face.core.errors import GalleryCorruptError, GalleryRestoredError, OutputError
-from jetson_face.gallery.sealed import Cipher, Sealer
+from jetson_face.core.protocols import Cipher
+from jetson_face.gallery.sealed import Sealer
 
 LOCK = ".ledger.lock"
 logger = logging.getLogger(__name__)

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from jetson_face.core.errors import GalleryError, GalleryRestoredError
+from jetson_face.core.protocols import Cipher
 from jetson_face.core.types import EmbeddingSpace
 from jetson_face.gallery import manifest, meta, schema, upgrade
 from jetson_face.gallery.ledger import ACCEPT, Ledger, Record
 from jetson_face.gallery.manifest import Manifest
-from jetson_face.gallery.sealed import Cipher, Sealer
+from jetson_face.gallery.sealed import Sealer
 
 logger = logging.getLogger(__name__)
 

@@ -67,4 +67,4 @@ class PeopleRows:
         try:
             return Person(key, str(known["name"])), float(known["created"])
         except (KeyError, TypeError, ValueError):
-            raise schema.corrupt(self._book.path, f"what is kept of person {key}") from None
+            raise schema.corrupt(self._book.path, f"the record of person {key}") from None

@@ -6,27 +6,14 @@ import hashlib
 import struct
 import zlib
 from pathlib import Path
-from typing import Protocol
 
 from jetson_face.core.errors import GalleryError
+from jetson_face.core.protocols import Cipher
 from jetson_face.gallery import schema
 
 _CHECK = b"jetson-face gallery"
 _CRC_BYTES = 4
 _TAG_BYTES = 16
-
-
-class Cipher(Protocol):
-    """Seals bytes at rest (`jetson_face.privacy.encryption.AesGcm`).
-
-    The context says what the bytes belong to and must be the same both ways (associated data).
-    `decrypt` raises GalleryError for another key or damaged bytes. `mac`: a keyed digest of 32
-    bytes: who has no key can neither make it nor try what it was made from.
-    """
-
-    def encrypt(self, plain: bytes, context: bytes, /) -> bytes: ...
-    def decrypt(self, sealed: bytes, context: bytes, /) -> bytes: ...
-    def mac(self, data: bytes, /) -> bytes: ...
 
 
 class Sealer:

@@ -17,6 +17,7 @@ from jetson_face.core.errors import (
     NameInvalidError,
     UsageError,
 )
+from jetson_face.core.protocols import Cipher
 from jetson_face.core.types import F32, Embeddings, EmbeddingSpace, ImageU8, Person
 from jetson_face.gallery import opening, schema
 from jetson_face.gallery.accept import erase, erase_again
@@ -32,7 +33,6 @@ from jetson_face.gallery.records import (
     Removed,
     checked_vector,
 )
-from jetson_face.gallery.sealed import Cipher
 
 _CHUNK = 64
 _NOTHING: Mapping[str, object] = MappingProxyType({})
@@ -317,7 +317,7 @@ class GalleryStore:
         *,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> int:
-        """Make every template anew from its portrait, all or none, and bind the gallery to `space`.
+        """Make every template again from its portrait, all or none; binds the gallery to `space`.
 
         embed_portraits: (N, S, S, 3) portraits and (N, 5, 2) landmarks to N vectors of `space`.
         Returns how many. Raises GalleryError when the gallery changed meanwhile.

@@ -125,7 +125,7 @@ class TemplateRows:
             try:
                 info = TemplateInfo(id=key, **known)
             except TypeError:
-                raise schema.corrupt(self._book.path, f"what is kept of template {key}") from None
+                raise schema.corrupt(self._book.path, f"the record of template {key}") from None
             found.setdefault(owner, []).append(info)
         return found
 

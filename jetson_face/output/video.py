@@ -62,7 +62,7 @@ class VideoSink:
         due = round((frame.captured_ns - self._first_ns) * self._fps / 1e9) + 1
         for _ in range(max(1, min(due - self._written, round(_FILL_MAX_S * self._fps)))):
             self._writer.write(image)
-        # From here on time counts anew after a gap that was cut short.
+        # From here on time counts again after a gap that was cut short.
         self._written = max(due, self._written + 1)
 
     def close(self) -> None:

@@ -141,7 +141,7 @@ class AuditLog:
         except OSError as error:
             raise OutputError(
                 f"{self._path}: the audit log cannot be written: {error.strerror}; free some space "
-                f"or mend the folder's rights"
+                f"or fix the folder's rights"
             ) from error
 
 

@@ -36,8 +36,8 @@ class Decider:
     cosine lead over the second person that a name needs; margin_leave: the lead that keeps it
     (default: half of margin_min). frames_min: embeddings averaged before a name is given.
     unknown_after: embeddings before `unknown` or `review` is said. review_margin: this far below
-    similarity_min, and where two people are too near each other, a person is asked; None: nobody
-    is asked, the first are `unknown` and the second `pending`.
+    similarity_min, and where two people are too near each other, a person reviews; None: no
+    review, the first are `unknown` and the second `pending`.
 
     Raises ValueError when a leaving bound is stricter than the entering one.
     """
@@ -73,7 +73,7 @@ class Decider:
         A name is given when similarity, margin and frames suffice; kept while the same person
         stays nearest within the leaving bounds; taken back otherwise. `unknown` needs
         `unknown_after` embeddings and a similarity below the bound; it then stays until a name is
-        given or the track's evidence starts anew. An ambiguous face (similar enough, no margin) is
+        given or the track's evidence starts again. An ambiguous face (similar enough, no margin) is
         not nobody: it is for `review`, as is one that is less than `review_margin` below the bound.
         """
         if frames < 1:
@@ -83,10 +83,10 @@ class Decider:
             return self._next(previous, "known", match.person, similarity, now_ns)
         if frames < self.unknown_after:
             return self._next(previous, "pending", None, similarity, now_ns)
-        asked_from = self.similarity_min - (self.review_margin or 0.0)
-        below = similarity is None or similarity < asked_from
-        doubtful: State = "pending" if self.review_margin is None else "review"
-        state: State = "unknown" if below or previous.state == "unknown" else doubtful
+        review_from = self.similarity_min - (self.review_margin or 0.0)
+        below = similarity is None or similarity < review_from
+        ambiguous: State = "pending" if self.review_margin is None else "review"
+        state: State = "unknown" if below or previous.state == "unknown" else ambiguous
         return self._next(previous, state, None, similarity, now_ns)
 
     def _gets_name(self, match: Match, frames: int) -> bool:

@@ -22,7 +22,7 @@ class _Loser:
     wait: int
 
 
-class Sampler:
+class DetectionInterval:
     """Says for each frame, in order, whether a full detection runs on it.
 
     The first frame is searched, then every `every_n`-th after the last search. on_loss: a lost face

@@ -35,7 +35,7 @@ class EmbeddingBudget:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Crops:
+class AlignedCrops:
     """Aligned faces of one frame. rows: (M,) which of its faces. images: (M, side, side, 3) uint8
     BGR. quality: (M,) in [0, 1]."""
 
@@ -47,7 +47,9 @@ class Crops:
         return len(self.rows)
 
 
-NO_CROPS = Crops(np.zeros(0, np.int64), np.zeros((0, 1, 1, 3), np.uint8), np.zeros(0, np.float32))
+NO_CROPS = AlignedCrops(
+    np.zeros(0, np.int64), np.zeros((0, 1, 1, 3), np.uint8), np.zeros(0, np.float32)
+)
 
 
 class EmbeddingScheduler:
@@ -84,7 +86,7 @@ class EmbeddingScheduler:
         rows: I64,
         states: Sequence[TrackState],
         watch: Stopwatch,
-    ) -> Crops:
+    ) -> AlignedCrops:
         """The faces of `rows` cut out of a (H, W, 3) BGR picture; those of poor quality are left
         out."""
         if not len(rows):
@@ -97,9 +99,9 @@ class EmbeddingScheduler:
         if self.budget.mirror:  # averaging over frames then averages both sides of the network
             odd = [states[int(row)].embeddings % 2 == 1 for row in rows]
             images[odd] = images[odd, :, ::-1]
-        return Crops(rows, images, quality)
+        return AlignedCrops(rows, images, quality)
 
-    def embed(self, crops: Crops, watch: Stopwatch) -> Embeddings:
+    def embed(self, crops: AlignedCrops, watch: Stopwatch) -> Embeddings:
         """Their vectors (M, dim); no network runs where there are none."""
         space = self.embedder.space
         if not len(crops):

@@ -8,7 +8,7 @@ import numpy as np
 
 from jetson_face.core.types import F32, I64, Detections, Frame
 from jetson_face.detection.detector import Detector, Refiner
-from jetson_face.recognition.detection_interval import Sampler
+from jetson_face.recognition.detection_interval import DetectionInterval
 from jetson_face.recognition.stopwatch import Stopwatch
 from jetson_face.recognition.tracker import Tracker
 
@@ -35,7 +35,7 @@ class FaceFinder:
         self,
         detector: Detector,
         refiner: Refiner | None,
-        interval: Sampler,
+        interval: DetectionInterval,
         tracker: Tracker,
         *,
         stills: bool = False,

@@ -52,7 +52,7 @@ class Fuser:
     vote for its nearest person with its quality. The last two look at the last `window` frames
     and exist to be compared.
     contradiction_below: a new vector whose cosine to the track's mean is lower contradicts it and
-    is set aside; after `contradictions_max` such vectors in a row the track starts anew from them
+    is set aside; after `contradictions_max` such vectors in a row the track starts again from them
     (the tracker went over to another face). One that agrees clears what was set aside.
     memory: frames of weight 1 that the mean remembers; older ones fade.
     """
@@ -85,7 +85,7 @@ class Fuser:
     def add(self, tracks: I64, faces: Embeddings, quality: F32) -> I64:
         """Add a vector to each of `tracks` (N,), weighted by `quality` (N,) in [0, 1].
 
-        Returns the tracks that started anew because their vectors contradicted them.
+        Returns the tracks that started again because their vectors contradicted them.
         Raises EmbeddingSpaceError when the vectors are of another space.
         """
         if faces.space != self.space:
@@ -94,12 +94,12 @@ class Fuser:
             )
         if not len(tracks) == len(faces) == len(quality):
             raise ValueError(f"{len(tracks)} tracks, {len(faces)} faces, {len(quality)} qualities")
-        anew = [
+        restarted = [
             int(track)
             for track, vector, weight in zip(tracks, faces.vectors, quality, strict=True)
             if self._add_one(int(track), vector.copy(), max(float(weight), WEIGHT_MIN))
         ]
-        return np.array(anew, np.int64)
+        return np.array(restarted, np.int64)
 
     def frames(self, tracks: I64) -> I64:
         """Embeddings that stand behind each track's average: (N,), 0 for one never added."""
@@ -125,7 +125,7 @@ class Fuser:
         return [next(answers) if seen else NO_MATCH for seen in there]
 
     def forget(self, tracks: I64 | Sequence[int]) -> None:
-        """Drop what is kept of tracks that ended."""
+        """Drop the state of tracks that ended."""
         for track in tracks:
             self._tracks.pop(int(track), None)
 
@@ -142,9 +142,9 @@ class Fuser:
             item.aside.append((vector, weight))
             if len(item.aside) < self._contradictions_max:
                 return False
-            anew = self._tracks[track] = self._fresh()
+            fresh = self._tracks[track] = self._fresh()
             for other, its_weight in item.aside:
-                self._count(anew, other, its_weight)
+                self._count(fresh, other, its_weight)
             return True
         item.aside.clear()
         self._count(item, vector, weight)

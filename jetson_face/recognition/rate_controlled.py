@@ -9,13 +9,14 @@ from typing import Protocol
 
 import numpy as np
 
+from jetson_face.core.protocols import FrameProcessor
 from jetson_face.core.types import Frame, Report
-from jetson_face.recognition.rate_controller import Governor, Measured
+from jetson_face.recognition.rate_controller import Governor, RateMeasurement
 
 log = logging.getLogger(__name__)
 
 
-class Sampling(Protocol):
+class AdjustableInterval(Protocol):
     """What the governor turns."""
 
     @property
@@ -23,23 +24,17 @@ class Sampling(Protocol):
     def set_every(self, every_n: int) -> None: ...
 
 
-class Recognizer(Protocol):
-    """What is governed."""
-
-    def process(self, frame: Frame) -> Report: ...
-
-
 class GovernedRecognizer:
     """Measures each frame of one live source and asks the governor every `period_s`.
 
-    sampler: the recogniser's own. clock_ns: the clock of the frames' `captured_ns`. cpu_share: CPU
+    interval: the recogniser's own. clock_ns: the clock of the frames' `captured_ns`. cpu_share: CPU
     seconds of the process so far over the number of cores.
     """
 
     def __init__(
         self,
-        recognizer: Recognizer,
-        sampler: Sampling,
+        recognizer: FrameProcessor,
+        interval: AdjustableInterval,
         governor: Governor,
         *,
         period_s: float = 2.0,
@@ -47,7 +42,7 @@ class GovernedRecognizer:
         cpu_share: Callable[[], float] | None = None,
     ) -> None:
         self._recognizer = recognizer
-        self._sampler = sampler
+        self._interval = interval
         self._governor = governor
         self._period_ns = round(period_s * 1e9)
         self._clock_ns = clock_ns
@@ -56,7 +51,7 @@ class GovernedRecognizer:
         self._ages_ms: list[float] = []
         self._worked_ns = 0
         self._searched_ms = 0.0
-        sampler.set_every(governor.every)
+        interval.set_every(governor.every)
 
     def process(self, frame: Frame) -> Report:
         """As the recogniser's; now and then the sampling rate changes after it."""
@@ -81,9 +76,9 @@ class GovernedRecognizer:
         self._searched_ms = 0.0
         return now, frame.seq, cpu
 
-    def _measured(self, span_ns: int, captured: int, cpu: float) -> Measured:
+    def _measured(self, span_ns: int, captured: int, cpu: float) -> RateMeasurement:
         seconds = span_ns / 1e9
-        return Measured(
+        return RateMeasurement(
             decision_fps=len(self._ages_ms) / seconds,
             capture_fps=captured / seconds,
             busy=min(1.0, self._worked_ns / span_ns),
@@ -92,12 +87,12 @@ class GovernedRecognizer:
             cpu=None if self._cpu_share is None else (self._cpu_share() - cpu) / seconds,
         )
 
-    def _ask(self, frame: Frame, now: int, measured: Measured) -> None:
+    def _ask(self, frame: Frame, now: int, measured: RateMeasurement) -> None:
         change = self._governor.update(measured, now)
         if change is None:
             return
         if change.every is None:
             log.warning("%s: %s", frame.source, change.why)
             return
-        self._sampler.set_every(change.every)
+        self._interval.set_every(change.every)
         log.info("%s: %s", frame.source, change.why)

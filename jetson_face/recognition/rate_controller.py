@@ -14,13 +14,13 @@ TOLERANCE = 1.03
 CAPTURE_SHARE = 0.95
 """No goal asks for more decisions than this share of the frames that the camera gives."""
 SEARCH_SHARE_MIN = 0.1
-"""With less of the work being searches, searching less often cannot mend a missed goal."""
+"""With less of the work being searches, searching less often cannot fix a missed goal."""
 _BACKOFF_MAX = 64
 _SAY_AGAIN_NS = 600_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Goal:
+class RateGoal:
     """What must hold; None: no such wish. decision_fps_min: frames decided per second.
     age_ms_max: 95th percentile from capture to decision. cpu_max: share of all cores, [0, 1]."""
 
@@ -49,7 +49,7 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class RateMeasurement:
     """The last few seconds; None where it could not be measured.
 
     busy: share of the time in which the recogniser worked, [0, 1]: what it did not use is room.
@@ -65,7 +65,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class IntervalChange:
     """What to set, and why, in one line for the log. every None: nothing more can be done."""
 
     every: int | None
@@ -92,7 +92,7 @@ class Governor:
 
     def __init__(
         self,
-        goal: Goal,
+        goal: RateGoal,
         bounds: Bounds,
         every: int,
         *,
@@ -115,7 +115,7 @@ class Governor:
         """The sampling rate that holds now: one frame in so many is searched."""
         return self._every
 
-    def update(self, measured: Measured, now_ns: int) -> Change | None:
+    def update(self, measured: RateMeasurement, now_ns: int) -> IntervalChange | None:
         """What to change, given the last seconds; None: nothing. now_ns: monotonic."""
         if self._changed_ns is not None and now_ns - self._changed_ns < self._cooldown_ns:
             return None
@@ -130,7 +130,9 @@ class Governor:
             return self._set(self._every - 1, now_ns, f"there is room: {worst.text}", up=True)
         return None
 
-    def _relieve(self, worst: _Strain, measured: Measured, now_ns: int) -> Change | None:
+    def _relieve(
+        self, worst: _Strain, measured: RateMeasurement, now_ns: int
+    ) -> IntervalChange | None:
         self._calm = 0
         if self._stepped_up:
             self._backoff = min(2 * self._backoff, _BACKOFF_MAX)
@@ -153,19 +155,19 @@ class Governor:
         every = min(wanted, self._bounds.most)
         return self._set(every, now_ns, f"goal missed: {worst.text}", up=False)
 
-    def _say(self, why: str, now_ns: int) -> Change | None:
-        """What cannot be mended is said, but not every few seconds."""
+    def _say(self, why: str, now_ns: int) -> IntervalChange | None:
+        """What cannot be fixed is said, but not every few seconds."""
         if self._said_ns is not None and now_ns - self._said_ns < _SAY_AGAIN_NS:
             return None
         self._said_ns = now_ns
-        return Change(None, why)
+        return IntervalChange(None, why)
 
-    def _set(self, every: int, now_ns: int, why: str, *, up: bool) -> Change:
+    def _set(self, every: int, now_ns: int, why: str, *, up: bool) -> IntervalChange:
         before, self._every = self._every, every
         self._changed_ns, self._stepped_up, self._calm = now_ns, up, 0
-        return Change(every, f"sampling 1 in {before} -> 1 in {every}: {why}")
+        return IntervalChange(every, f"sampling 1 in {before} -> 1 in {every}: {why}")
 
-    def _strains(self, measured: Measured) -> list[_Strain]:
+    def _strains(self, measured: RateMeasurement) -> list[_Strain]:
         goal, found = self._goal, []
         if goal.decision_fps_min is not None:
             wanted = goal.decision_fps_min
@@ -184,7 +186,7 @@ class Governor:
         return found
 
 
-def _rate_strain(measured: Measured, wanted: float) -> _Strain:
+def _rate_strain(measured: RateMeasurement, wanted: float) -> _Strain:
     """A machine that waits for its camera half of the time could decide twice as much.
 
     Only while it keeps up, though: idle time between slow searches cannot be saved up for them.

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from jetson_face.core.types import Doubt, Embeddings, Frame, Report, Sighting
-from jetson_face.recognition.embedding_scheduler import Crops, EmbeddingScheduler
+from jetson_face.core.types import Embeddings, Frame, Report, ReviewCandidate, Sighting
+from jetson_face.recognition.embedding_scheduler import AlignedCrops, EmbeddingScheduler
 from jetson_face.recognition.finder import FaceFinder, Found
 from jetson_face.recognition.stopwatch import Stopwatch
 from jetson_face.recognition.track_decisions import TrackDecisions
@@ -19,7 +19,7 @@ class FaceRecognizer:
     """Recognises the faces of one source, frame by frame, in order.
 
     No threads, no I/O: time is the frame's, and what it needs is passed in. review_quality_min:
-    [0, 1], of a face that a person is asked about. timer_ns: only measures the stages, decides
+    [0, 1], of a review candidate. timer_ns: only measures the stages, decides
     nothing.
     """
 
@@ -51,9 +51,9 @@ class FaceRecognizer:
             self.decisions.fuse(tracks, crops, vectors, self._states)
             self.decisions.decide(tracks, self._states, frame.captured_ns)
             sightings = self._sightings(found, crops)
-            doubts = self._doubts(found, crops, vectors)
+            candidates = self._review_candidates(found, crops, vectors)
         unseen = tuple(sorted({*self._states.ids()} - {s.track for s in sightings}))
-        return _report(frame, found, crops, sightings, doubts, unseen, watch)
+        return _report(frame, found, crops, sightings, candidates, unseen, watch)
 
     def take_over(self, older: FaceRecognizer) -> None:
         """Go on with the tracks of another recogniser of the same source and embedding space, so
@@ -73,7 +73,7 @@ class FaceRecognizer:
         if self._states.keep_only(self.finder.alive()):
             self.decisions.fuser.keep_only(self._states.ids())
 
-    def _sightings(self, found: Found, crops: Crops) -> tuple[Sighting, ...]:
+    def _sightings(self, found: Found, crops: AlignedCrops) -> tuple[Sighting, ...]:
         points = found.faces.landmarks
         pointed = np.asarray(np.isfinite(points).all(axis=(1, 2)), np.bool_)
         quality = dict(zip(crops.rows.tolist(), crops.quality.tolist(), strict=True))
@@ -101,9 +101,11 @@ class FaceRecognizer:
             )
         return tuple(sightings)
 
-    def _doubts(self, found: Found, crops: Crops, vectors: Embeddings) -> tuple[Doubt, ...]:
-        """Those just embedded that a person should name and has not been asked about."""
-        doubts = []
+    def _review_candidates(
+        self, found: Found, crops: AlignedCrops, vectors: Embeddings
+    ) -> tuple[ReviewCandidate, ...]:
+        """Those just embedded that a person should name and that are not in review yet."""
+        candidates = []
         for index, row in enumerate(crops.rows):
             track, quality = int(found.tracks[row]), float(crops.quality[index])
             state = self._states[track]
@@ -113,8 +115,8 @@ class FaceRecognizer:
             if quality < self._review_quality_min:
                 continue  # a better crop may come
             state.in_review = True
-            doubts.append(
-                Doubt(
+            candidates.append(
+                ReviewCandidate(
                     track=track,
                     nearest=nearest,
                     similarity=state.match.similarity,
@@ -125,15 +127,15 @@ class FaceRecognizer:
                     landmarks=np.array(found.faces.landmarks[row]),
                 )
             )
-        return tuple(doubts)
+        return tuple(candidates)
 
 
 def _report(
     frame: Frame,
     found: Found,
-    crops: Crops,
+    crops: AlignedCrops,
     sightings: tuple[Sighting, ...],
-    doubts: tuple[Doubt, ...],
+    candidates: tuple[ReviewCandidate, ...],
     unseen: tuple[int, ...],
     watch: Stopwatch,
 ) -> Report:
@@ -148,6 +150,6 @@ def _report(
         stages_ms=watch.ms,
         searched=found.searched,
         embedded=len(crops),
-        doubts=doubts,
+        review_candidates=candidates,
         unseen=unseen,
     )

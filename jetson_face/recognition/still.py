@@ -15,7 +15,7 @@ from jetson_face.gallery.matcher import Matcher
 from jetson_face.recognition.decision import Decider, undecided
 
 
-class Parts(Protocol):
+class StillParts(Protocol):
     """What it takes to get from a picture to vectors."""
 
     @property
@@ -29,7 +29,7 @@ class Parts(Protocol):
 
 
 def identify(
-    image: ImageU8, parts: Parts, matcher: Matcher, decider: Decider
+    image: ImageU8, parts: StillParts, matcher: Matcher, decider: Decider
 ) -> tuple[Sighting, ...]:
     """The faces of a (H, W, 3) BGR picture, best detection first, each with its decision.
 

@@ -9,7 +9,7 @@ import numpy as np
 from jetson_face.core.types import I64, Embeddings
 from jetson_face.gallery.matcher import Matcher
 from jetson_face.recognition.decision import Decider
-from jetson_face.recognition.embedding_scheduler import Crops
+from jetson_face.recognition.embedding_scheduler import AlignedCrops
 from jetson_face.recognition.fusion import Fuser
 from jetson_face.recognition.track_state import TrackStates
 
@@ -25,7 +25,9 @@ class TrackDecisions:
         self.fuser, self.decider, self.people = fuser, decider, people
         self._revision = -1
 
-    def fuse(self, tracks: I64, crops: Crops, vectors: Embeddings, states: TrackStates) -> None:
+    def fuse(
+        self, tracks: I64, crops: AlignedCrops, vectors: Embeddings, states: TrackStates
+    ) -> None:
         """Add the vectors (M, dim) of `tracks` (M,) to their averages."""
         if not len(tracks):
             return

@@ -13,7 +13,7 @@ from jetson_face.recognition.decision import Decision, undecided
 class TrackState:
     """One track. waited: frames since it was last embedded, or since it began. embeddings: how
     often it was. reported: state and person id of its last sighting: a difference is an event.
-    in_review: a person was asked about it."""
+    in_review: it was a review candidate already."""
 
     decision: Decision
     match: Match = NO_MATCH

@@ -186,9 +186,9 @@ class Tracker:
         apart = _centres(predicted)[:, None, :] - _centres(boxes)[None, :, :]
         distance = np.hypot(apart[..., 0], apart[..., 1]) / np.sqrt(side_a * side_b)
         alike = (side_a <= 2 * side_b) & (side_b <= 2 * side_a)
-        # Crowd clip without refiner, tracks of N = 1 as truth. N = 5, 13 people: 23 tracks without
-        # the growth, 18 with 1.5 a second, 12 with 5. N = 10: two people mixed in 2 tracks with 0
-        # and 1.5, in 4 with 5. A split costs a few frames, a mix a wrong name.
+        # Crowd clip without refiner, tracks of N = 1 as ground truth. N = 5, 13 people: 23 tracks
+        # without the growth, 18 with 1.5 a second, 12 with 5. N = 10: two people mixed in 2 tracks
+        # with 0 and 1.5, in 4 with 5. A split costs a few frames, a mix a wrong name.
         reach = self._reach + self._reach_per_s * self._unseen_s(captured_ns)[:, None]
         allowed = (iou >= self._iou_min) | ((distance <= reach) & alike)
         return 1.0 - iou + distance, allowed

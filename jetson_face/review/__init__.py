@@ -1,1 +1,1 @@
-"""Doubtful faces, kept until a person decides who they are."""
+"""Doubtful faces, queued until a person decides who they are."""

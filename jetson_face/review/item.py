@@ -1,4 +1,4 @@
-"""One doubtful face, as it is kept: what a person needs to decide, and a template needs to be."""
+"""One doubtful face, as it is stored: what a person needs to decide, and what a template needs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MARKS_BYTES = 5 * 2 * 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Question:
+class ReviewItem:
     """Is this `candidate`?
 
     candidate: a person's id. similarity: cosine of the track's mean to them; second: to the best
@@ -55,7 +55,7 @@ class Question:
         return json.dumps(head).encode() + b"\n" + vector + marks + self.portrait
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Question:
+    def from_bytes(cls, data: bytes) -> ReviewItem:
         """What `to_bytes` made. Raises ValueError, KeyError or TypeError for anything else."""
         line, _, rest = data.partition(b"\n")
         head = json.loads(line)

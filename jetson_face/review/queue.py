@@ -1,7 +1,7 @@
-"""The review queue: questions in one SQLite file, sealed, bounded by number and age.
+"""The review queue: items in one SQLite file, sealed, bounded by number and age.
 
-The service adds, `jetson-face review` answers; both may have it open. An answered question stays
-for a while: it can be taken back, and "is not X" keeps the same face from being asked again.
+The service adds, `jetson-face review` answers; both may have it open. An answered item stays
+for a while: it can be taken back, and "is not X" keeps the same face from being queued again.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, TypeAlias
 
 from jetson_face.core.errors import GalleryCorruptError, GalleryError, UsageError
-from jetson_face.review.item import Question
+from jetson_face.core.protocols import Cipher
+from jetson_face.review.item import ReviewItem
 from jetson_face.util import sqlite
 from jetson_face.util.files import Inode
 
@@ -32,21 +33,15 @@ _REMEDY = "remove it; only faces that wait for a person are in it"
 Answer: TypeAlias = Literal["accepted", "rejected"]
 
 
-class Cipher(Protocol):
-    """Seals bytes; `context` must be the same to open them."""
-
-    def encrypt(self, plain: bytes, context: bytes) -> bytes: ...
-    def decrypt(self, sealed: bytes, context: bytes) -> bytes: ...
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class Item:
-    """One row. state: open, accepted or rejected. person: whom the answer named, an id."""
+class QueuedItem:
+    """An item and its row. state: open, accepted or rejected. person: whom the answer named, an
+    id."""
 
     number: int
     state: str
     person: str | None
-    question: Question
+    item: ReviewItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +55,8 @@ class Limits:
 class ReviewQueue:
     """See the module. Any thread; every method raises the errors of `open`.
 
-    age: service seconds now. repeats, given_up: questions not asked because the same face was asked
-    about before; open ones that made room.
+    age: service seconds now. repeats, given_up: items not queued because the same face was
+    before, and open ones that made room.
     """
 
     def __init__(
@@ -112,21 +107,21 @@ class ReviewQueue:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def add(self, question: Question, *, same_face_min: float) -> int | None:
-        """Keep a question; its number, or None when that face was asked about before.
+    def add(self, item: ReviewItem, *, same_face_min: float) -> int | None:
+        """Keep an item; its number, or None when that face was queued before.
 
         same_face_min: cosine at or above which two faces are taken for one person.
         """
         key = uuid.uuid4().hex
-        body = self._cipher.encrypt(question.to_bytes(), _context(key, question.candidate))
+        body = self._cipher.encrypt(item.to_bytes(), _context(key, item.candidate))
         with self._transaction():
-            if self._asked_before(question, same_face_min):
+            if self._queued_before(item, same_face_min):
                 self.repeats += 1
                 return None
             number = self._db.execute(
                 "INSERT INTO items (key, age, candidate, state, answered, body) "
                 "VALUES (?, ?, ?, 'open', 0, ?)",
-                (key, self._age(), question.candidate, body),
+                (key, self._age(), item.candidate, body),
             ).lastrowid
             self.given_up += self._shrink("open")
         return number
@@ -140,15 +135,15 @@ class ReviewQueue:
             return [number for (number,) in rows]
 
     def waiting(self) -> int:
-        """How many questions wait."""
+        """How many items wait."""
         with self._lock, self._errors():
             (count,) = self._db.execute(
                 "SELECT count(*) FROM items WHERE state = 'open'"
             ).fetchone()
             return int(count)
 
-    def item(self, number: int) -> Item:
-        """One question. Raises UsageError for none, GalleryCorruptError for a damaged one."""
+    def read(self, number: int) -> QueuedItem:
+        """One item. Raises UsageError for none, GalleryCorruptError for a damaged one."""
         with self._lock, self._errors():
             row = self._db.execute(
                 "SELECT number, state, person, key, candidate, body FROM items WHERE number = ?",
@@ -171,8 +166,8 @@ class ReviewQueue:
                 raise _no_item(number)
             self._shrink(answer)
 
-    def last_answer(self) -> Item | None:
-        """The question that was answered last, of those still kept."""
+    def last_answer(self) -> QueuedItem | None:
+        """The item that was answered last, of those still kept."""
         with self._lock, self._errors():
             row = self._db.execute(
                 "SELECT number, state, person, key, candidate, body FROM items "
@@ -181,7 +176,7 @@ class ReviewQueue:
             return None if row is None else self._opened(row)
 
     def reopen(self, number: int) -> None:
-        """Take an answer back: the question waits again."""
+        """Take an answer back: the item waits again."""
         with self._transaction():
             self._db.execute(
                 "UPDATE items SET state = 'open', person = NULL, answered = 0 WHERE number = ?",
@@ -189,12 +184,12 @@ class ReviewQueue:
             )
 
     def throw_away(self, number: int) -> None:
-        """Erase one question, readable or not."""
+        """Erase one item, readable or not."""
         with self._transaction():
             self._db.execute("DELETE FROM items WHERE number = ?", (number,))
 
-    def about(self, person: str, near: Callable[[Question], bool]) -> list[int]:
-        """Questions and answers that name a person, or whose face is `near`; of damaged ones only
+    def about(self, person: str, near: Callable[[ReviewItem], bool]) -> list[int]:
+        """Items and answers that name a person, or whose face is `near`; of damaged ones only
         what their row says."""
         with self._lock, self._errors():
             rows = self._db.execute(
@@ -230,16 +225,16 @@ class ReviewQueue:
                 f"{_VERSION}: upgrade jetson-face"
             )
 
-    def _asked_before(self, question: Question, same_face_min: float) -> bool:
-        def same(other: Question) -> bool:
-            if other.face.space != question.face.space:
+    def _queued_before(self, item: ReviewItem, same_face_min: float) -> bool:
+        def same(other: ReviewItem) -> bool:
+            if other.face.space != item.face.space:
                 return False
-            return float(other.face.vectors[0] @ question.face.vectors[0]) >= same_face_min
+            return float(other.face.vectors[0] @ item.face.vectors[0]) >= same_face_min
 
         rows = self._db.execute(
             "SELECT number, state, person, key, candidate, body FROM items "
             "WHERE candidate = ? AND state IN ('open', 'rejected')",
-            (question.candidate,),
+            (item.candidate,),
         )
         return any(self._is(row, same) for row in rows)
 
@@ -251,19 +246,19 @@ class ReviewQueue:
             (state, self._limits.items),
         ).rowcount
 
-    def _is(self, row: tuple[object, ...], wanted: Callable[[Question], bool]) -> bool:
+    def _is(self, row: tuple[object, ...], wanted: Callable[[ReviewItem], bool]) -> bool:
         try:
-            return wanted(self._opened(row).question)
+            return wanted(self._opened(row).item)
         except GalleryCorruptError:
             return False
 
-    def _opened(self, row: tuple[object, ...]) -> Item:
+    def _opened(self, row: tuple[object, ...]) -> QueuedItem:
         number, state, person, key, candidate, body = row
         try:
             if not (isinstance(number, int) and isinstance(body, bytes)):
                 raise TypeError
             plain = self._cipher.decrypt(body, _context(str(key), str(candidate)))
-            question = Question.from_bytes(plain)
+            item = ReviewItem.from_bytes(plain)
         except (GalleryCorruptError, ValueError, TypeError, KeyError):
             raise GalleryCorruptError(
                 f"{self.path}: review item {number} is damaged: `jetson-face review reject "
@@ -271,7 +266,7 @@ class ReviewQueue:
             ) from None
         except GalleryError as error:
             raise type(error)(f"{self.path}: {error}") from None
-        return Item(number, str(state), None if person is None else str(person), question)
+        return QueuedItem(number, str(state), None if person is None else str(person), item)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -287,4 +282,4 @@ def _context(key: str, candidate: str) -> bytes:
 
 
 def _no_item(number: int) -> UsageError:
-    return UsageError(f"no question {number} waits: see `jetson-face review list`")
+    return UsageError(f"no review item {number} waits: see `jetson-face review list`")

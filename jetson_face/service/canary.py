@@ -15,7 +15,7 @@ from jetson_face.events.schema import SCHEMA, to_json
 from jetson_face.factory.parts import Parts, build_canary
 from jetson_face.inference.canary import Canary, CanaryEvent, CanaryWatch
 from jetson_face.privacy.audit import Action, AuditLog
-from jetson_face.service.notify import Verdict
+from jetson_face.service.notify import HealthVerdict
 from jetson_face.service.swap import HotSwap
 from jetson_face.util.metrics import Metrics, Snapshot
 
@@ -37,7 +37,7 @@ class ServiceCanary:
         """See LivePipeline's between_frames."""
         self._swap.use(lambda deck: self._watch.poll(deck.parts, now_ns))
 
-    def judge(self, verdict: Verdict) -> Verdict:
+    def judge(self, verdict: HealthVerdict) -> HealthVerdict:
         """Not ready while the answer is wrong."""
         if not self._watch.drifted:
             return verdict

@@ -27,11 +27,17 @@ from jetson_face.service import pages, plumbing
 from jetson_face.service.canary import ServiceCanary
 from jetson_face.service.events import EventTap, EventWriter, Occurrence, tell_end
 from jetson_face.service.lock import state_lock
-from jetson_face.service.notify import Health, Notifier, Progress, Verdict, watchdog_interval_s
+from jetson_face.service.notify import (
+    Health,
+    HealthVerdict,
+    LoopProgress,
+    Notifier,
+    watchdog_interval_s,
+)
 from jetson_face.service.recent import RecentErrors
 from jetson_face.service.reception import Reception
 from jetson_face.service.reload import Reloader, check_reloadable, needs_new_loop
-from jetson_face.service.review_writer import Asked
+from jetson_face.service.review_writer import CapturedCandidate
 from jetson_face.service.signals import Signals
 from jetson_face.service.status_server import StatusServer
 from jetson_face.service.swap import HotSwap, build_deck
@@ -91,7 +97,7 @@ class Daemon:
         self._feed_every_s = interval / 4 if interval else 5.0
         self._told_ready = self._told_stuck = self._reloading = False
         self._looked = self._fed = 0.0
-        self._verdict = Verdict(False, True, "starting")
+        self._verdict = HealthVerdict(False, True, "starting")
         self._health = self._new_health()
         self._reloader = Reloader(load, self._apply)
         self._next_sources: list[Source] | None = None
@@ -112,14 +118,16 @@ class Daemon:
             self._outbox, self._snapshots = plumbing.open_outbox(config)
             audit = AuditLog(config.state_dir / "audit.jsonl")
             self._canary = ServiceCanary(self._swap, self._outbox, audit)
-            self._questions = plumbing.open_questions(
+            self._review_writer = plumbing.open_review_writer(
                 config, self._outbox.age, lambda: self._swap.deck.parts.embedder.similarity_min
             )
         except BaseException:
             self._reception.close()
             raise
-        self._queue: BoundedQueue[Occurrence | Asked] = BoundedQueue(_EVENT_QUEUE, "events")
-        self._writer = EventWriter(self._queue, self._outbox, self._snapshots, self._questions)
+        self._queue: BoundedQueue[Occurrence | CapturedCandidate] = BoundedQueue(
+            _EVENT_QUEUE, "events"
+        )
+        self._writer = EventWriter(self._queue, self._outbox, self._snapshots, self._review_writer)
 
     def run(self) -> None:
         """Run loop after loop until told to stop, or until every source ended."""
@@ -137,8 +145,8 @@ class Daemon:
         self._notifier.stopping()
         self._writer.drain()
         self._outbox.close()
-        if self._questions is not None:
-            self._questions.close()
+        if self._review_writer is not None:
+            self._review_writer.close()
         plumbing.close_all(self._next_sources or ())
         self._reception.close()
         self._swap.close()
@@ -195,8 +203,8 @@ class Daemon:
                 self._outbox.prune()
                 if self._snapshots is not None:
                     self._snapshots.prune()
-                if self._questions is not None:
-                    self._questions.prune()
+                if self._review_writer is not None:
+                    self._review_writer.prune()
 
     def _tick(self) -> None:
         """In the main thread, twice a second and after signals."""
@@ -233,9 +241,9 @@ class Daemon:
             self._fed = now
             self._notifier.alive(verdict.status)
 
-    def _progress(self, pipeline: LivePipeline) -> Progress:
+    def _progress(self, pipeline: LivePipeline) -> LoopProgress:
         by_source = pipeline.progress
-        return Progress(
+        return LoopProgress(
             sum(processed for _, _, processed in by_source.values()),
             {name: captured for name, (_, captured, _) in by_source.items()},
             {name: state for name, (state, _, _) in by_source.items()},
@@ -290,12 +298,12 @@ class Daemon:
                 except OutputError as error:
                     logger.error("report_not_written error=%s", error)
 
-    def _now(self) -> Verdict:
+    def _now(self) -> HealthVerdict:
         """The verdict for who asks; before the first loop it counts the seconds."""
         if self._pipeline is not None:
             return self._verdict
         waited = time.monotonic() - self._started
-        return Verdict(False, True, f"starting for {waited:.0f} s: loading the networks")
+        return HealthVerdict(False, True, f"starting for {waited:.0f} s: loading the networks")
 
     def document(self) -> dict[str, Any]:
         """The page `/status`."""
@@ -330,7 +338,7 @@ class Daemon:
             "outbox": pages.outbox(state),
             "sinks": pages.sinks(self._deliverers, state),
             "board": pages.board(),
-            "review": self._questions.state() if self._questions is not None else {},
+            "review": self._review_writer.state() if self._review_writer is not None else {},
             "last_decisions": pages.decisions(
                 self._writer.decisions, {person.id for person in deck.people.snapshot.people}
             ),
@@ -353,6 +361,6 @@ class Daemon:
             self._deliverers,
             pipeline.report(),
             self._verdict,
-            self._questions.state() if self._questions is not None else {},
+            self._review_writer.state() if self._review_writer is not None else {},
         )
         return to_prometheus(self._canary.metrics(), pipeline.metrics.snapshot(), service)

@@ -34,7 +34,7 @@ from jetson_face.privacy.audit import (
     write_receipt,
 )
 from jetson_face.privacy.encryption import open_cipher
-from jetson_face.review.item import Question
+from jetson_face.review.item import ReviewItem
 from jetson_face.review.queue import ReviewQueue
 from jetson_face.service.confirming import confirm
 from jetson_face.service.plumbing import CROPS, OUTBOX, REVIEW, event_files
@@ -53,7 +53,7 @@ def audit_log(config: Config) -> AuditLog:
 @dataclass(frozen=True, slots=True)
 class Erasure:
     """A person who is to be erased. traces: hex, of the gallery's bytes about them. review: numbers
-    of questions whose face looks like them."""
+    of review items whose face looks like them."""
 
     person: str
     name: str
@@ -242,15 +242,15 @@ def _erase_review(config: Config, erasure: Erasure) -> int:
 
 
 def _review_items(config: Config, snapshot: GallerySnapshot, person: str) -> tuple[int, ...]:
-    """Questions that may show the person: a doubt between two people names only one of them."""
+    """Review items that may show the person: one between two people names only one of them."""
     path = config.state_dir / REVIEW
     index = next((i for i, p in enumerate(snapshot.people) if p.id == person), -1)
     own = snapshot.person_index == index
 
-    def near(question: Question) -> bool:
-        if question.face.space != snapshot.space or not own.any():
+    def near(item: ReviewItem) -> bool:
+        if item.face.space != snapshot.space or not own.any():
             return False
-        cosines = snapshot.vectors @ question.face.vectors[0]
+        cosines = snapshot.vectors @ item.face.vectors[0]
         return float(cosines[own].max()) >= float(np.max(cosines)) - config.matching.margin_min
 
     if not path.exists():

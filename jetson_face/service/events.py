@@ -7,15 +7,16 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from jetson_face.core.errors import OutputError
+from jetson_face.core.protocols import FrameProcessor
 from jetson_face.core.types import Box, Frame, ImageU8, Report
 from jetson_face.events.making import EventMaker
 from jetson_face.events.outbox import Outbox
 from jetson_face.events.schema import to_json
 from jetson_face.events.snapshots import SnapshotStore
-from jetson_face.service.review_writer import Asked, Questions, asked
+from jetson_face.service.review_writer import CapturedCandidate, ReviewWriter, capture_candidate
 from jetson_face.util.channels import BoundedQueue, Closed
 from jetson_face.util.images import encode_jpeg
 
@@ -29,12 +30,6 @@ _LAST_FRAME_S = 1.0
 """How long the writer waits for the recogniser's last frame when it is told to stop."""
 
 
-class Recognizer(Protocol):
-    """One frame in, what it says out."""
-
-    def process(self, frame: Frame) -> Report: ...
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Occurrence:
     """An event on its way to the disk. crop: (H, W, 3) uint8 BGR, None for none."""
@@ -44,7 +39,7 @@ class Occurrence:
 
 
 class EventTap:
-    """A recogniser that hands its events and its doubts on before it answers.
+    """A recogniser that hands its events and its review candidates on before it answers.
 
     maker: of the whole run. A full queue makes it wait: a slow disk slows recognition down, it
     loses no event. crops: with a picture of each decision.
@@ -52,8 +47,8 @@ class EventTap:
 
     def __init__(
         self,
-        inner: Recognizer,
-        queue: BoundedQueue[Occurrence | Asked],
+        inner: FrameProcessor,
+        queue: BoundedQueue[Occurrence | CapturedCandidate],
         maker: EventMaker,
         *,
         crops: bool = False,
@@ -63,19 +58,19 @@ class EventTap:
         self._crops, self._review = crops, review
 
     def process(self, frame: Frame) -> Report:
-        """See Recognizer."""
+        """See FrameProcessor."""
         report = self._inner.process(frame)
         for event in self._maker.of(report):
             wanted = event["kind"] in _DECISIONS and event["state"] != "pending"
             crop = cut(frame.image, event["box"]) if self._crops and wanted else None
             self._queue.put(Occurrence(event, crop))
-        for doubt in report.doubts if self._review else ():
-            self._queue.put(asked(doubt, frame))
+        for candidate in report.review_candidates if self._review else ():
+            self._queue.put(capture_candidate(candidate, frame))
         return report
 
 
 def tell_end(
-    maker: EventMaker, queue: BoundedQueue[Occurrence | Asked], told: threading.Event
+    maker: EventMaker, queue: BoundedQueue[Occurrence | CapturedCandidate], told: threading.Event
 ) -> None:
     """Hand on that the run is over for every face; for the recogniser's thread, at its end."""
     try:
@@ -101,18 +96,18 @@ def cut(image: ImageU8, box: Box) -> ImageU8 | None:
 
 
 class EventWriter:
-    """Takes occurrences from the queue to the outbox, many in one transaction, and doubts to the
-    review queue."""
+    """Takes occurrences from the queue to the outbox, many in one transaction, and review
+    candidates to the review queue."""
 
     def __init__(
         self,
-        queue: BoundedQueue[Occurrence | Asked],
+        queue: BoundedQueue[Occurrence | CapturedCandidate],
         outbox: Outbox,
         snapshots: SnapshotStore | None,
-        questions: Questions | None = None,
+        review_writer: ReviewWriter | None = None,
     ) -> None:
         self._queue, self._outbox, self._snapshots = queue, outbox, snapshots
-        self._questions = questions
+        self._review_writer = review_writer
         self.decisions: deque[dict[str, Any]] = deque(maxlen=20)
 
     def run(
@@ -155,8 +150,8 @@ class EventWriter:
             return
         self._write([first, *self._waiting()])
 
-    def _waiting(self) -> list[Occurrence | Asked]:
-        found: list[Occurrence | Asked] = []
+    def _waiting(self) -> list[Occurrence | CapturedCandidate]:
+        found: list[Occurrence | CapturedCandidate] = []
         while len(found) < _BATCH:
             try:
                 found.append(self._queue.get(timeout_s=0))
@@ -164,14 +159,14 @@ class EventWriter:
                 break
         return found
 
-    def _write(self, batch: list[Occurrence | Asked]) -> None:
+    def _write(self, batch: list[Occurrence | CapturedCandidate]) -> None:
         events = [self._with_crop(item) for item in batch if isinstance(item, Occurrence)]
         if events:
             self._outbox.append([(event["kind"], to_json(event)) for event in events])
             self.decisions.extend(event for event in events if event["kind"] in _DECISIONS)
         for item in batch:
-            if isinstance(item, Asked) and self._questions is not None:
-                self._questions.keep(item)
+            if isinstance(item, CapturedCandidate) and self._review_writer is not None:
+                self._review_writer.keep(item)
 
     def _with_crop(self, item: Occurrence) -> dict[str, Any]:
         if item.crop is None or self._snapshots is None:

@@ -76,7 +76,7 @@ def watchdog_interval_s(environ: Mapping[str, str] = os.environ) -> float | None
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class LoopProgress:
     """What is known of the loop at one moment.
 
     processed: frames decided so far. captured: frames that each camera delivered so far.
@@ -89,7 +89,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class HealthVerdict:
     """ready: a frame was decided, or the camera is known to be away. alive: feed the watchdog."""
 
     ready: bool
@@ -117,7 +117,7 @@ class Health:
     def __post_init__(self) -> None:
         self._moved = self.started
 
-    def observe(self, now: float, progress: Progress) -> Verdict:
+    def observe(self, now: float, progress: LoopProgress) -> HealthVerdict:
         """The verdict at `now`, seconds of a monotonic clock."""
         running = [name for name, state in progress.cameras.items() if state == "running"]
         if progress.processed != self._processed:
@@ -131,23 +131,23 @@ class Health:
         silent = now - self._moved
         if silent > limit:
             status = f"stuck: no frame decided for {silent:.0f} s while {running[0]} runs"
-            return Verdict(self._ready, False, status)
+            return HealthVerdict(self._ready, False, status)
         if dead := self._dead_camera(now, progress, running):
-            return Verdict(self._ready, False, f"stuck: {dead} runs but delivers no frame")
+            return HealthVerdict(self._ready, False, f"stuck: {dead} runs but delivers no frame")
         note = f"; away: {', '.join(away)}" if away else ""
-        return Verdict(self._ready, True, f"{progress.processed} frames decided{note}")
+        return HealthVerdict(self._ready, True, f"{progress.processed} frames decided{note}")
 
-    def _no_camera(self, now: float, progress: Progress, away: list[str]) -> Verdict:
+    def _no_camera(self, now: float, progress: LoopProgress, away: list[str]) -> HealthVerdict:
         if away:
             self._ready, self._moved = True, now
             self._captured.clear()
-            return Verdict(True, True, f"camera away: {', '.join(away)}; trying again")
+            return HealthVerdict(True, True, f"camera away: {', '.join(away)}; trying again")
         if all(state == "ended" for state in progress.cameras.values()):
-            return Verdict(self._ready, True, "sources ended")
+            return HealthVerdict(self._ready, True, "sources ended")
         waited = now - self._moved
-        return Verdict(self._ready, waited <= self.start_s, f"starting for {waited:.0f} s")
+        return HealthVerdict(self._ready, waited <= self.start_s, f"starting for {waited:.0f} s")
 
-    def _dead_camera(self, now: float, progress: Progress, running: list[str]) -> str | None:
+    def _dead_camera(self, now: float, progress: LoopProgress, running: list[str]) -> str | None:
         """A camera that says it runs and has delivered nothing for the start limit."""
         for name in list(self._captured):
             if name not in running:

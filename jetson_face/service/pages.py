@@ -15,7 +15,7 @@ from jetson_face.gallery.live import LivePeople
 from jetson_face.output.run_report import RunReport
 from jetson_face.service.board import power_w, temperatures_c
 from jetson_face.service.http import Page, Routes, problem
-from jetson_face.service.notify import Verdict
+from jetson_face.service.notify import HealthVerdict
 from jetson_face.util.metrics import CONTENT_TYPE, Metrics, Snapshot
 from jetson_face.util.redact import redact_values
 
@@ -24,18 +24,18 @@ _STATES = ("starting", "running", "away", "ended")
 
 def routes(
     document: Callable[[], dict[str, Any]],
-    verdict: Callable[[], Verdict],
+    verdict: Callable[[], HealthVerdict],
     metrics: Callable[[], str],
     reload: Callable[[], int],
-    look: Callable[[], Mapping[str, Any] | None],
+    read_gallery: Callable[[], Mapping[str, Any] | None],
 ) -> Routes:
-    """The pages by method and path. look: reads the gallery now; None while it cannot."""
+    """The pages by method and path. read_gallery: reads the gallery now; None while it cannot."""
 
     def yes_or_no(good: bool, status: str) -> Page:
         return Page(200 if good else 503, f"{status}\n".encode(), "text/plain; charset=utf-8")
 
-    def looked() -> Page:
-        found = look()
+    def reread() -> Page:
+        found = read_gallery()
         return problem(503, "starting: ask again") if found is None else json_page(found)
 
     return {
@@ -44,7 +44,7 @@ def routes(
         ("GET", "/readyz"): lambda: yes_or_no(verdict().ready, verdict().status),
         ("GET", "/metrics"): lambda: Page(200, metrics().encode(), CONTENT_TYPE),
         ("POST", "/reload"): lambda: json_page({"request": reload()}, 202),
-        ("POST", "/gallery"): looked,
+        ("POST", "/gallery"): reread,
     }
 
 
@@ -150,12 +150,12 @@ def sinks(deliverers: list[Deliverer], state: OutboxState) -> dict[str, Any]:
     }
 
 
-def health_metrics(verdict: Verdict) -> Snapshot:
+def health_metrics(verdict: HealthVerdict) -> Snapshot:
     """What there is to measure before the first frame."""
     return _health(verdict).snapshot()
 
 
-def _health(verdict: Verdict) -> Metrics:
+def _health(verdict: HealthVerdict) -> Metrics:
     own = Metrics()
     own.gauge("ready", "1 when frames are decided as they should be").set(verdict.ready)
     own.gauge("alive", "0 when the watchdog will restart the service").set(verdict.alive)
@@ -166,7 +166,7 @@ def service_metrics(
     state: OutboxState,
     deliverers: list[Deliverer],
     report: RunReport,
-    verdict: Verdict,
+    verdict: HealthVerdict,
     review: Mapping[str, Any],
 ) -> Snapshot:
     """What the run's own metrics do not hold."""
@@ -233,6 +233,6 @@ def _add_review(own: Metrics, review: Mapping[str, Any]) -> None:
     own.gauge("review_waiting", "Doubtful faces that wait for a person").set(review["waiting"] or 0)
     own.gauge("review_up", "0 while the review queue cannot be used").set(review["error"] is None)
     for reason in ("repeats", "given_up", "not_kept"):
-        own.counter("review_not_asked", "Doubtful faces not asked about", reason=reason).add(
-            review[reason]
-        )
+        own.counter(
+            "review_dropped", "Doubtful faces that were not kept for review", reason=reason
+        ).add(review[reason])

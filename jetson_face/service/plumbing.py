@@ -22,7 +22,7 @@ from jetson_face.events.webhook import WebhookSink
 from jetson_face.privacy.audit import AUDIT
 from jetson_face.privacy.encryption import bearer_token, credential, fill_credentials, open_cipher
 from jetson_face.review.queue import Limits, ReviewQueue
-from jetson_face.service.review_writer import Questions
+from jetson_face.service.review_writer import ReviewWriter
 from jetson_face.util.redact import remember, secrets_in
 
 logger = logging.getLogger(__name__)
@@ -67,9 +67,9 @@ def open_outbox(config: Config) -> tuple[Outbox, SnapshotStore | None]:
     return outbox, store[0] if store else None
 
 
-def open_questions(
+def open_review_writer(
     config: Config, age: Callable[[], float], same_face_min: Callable[[], float]
-) -> Questions | None:
+) -> ReviewWriter | None:
     """What keeps doubtful faces; None where none are wanted and none are left to grow old."""
     path, wanted = config.state_dir / REVIEW, config.service.retention
     if not config.service.review and not path.exists():
@@ -80,7 +80,7 @@ def open_questions(
         cipher = open_cipher(config.state_dir, create=not path.exists())
         return ReviewQueue.open(path, cipher, limits=limits, age=age)
 
-    return Questions(open_queue, same_face_min)
+    return ReviewWriter(open_queue, same_face_min)
 
 
 def build_deliverers(config: Config, outbox: Outbox) -> list[Deliverer]:

@@ -14,15 +14,15 @@ from jetson_face.gallery.batch import keep_template
 from jetson_face.gallery.records import NewTemplate
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.privacy.audit import Action, AuditLog
-from jetson_face.review.item import Question
-from jetson_face.review.queue import Item, ReviewQueue
+from jetson_face.review.item import ReviewItem
+from jetson_face.review.queue import QueuedItem, ReviewQueue
 from jetson_face.util.images import decode_picture, encode_png
 
 REMOVED = "a person who was removed"
 
 
 class Review:
-    """The answers; each is in the gallery and the audit log before the queue lets the question go,
+    """The answers; each is in the gallery and the audit log before the queue lets the item go,
     so that one that was cut short is simply given again.
 
     Every method raises UsageError for a number that does not wait, and the errors of queue,
@@ -38,7 +38,7 @@ class Review:
         damage = None
         for number in self._queue.numbers():
             try:
-                rows.append(self._row(number, self._queue.item(number).question))
+                rows.append(self._row(number, self._queue.read(number).item))
             except GalleryCorruptError as error:
                 damage = error
                 rows.append({"number": number, "error": str(error)})
@@ -47,40 +47,40 @@ class Review:
     def show(self, number: int, write: Callable[[bytes], object]) -> tuple[str, bool]:
         """Let `write` have the face as PNG, beside it a portrait of the candidate where there is
         one of that size; returns whose it may be, and whether the portrait is there."""
-        question = self._waiting(number).question
-        pictures: list[ImageU8] = [decode_picture(question.portrait, f"review item {number}")]
-        candidate = self._person(question.candidate)
+        item = self._waiting(number).item
+        pictures: list[ImageU8] = [decode_picture(item.portrait, f"review item {number}")]
+        candidate = self._person(item.candidate)
         if candidate is not None:
             portrait, _ = self._gallery.portraits(candidate.id)[0]
             if portrait.shape == pictures[0].shape:
                 pictures.append(portrait)
         write(encode_png(np.hstack(pictures)))
         name = REMOVED if candidate is None else candidate.name
-        self._note("exported", question.candidate, name, number)
+        self._note("exported", item.candidate, name, number)
         return name, len(pictures) > 1
 
     def accept(self, number: int, name: str | None) -> Person:
         """Add the face to the candidate, or to who is named, as enrolling a photo does."""
-        question = self._waiting(number).question
-        if question.face.space != self._gallery.space:
+        item = self._waiting(number).item
+        if item.face.space != self._gallery.space:
             raise EmbeddingSpaceError(
-                f"question {number} was made with {question.face.space}, the gallery with "
+                f"review item {number} was made with {item.face.space}, the gallery with "
                 f"{self._gallery.space}: reject it; the next of its kind will fit"
             )
         if name is None:
-            candidate = self._person(question.candidate)
+            candidate = self._person(item.candidate)
             if candidate is None:
                 raise UsageError(
-                    f"question {number} is about a person who was removed: name one with --as "
+                    f"review item {number} is about a person who was removed: name one with --as "
                     f"NAME, or reject it"
                 )
             name = candidate.name
         new = NewTemplate(
-            vector=question.face.vectors[0],
-            quality=question.quality,
-            photo=question.photo,
-            portrait=decode_picture(question.portrait, f"review item {number}"),
-            landmarks=question.landmarks,
+            vector=item.face.vectors[0],
+            quality=item.quality,
+            photo=item.photo,
+            portrait=decode_picture(item.portrait, f"review item {number}"),
+            landmarks=item.landmarks,
             source=f"review {number}",
         )
         person, _ = keep_template(self._gallery, name, new, "confirmed", {"question": number})
@@ -88,42 +88,42 @@ class Review:
         return person
 
     def reject(self, number: int) -> str | None:
-        """That face is not the candidate, and the same face is not asked about again; returns the
-        candidate's name, empty for one who was removed, None for a damaged question, which is
+        """That face is not the candidate, and the same face is not queued again; returns the
+        candidate's name, empty for one who was removed, None for a damaged item, which is
         thrown away."""
         try:
-            question = self._waiting(number).question
+            item = self._waiting(number).item
         except GalleryCorruptError:
             self._queue.throw_away(number)
             return None
-        name = self._name(question.candidate)
-        self._note("rejected", question.candidate, name, number)
+        name = self._name(item.candidate)
+        self._note("rejected", item.candidate, name, number)
         self._queue.answer(number, "rejected", None)
         return name
 
-    def undo(self) -> Item:
-        """Take the last answer back; returns its question, which waits again."""
-        item = self._queue.last_answer()
-        if item is None:
+    def undo(self) -> QueuedItem:
+        """Take the last answer back; returns its item, which waits again."""
+        last = self._queue.last_answer()
+        if last is None:
             raise UsageError("there is no answer to take back")
-        about = item.person or item.question.candidate
+        about = last.person or last.item.candidate
         person, name = self._person(about), self._name(about)
-        if item.state == "accepted" and person is not None:
-            details = {"question": item.number, "answer": item.state}
-            self._gallery.remove_photo(person, item.question.photo, "undone", details)
+        if last.state == "accepted" and person is not None:
+            details = {"question": last.number, "answer": last.state}
+            self._gallery.remove_photo(person, last.item.photo, "undone", details)
         else:
-            self._note("undone", about, name, item.number, answer=item.state)
-        self._queue.reopen(item.number)
-        return item
+            self._note("undone", about, name, last.number, answer=last.state)
+        self._queue.reopen(last.number)
+        return last
 
-    def _waiting(self, number: int) -> Item:
-        item = self._queue.item(number)
-        if item.state != "open":
+    def _waiting(self, number: int) -> QueuedItem:
+        queued = self._queue.read(number)
+        if queued.state != "open":
             raise UsageError(
-                f"question {number} was {item.state} already: `jetson-face review undo` takes the "
-                f"last answer back"
+                f"review item {number} was {queued.state} already: `jetson-face review undo` takes "
+                f"the last answer back"
             )
-        return item
+        return queued
 
     def _person(self, who: str) -> Person | None:
         try:
@@ -136,17 +136,18 @@ class Review:
         return "" if person is None else person.name
 
     def _note(self, action: Action, who: str, name: str, number: int, **more: object) -> None:
+        # "question": as audit logs that exist call a review item.
         self._audit.record(action, person=who, name=name, details={"question": number, **more})
 
-    def _row(self, number: int, question: Question) -> dict[str, Any]:
-        time = datetime.fromtimestamp(question.time, timezone.utc)
+    def _row(self, number: int, item: ReviewItem) -> dict[str, Any]:
+        time = datetime.fromtimestamp(item.time, timezone.utc)
         return {
             "number": number,
             "time": time.isoformat(timespec="seconds"),
-            "source": question.source,
-            "track": question.track,
-            "candidate": self._name(question.candidate) or None,
-            "similarity": round(question.similarity, 4),
-            "second": round(question.second, 4),
-            "quality": round(question.quality, 3),
+            "source": item.source,
+            "track": item.track,
+            "candidate": self._name(item.candidate) or None,
+            "similarity": round(item.similarity, 4),
+            "second": round(item.second, 4),
+            "quality": round(item.quality, 3),
         }

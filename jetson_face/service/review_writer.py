@@ -1,4 +1,4 @@
-"""From a doubt to the review queue; one that cannot be used costs questions, not the service."""
+"""From a review candidate to the queue; one that cannot be used costs items, not the service."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from jetson_face.core.errors import JetsonFaceError
-from jetson_face.core.types import Doubt, Frame
+from jetson_face.core.types import Frame, ReviewCandidate
 from jetson_face.embedding.align import Portrait, cut_portraits
-from jetson_face.review.item import Question
+from jetson_face.review.item import ReviewItem
 from jetson_face.review.queue import ReviewQueue
 from jetson_face.util.images import encode_jpeg
 
@@ -19,22 +19,25 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Asked:
-    """A doubt on its way to the disk, with the time (UTC seconds) and source of its frame."""
+class CapturedCandidate:
+    """A review candidate on its way to the disk.
 
-    doubt: Doubt
+    time: of its frame, UTC seconds. source: of its frame.
+    """
+
+    candidate: ReviewCandidate
     time: float
     source: str
     portrait: Portrait
 
 
-def asked(doubt: Doubt, frame: Frame) -> Asked:
+def capture_candidate(candidate: ReviewCandidate, frame: Frame) -> CapturedCandidate:
     """Cut the face out, so that the frame need not wait."""
-    portrait = cut_portraits(frame.image, doubt.landmarks[None])[0]
-    return Asked(doubt, frame.wall, frame.source, portrait)
+    portrait = cut_portraits(frame.image, candidate.landmarks[None])[0]
+    return CapturedCandidate(candidate, frame.wall, frame.source, portrait)
 
 
-class Questions:
+class ReviewWriter:
     """Writes and ages the review queue of a running service.
 
     open_queue: tried again at each use while it fails. same_face_min: cosine at or above which two
@@ -50,23 +53,23 @@ class Questions:
         self._error: str | None = None
         self._not_kept = 0
 
-    def keep(self, item: Asked) -> None:
-        """Put it into the queue, unless that face was asked about before."""
-        doubt = item.doubt
-        question = Question(
-            candidate=doubt.nearest.id,
-            similarity=doubt.similarity,
-            second=doubt.second,
-            time=item.time,
-            source=item.source,
-            track=doubt.track,
-            quality=doubt.quality,
-            face=doubt.face,
-            portrait=encode_jpeg(item.portrait.image),
-            landmarks=item.portrait.landmarks,
+    def keep(self, captured: CapturedCandidate) -> None:
+        """Put it into the queue, unless the same face was queued before."""
+        candidate = captured.candidate
+        item = ReviewItem(
+            candidate=candidate.nearest.id,
+            similarity=candidate.similarity,
+            second=candidate.second,
+            time=captured.time,
+            source=captured.source,
+            track=candidate.track,
+            quality=candidate.quality,
+            face=candidate.face,
+            portrait=encode_jpeg(captured.portrait.image),
+            landmarks=captured.portrait.landmarks,
         )
         same = self._same_face_min()
-        if self._use(lambda queue: queue.add(question, same_face_min=same) or 0) is None:
+        if self._use(lambda queue: queue.add(item, same_face_min=same) or 0) is None:
             self._not_kept += 1
 
     def prune(self) -> None:

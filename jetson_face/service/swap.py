@@ -84,12 +84,12 @@ class HotSwap:
     def __init__(self, deck: Deck) -> None:
         self.deck = deck
         self._lock = threading.Lock()
-        self._slots: list[_Slot] = []
+        self._slots: list[_SourceSlot] = []
 
-    def recognizer(self, info: SourceInfo) -> _Slot:
+    def recognizer(self, info: SourceInfo) -> _SourceSlot:
         """The recogniser of one source."""
         with self._lock:
-            slot = _Slot(self._lock, info, self.deck.config, _build(self.deck, info))
+            slot = _SourceSlot(self._lock, info, self.deck.config, _build(self.deck, info))
             self._slots.append(slot)
         return slot
 
@@ -127,7 +127,7 @@ class HotSwap:
             self.deck.close()
 
 
-class _Slot:
+class _SourceSlot:
     """One source's recogniser, whichever it is at the moment."""
 
     def __init__(
@@ -137,12 +137,12 @@ class _Slot:
         self.put(config, inner)
 
     def put(self, config: Config, inner: FaceRecognizer) -> None:
-        """Exchange the recogniser; a governor begins anew with it."""
+        """Exchange the recogniser; a governor begins again with it."""
         self.inner = inner
         self._governed = govern(config, inner, self.info)
 
     def process(self, frame: Frame) -> Report:
-        """See Recognizer."""
+        """See FrameProcessor."""
         with self._lock:
             return self._governed.process(frame)
 

@@ -14,7 +14,7 @@ import pytest
 from jetson_face.capture.folder import natural_key
 from jetson_face.capture.opening import open_source
 from jetson_face.capture.source import EndOfSource, OpenOptions, Source
-from jetson_face.capture.synthetic_scene import Scene
+from jetson_face.capture.synthetic_scene import SyntheticScene
 from jetson_face.core.errors import InputBrokenError, InputMissingError, SourceError, UsageError
 from jetson_face.core.types import Frame
 from jetson_face.util.images import write_picture
@@ -26,7 +26,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10.0, (160, 120))
     for n in range(30):
-        writer.write(Scene().draw(n, 160, 120))
+        writer.write(SyntheticScene().draw(n, 160, 120))
     writer.release()
     os.utime(path, (1000.0, 1000.0))
     return path
@@ -122,7 +122,7 @@ def starting_late(to: Path, frames: int) -> Path:
     programs leave them: its length counts from 0."""
     writer = cv2.VideoWriter(str(to), cv2.VideoWriter.fourcc(*"MJPG"), 25.0, (160, 120))
     for n in range(frames):
-        writer.write(Scene().draw(n, 160, 120))
+        writer.write(SyntheticScene().draw(n, 160, 120))
     writer.release()
     data = bytearray(to.read_bytes())
     length = data.index(b"\x44\x89\x88") + 3

@@ -12,7 +12,7 @@ import pytest
 from jetson_face.capture.opening import open_source
 from jetson_face.capture.source import EndOfSource, FrameBroken, Source
 from jetson_face.capture.synthetic import Fault, Script, SyntheticCamera, parse_script
-from jetson_face.capture.synthetic_scene import Scene
+from jetson_face.capture.synthetic_scene import SyntheticScene
 from jetson_face.capture.uri import parse_uri
 from jetson_face.core.errors import InputBrokenError, InputMissingError, SourceError, UsageError
 from jetson_face.core.types import Frame
@@ -54,7 +54,7 @@ def test_faces_wander_over_the_scene(tmp_path: Path) -> None:
     (frame, *_) = frames_of(open_source(f"test://?width=160&height=120&frames=1&faces={tmp_path}"))
     pure = (frame.image == (0, 0, 255)).all(axis=2)
     assert pure.sum() == 60 * 60
-    scene = Scene((red,))
+    scene = SyntheticScene((red,))
     places = {
         tuple(np.argwhere((scene.draw(n, 160, 120) == (0, 0, 255)).all(axis=2))[0])
         for n in range(0, 60, 10)

@@ -124,14 +124,14 @@ def test_a_face_of_less_quality_is_not_enrolled(site: Site, tmp_path: Path) -> N
 
 
 @shows("quality.enroll_min")
-def test_a_person_is_not_asked_about_a_face_of_less_quality(site: Site) -> None:
+def test_a_face_of_less_quality_is_no_review_candidate(site: Site) -> None:
     def asked(config: Config) -> int:
         rig = Rig(config, says=Says(unit(1, 1)), quality=0.5)
-        doubts = 0
+        candidates = 0
         for _ in range(12):
             rig.see()
-            doubts += len(rig.report.doubts)
-        return doubts
+            candidates += len(rig.report.review_candidates)
+        return candidates
 
     assert asked(site({"quality.enroll_min": 0.6})) == 0
     assert asked(site({"quality.enroll_min": 0.4})) == 1

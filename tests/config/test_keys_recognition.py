@@ -13,7 +13,7 @@ from jetson_face.core.types import Embeddings
 from jetson_face.factory.parts import build_matcher, build_parts, decision_threshold, govern
 from jetson_face.gallery.classifiers import KnnMatcher, LinearMatcher, PairMatcher, PairWeights
 from jetson_face.gallery.matcher import Matcher
-from jetson_face.recognition.rate_controller import Governor, Measured
+from jetson_face.recognition.rate_controller import Governor, RateMeasurement
 from tests.config.keys import Site, shows
 from tests.config.parts import ADA, BOB, SPACE, Rig, Says, gallery, matched, unit
 
@@ -48,7 +48,7 @@ def governed(config: Config, monkeypatch: pytest.MonkeyPatch) -> Governor:
     """The governor that a live source gets."""
     seen: list[Governor] = []
 
-    def keep(inner: object, sampler: object, governor: Governor, **more: object) -> object:
+    def keep(inner: object, interval: object, governor: Governor, **more: object) -> object:
         seen.append(governor)
         return inner
 
@@ -58,7 +58,7 @@ def governed(config: Config, monkeypatch: pytest.MonkeyPatch) -> Governor:
     return governor
 
 
-def rate_after(governor: Governor, measured: Measured, updates: int = 200) -> int:
+def rate_after(governor: Governor, measured: RateMeasurement, updates: int = 200) -> int:
     """The sampling rate after these figures held for so long."""
     for number in range(updates):
         governor.update(measured, number * 5_000_000_000)
@@ -67,21 +67,21 @@ def rate_after(governor: Governor, measured: Measured, updates: int = 200) -> in
 
 @shows("sampling.auto.decision_fps_min")
 def test_auto_keeps_the_decision_rate(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    measured = Measured(10, 30, age_ms=150)
+    measured = RateMeasurement(10, 30, age_ms=150)
     config = site({"sampling.auto.every_max": 29, "sampling.auto.decision_fps_min": 20})
     assert rate_after(governed(config, monkeypatch), measured) == 29
 
 
 @shows("sampling.auto.age_ms_max")
 def test_auto_keeps_the_frame_age(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    measured = Measured(30, 30, age_ms=150)
+    measured = RateMeasurement(30, 30, age_ms=150)
     config = site({"sampling.auto.every_max": 29, "sampling.auto.age_ms_max": 100})
     assert rate_after(governed(config, monkeypatch), measured) == 29
 
 
 @shows("sampling.auto.cpu_max")
 def test_auto_keeps_the_share_of_the_processor(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    measured = Measured(30, 30, age_ms=150, cpu=0.6)
+    measured = RateMeasurement(30, 30, age_ms=150, cpu=0.6)
     config = site({"sampling.auto.every_max": 29, "sampling.auto.cpu_max": 0.3})
     assert rate_after(governed(config, monkeypatch), measured) == 29
 
@@ -90,8 +90,8 @@ def test_auto_keeps_the_share_of_the_processor(site: Site, monkeypatch: pytest.M
 def test_auto_stays_within_its_bounds(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     config = site({"sampling.auto.every_min": 3, "sampling.auto.every_max": 9})
     governor = governed(config, monkeypatch)
-    assert rate_after(governor, Measured(30, 30, age_ms=1000)) == 9
-    assert rate_after(governor, Measured(30, 30, age_ms=1)) == 3
+    assert rate_after(governor, RateMeasurement(30, 30, age_ms=1000)) == 9
+    assert rate_after(governor, RateMeasurement(30, 30, age_ms=1)) == 3
 
 
 @shows("quality.embed_min")

@@ -18,9 +18,9 @@ from jetson_face.cli import run as command
 from jetson_face.cli.main import main
 from jetson_face.config import Config
 from jetson_face.core.errors import UsageError
+from jetson_face.core.protocols import FrameProcessor
 from jetson_face.core.types import Frame, Report
 from jetson_face.factory.parts import open_sources
-from jetson_face.live import Recognizer
 from jetson_face.output.run_report import RunReport
 from jetson_face.util.images import read_picture
 from tests.config.keys import Site, shows
@@ -38,7 +38,7 @@ def _no_networks(monkeypatch: pytest.MonkeyPatch) -> None:
 class Slow:
     """A recogniser that takes 50 ms for a frame."""
 
-    def __init__(self, inner: Recognizer) -> None:
+    def __init__(self, inner: FrameProcessor) -> None:
         self._inner = inner
 
     def process(self, frame: Frame) -> Report:
@@ -46,7 +46,9 @@ class Slow:
         return self._inner.process(frame)
 
 
-def ran(config: Config, wrap: Callable[[Recognizer], Recognizer] = lambda r: r) -> RunReport:
+def ran(
+    config: Config, wrap: Callable[[FrameProcessor], FrameProcessor] = lambda r: r
+) -> RunReport:
     return command.recognise(config, quiet=True, wrap=wrap)[0]
 
 

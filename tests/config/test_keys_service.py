@@ -24,9 +24,9 @@ from jetson_face.gallery.records import NewTemplate
 from jetson_face.privacy.encryption import create_key
 from jetson_face.service import plumbing, swap
 from jetson_face.service.daemon import Daemon
-from jetson_face.service.notify import Progress
+from jetson_face.service.notify import LoopProgress
 from jetson_face.service.recent import RecentErrors
-from jetson_face.service.review_writer import Asked, asked
+from jetson_face.service.review_writer import CapturedCandidate, capture_candidate
 from jetson_face.service.signals import Signals
 from jetson_face.service.status_server import ask
 from tests.config.keys import Site, shows
@@ -104,9 +104,9 @@ def listens(port: int) -> bool:
 def alive_after(made: Daemon, seconds: float, *, decided: int) -> bool:
     """Whether the service is taken for alive when nothing more is decided for so long."""
     health, begun = made._new_health(), time.monotonic()
-    running = Progress(decided, {"camera": decided}, {"camera": "running"})
+    running = LoopProgress(decided, {"camera": decided}, {"camera": "running"})
     health.observe(begun, running)
-    still = Progress(decided, {"camera": decided + 1}, {"camera": "running"})
+    still = LoopProgress(decided, {"camera": decided + 1}, {"camera": "running"})
     return health.observe(begun + seconds, still).alive
 
 
@@ -443,30 +443,30 @@ def test_so_much_of_pictures_of_events_is_kept(site: Site) -> None:
         assert len(list(store.stored())) == 2
 
 
-def doubts(config: Config, count: int) -> list[Asked]:
+def candidates(config: Config, count: int) -> list[CapturedCandidate]:
     """So many doubtful faces, each of another track."""
     found = []
     for _ in range(count):
         rig = Rig(config, says=Says(unit(1, 1)))
         for _ in range(12):
             rig.see()
-            if rig.report.doubts:
+            if rig.report.review_candidates:
                 frame = Frame(np.zeros((240, 320, 3), np.uint8), 0, 0, 0.0, "test")
-                found.append(asked(rig.report.doubts[0], frame))
+                found.append(capture_candidate(rig.report.review_candidates[0], frame))
     return found
 
 
 def waiting(config: Config, days_later: float = 0.0) -> int:
     """How many of three doubtful faces wait for a person so much later."""
     now = [0.0]
-    questions = plumbing.open_questions(config, lambda: now[0], lambda: 2.0)
-    assert questions is not None
-    with closing(questions):
-        for one in doubts(config, 3):
-            questions.keep(one)
+    review_writer = plumbing.open_review_writer(config, lambda: now[0], lambda: 2.0)
+    assert review_writer is not None
+    with closing(review_writer):
+        for one in candidates(config, 3):
+            review_writer.keep(one)
         now[0] = days_later * 86400
-        questions.prune()
-        left: int = questions.state()["waiting"]
+        review_writer.prune()
+        left: int = review_writer.state()["waiting"]
     return left
 
 

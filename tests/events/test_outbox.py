@@ -392,7 +392,7 @@ def test_a_power_cut_at_any_byte_loses_nothing_acknowledged(
             st.tuples(st.just("append"), st.integers(1, 5)),
             st.tuples(st.just("ack"), st.integers(1, 5)),
             st.tuples(st.just("break"), st.just(0)),
-            st.tuples(st.just("mend"), st.just(0)),
+            st.tuples(st.just("repair"), st.just(0)),
             st.tuples(st.just("kill"), st.just(0)),
             st.tuples(st.just("time"), st.integers(1, 5)),
         ),

@@ -26,7 +26,7 @@ from jetson_face.events.redaction import NOBODY, mask_outbox
 from jetson_face.events.webhook import WebhookSink
 from jetson_face.output.run_report import RunFacts, RunReport
 from jetson_face.service import pages
-from jetson_face.service.notify import Verdict
+from jetson_face.service.notify import HealthVerdict
 from jetson_face.util.backoff import Backoff
 from jetson_face.util.metrics import to_prometheus
 from tests.events.event_help import BOB, face_body, read_event
@@ -112,7 +112,7 @@ class Box:
 
     def metrics(self) -> str:
         empty = RunReport("", 0.0, RunFacts(), (), (), (), None, None)
-        good = Verdict(True, True, "")
+        good = HealthVerdict(True, True, "")
         return to_prometheus(
             pages.service_metrics(self.outbox.state(), [self.deliverer], empty, good, {})
         )
@@ -126,7 +126,7 @@ def box(tmp_path: Path, receiver: Receiver) -> Iterator[Box]:
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308, 401, 403, 404, 405, 409, 410, 429, 500])
-def test_a_backlog_waits_for_whoever_mends_address_or_token(
+def test_a_backlog_waits_for_whoever_fixes_address_or_token(
     box: Box, receiver: Receiver, status: int
 ) -> None:
     box.put(*range(190))
@@ -222,7 +222,7 @@ def test_a_command_lists_what_was_refused_and_has_it_sent_again(
     assert main(["events", "refused", "--json", *state]) == 0
     shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [s["event"]["frame"] for s in shown] == [1, 2]
-    # One of them, while the service runs; the receiver was mended meanwhile.
+    # One of them, while the service runs; the receiver was fixed meanwhile.
     receiver.dislikes = set()
     assert main(["events", "retry", first, *state]) == 0
     assert capsys.readouterr().out.startswith("1 marked")

@@ -173,9 +173,9 @@ def test_what_is_governed_is_told_its_share_of_the_cores(monkeypatch: pytest.Mon
     wanted, live = config("sampling=auto"), SourceInfo("test", "test://", True, 320, 240)
     recognizer = Rig(wanted).recognizer
     subject.govern(wanted, recognizer, live)
-    (((inner, sampler, _), more),) = given
+    (((inner, interval, _), more),) = given
     assert inner is recognizer
-    assert sampler is recognizer.finder.interval
+    assert interval is recognizer.finder.interval
     assert more["cpu_share"]() == pytest.approx(time.process_time() / 4, rel=0.05)
     assert subject.govern(config(), recognizer, live) is recognizer
     film = SourceInfo("film", "film.mp4", False, 320, 240)

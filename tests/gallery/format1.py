@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from jetson_face.core.protocols import Cipher
 from jetson_face.core.types import EmbeddingSpace
-from jetson_face.gallery.sealed import Cipher
 from jetson_face.util.images import encode_jpeg
 
 _TABLES = """

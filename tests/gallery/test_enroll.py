@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,8 @@ import pytest
 
 from jetson_face.core.errors import EnrollmentError, InputMissingError, NameInvalidError
 from jetson_face.core.types import F32, Detections, Embeddings, EmbeddingSpace, ImageU8
+from jetson_face.embedding.align import Portrait
+from jetson_face.embedding.quality import Verdict
 from jetson_face.gallery.batch import EnrollmentResult
 from jetson_face.gallery.enroll import Enroller, photos_by_folder
 from jetson_face.gallery.store import GalleryStore
@@ -78,22 +79,10 @@ class FakeEmbedder:
     def close(self) -> None: ...
 
 
-@dataclass(frozen=True)
-class FakePortrait:
-    image: ImageU8
-    landmarks: F32
-
-
-@dataclass(frozen=True)
-class FakeVerdict:
-    score: float
-    reasons: Sequence[str]
-
-
-def _assess(crops: ImageU8, faces: Detections) -> FakeVerdict:
+def _assess(crops: ImageU8, faces: Detections) -> Verdict:
     assert len(crops) == len(faces) == 1
     score = crops[0, 0, 0, 2] / 100
-    return FakeVerdict(score, ["too_dark", "blurred"] if 0.1 < score < 0.25 else [])
+    return Verdict(score, ("too_dark", "blurred") if 0.1 < score < 0.25 else ())
 
 
 @pytest.fixture
@@ -108,7 +97,7 @@ def enroller(store: GalleryStore) -> Enroller:
         detector=FakeDetector(),
         aligner=FakeAligner(),
         embedder=FakeEmbedder(),
-        portraits=lambda image, marks: [FakePortrait(portrait(), LANDMARKS)] * len(marks),
+        portraits=lambda image, marks: [Portrait(portrait(), LANDMARKS)] * len(marks),
         assess=_assess,
     )
 

@@ -17,10 +17,10 @@ from jetson_face.core.errors import (
     GalleryRestoredError,
     JetsonFaceError,
 )
+from jetson_face.core.protocols import Cipher
 from jetson_face.gallery import manifest
 from jetson_face.gallery.file import GalleryFile
 from jetson_face.gallery.ledger import Ledger
-from jetson_face.gallery.sealed import Cipher
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.privacy.encryption import AesGcm
 from tests.gallery.format1 import NOTE, write_format1

@@ -20,18 +20,18 @@ SECOND = 1_000_000_000
 
 
 class Embedder:
-    """Answers right until `drift_at` frames were decided, and right again from `mend_at` on."""
+    """Answers right until `drift_at` frames were decided, and right again from `fixed_at` on."""
 
-    def __init__(self, drift_at: int = 10**9, mend_at: int = 10**9) -> None:
+    def __init__(self, drift_at: int = 10**9, fixed_at: int = 10**9) -> None:
         self.frames = 0
-        self._drift_at, self._mend_at = drift_at, mend_at
+        self._drift_at, self._fixed_at = drift_at, fixed_at
         self.asked_after: list[int] = []
         self.threads: set[str] = set()
 
     def embed(self, crops: ImageU8) -> Embeddings:
         self.asked_after.append(self.frames)
         self.threads.add(threading.current_thread().name)
-        wrong = self._drift_at <= self.frames < self._mend_at
+        wrong = self._drift_at <= self.frames < self._fixed_at
         return Embeddings(WRONG if wrong else RIGHT, SPACE)
 
     def process(self, frame: Frame) -> Report:
@@ -82,7 +82,7 @@ def test_it_asks_at_its_own_pace_in_the_recognisers_thread() -> None:
 
 
 def test_drift_is_told_once_when_it_begins_and_once_when_it_ends() -> None:
-    embedder = Embedder(drift_at=15, mend_at=35)
+    embedder = Embedder(drift_at=15, fixed_at=35)
     watch = run(embedder, every_s=5)
     assert embedder.asked_after == [1, 6, 11, 16, 21, 26, 31, 36]
     assert [(e.state, e.at_ns // SECOND) for e in events_of(watch)] == [

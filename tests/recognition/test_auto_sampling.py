@@ -10,7 +10,7 @@ from jetson_face.capture.source import SourceInfo
 from jetson_face.config import AutoSamplingConfig, load_config
 from jetson_face.core.errors import ConfigError
 from jetson_face.factory.parts import govern, run_facts
-from jetson_face.recognition.detection_interval import Sampler
+from jetson_face.recognition.detection_interval import DetectionInterval
 from jetson_face.recognition.rate_controlled import GovernedRecognizer
 from jetson_face.recognition.recognizer import FaceRecognizer
 
@@ -23,7 +23,7 @@ class Plain:
 
     def __init__(self) -> None:
         self.finder = self
-        self.interval = Sampler(5)
+        self.interval = DetectionInterval(5)
 
 
 @pytest.mark.parametrize("text", ["sampling=auto", "sampling.auto={}"])

@@ -10,28 +10,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jetson_face.core.types import I64
-from jetson_face.recognition.detection_interval import Sampler
+from jetson_face.recognition.detection_interval import DetectionInterval
 from jetson_face.recognition.embedding_scheduler import select_for_embedding
 
 
-def searched(sampler: Sampler, count: int, lost: dict[int, list[int]] | None = None) -> list[int]:
+def searched(
+    interval: DetectionInterval, count: int, lost: dict[int, list[int]] | None = None
+) -> list[int]:
     """The frames searched of `count`; lost: by frame, the tracks that are lost on it."""
     found = []
     for n in range(count):
-        if sampler.next():
+        if interval.next():
             found.append(n)
-        sampler.lose((lost or {}).get(n, []))
+        interval.lose((lost or {}).get(n, []))
     return found
 
 
-def flaky(sampler: Sampler, count: int, track: int = 1) -> list[int]:
+def flaky(interval: DetectionInterval, count: int, track: int = 1) -> list[int]:
     """The same for a face that each search finds and the next frame loses."""
     found = []
     for n in range(count):
-        if sampler.next():
+        if interval.next():
             found.append(n)
         elif found[-1] == n - 1:
-            sampler.lose([track])
+            interval.lose([track])
     return found
 
 
@@ -39,20 +41,20 @@ def flaky(sampler: Sampler, count: int, track: int = 1) -> list[int]:
     ("every", "frames"), [(1, [0, 1, 2, 3, 4, 5, 6]), (3, [0, 3, 6]), (10, [0])]
 )
 def test_the_first_frame_then_every_nth(every: int, frames: list[int]) -> None:
-    assert searched(Sampler(every), 7) == frames
+    assert searched(DetectionInterval(every), 7) == frames
 
 
 def test_a_lost_face_is_searched_for_at_once() -> None:
-    assert searched(Sampler(10), 20, {3: [1]}) == [0, 4, 14]
+    assert searched(DetectionInterval(10), 20, {3: [1]}) == [0, 4, 14]
 
 
 def test_where_that_is_not_wanted_no_search_comes_sooner() -> None:
     lost = {n: [n] for n in range(100)}
-    assert searched(Sampler(10, on_loss=False), 100, lost) == list(range(0, 100, 10))
+    assert searched(DetectionInterval(10, on_loss=False), 100, lost) == list(range(0, 100, 10))
 
 
 def test_a_face_that_is_lost_after_every_search_is_searched_for_no_sooner() -> None:
-    found = flaky(Sampler(10), 1000)
+    found = flaky(DetectionInterval(10), 1000)
     assert found == [0, *range(2, 1000, 10)]
 
 
@@ -72,13 +74,13 @@ def test_a_face_that_is_lost_after_every_search_is_searched_for_no_sooner() -> N
 def test_a_face_that_is_lost_soon_again_waits_twice_as_long_each_time(
     losses: list[int], ahead: list[int]
 ) -> None:
-    found = searched(Sampler(10), 240, {n: [7] for n in losses})
+    found = searched(DetectionInterval(10), 240, {n: [7] for n in losses})
     assert [n for before, n in pairwise([-10, *found]) if n - before < 10] == ahead
 
 
 def test_however_many_faces_are_lost_the_searches_at_most_double() -> None:
     everybody = {n: [n] for n in range(1000)}
-    found = searched(Sampler(10), 1000, everybody)
+    found = searched(DetectionInterval(10), 1000, everybody)
     assert len(found) <= 2 * 1000 / 10 + 3
     for start in range(900):
         assert sum(start <= n < start + 100 for n in found) <= 2 * 100 / 10 + 3
@@ -87,30 +89,30 @@ def test_however_many_faces_are_lost_the_searches_at_most_double() -> None:
 def test_a_loss_waits_until_a_search_may_be_brought_forward() -> None:
     lost = {1: [1], 3: [2], 5: [3], 7: [4]}
     # Three at once; the fourth face waits until there were ten frames for each.
-    assert searched(Sampler(10), 30, lost) == [0, 2, 4, 6, 12, 22]
+    assert searched(DetectionInterval(10), 30, lost) == [0, 2, 4, 6, 12, 22]
 
 
 def test_the_rate_can_change_while_running() -> None:
-    sampler = Sampler(10)
-    assert searched(sampler, 3) == [0]
-    sampler.set_every(2)
-    assert sampler.every_n == 2
-    assert searched(sampler, 4) == [0, 2]
-    sampler.reset()
-    assert sampler.next()
+    interval = DetectionInterval(10)
+    assert searched(interval, 3) == [0]
+    interval.set_every(2)
+    assert interval.every_n == 2
+    assert searched(interval, 4) == [0, 2]
+    interval.reset()
+    assert interval.next()
 
 
 def test_a_rate_below_one_is_refused() -> None:
     with pytest.raises(ValueError, match="1 or more"):
-        Sampler(0)
+        DetectionInterval(0)
 
 
 def test_what_is_remembered_of_lost_faces_is_bounded() -> None:
-    sampler = Sampler(5)
+    interval = DetectionInterval(5)
     for n in range(5000):
-        sampler.next()
-        sampler.lose([n])
-    assert len(sampler._losers) <= 30
+        interval.next()
+        interval.lose([n])
+    assert len(interval._losers) <= 30
 
 
 @given(
@@ -121,7 +123,7 @@ def test_what_is_remembered_of_lost_faces_is_bounded() -> None:
 def test_gaps_are_at_most_n_and_searches_bounded(
     every: int, on_loss: bool, lost: dict[int, list[int]]
 ) -> None:
-    found = searched(Sampler(every, on_loss=on_loss), 200, lost)
+    found = searched(DetectionInterval(every, on_loss=on_loss), 200, lost)
     assert found[0] == 0
     assert (np.diff([*found]) <= every).all()
     ahead = sum(b - a < every for a, b in pairwise(found))

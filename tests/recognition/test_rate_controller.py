@@ -12,23 +12,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jetson_face.core.types import Frame, Report
-from jetson_face.recognition.detection_interval import Sampler
+from jetson_face.recognition.detection_interval import DetectionInterval
 from jetson_face.recognition.rate_controlled import GovernedRecognizer
-from jetson_face.recognition.rate_controller import Bounds, Change, Goal, Governor, Measured
+from jetson_face.recognition.rate_controller import (
+    Bounds,
+    Governor,
+    IntervalChange,
+    RateGoal,
+    RateMeasurement,
+)
 
 S = 1_000_000_000
 
 
-def governor(goal: Goal | None = None, every: int = 5, **changes: int) -> Governor:
+def governor(goal: RateGoal | None = None, every: int = 5, **changes: int) -> Governor:
     bounds = Bounds(changes.pop("least", 1), changes.pop("most", 30))
-    return Governor(goal or Goal(age_ms_max=100), bounds, every, **changes)
+    return Governor(goal or RateGoal(age_ms_max=100), bounds, every, **changes)
 
 
-def aged(age_ms: float) -> Measured:
-    return Measured(decision_fps=25, capture_fps=25, age_ms=age_ms)
+def aged(age_ms: float) -> RateMeasurement:
+    return RateMeasurement(decision_fps=25, capture_fps=25, age_ms=age_ms)
 
 
-def changes(of: Governor, figures: list[Measured], *, step_s: float = 5) -> list[int | None]:
+def changes(of: Governor, figures: list[RateMeasurement], *, step_s: float = 5) -> list[int | None]:
     """`every` after each update, None where the governor said nothing."""
     said = [of.update(m, round(i * step_s * S)) for i, m in enumerate(figures)]
     return [None if change is None else change.every for change in said]
@@ -93,7 +99,7 @@ def test_at_the_bound_it_says_so_seldom_and_names_the_way_out() -> None:
 
 def test_searching_less_is_no_remedy_when_it_is_not_the_cause() -> None:
     of = governor()
-    slow = Measured(decision_fps=5, capture_fps=25, age_ms=900, search_share=0.05)
+    slow = RateMeasurement(decision_fps=5, capture_fps=25, age_ms=900, search_share=0.05)
     change = of.update(slow, 0)
     assert change is not None
     assert change.every is None
@@ -116,41 +122,41 @@ def test_it_never_leaves_the_bounds() -> None:
 @pytest.mark.parametrize(
     ("measured", "every"),
     [
-        pytest.param(Measured(10, 30), 10, id="half of what is wanted"),
-        pytest.param(Measured(19.6, 20), 5, id="as fast as the camera"),
-        pytest.param(Measured(19, 30, busy=1.0), 6, id="a bit slow, and busy"),
-        pytest.param(Measured(0, 30), 10, id="nothing decided"),
-        pytest.param(Measured(0, 0), 5, id="no camera: no goal"),
+        pytest.param(RateMeasurement(10, 30), 10, id="half of what is wanted"),
+        pytest.param(RateMeasurement(19.6, 20), 5, id="as fast as the camera"),
+        pytest.param(RateMeasurement(19, 30, busy=1.0), 6, id="a bit slow, and busy"),
+        pytest.param(RateMeasurement(0, 30), 10, id="nothing decided"),
+        pytest.param(RateMeasurement(0, 0), 5, id="no camera: no goal"),
     ],
 )
-def test_decision_rate(measured: Measured, every: int) -> None:
-    of = governor(Goal(decision_fps_min=20))
+def test_decision_rate(measured: RateMeasurement, every: int) -> None:
+    of = governor(RateGoal(decision_fps_min=20))
     of.update(measured, 0)
     assert of.every == every
 
 
 def test_idle_time_is_room_even_when_the_camera_limits_the_rate() -> None:
-    goal = Goal(decision_fps_min=25)
-    assert changes(governor(goal), [Measured(25, 25, busy=0.4)] * 3)[-1] == 4
-    assert changes(governor(goal), [Measured(25, 25, busy=0.9)] * 9) == [None] * 9
+    goal = RateGoal(decision_fps_min=25)
+    assert changes(governor(goal), [RateMeasurement(25, 25, busy=0.4)] * 3)[-1] == 4
+    assert changes(governor(goal), [RateMeasurement(25, 25, busy=0.9)] * 9) == [None] * 9
 
 
 def test_cpu() -> None:
-    goal = Goal(cpu_max=0.5)
-    assert changes(governor(goal), [Measured(25, cpu=0.6)]) == [6]
-    assert changes(governor(goal), [Measured(25, cpu=0.2)] * 3)[-1] == 4
+    goal = RateGoal(cpu_max=0.5)
+    assert changes(governor(goal), [RateMeasurement(25, cpu=0.6)]) == [6]
+    assert changes(governor(goal), [RateMeasurement(25, cpu=0.2)] * 3)[-1] == 4
 
 
 def test_the_worst_of_several_goals_decides_and_is_named() -> None:
-    of = governor(Goal(decision_fps_min=20, age_ms_max=100, cpu_max=0.9))
-    change = of.update(Measured(18, 30, age_ms=180, cpu=0.5), 0)
-    assert change == Change(
+    of = governor(RateGoal(decision_fps_min=20, age_ms_max=100, cpu_max=0.9))
+    change = of.update(RateMeasurement(18, 30, age_ms=180, cpu=0.5), 0)
+    assert change == IntervalChange(
         9, "sampling 1 in 5 -> 1 in 9: goal missed: frame age p95 180 ms, at most 100 wanted"
     )
 
 
 def test_what_cannot_be_measured_changes_nothing() -> None:
-    assert changes(governor(), [Measured(25)] * 5) == [None] * 5
+    assert changes(governor(), [RateMeasurement(25)] * 5) == [None] * 5
 
 
 @pytest.mark.parametrize("bounds", [(0, 5), (5, 4)])
@@ -162,7 +168,7 @@ def test_impossible_bounds_are_refused(bounds: tuple[int, int]) -> None:
 @pytest.mark.parametrize("goal", [{}, {"cpu_max": 0}, {"age_ms_max": -1}])
 def test_impossible_goals_are_refused(goal: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="goal"):
-        Goal(**goal)
+        RateGoal(**goal)
 
 
 @given(
@@ -194,13 +200,13 @@ def test_on_a_steady_machine_it_settles_where_the_goal_holds(
 class FakeMachine:
     """Decides a frame in `ms`, a search in `search_ms` more; its own clock moves with it."""
 
-    sampler: Sampler
+    interval: DetectionInterval
     ms: float = 5
     search_ms: float = 200
     now_ns: int = 0
 
     def process(self, frame: Frame) -> Report:
-        searched = self.sampler.next()
+        searched = self.interval.next()
         self.now_ns += round((self.ms + searched * self.search_ms) * 1e6)
         stages = {"detect": self.search_ms} if searched else {}
         return Report("cam", frame.seq, frame.captured_ns, 0, (4, 4), (), stages, searched)
@@ -223,45 +229,45 @@ def play(machine: FakeMachine, governed: GovernedRecognizer, seconds: float, fps
 def test_a_governed_recogniser_reaches_its_decision_rate_and_explains(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    sampler = Sampler(2)
-    machine = FakeMachine(sampler)
-    of = governor(Goal(decision_fps_min=20), every=2)
-    governed = GovernedRecognizer(machine, sampler, of, clock_ns=lambda: machine.now_ns)
+    interval = DetectionInterval(2)
+    machine = FakeMachine(interval)
+    of = governor(RateGoal(decision_fps_min=20), every=2)
+    governed = GovernedRecognizer(machine, interval, of, clock_ns=lambda: machine.now_ns)
     with caplog.at_level(logging.INFO, logger="jetson_face.recognition.rate_controlled"):
         play(machine, governed, 60, 25)
     # A search costs 5 frames: 0.8 of 25/s are decided from about one search in 16 on.
-    assert 14 <= sampler.every_n <= 20
+    assert 14 <= interval.every_n <= 20
     assert "goal missed: decision rate" in caplog.text
     assert play(machine, governed, 20, 25) == pytest.approx(0.8, abs=0.06)
 
 
 def test_a_governed_recogniser_searches_every_frame_where_there_is_room() -> None:
-    sampler = Sampler(6)
-    machine = FakeMachine(sampler, ms=2, search_ms=8)
-    of = governor(Goal(decision_fps_min=20, age_ms_max=100), every=6)
-    governed = GovernedRecognizer(machine, sampler, of, clock_ns=lambda: machine.now_ns)
+    interval = DetectionInterval(6)
+    machine = FakeMachine(interval, ms=2, search_ms=8)
+    of = governor(RateGoal(decision_fps_min=20, age_ms_max=100), every=6)
+    governed = GovernedRecognizer(machine, interval, of, clock_ns=lambda: machine.now_ns)
     play(machine, governed, 120, 25)
-    assert sampler.every_n == 1
+    assert interval.every_n == 1
 
 
 def test_cpu_is_measured_between_the_questions() -> None:
-    sampler = Sampler(5)
-    machine = FakeMachine(sampler)
+    interval = DetectionInterval(5)
+    machine = FakeMachine(interval)
     governed = GovernedRecognizer(
         machine,
-        sampler,
-        governor(Goal(cpu_max=0.5)),
+        interval,
+        governor(RateGoal(cpu_max=0.5)),
         clock_ns=lambda: machine.now_ns,
         cpu_share=lambda: 0.9 * machine.now_ns / S,
     )
     play(machine, governed, 5, 25)
-    assert sampler.every_n > 5
+    assert interval.every_n > 5
 
 
 def test_a_bound_that_is_reached_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    sampler = Sampler(3)
-    machine = FakeMachine(sampler, ms=100, search_ms=300)
-    of = governor(Goal(age_ms_max=100), every=3, most=3)
-    governed = GovernedRecognizer(machine, sampler, of, clock_ns=lambda: machine.now_ns)
+    interval = DetectionInterval(3)
+    machine = FakeMachine(interval, ms=100, search_ms=300)
+    of = governor(RateGoal(age_ms_max=100), every=3, most=3)
+    governed = GovernedRecognizer(machine, interval, of, clock_ns=lambda: machine.now_ns)
     play(machine, governed, 20, 25)
     assert [record.levelname for record in caplog.records] == ["WARNING"]

@@ -23,7 +23,7 @@ from jetson_face.embedding.quality import QualityGate
 from jetson_face.events.making import EventMaker
 from jetson_face.gallery.matcher import GallerySnapshot, Matcher
 from jetson_face.recognition.decision import Decider
-from jetson_face.recognition.detection_interval import Sampler
+from jetson_face.recognition.detection_interval import DetectionInterval
 from jetson_face.recognition.embedding_scheduler import EmbeddingBudget, EmbeddingScheduler
 from jetson_face.recognition.finder import FaceFinder
 from jetson_face.recognition.fusion import Fuser
@@ -148,7 +148,7 @@ class Rig:
             FaceFinder(
                 self.detector,
                 self.detector if refine else None,
-                Sampler(every),
+                DetectionInterval(every),
                 Tracker(0.3),
             ),
             EmbeddingScheduler(Aligner("arcface112"), QualityGate(), self.embedder, budget),

@@ -28,46 +28,46 @@ from tests.recognition.test_recognizer import (
 TWINS = gallery((ADA, RED), (BOB, RED))
 
 
-def asked(reports: list[Report]) -> list[tuple[int, int]]:
-    return [(report.seq, doubt.track) for report in reports for doubt in report.doubts]
+def candidates(reports: list[Report]) -> list[tuple[int, int]]:
+    return [(report.seq, c.track) for report in reports for c in report.review_candidates]
 
 
-def test_a_face_between_two_people_is_asked_about_once() -> None:
+def test_a_face_between_two_people_is_a_candidate_once() -> None:
     rig = Rig(people=lambda _: TWINS, review_margin=0)
     reports = rig.see(*still(A_RED, A_BLUE, times=8))
     assert said(reports[-1]) == [(1, "review", None, False), (2, "unknown", None, False)]
-    assert asked(reports) == [(2, 1)]
-    (doubt,) = reports[2].doubts
-    assert doubt.nearest == ADA
-    assert doubt.similarity == pytest.approx(1, abs=0.01)
-    assert doubt.second == pytest.approx(doubt.similarity, abs=0.001)
-    assert doubt.face.space == SPACE
-    np.testing.assert_allclose(doubt.face.vectors[0], unit(RED), atol=0.05)
+    assert candidates(reports) == [(2, 1)]
+    (candidate,) = reports[2].review_candidates
+    assert candidate.nearest == ADA
+    assert candidate.similarity == pytest.approx(1, abs=0.01)
+    assert candidate.second == pytest.approx(candidate.similarity, abs=0.001)
+    assert candidate.face.space == SPACE
+    np.testing.assert_allclose(candidate.face.vectors[0], unit(RED), atol=0.05)
     box = np.array([A_RED[0]], np.float32)
-    np.testing.assert_array_equal(doubt.landmarks, landmarks_of(box)[0])
+    np.testing.assert_array_equal(candidate.landmarks, landmarks_of(box)[0])
 
 
-def test_without_review_nobody_is_asked() -> None:
+def test_without_review_there_are_no_candidates() -> None:
     reports = Rig(people=lambda _: TWINS).see(*still(A_RED, times=8))
     assert said(reports[-1]) == [(1, "pending", None, False)]
-    assert asked(reports) == []
+    assert candidates(reports) == []
 
 
-def test_a_face_just_below_the_bound_is_asked_about_where_that_is_wanted() -> None:
+def test_a_face_just_below_the_bound_is_a_candidate_where_that_is_wanted() -> None:
     for margin, expected in ((0.0, []), (0.96, [(2, 1)])):
         reports = Rig(review_margin=margin).see(*still(A_BLUE, times=5))
-        assert asked(reports) == expected
+        assert candidates(reports) == expected
 
 
 def test_a_face_that_could_not_be_enrolled_waits_for_a_better_look() -> None:
     rig = Rig(people=lambda _: TWINS, review_margin=0, ask_quality_min=1.0)
     reports = rig.see(*still(A_RED, times=6))
     assert said(reports[-1]) == [(1, "review", None, False)]
-    assert asked(reports) == []
+    assert candidates(reports) == []
 
 
-def test_known_people_are_not_asked_about() -> None:
-    assert asked(Rig(review_margin=0).see(*still(A_RED, A_GREEN, times=6))) == []
+def test_known_people_are_no_candidates() -> None:
+    assert candidates(Rig(review_margin=0).see(*still(A_RED, A_GREEN, times=6))) == []
 
 
 def test_an_answer_names_the_face_while_it_is_in_view() -> None:
@@ -80,9 +80,9 @@ def test_an_answer_names_the_face_while_it_is_in_view() -> None:
 
 def test_a_reload_does_not_ask_again() -> None:
     old = Rig(people=lambda _: TWINS, review_margin=0)
-    assert asked(old.see(*still(A_RED, times=4))) == [(2, 1)]
+    assert candidates(old.see(*still(A_RED, times=4))) == [(2, 1)]
     new = Rig(people=lambda _: TWINS, review_margin=0)
     new.recognizer.take_over(old.recognizer)
     later = [new.recognizer.process(frame(seq, [A_RED])) for seq in range(4, 8)]
     assert said(later[-1]) == [(1, "review", None, False)]
-    assert asked(later) == []
+    assert candidates(later) == []

@@ -1,4 +1,4 @@
-"""Questions and queues for tests, made without a network."""
+"""Review items and queues for tests, made without a network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from jetson_face.core.types import Embeddings, EmbeddingSpace
 from jetson_face.privacy.encryption import AesGcm
-from jetson_face.review.item import Question
+from jetson_face.review.item import ReviewItem
 from jetson_face.review.queue import Limits, ReviewQueue
 from jetson_face.util.images import encode_jpeg
 
@@ -22,11 +22,13 @@ def face(seed: int, space: EmbeddingSpace = SPACE) -> Embeddings:
     return Embeddings(vector / np.linalg.norm(vector), space)
 
 
-def question(candidate: str = "ada", seed: int = 1, *, space: EmbeddingSpace = SPACE) -> Question:
-    """A doubt about one face of noise."""
+def review_item(
+    candidate: str = "ada", seed: int = 1, *, space: EmbeddingSpace = SPACE
+) -> ReviewItem:
+    """An item of one face of noise."""
     portrait = np.random.default_rng(seed).integers(0, 255, (256, 256, 3), np.uint8)
     marks = np.arange(10, dtype=np.float32).reshape(5, 2)
-    return Question(
+    return ReviewItem(
         candidate, 0.4, 0.3, 1e9, "door", 7, 0.8, face(seed, space), encode_jpeg(portrait), marks
     )
 

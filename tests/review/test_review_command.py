@@ -19,7 +19,7 @@ from jetson_face.privacy.encryption import open_cipher
 from jetson_face.review.queue import ReviewQueue
 from jetson_face.service.erasure import audit_log
 from jetson_face.util.images import decode_picture, read_picture
-from tests.review.review_fakes import SPACE, question
+from tests.review.review_fakes import SPACE, review_item
 
 Review = Callable[..., int]
 
@@ -44,11 +44,11 @@ def ada(config: Config) -> Person:
 
 
 def enrol(gallery: GalleryStore, name: str, seed: int) -> Person:
-    person, asked = gallery.add_person(name), question(seed=seed)
-    portrait = decode_picture(asked.portrait, "")
+    person, item = gallery.add_person(name), review_item(seed=seed)
+    portrait = decode_picture(item.portrait, "")
     gallery.add_template(
         person,
-        NewTemplate(asked.face.vectors[0], 0.9, name, portrait, asked.landmarks, "photo.jpg"),
+        NewTemplate(item.face.vectors[0], 0.9, name, portrait, item.landmarks, "photo.jpg"),
     )
     return person
 
@@ -57,7 +57,7 @@ def ask(config: Config, *candidates: str, space: EmbeddingSpace = SPACE) -> None
     path = config.state_dir / "review.db"
     with ReviewQueue.open(path, open_cipher(config.state_dir)) as queue:
         for seed, candidate in enumerate(candidates, 1):
-            queue.add(question(candidate, seed, space=space), same_face_min=0.9)
+            queue.add(review_item(candidate, seed, space=space), same_face_min=0.9)
 
 
 def photos(config: Config) -> dict[str, int]:
@@ -77,7 +77,7 @@ def test_nothing_waits(review: Review, capsys: pytest.CaptureFixture[str]) -> No
     assert review("accept", 1) == 2
 
 
-def test_the_list_says_what_is_asked(
+def test_the_list_says_what_waits(
     review: Review, config: Config, ada: Person, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ask(config, ada.id, "gone")
@@ -199,7 +199,7 @@ def test_a_face_of_another_network_is_refused(
 ) -> None:
     ask(config, ada.id, space=EmbeddingSpace("other", "1" * 64, 32))
     assert review("accept", 1) == 9
-    assert "question 1 was made with other/" in one_line(capsys)
+    assert "review item 1 was made with other/" in one_line(capsys)
 
 
 def test_another_key_is_one_line(

@@ -1,4 +1,4 @@
-"""The review queue: sealed, bounded, each question once, answers that can be taken back."""
+"""The review queue: sealed, bounded, each face once, answers that can be taken back."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from jetson_face.core.errors import (
 )
 from jetson_face.core.types import EmbeddingSpace
 from jetson_face.privacy.audit import files_that_hold
-from jetson_face.review.item import Question
+from jetson_face.review.item import ReviewItem
 from jetson_face.review.queue import Answer, ReviewQueue
-from tests.review.review_fakes import SPACE, Age, open_queue, question
+from tests.review.review_fakes import SPACE, Age, open_queue, review_item
 
 DAY = 86400.0
 SAME = 0.9
 
 
 def add(queue: ReviewQueue, candidate: str = "ada", seed: int = 1) -> int | None:
-    return queue.add(question(candidate, seed), same_face_min=SAME)
+    return queue.add(review_item(candidate, seed), same_face_min=SAME)
 
 
-def test_a_question_comes_back_whole(tmp_path: Path) -> None:
+def test_an_item_comes_back_whole(tmp_path: Path) -> None:
     with open_queue(tmp_path) as queue:
         assert add(queue) == 1
     with open_queue(tmp_path) as queue:
-        found, kept = queue.item(1).question, question()
+        found, kept = queue.read(1).item, review_item()
     for key in ("candidate", "similarity", "second", "time", "source", "track", "quality"):
         assert getattr(found, key) == getattr(kept, key)
     assert found.portrait == kept.portrait
@@ -47,22 +47,22 @@ def test_a_question_comes_back_whole(tmp_path: Path) -> None:
 
 
 def test_nothing_of_it_is_readable_on_disk(tmp_path: Path) -> None:
-    asked = question()
+    item = review_item()
     with open_queue(tmp_path) as queue:
         add(queue)
         files = list(tmp_path.iterdir())
-        vector = asked.face.vectors.tobytes()[:16]
-        assert files_that_hold([asked.portrait[:24], vector, b"door"], files) == []
+        vector = item.face.vectors.tobytes()[:16]
+        assert files_that_hold([item.portrait[:24], vector, b"door"], files) == []
         assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
 
 
-@pytest.mark.parametrize("data", [b"", b"{}", b"[]\n", b"{}\nxx", question().to_bytes()[:300]])
-def test_bytes_that_are_no_question_are_refused(data: bytes) -> None:
+@pytest.mark.parametrize("data", [b"", b"{}", b"[]\n", b"{}\nxx", review_item().to_bytes()[:300]])
+def test_bytes_that_are_no_item_are_refused(data: bytes) -> None:
     with pytest.raises((ValueError, KeyError, TypeError)):
-        Question.from_bytes(data)
+        ReviewItem.from_bytes(data)
 
 
-def test_the_same_face_is_asked_about_once_for_each_candidate(tmp_path: Path) -> None:
+def test_the_same_face_is_queued_once_for_each_candidate(tmp_path: Path) -> None:
     with open_queue(tmp_path) as queue:
         assert add(queue) == 1
         assert add(queue) is None
@@ -71,7 +71,7 @@ def test_the_same_face_is_asked_about_once_for_each_candidate(tmp_path: Path) ->
         queue.answer(1, "rejected", None)
         assert add(queue) is None  # is not Ada: still known
         queue.answer(2, "accepted", "bob")
-        assert add(queue, "bob") == 4  # accepted, and yet in doubt: worth asking again
+        assert add(queue, "bob") == 4  # accepted, and yet between sure and no: worth a look again
         assert queue.repeats == 2
 
 
@@ -79,7 +79,7 @@ def test_faces_of_another_network_are_not_compared(tmp_path: Path) -> None:
     other = EmbeddingSpace("review", "1" * 64, 32)
     with open_queue(tmp_path) as queue:
         add(queue)
-        assert queue.add(question(space=other), same_face_min=SAME) == 2
+        assert queue.add(review_item(space=other), same_face_min=SAME) == 2
 
 
 def test_numbers_are_never_given_twice(tmp_path: Path) -> None:
@@ -107,14 +107,14 @@ def test_answers_are_taken_back_from_the_last_to_the_first(tmp_path: Path) -> No
         assert queue.numbers() == [1, 2, 3]
 
 
-def test_a_question_is_answered_once(tmp_path: Path) -> None:
+def test_an_item_is_answered_once(tmp_path: Path) -> None:
     with open_queue(tmp_path) as queue:
         add(queue)
         queue.answer(1, "rejected", None)
-        with pytest.raises(UsageError, match="question 1"):
+        with pytest.raises(UsageError, match="review item 1"):
             queue.answer(1, "accepted", "ada")
-        with pytest.raises(UsageError, match="question 9"):
-            queue.item(9)
+        with pytest.raises(UsageError, match="review item 9"):
+            queue.read(9)
 
 
 @settings(max_examples=15, deadline=None)
@@ -142,7 +142,7 @@ def test_a_full_queue_gives_up_the_oldest_and_counts_it(tmp_path: Path) -> None:
         assert (queue.numbers(), queue.given_up) == ([3, 4], 2)
 
 
-def test_old_questions_and_answers_go_by_service_time(tmp_path: Path) -> None:
+def test_old_items_and_answers_go_by_service_time(tmp_path: Path) -> None:
     age = Age()
     with open_queue(tmp_path, age=age) as queue:
         add(queue)
@@ -167,7 +167,7 @@ def test_erasing_a_person_leaves_the_others_and_no_bytes(tmp_path: Path) -> None
             "SELECT body FROM items WHERE number < 4"
         )
         traces = [bytes(body)[100:130] for (body,) in blobs]
-        assert queue.about(person, lambda q: q.photo == question(seed=3).photo) == [1, 2, 3]
+        assert queue.about(person, lambda q: q.photo == review_item(seed=3).photo) == [1, 2, 3]
         assert queue.erase(person, [3]) == 3
         assert service.numbers() == [4]
         assert files_that_hold([person.encode(), *traces], list(tmp_path.iterdir())) == []
@@ -178,33 +178,33 @@ def test_another_key_is_one_clear_line(tmp_path: Path) -> None:
         add(queue)
     with open_queue(tmp_path, key=bytes(31) + b"x") as queue:
         with pytest.raises(GalleryError, match=r"review.db: encrypted with another key") as caught:
-            queue.item(1)
+            queue.read(1)
         assert not isinstance(caught.value, GalleryCorruptError)
         with pytest.raises(GalleryError, match="another key"):
             add(queue)
 
 
-def test_a_damaged_question_costs_only_itself(tmp_path: Path) -> None:
+def test_a_damaged_item_costs_only_itself(tmp_path: Path) -> None:
     with open_queue(tmp_path) as queue:
         add(queue)
         add(queue, seed=2)
         with sqlite3.connect(tmp_path / "review.db") as db:
             db.execute("UPDATE items SET body = substr(body, 1, 400) WHERE number = 1")
         with pytest.raises(GalleryCorruptError, match="review item 1 is damaged"):
-            queue.item(1)
-        assert queue.item(2).number == 2
+            queue.read(1)
+        assert queue.read(2).number == 2
         assert add(queue, seed=3) == 3
         queue.throw_away(1)
         assert queue.numbers() == [2, 3]
 
 
-def test_a_question_moved_to_another_person_does_not_open(tmp_path: Path) -> None:
+def test_an_item_moved_to_another_person_does_not_open(tmp_path: Path) -> None:
     with open_queue(tmp_path) as queue:
         add(queue)
         with sqlite3.connect(tmp_path / "review.db") as db:
             db.execute("UPDATE items SET candidate = 'bob'")
         with pytest.raises(GalleryCorruptError):
-            queue.item(1)
+            queue.read(1)
 
 
 @pytest.mark.parametrize("content", [b"not a database" * 100, b"SQLite format 3\0" + bytes(4000)])

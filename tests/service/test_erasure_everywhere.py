@@ -27,7 +27,7 @@ from jetson_face.service.erasure import audit_log, erase, interrupted
 from jetson_face.service.http import Page
 from jetson_face.service.lock import state_lock
 from jetson_face.service.status_server import StatusServer
-from tests.review.review_fakes import SPACE, face, question
+from tests.review.review_fakes import SPACE, face, review_item
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def body(person: Person) -> bytes:
 
 
 def leave_traces(config: Config, *people: Person) -> None:
-    """What a service leaves of people: events, files of events, crops and questions."""
+    """What a service leaves of people: events, files of events, crops and review items."""
     outbox = Outbox(config.state_dir / "outbox.db")
     crops = SnapshotStore(config.state_dir / "crops", open_cipher(config.state_dir), age=outbox.age)
     for person in people:
@@ -69,11 +69,11 @@ def leave_traces(config: Config, *people: Person) -> None:
     ask(config, *((person.id, index) for index, person in enumerate(people, 50)))
 
 
-def ask(config: Config, *questions: tuple[str, int]) -> None:
+def ask(config: Config, *items: tuple[str, int]) -> None:
     path = config.state_dir / "review.db"
     with ReviewQueue.open(path, open_cipher(config.state_dir)) as queue:
-        for candidate, seed in questions:
-            queue.add(question(candidate, seed), same_face_min=0.9)
+        for candidate, seed in items:
+            queue.add(review_item(candidate, seed), same_face_min=0.9)
 
 
 def left_of(config: Config, person: Person) -> list[str]:
@@ -105,7 +105,9 @@ def test_everything_that_names_a_person_goes_and_the_receipt_counts_it(
     assert erase(config, gallery, "Bob")[0].queued_events == 3
 
 
-def test_a_doubt_between_two_people_goes_with_either(config: Config, gallery: GalleryStore) -> None:
+def test_a_review_item_between_two_people_goes_with_either(
+    config: Config, gallery: GalleryStore
+) -> None:
     ada, bob = enrol(gallery, "Ada", 1), enrol(gallery, "Bob", 2)
     # Somebody between the two of them, and a stranger who is like neither of them but nearer Bob.
     between = face(1).vectors + face(2).vectors
@@ -113,9 +115,9 @@ def test_a_doubt_between_two_people_goes_with_either(config: Config, gallery: Ga
     path = config.state_dir / "review.db"
     with ReviewQueue.open(path, open_cipher(config.state_dir)) as queue:
         for candidate, vector in ((bob, between), (bob, face(2).vectors), (ada, face(1).vectors)):
-            asked = question(candidate.id)
-            object.__setattr__(asked, "face", Embeddings(vector.astype(np.float32), SPACE))
-            queue.add(asked, same_face_min=2)
+            item = review_item(candidate.id)
+            object.__setattr__(item, "face", Embeddings(vector.astype(np.float32), SPACE))
+            queue.add(item, same_face_min=2)
         assert erase(config, gallery, "Ada")[0].review_items == 2
         assert queue.numbers() == [2]
 

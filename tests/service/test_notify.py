@@ -11,14 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jetson_face.service.notify import CameraState, Health, Notifier, Progress, watchdog_interval_s
+from jetson_face.service.notify import (
+    CameraState,
+    Health,
+    LoopProgress,
+    Notifier,
+    watchdog_interval_s,
+)
 
 
 def progress(
     processed: int, state: CameraState = "running", captured: int | None = None
-) -> Progress:
+) -> LoopProgress:
     frames = processed if captured is None else captured
-    return Progress(processed, {"door": frames}, {"door": state})
+    return LoopProgress(processed, {"door": frames}, {"door": state})
 
 
 def health() -> Health:
@@ -97,9 +103,9 @@ def test_a_camera_that_is_away_for_a_day_is_not_a_crash() -> None:
 def test_one_camera_away_and_one_running_needs_progress() -> None:
     subject = health()
     states: Mapping[str, CameraState] = {"door": "running", "yard": "away"}
-    verdict = subject.observe(0, Progress(1, {"door": 1, "yard": 0}, states))
+    verdict = subject.observe(0, LoopProgress(1, {"door": 1, "yard": 0}, states))
     assert verdict.status == "1 frames decided; away: yard"
-    assert not subject.observe(11, Progress(1, {"door": 9, "yard": 0}, states)).alive
+    assert not subject.observe(11, LoopProgress(1, {"door": 9, "yard": 0}, states)).alive
 
 
 def test_start_has_its_own_longer_limit() -> None:
@@ -113,7 +119,8 @@ def test_a_camera_that_says_it_runs_but_delivers_nothing_is_found() -> None:
     subject = health()
     states: Mapping[str, CameraState] = {"door": "running", "yard": "running"}
     verdicts = [
-        subject.observe(t, Progress(t + 1, {"door": t, "yard": 7}, states)) for t in range(0, 70, 5)
+        subject.observe(t, LoopProgress(t + 1, {"door": t, "yard": 7}, states))
+        for t in range(0, 70, 5)
     ]
     assert all(verdict.alive for verdict in verdicts[:13])
     assert verdicts[13].status == "stuck: yard runs but delivers no frame"

@@ -17,12 +17,12 @@ from jetson_face.events.outbox import Outbox
 from jetson_face.inference.canary import Canary
 from jetson_face.privacy.audit import AuditLog
 from jetson_face.service.canary import ServiceCanary
-from jetson_face.service.notify import Verdict
+from jetson_face.service.notify import HealthVerdict
 from jetson_face.util.metrics import to_prometheus
 from tests.events.event_help import read_event
 
 SPACE = EmbeddingSpace("test", "0" * 64, 2)
-GOOD = Verdict(True, True, "12 frames decided")
+GOOD = HealthVerdict(True, True, "12 frames decided")
 
 
 class Swap:

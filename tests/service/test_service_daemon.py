@@ -140,7 +140,7 @@ def test_pages_for_machines(service: Service) -> None:
         ("outbox_degraded",): 0,
         ("review_waiting",): 0,
         ("review_up",): 1,
-        ("review_not_asked_total", "given_up"): 0,
+        ("review_dropped_total", "given_up"): 0,
         ("ready",): 1,
         ("canary_drifted",): 0,
     }

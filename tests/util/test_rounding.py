@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from jetson_face.benchmark.tune import search as tune
 from jetson_face.benchmark.tune.search import Choice, TuneTrial
-from jetson_face.recognition.rate_controller import Bounds, Goal, Governor, Measured
+from jetson_face.recognition.rate_controller import Bounds, Governor, RateGoal, RateMeasurement
 from jetson_face.util.rounding import away
 
 
@@ -43,12 +43,18 @@ def test_it_stays_on_its_side_of_a_round_limit(value: float, limit: int, digits:
 @pytest.mark.parametrize(
     ("goal", "measured", "says"),
     [
-        (Goal(age_ms_max=6), Measured(30, 30, age_ms=6.3), "p95 7 ms, at most 6 wanted"),
-        (Goal(cpu_max=0.05), Measured(30, 30, cpu=0.0543), "CPU 6 %, at most 5 % wanted"),
-        (Goal(decision_fps_min=0.5), Measured(0.46), "rate 0.4/s, at least 0.5 wanted"),
+        (RateGoal(age_ms_max=6), RateMeasurement(30, 30, age_ms=6.3), "p95 7 ms, at most 6 wanted"),
+        (
+            RateGoal(cpu_max=0.05),
+            RateMeasurement(30, 30, cpu=0.0543),
+            "CPU 6 %, at most 5 % wanted",
+        ),
+        (RateGoal(decision_fps_min=0.5), RateMeasurement(0.46), "rate 0.4/s, at least 0.5 wanted"),
     ],
 )
-def test_the_governor_says_what_is_missed(goal: Goal, measured: Measured, says: str) -> None:
+def test_the_governor_says_what_is_missed(
+    goal: RateGoal, measured: RateMeasurement, says: str
+) -> None:
     change = Governor(goal, Bounds(1, 30), 5).update(measured, 0)
     assert change is not None
     assert says in change.why

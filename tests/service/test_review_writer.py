@@ -1,4 +1,4 @@
-"""From a doubt to the review queue of a running service; and a queue that cannot be used."""
+"""From a review candidate to the queue of a running service; and a queue that cannot be used."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pytest
 from jetson_face.cli.status import describe
 from jetson_face.config import Config, load_config
 from jetson_face.core.errors import OutputError
-from jetson_face.core.types import Doubt, Frame, Person, Report, Sighting
+from jetson_face.core.types import Frame, Person, Report, ReviewCandidate, Sighting
 from jetson_face.events.making import EventMaker
 from jetson_face.events.outbox import Outbox
 from jetson_face.privacy.audit import files_that_hold
 from jetson_face.review.queue import ReviewQueue
 from jetson_face.service import pages, plumbing
 from jetson_face.service.events import EventTap, EventWriter, Occurrence
-from jetson_face.service.review_writer import Asked, Questions
+from jetson_face.service.review_writer import CapturedCandidate, ReviewWriter
 from jetson_face.util.channels import BoundedQueue
 from jetson_face.util.images import decode_picture
 from tests.events.event_help import kinds, read_event
@@ -39,27 +39,27 @@ class Doubtful:
     """Sees one face, of which it is not sure."""
 
     def __init__(self, seed: int = 1) -> None:
-        self.doubt = Doubt(7, ADA, 0.4, 0.38, 0.8, face(seed), MARKS)
+        self.candidate = ReviewCandidate(7, ADA, 0.4, 0.38, 0.8, face(seed), MARKS)
 
     def process(self, frame: Frame) -> Report:
         sighting = Sighting(7, BOX, "review", None, 0.4, 5, changed=True)
         return Report(
             frame.source, frame.seq, frame.captured_ns, frame.wall, (160, 160), (sighting,), {},
-            searched=True, doubts=(self.doubt,),
+            searched=True, review_candidates=(self.candidate,),
         )  # fmt: skip
 
 
-def test_a_doubt_is_on_the_disk_with_its_event(tmp_path: Path) -> None:
-    pending: BoundedQueue[Occurrence | Asked] = BoundedQueue(10, "events")
+def test_a_review_candidate_is_on_the_disk_with_its_event(tmp_path: Path) -> None:
+    pending: BoundedQueue[Occurrence | CapturedCandidate] = BoundedQueue(10, "events")
     outbox = Outbox(tmp_path / "outbox.db")
     outbox.subscribe("all")
-    questions = Questions(lambda: open_queue(tmp_path), lambda: 0.9)
-    writer = EventWriter(pending, outbox, None, questions)
+    review_writer = ReviewWriter(lambda: open_queue(tmp_path), lambda: 0.9)
+    writer = EventWriter(pending, outbox, None, review_writer)
     for _ in range(2):
         EventTap(Doubtful(), pending, EventMaker({"door"}), review=True).process(picture())
     writer.drain()
     with open_queue(tmp_path) as queue:
-        kept = queue.item(1).question
+        kept = queue.read(1).item
         assert queue.numbers() == [1]
     assert (kept.candidate, kept.source, kept.track, kept.time) == ("ada", "door", 7, 1e9)
     assert decode_picture(kept.portrait, "").shape == (256, 256, 3)
@@ -68,21 +68,21 @@ def test_a_doubt_is_on_the_disk_with_its_event(tmp_path: Path) -> None:
     assert kinds(documents) == 2 * [
         (3, "appeared", 7, "review", None), (3, "decided", 7, "review", None),
     ]  # fmt: skip
-    assert questions.state() == {
+    assert review_writer.state() == {
         "waiting": 1, "repeats": 1, "given_up": 0, "not_kept": 0, "error": None,
     }  # fmt: skip
-    questions.close()
+    review_writer.close()
     outbox.close()
 
 
 @pytest.mark.parametrize("review", [True, False])
-def test_doubts_are_cut_out_only_where_they_are_wanted(review: bool) -> None:
-    pending: BoundedQueue[Occurrence | Asked] = BoundedQueue(10, "events")
+def test_candidates_are_cut_out_only_where_they_are_wanted(review: bool) -> None:
+    pending: BoundedQueue[Occurrence | CapturedCandidate] = BoundedQueue(10, "events")
     EventTap(Doubtful(), pending, EventMaker({"door"}), review=review).process(picture())
     assert pending.counts.waiting == 2 + review
 
 
-def test_a_queue_that_cannot_be_used_costs_questions_and_comes_back(
+def test_a_queue_that_cannot_be_used_costs_items_and_comes_back(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     bad = True
@@ -92,27 +92,27 @@ def test_a_queue_that_cannot_be_used_costs_questions_and_comes_back(
             raise OutputError("review.db: the disk is full")
         return open_queue(tmp_path)
 
-    pending: BoundedQueue[Occurrence | Asked] = BoundedQueue(10, "events")
+    pending: BoundedQueue[Occurrence | CapturedCandidate] = BoundedQueue(10, "events")
     outbox = Outbox(tmp_path / "outbox.db")
-    questions = Questions(open_it, lambda: 0.9)
-    writer = EventWriter(pending, outbox, None, questions)
+    review_writer = ReviewWriter(open_it, lambda: 0.9)
+    writer = EventWriter(pending, outbox, None, review_writer)
     for seed in (1, 2, 3):
         EventTap(Doubtful(seed), pending, EventMaker({"door"}), review=True).process(picture())
         writer.drain()
         bad = False
-    state = questions.state()
+    state = review_writer.state()
     assert (state["waiting"], state["not_kept"], state["error"]) == (2, 1, None)
     assert [r.message.split()[0] for r in caplog.records] == ["review_not_kept", "review_back"]
     assert outbox.state().rows == 6
-    questions.close()
+    review_writer.close()
     outbox.close()
 
 
 def test_a_queue_deleted_under_the_service_is_begun_again(tmp_path: Path) -> None:
-    pending: BoundedQueue[Occurrence | Asked] = BoundedQueue(10, "events")
+    pending: BoundedQueue[Occurrence | CapturedCandidate] = BoundedQueue(10, "events")
     outbox = Outbox(tmp_path / "outbox.db")
-    questions = Questions(lambda: open_queue(tmp_path), lambda: 0.9)
-    writer = EventWriter(pending, outbox, None, questions)
+    review_writer = ReviewWriter(lambda: open_queue(tmp_path), lambda: 0.9)
+    writer = EventWriter(pending, outbox, None, review_writer)
     for seed in (1, 2):
         EventTap(Doubtful(seed), pending, EventMaker({"door"}), review=True).process(picture())
         writer.drain()
@@ -120,8 +120,8 @@ def test_a_queue_deleted_under_the_service_is_begun_again(tmp_path: Path) -> Non
             (tmp_path / "review.db").unlink()
     with open_queue(tmp_path) as queue:
         assert len(queue.numbers()) == 1
-    assert questions.state()["waiting"] == 1
-    questions.close()
+    assert review_writer.state()["waiting"] == 1
+    review_writer.close()
     outbox.close()
 
 
@@ -169,7 +169,7 @@ class Crowd:
 
 def watch(config: Config, frames: int) -> Path:
     """The service's way from decision to disk; the folder of crops."""
-    pending: BoundedQueue[Occurrence | Asked] = BoundedQueue(200, "events")
+    pending: BoundedQueue[Occurrence | CapturedCandidate] = BoundedQueue(200, "events")
     outbox, crops = plumbing.open_outbox(config)
     tap, writer = Crowd(), EventWriter(pending, outbox, crops)
     inner = EventTap(tap, pending, EventMaker({"door"}), crops=config.service.crops)
