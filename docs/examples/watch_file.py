@@ -6,7 +6,7 @@ import sys
 
 import jetson_face
 
-with jetson_face.Recognizer(sampling={"every": 2}) as recognizer:
+with jetson_face.Recognizer(sampling={"interval": 2}) as recognizer:
     first = None
     for frame, faces in recognizer.watch(sys.argv[1]):
         first = first or frame.captured_ns

@@ -63,8 +63,8 @@ class Recognizer:
         whole section (`{"type": "plugin", "name": …, "options": …}`), or an object that offers what
         `jetson_face.Detector`, `.Embedder`, `.Refiner` say, closed together with the recogniser;
         None: as configured. A refiner follows faces between two searches.
-    overrides: any other configuration value by its section, as `sampling={"every": 2}`, or by its
-        whole key, as `**{"matching.similarity_min": 0.5}`.
+    overrides: any other configuration value by its section, as `sampling={"interval": 2}`, or by
+        its whole key, as `**{"matching.similarity_min": 0.5}`.
 
     Raises ConfigError (with the key), InputMissingError, ModelError, EngineError,
     MissingDependencyError, PluginError (an object breaks its contract), UsageError (no such

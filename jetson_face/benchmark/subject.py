@@ -127,7 +127,7 @@ def with_settings(
     """
     changed: dict[str, object] = {}
     if every is not None:
-        changed["sampling"] = config.sampling.model_copy(update={"every": every})
+        changed["sampling"] = config.sampling.model_copy(update={"interval": every})
     wanted = {"max_side_px": size, "min_face_px": min_face}
     wanted = {key: value for key, value in wanted.items() if value is not None}
     for key in wanted:

@@ -154,7 +154,7 @@ def _sampling_rates(
                 "pictures are the frames of a video"
             )
         return dict.fromkeys(configs, (1,))
-    return {name: wanted or (config.sampling.every,) for name, config in configs.items()}
+    return {name: wanted or (config.sampling.interval,) for name, config in configs.items()}
 
 
 def _pass(mode: str) -> Pass:

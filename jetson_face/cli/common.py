@@ -34,7 +34,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="override one key, as in --set sampling.every=2 (may be repeated)",
+        help="override one key, as in --set sampling.interval=2 (may be repeated)",
     )
 
 

@@ -176,7 +176,7 @@ def _write(args: argparse.Namespace, config: Config, choice: Choice) -> None:
     if args.out is None:
         size = "null" if choice.size is None else choice.size
         say(
-            f"to use it: --set sampling.every={choice.every} --set detector.max_side_px={size} "
+            f"to use it: --set sampling.interval={choice.every} --set detector.max_side_px={size} "
             f"--set detector.min_face_px={choice.min_face_px}, or give --out FILE"
         )
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from jetson_face.config.section import Cosine, Fraction, Section
 
@@ -24,7 +24,9 @@ class GalleryConfig(Section):
 class QualityConfig(Section):
     """What a face must have, to be enrolled; and to count at all."""
 
-    min_face_px: int = Field(
+    model_config = ConfigDict(json_schema_extra={"renamed": {"min_face_px": "enroll_min_px"}})
+
+    enroll_min_px: int = Field(
         48, ge=12, le=2000, description="shorter side of the box, to be enrolled"
     )
     enroll_min: Fraction = Field(0.25, description="least quality of an enrolment photo")
@@ -68,8 +70,12 @@ class MatchingConfig(Section):
 class FusionConfig(Section):
     """How the frames of a track are averaged."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"renamed": {"embed_known_every": "embed_interval"}}
+    )
+
     strategy: Literal["embedding_mean", "score_mean", "vote"] = "embedding_mean"
-    embed_known_every: int = Field(
+    embed_interval: int = Field(
         5, ge=1, le=1000, description="a surely known face is embedded one frame in this many"
     )
     max_per_frame: int = Field(8, ge=1, le=256, description="faces embedded on one frame")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from jetson_face.config.plugin import DetectorName, Options
 from jetson_face.config.section import Fraction, Section
@@ -26,10 +26,12 @@ class DetectorSettings(Section):
 class MtcnnConfig(DetectorSettings):
     """MTCNN: P-, R- and O-Net, five landmarks."""
 
+    model_config = ConfigDict(json_schema_extra={"renamed": {"face_px_min": "drop_below_px"}})
+
     type: Literal["mtcnn"] = "mtcnn"
     pyramid_factor: float = Field(0.709, gt=0.3, lt=0.95)
     thresholds: tuple[Fraction, Fraction, Fraction] = (0.6, 0.7, 0.7)
-    face_px_min: float = Field(
+    drop_below_px: float = Field(
         0, ge=0, le=4000, description="a found face whose longer side is below is dropped, pixels"
     )
 

@@ -13,6 +13,10 @@ NAME = r"^[\w.-]{1,40}$"
 
 class Section(BaseModel):
     """A part of the configuration: unknown keys and numbers that are not finite are refused,
-    nothing changes after loading."""
+    nothing changes after loading.
+
+    A part whose keys were called otherwise before says so in its schema's `renamed` (old name to
+    new), so that the error for the old one names the new one.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

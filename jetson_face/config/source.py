@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from jetson_face.capture.keys import KEYS, Flip, check_keys
 from jetson_face.capture.uri import check_uri, parse_uri
@@ -62,6 +62,10 @@ class SourceConfig(Section):
 class AutoSamplingConfig(Section):
     """What the governor keeps true while a live source runs, by searching more or less often."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"renamed": {"every_min": "interval_min", "every_max": "interval_max"}}
+    )
+
     decision_fps_min: float | None = Field(
         None, gt=0, le=1000, description="frames decided per second"
     )
@@ -69,25 +73,30 @@ class AutoSamplingConfig(Section):
         200, gt=0, le=3_600_000, description="capture to decision, p95"
     )
     cpu_max: float | None = Field(None, gt=0, le=1, description="share of all cores")
-    every_min: int = Field(1, ge=1, le=1000, description="never searches more often than this")
-    every_max: int = Field(30, ge=1, le=1000, description="never searches more seldom than this")
+    interval_min: int = Field(1, ge=1, le=1000, description="never searches more often than this")
+    interval_max: int = Field(30, ge=1, le=1000, description="never searches more seldom than this")
 
     @model_validator(mode="after")
     def _has_a_goal(self) -> AutoSamplingConfig:
         if self.decision_fps_min is self.age_ms_max is self.cpu_max is None:
             raise ValueError("one of decision_fps_min, age_ms_max and cpu_max must be given")
-        if self.every_min > self.every_max:
-            raise ValueError(f"every_min {self.every_min} is above every_max {self.every_max}")
+        if self.interval_min > self.interval_max:
+            raise ValueError(
+                f"interval_min {self.interval_min} is above interval_max {self.interval_max}"
+            )
         return self
 
 
 class SamplingConfig(Section):
     """How often a frame is searched for faces."""
 
-    every: int = Field(5, ge=1, le=1000, description="one frame in `every` is searched")
-    auto: AutoSamplingConfig | None = Field(None, description="adapt `every`; `sampling: auto`")
+    model_config = ConfigDict(json_schema_extra={"renamed": {"every": "interval"}})
+
+    interval: int = Field(5, ge=1, le=1000, description="one frame in so many is searched")
+    auto: AutoSamplingConfig | None = Field(None, description="adapt `interval`; `sampling: auto`")
     refine: bool = Field(True, description="follow faces with O-Net on the frames between")
     on_loss: bool = Field(
         True,
-        description="a lost face brings a search forward, on average at most one in `every` frames",
+        description="a lost face brings a search forward, on average at most one in `interval` "
+        "frames",
     )

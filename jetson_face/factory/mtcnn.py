@@ -30,7 +30,7 @@ def assemble_mtcnn(config: Config, nets: Mapping[str, Backend], *, relaxed: bool
         pyramid_factor=wanted.pyramid_factor,
         thresholds=(first, second, third),
         max_faces=wanted.max_faces,
-        face_px_min=wanted.face_px_min,
+        drop_below_px=wanted.drop_below_px,
         max_side_px=wanted.max_side_px,
         searches={frame: nets["search"]} if frame is not None and "search" in nets else {},
     )

@@ -31,8 +31,8 @@ def configure(
 ) -> Config:
     """The configuration, or the file's, or this machine's defaults, with `changes` made.
 
-    changes: a value by its key, `sampling.every` or `sampling: {"every": …}`: what a section does
-    not name stays. Raises ConfigError with the key, InputMissingError.
+    changes: a value by its key, `sampling.interval` or `sampling: {"interval": …}`: what a section
+    does not name stays. Raises ConfigError with the key, InputMissingError.
     """
     base = config if isinstance(config, Config) else load_config(_path(config))
     if not changes:

@@ -131,7 +131,7 @@ def build_enroller(config: Config, parts: Parts, gallery: GalleryStore) -> Enrol
         embedder=parts.embedder,
         portraits=cut_portraits,
         assess=parts.quality.verdict,
-        min_face_px=config.quality.min_face_px,
+        face_px_min=config.quality.enroll_min_px,
         quality_min=config.quality.enroll_min,
     )
 
@@ -207,12 +207,14 @@ def build_recognizer(
     finder = FaceFinder(
         parts.detector,
         parts.refiner,
-        DetectionInterval(1 if stills else config.sampling.every, on_loss=config.sampling.on_loss),
+        DetectionInterval(
+            1 if stills else config.sampling.interval, on_loss=config.sampling.on_loss
+        ),
         Tracker(config.tracking.iou_min, max_gap_ns=config.tracking.max_gap_ms * 1_000_000),
         stills=stills,
     )
     budget = EmbeddingBudget(
-        embed_interval=config.fusion.embed_known_every,
+        embed_interval=config.fusion.embed_interval,
         # of a face that is left out no other crop comes
         per_frame=config.detector.max_faces if stills else config.fusion.max_per_frame,
         quality_min=config.quality.embed_min,
@@ -242,7 +244,7 @@ def govern(config: Config, recognizer: FaceRecognizer, info: SourceInfo) -> Fram
     return GovernedRecognizer(
         recognizer,
         recognizer.finder.interval,
-        Governor(goal, Bounds(auto.every_min, auto.every_max), config.sampling.every),
+        Governor(goal, Bounds(auto.interval_min, auto.interval_max), config.sampling.interval),
         cpu_share=lambda: time.process_time() / cores,
     )
 
@@ -277,7 +279,7 @@ def run_facts(config: Config, every: int | None = None) -> RunFacts:
     detector = config.detector
     named = detector.name if isinstance(detector, PluginDetectorConfig) else detector.type
     return RunFacts(
-        sampling=every or config.sampling.every,
+        sampling=every or config.sampling.interval,
         search_max_side=detector.max_side_px,
         method=f"{named}+{config.embedder.model}",
     )

@@ -56,7 +56,7 @@ class Enroller:
     """Enrols photos into a gallery.
 
     portraits: (image, (N, 5, 2) landmarks) to N portraits. assess: (aligned crops (1, S, S, 3), the
-    face) to its quality. min_face_px: shorter side of the box. quality_min: [0, 1].
+    face) to its quality. face_px_min: shorter side of the box. quality_min: [0, 1].
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Enroller:
         embedder: Embedder,
         portraits: Callable[[ImageU8, F32], Sequence[Portrait]],
         assess: Callable[[ImageU8, Detections], Verdict],
-        min_face_px: float = 48.0,
+        face_px_min: float = 48.0,
         quality_min: float = 0.25,
     ) -> None:
         self._store = store
@@ -77,7 +77,7 @@ class Enroller:
         self._embedder = embedder
         self._portraits = portraits
         self._assess = assess
-        self._min_face_px = min_face_px
+        self._face_px_min = face_px_min
         self._quality_min = quality_min
 
     def enroll_photos(
@@ -181,10 +181,10 @@ class Enroller:
         several = int((sides >= OTHER_FACE_MIN * sides[largest]).sum())
         if several > 1:
             raise RefusedError(f"{several} faces found: cut the photo to the one that is meant")
-        if sides[largest] < self._min_face_px:
+        if sides[largest] < self._face_px_min:
             raise RefusedError(
-                f"the face is too small: {away(sides[largest], self._min_face_px)} pixels, needs "
-                f"{self._min_face_px:g}"
+                f"the face is too small: {away(sides[largest], self._face_px_min)} pixels, needs "
+                f"{self._face_px_min:g}"
             )
         face = found[np.array([largest])]
         if not np.isfinite(face.landmarks).all():

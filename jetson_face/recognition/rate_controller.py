@@ -140,7 +140,7 @@ class Governor:
         if share is not None and share < SEARCH_SHARE_MIN:
             return self._say(
                 f"goal missed: {worst.text}, but searching is only {100 * share:.0f} % of the "
-                "work: lower fusion.max_per_frame, raise fusion.embed_known_every, or choose a "
+                "work: lower fusion.max_per_frame, raise fusion.embed_interval, or choose a "
                 "faster embedder",
                 now_ns,
             )

@@ -102,7 +102,7 @@ def _override(content: dict[str, Any], text: str, error: type[JetsonFaceError]) 
     key, equals, value = text.partition("=")
     names = key.strip().split(".")
     if not equals or "" in names:
-        raise error(f"--set {text}: write it as KEY=VALUE, as in sampling.every=2")
+        raise error(f"--set {text}: write it as KEY=VALUE, as in sampling.interval=2")
     try:
         _, parsed = read_yaml(value)
     except YamlTextError:
@@ -191,7 +191,9 @@ def _line_of(node: yaml.Node, keys: Sequence[Key]) -> int:
 def _message(fault: Any, model: type[BaseModel]) -> str:
     loc = fault["loc"]
     if fault["type"] == "extra_forbidden":
-        known = _keys_at(model, loc[:-1])
+        known, renamed = _keys_at(model, loc[:-1])
+        if str(loc[-1]) in renamed:
+            return f"this key is now called {renamed[str(loc[-1])]}"
         near = difflib.get_close_matches(str(loc[-1]), known, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known here: {', '.join(known)}"
         return f"unknown key; {hint}"
@@ -207,14 +209,16 @@ def _message(fault: Any, model: type[BaseModel]) -> str:
     return text[:1].lower() + text[1:] if text.startswith("Input ") else text
 
 
-def _keys_at(model: type[BaseModel], loc: Sequence[Key]) -> list[str]:
-    """Keys that a document may have at `loc`, read from the model's JSON schema."""
+def _keys_at(model: type[BaseModel], loc: Sequence[Key]) -> tuple[list[str], dict[str, str]]:
+    """Keys that a document may have at `loc`, read from the model's JSON schema, and the new names
+    of those that it once had (`renamed` there)."""
     schema = _schema(model)
     nodes = [schema]
     for part in loc:
         nodes = [n for node in nodes for n in _step(_resolve(node, schema), part, schema)]
-    keys = {k for node in nodes for n in _resolve(node, schema) for k in n.get("properties", {})}
-    return sorted(keys)
+    here = [found for node in nodes for found in _resolve(node, schema)]
+    renamed = {old: new for node in here for old, new in node.get("renamed", {}).items()}
+    return sorted({key for node in here for key in node.get("properties", {})}), renamed
 
 
 @functools.cache

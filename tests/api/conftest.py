@@ -60,7 +60,7 @@ def make(squares: ModuleType, tmp_path: Path) -> Iterator[Make]:
             "detector": squares.SquareDetector(),
             "embedder": squares.ColourEmbedder(),
             "quality": {"enroll_min": 0, "embed_min": 0},
-            "sampling": {"every": 2},
+            "sampling": {"interval": 2},
             **more,
         }
         made.append(Recognizer(**settings))

@@ -31,7 +31,7 @@ def test_watch_says_what_run_writes(tmp_path: Path, collins: Path, clip: Path) -
 
 
 def test_the_parts_are_those_of_the_factory(tmp_path: Path) -> None:
-    config = load_config(None, [f"state_dir={tmp_path}", "sampling.every=3"])
+    config = load_config(None, [f"state_dir={tmp_path}", "sampling.interval=3"])
     mine = build_parts(config)
     with Recognizer(config) as recognizer:
         theirs = recognizer._parts

@@ -303,7 +303,7 @@ def test_a_detector_that_can_refine_is_the_refiner_and_one_may_be_given(
         ({}, False),
         ({"detector": Both()}, True),
         ({"refiner": squares.SquareRefiner()}, True),
-        ({"refiner": squares.SquareRefiner(), "sampling": {"refine": False, "every": 2}}, False),
+        ({"refiner": squares.SquareRefiner(), "sampling": {"refine": False, "interval": 2}}, False),
     ):
         recognizer = make(**settings)
         second = list(recognizer.watch(squares.open_squares("squares://?frames=2", "door")))[1][1]
@@ -331,8 +331,14 @@ def test_an_object_that_is_none_is_refused(make: Make, settings: dict[str, Any],
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"sampling": {"evry": 2}}, r"Recognizer: sampling.evry: unknown key; did you mean every"),
-        ({"sampling.every": 0}, r"Recognizer: sampling.every: Input|sampling.every: input"),
+        (
+            {"sampling": {"intervl": 2}},
+            r"Recognizer: sampling.intervl: unknown key; did you mean interval",
+        ),
+        (
+            {"sampling.interval": 0},
+            r"Recognizer: sampling.interval: Input|sampling.interval: input",
+        ),
         ({"nosuch": 1}, "Recognizer: nosuch: unknown key"),
         ({"detector": "yunnet"}, "no detector 'yunnet': built in are mtcnn"),
         ({"refiner": "nosuch"}, "no refiner plug-in 'nosuch' is installed"),
@@ -347,9 +353,9 @@ def test_settings_that_are_wrong_name_the_key(
 
 def test_settings_change_what_a_file_says_and_leave_the_rest(make: Make, tmp_path: Path) -> None:
     path = tmp_path / "site.yaml"
-    path.write_text("sampling: {every: 7, refine: false}\nmatching: {top_k: 2}\n")
-    config = make(config=path, sampling={"every": 3}, **{"matching.similarity_min": 0.9}).config
-    assert (config.sampling.every, config.sampling.refine) == (3, False)
+    path.write_text("sampling: {interval: 7, refine: false}\nmatching: {top_k: 2}\n")
+    config = make(config=path, sampling={"interval": 3}, **{"matching.similarity_min": 0.9}).config
+    assert (config.sampling.interval, config.sampling.refine) == (3, False)
     assert (config.matching.top_k, config.matching.similarity_min) == (2, 0.9)
     assert make(config=config, gallery=tmp_path / "p.db").config.gallery_path == tmp_path / "p.db"
     assert (tmp_path / "p.db").is_file()

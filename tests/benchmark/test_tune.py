@@ -213,32 +213,35 @@ def test_late() -> None:
     assert late(goal, TuneTrial(Choice(5, None, 40), 0, 100, 0.5))
 
 
-WANTED: dict[tuple[str, ...], Any] = {("sampling", "every"): 7, ("detector", "max_side_px"): None}
+WANTED: dict[tuple[str, ...], Any] = {
+    ("sampling", "interval"): 7,
+    ("detector", "max_side_px"): None,
+}
 
 
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ("", "sampling: {every: 7}\ndetector: {max_side_px: null}\n"),
+        ("", "sampling: {interval: 7}\ndetector: {max_side_px: null}\n"),
         (
             "log_level: INFO",
-            "log_level: INFO\nsampling: {every: 7}\ndetector: {max_side_px: null}\n",
+            "log_level: INFO\nsampling: {interval: 7}\ndetector: {max_side_px: null}\n",
         ),
         (
-            "# mine\nsampling: {every: 5}  # often\ndetector:\n  max_side_px: 640 # small\n",
-            "# mine\nsampling: {every: 7}  # often\ndetector:\n  max_side_px: null # small\n",
+            "# mine\nsampling: {interval: 5}  # often\ndetector:\n  max_side_px: 640 # small\n",
+            "# mine\nsampling: {interval: 7}  # often\ndetector:\n  max_side_px: null # small\n",
         ),
         (
             "sampling: auto # a\ndetector: {type: mtcnn}\n",
-            "sampling: {every: 7} # a\ndetector: {max_side_px: null, type: mtcnn}\n",
+            "sampling: {interval: 7} # a\ndetector: {max_side_px: null, type: mtcnn}\n",
         ),
         (
             "detector:\n    type: mtcnn\n    # c\nsampling: {}\n",
-            "detector:\n    max_side_px: null\n    type: mtcnn\n    # c\nsampling: {every: 7}\n",
+            "detector:\n    max_side_px: null\n    type: mtcnn\n    # c\nsampling: {interval: 7}\n",
         ),
         (
             "sampling:\ndetector:\n  type: mtcnn\n",
-            "sampling: {every: 7}\ndetector:\n  max_side_px: null\n  type: mtcnn\n",
+            "sampling: {interval: 7}\ndetector:\n  max_side_px: null\n  type: mtcnn\n",
         ),
     ],
 )
@@ -296,7 +299,7 @@ def test_a_list_that_is_shorter_is_refused() -> None:
 def test_every_shipped_configuration_can_be_edited(path: Path) -> None:
     text = path.read_text("utf-8")
     edited = yaml.safe_load(set_values(text, WANTED))
-    assert edited["sampling"]["every"] == 7
+    assert edited["sampling"]["interval"] == 7
     assert edited["detector"]["max_side_px"] is None
     plain = yaml.safe_load(text)
     for key in plain.keys() - {"sampling", "detector"}:
@@ -316,4 +319,4 @@ def test_what_is_no_configuration_is_refused(text: str) -> None:
 def test_the_edited_default_is_valid(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(set_values("", WANTED))
-    assert load_config(path).sampling.every == 7
+    assert load_config(path).sampling.interval == 7

@@ -207,7 +207,7 @@ def test_show_hides_secrets_and_says_so(cli: Command, write: Write) -> None:
 
 
 def test_show_without_secrets_is_a_configuration(cli: Command, write: Write) -> None:
-    done = cli("config", "show", "-c", write("site.yaml", "sampling: {every: 3}\n"))
+    done = cli("config", "show", "-c", write("site.yaml", "sampling: {interval: 3}\n"))
     assert not done.out.startswith("#")
     assert cli("config", "check", "-c", write("shown.yaml", done.out)).code == 0
 

@@ -67,7 +67,7 @@ def test_the_audit_log_has_exactly_who_was_enrolled_before_the_end(
     state: Path, many: Path, number: signal.Signals
 ) -> None:
     for least in (3, 12):
-        process = started(state, "enroll", many, "--force", "--set", "quality.min_face_px=30",
+        process = started(state, "enroll", many, "--force", "--set", "quality.enroll_min_px=30",
                           stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)  # fmt: skip
         end = time.monotonic() + 30
         while templates(state) < least and process.poll() is None and time.monotonic() < end:

@@ -38,7 +38,7 @@ def test_the_service_and_run_emit_the_same_events(
     cli: Command, people: Path, come_and_go: Path, tmp_path: Path
 ) -> None:
     cli("enroll", people)
-    every = ("--set", "sampling.every=2")
+    every = ("--set", "sampling.interval=2")
     assert cli("run", "--source", come_and_go, "--events", tmp_path / "run.jsonl", *every).code == 0
     config = tmp_path / "service.yaml"
     config.write_text(

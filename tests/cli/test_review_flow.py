@@ -26,7 +26,7 @@ def service(tmp_path: Path, clip: Path, cli: Command) -> Callable[[], None]:
     config = tmp_path / "config.yaml"
     config.write_text(
         f"sources: [{{uri: {clip}, name: door}}]\n"
-        "sampling: {every: 1}\n"
+        "sampling: {interval: 1}\n"
         "matching: {review_margin: 1}\n"
         "service: {crops: true, sinks: [{type: jsonl}]}\n"
     )

@@ -57,7 +57,7 @@ def test_two_runs_give_the_same_events(
 ) -> None:
     cli("enroll", people)
     for name in ("one.jsonl", "two.jsonl"):
-        cli("run", "--source", clip, "--events", tmp_path / name, "--set", "sampling.every=2")
+        cli("run", "--source", clip, "--events", tmp_path / name, "--set", "sampling.interval=2")
     assert same_events(tmp_path)
 
 
@@ -124,8 +124,8 @@ def test_a_source_that_cannot_be_used_is_one_line_and_a_code(
 @pytest.mark.parametrize(
     ("setting", "says"),
     [
-        ("sampling.evry=1", "did you mean every"),
-        ("sampling.every=some", "input should be"),
+        ("sampling.intervl=1", "did you mean interval"),
+        ("sampling.interval=some", "input should be"),
         ("matching.margin_min=9", "less than or equal to 2"),
     ],
 )

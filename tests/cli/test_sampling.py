@@ -25,7 +25,7 @@ def test_searches_of_the_crowd_clip(
     most: int,
 ) -> None:
     crowd, out = shared_data / "clips" / "crowd_1080p.mp4", tmp_path / "r.json"
-    keys = (f"sampling.every={every}", f"sampling.on_loss={on_loss}", "detector.max_side_px=640")
+    keys = (f"sampling.interval={every}", f"sampling.on_loss={on_loss}", "detector.max_side_px=640")
     settings = [word for key in keys for word in ("--set", key)]
     done = cli("run", "--source", crowd, "--frames", 40, "--quiet", "--report", out, *settings)
     assert done.code == 0

@@ -64,7 +64,7 @@ def test_a_goal_that_is_met_is_written_with_the_comments_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = tmp_path / "c.yaml"
-    config.write_text(f"# my camera\nsources: {{uri: '{SOURCE}'}}\nsampling: {{every: 9}}\n")
+    config.write_text(f"# my camera\nsources: {{uri: '{SOURCE}'}}\nsampling: {{interval: 9}}\n")
     # It may hold a password: what is made from it is as private.
     config.chmod(0o600)
     assert main(["tune", "-c", str(config), "--age-ms", "5000", "--out", str(config)]) == 0
@@ -72,7 +72,7 @@ def test_a_goal_that_is_met_is_written_with_the_comments_kept(
     assert text.startswith("# my camera\nsources:")
     assert yaml.safe_load(text) == {
         "sources": {"uri": SOURCE},
-        "sampling": {"every": 12},
+        "sampling": {"interval": 12},
         "detector": {"max_side_px": None, "min_face_px": 40},
     }
     out = capsys.readouterr().out
@@ -107,7 +107,7 @@ def test_what_is_written_can_be_run_as_it_is(
     config = load_config(out)
     assert config.sources[0].uri == source
     assert (config.matching.frames_min, config.fusion.strategy) == (3, "vote")
-    assert config.sampling.every == (12 if source == SOURCE else 1)
+    assert config.sampling.interval == (12 if source == SOURCE else 1)
 
 
 def test_another_camera_than_the_configured_one_is_written_with_its_settings(
@@ -126,7 +126,7 @@ def test_another_camera_than_the_configured_one_is_written_with_its_settings(
 def test_without_out_it_says_what_to_set(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tune", "--source", SOURCE, "--age-ms", "5000"]) == 0
     out = capsys.readouterr().out
-    assert "--set sampling.every=12 --set detector.max_side_px=null" in out
+    assert "--set sampling.interval=12 --set detector.max_side_px=null" in out
 
 
 def test_a_goal_that_cannot_be_met_is_exit_code_1(

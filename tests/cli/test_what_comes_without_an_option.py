@@ -14,7 +14,7 @@ from jetson_face.cli.main import build_parser, main
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
     path = tmp_path / "site.yaml"
-    path.write_text("sampling: {every: 7}\n")
+    path.write_text("sampling: {interval: 7}\n")
     return path
 
 
@@ -22,7 +22,7 @@ def test_config_check_and_show_take_a_file(site: Path, capsys: pytest.CaptureFix
     assert main(["config", "check", str(site)]) == 0
     assert capsys.readouterr().out == f"{site}: valid\n"
     assert main(["config", "show", str(site)]) == 0
-    assert "every: 7" in capsys.readouterr().out
+    assert "interval: 7" in capsys.readouterr().out
     site.write_text("samplnig: {}\n")
     assert main(["config", "check", str(site)]) == 3
     assert f"{site}:1: samplnig: unknown key" in capsys.readouterr().err

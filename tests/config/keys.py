@@ -1,8 +1,8 @@
 """Every key of the configuration, and the tests that show what it changes.
 
-A test says with `@shows("sampling.every")` which key it is about and takes its configurations from
-the fixture `site`. It runs twice: as it is, and with that key ignored, when it must fail. So it
-cannot pass on a value that is stored and never used, nor on one that the test forgot to set.
+A test says with `@shows("sampling.interval")` which key it is about and takes its configurations
+from the fixture `site`. It runs twice: as it is, and with that key ignored, when it must fail. So
+it cannot pass on a value that is stored and never used, nor on one that the test forgot to set.
 
 A key is written as in a file, with the type of a part that has several in brackets:
 `detector[haar].points`, `service.sinks[mqtt].host`.

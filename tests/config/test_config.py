@@ -21,16 +21,16 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 @pytest.mark.parametrize(
     ("text", "line", "says"),
     [
-        ("sampling:\n  evry: 3\n", 2, "sampling.evry: unknown key; did you mean every"),
-        ("sampling:\n  every: many\n", 2, "sampling.every: input should be a valid integer"),
-        ("\n\nsampling:\n  every: 0\n", 4, "greater than or equal to 1, got 0"),
+        ("sampling:\n  intervl: 3\n", 2, "sampling.intervl: unknown key; did you mean interval"),
+        ("sampling:\n  interval: many\n", 2, "sampling.interval: input should be a valid integer"),
+        ("\n\nsampling:\n  interval: 0\n", 4, "greater than or equal to 1, got 0"),
         ("sources:\n  - uri: a.mp4\n    nam: x\n", 3, "sources.0.nam: unknown key"),
         ("sources:\n  - name: x\n", 2, "sources.0.uri: required key is missing"),
         ("sources:\n  - uri: a\n  - uri: b\n", 1, "two sources share a name"),
         ("backend:\n  type: tensort\n", 1, "backend: input tag 'tensort'"),
         ("- a\n", 1, "expected keys and values, got list"),
         ("a: [1\n", 2, "not valid YAML"),
-        ("sampling:\n  every: 2\n  every: 3\n", 3, "every: written twice"),
+        ("sampling:\n  interval: 2\n  interval: 3\n", 3, "interval: written twice"),
         ("matching:\n  similarity_min: 1.5\n", 2, "less than or equal to 1"),
     ],
 )
@@ -44,7 +44,7 @@ def test_a_mistake_is_named_with_its_line(write: Write, text: str, line: int, sa
 
 
 def test_every_mistake_has_a_line_of_its_own(write: Write) -> None:
-    path = write("bad.yaml", "sampling:\n  every: 0\ntracking:\n  iou_min: 7\n")
+    path = write("bad.yaml", "sampling:\n  interval: 0\ntracking:\n  iou_min: 7\n")
     with pytest.raises(ConfigError) as caught:
         load_config(path)
     assert [line.split(": ")[0] for line in str(caught.value).splitlines()] == [
@@ -71,9 +71,9 @@ def test_binary_is_refused(tmp_path: Path) -> None:
 
 
 def test_overrides_win_over_the_file(write: Write) -> None:
-    path = write("ok.yaml", "sampling:\n  every: 9\nsources:\n  - uri: a.mp4\n")
-    config = load_config(path, ["sampling.every=2", "sources.0.uri=b.mp4", "gallery.path=g.db"])
-    assert config.sampling.every == 2
+    path = write("ok.yaml", "sampling:\n  interval: 9\nsources:\n  - uri: a.mp4\n")
+    config = load_config(path, ["sampling.interval=2", "sources.0.uri=b.mp4", "gallery.path=g.db"])
+    assert config.sampling.interval == 2
     assert config.sources[0].uri == "b.mp4"
     assert config.gallery_path == Path("g.db")
 
@@ -81,9 +81,9 @@ def test_overrides_win_over_the_file(write: Write) -> None:
 @pytest.mark.parametrize(
     ("override", "says"),
     [
-        ("sampling.every", "write it as KEY=VALUE"),
-        ("sampling.every=0", "greater than or equal to 1"),
-        ("sampling.evry=1", "did you mean every"),
+        ("sampling.interval", "write it as KEY=VALUE"),
+        ("sampling.interval=0", "greater than or equal to 1"),
+        ("sampling.intervl=1", "did you mean interval"),
         ("sources.4.uri=x", "is not an item"),
         ("=3", "write it as KEY=VALUE"),
     ],
@@ -178,3 +178,27 @@ def test_an_endless_time_between_reports_is_refused(value: str, says: str) -> No
     with pytest.raises(ConfigError, match=says) as caught:
         load_config(None, [f"report.every_s={value}"])
     assert str(caught.value).startswith("--set report.every_s: report.every_s: input should be")
+
+
+@pytest.mark.parametrize(
+    ("key", "new"),
+    [
+        ("sampling.every=3", "interval"),
+        ("sampling.auto.every_min=3", "interval_min"),
+        ("sampling.auto.every_max=3", "interval_max"),
+        ("fusion.embed_known_every=3", "embed_interval"),
+        ("detector.face_px_min=30", "drop_below_px"),
+        ("quality.min_face_px=50", "enroll_min_px"),
+    ],
+)
+def test_a_key_of_before_is_told_its_new_name(key: str, new: str) -> None:
+    with pytest.raises(ConfigError, match=rf": this key is now called {new}$"):
+        load_config(None, [key])
+    name = key.partition("=")[0].rpartition(".")[0]
+    load_config(None, [f"{name}.{new}={key.partition('=')[2]}"])
+
+
+def test_a_key_of_before_is_named_with_its_line(write: Write) -> None:
+    path = write("old.yaml", "log_level: INFO\nsampling:\n  every: 3\n")
+    with pytest.raises(ConfigError, match=r"old\.yaml:3: sampling\.every: this key is now called"):
+        load_config(path)

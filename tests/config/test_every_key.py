@@ -44,15 +44,15 @@ def test_the_keys_are_found_in_lists_unions_and_optional_parts() -> None:
 def test_a_test_that_passes_without_the_key_is_found(tmp_path: Path) -> None:
     @shows("example.of_nothing")
     def stored(site: Site) -> None:
-        assert site({"sampling.every": 3})
+        assert site({"sampling.interval": 3})
 
-    @shows("sampling.every")
+    @shows("sampling.interval")
     def used(site: Site) -> None:
-        assert site({"sampling.every": 3}).sampling.every == 3
+        assert site({"sampling.interval": 3}).sampling.interval == 3
 
     with pytest.raises(AssertionError, match="never sets"):
         stored(site=Site(tmp_path, None))
     with pytest.raises(AssertionError, match=r"passes although .* is ignored"):
         stored(site=Site(tmp_path, "example.of_nothing"))
     used(site=Site(tmp_path, None))
-    used(site=Site(tmp_path, "sampling.every"))
+    used(site=Site(tmp_path, "sampling.interval"))

@@ -106,9 +106,9 @@ def test_mtcnns_networks_must_be_as_sure(
     assert len(found(config, portrait)) == 0
 
 
-@shows("detector[mtcnn].face_px_min")
+@shows("detector[mtcnn].drop_below_px")
 def test_mtcnn_drops_smaller_faces(site: Site, portrait: ImageU8) -> None:
-    assert len(found(site({"detector[mtcnn].face_px_min": 250}), portrait)) == 0
+    assert len(found(site({"detector[mtcnn].drop_below_px": 250}), portrait)) == 0
 
 
 UPRIGHT = {"detector[haar].turn_max_deg": 0, "detector[haar].points": "eyes"}

@@ -110,11 +110,11 @@ def enrolled(config: Config, folder: Path, quality: float = 0.5) -> EnrollmentRe
         return build_enroller(config, rig.parts, store).enroll_photos("Ada", [photo])
 
 
-@shows("quality.min_face_px")
+@shows("quality.enroll_min_px")
 def test_a_smaller_face_is_not_enrolled(site: Site, tmp_path: Path) -> None:
-    refused = enrolled(site({"quality.min_face_px": 81}), tmp_path).refused
+    refused = enrolled(site({"quality.enroll_min_px": 81}), tmp_path).refused
     assert ["too small" in refusal.reason for refusal in refused] == [True]
-    assert enrolled(site({"quality.min_face_px": 80}), tmp_path).person is not None
+    assert enrolled(site({"quality.enroll_min_px": 80}), tmp_path).person is not None
 
 
 @shows("quality.enroll_min")

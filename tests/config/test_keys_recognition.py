@@ -20,9 +20,9 @@ from tests.config.parts import ADA, BOB, SPACE, Rig, Says, gallery, matched, uni
 LIVE = SourceInfo("test", "test://", True, 320, 240)
 
 
-@shows("sampling.every")
+@shows("sampling.interval")
 def test_one_frame_in_every_is_searched(site: Site) -> None:
-    assert Rig(site({"sampling.every": 3})).searched(10) == [0, 3, 6, 9]
+    assert Rig(site({"sampling.interval": 3})).searched(10) == [0, 3, 6, 9]
 
 
 @shows("sampling.on_loss")
@@ -33,7 +33,7 @@ def test_a_lost_face_brings_the_next_search_forward_or_not(site: Site) -> None:
         rig.detector.boxes = []
         return rig.searched(20)[0]
 
-    usual = {"sampling.every": 20}
+    usual = {"sampling.interval": 20}
     assert next_search(site({**usual, "sampling.on_loss": False})) > next_search(site(usual))
 
 
@@ -68,27 +68,27 @@ def rate_after(governor: Governor, measured: RateMeasurement, updates: int = 200
 @shows("sampling.auto.decision_fps_min")
 def test_auto_keeps_the_decision_rate(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     measured = RateMeasurement(10, 30, age_ms=150)
-    config = site({"sampling.auto.every_max": 29, "sampling.auto.decision_fps_min": 20})
+    config = site({"sampling.auto.interval_max": 29, "sampling.auto.decision_fps_min": 20})
     assert rate_after(governed(config, monkeypatch), measured) == 29
 
 
 @shows("sampling.auto.age_ms_max")
 def test_auto_keeps_the_frame_age(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     measured = RateMeasurement(30, 30, age_ms=150)
-    config = site({"sampling.auto.every_max": 29, "sampling.auto.age_ms_max": 100})
+    config = site({"sampling.auto.interval_max": 29, "sampling.auto.age_ms_max": 100})
     assert rate_after(governed(config, monkeypatch), measured) == 29
 
 
 @shows("sampling.auto.cpu_max")
 def test_auto_keeps_the_share_of_the_processor(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     measured = RateMeasurement(30, 30, age_ms=150, cpu=0.6)
-    config = site({"sampling.auto.every_max": 29, "sampling.auto.cpu_max": 0.3})
+    config = site({"sampling.auto.interval_max": 29, "sampling.auto.cpu_max": 0.3})
     assert rate_after(governed(config, monkeypatch), measured) == 29
 
 
-@shows("sampling.auto.every_min", "sampling.auto.every_max")
+@shows("sampling.auto.interval_min", "sampling.auto.interval_max")
 def test_auto_stays_within_its_bounds(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = site({"sampling.auto.every_min": 3, "sampling.auto.every_max": 9})
+    config = site({"sampling.auto.interval_min": 3, "sampling.auto.interval_max": 9})
     governor = governed(config, monkeypatch)
     assert rate_after(governor, RateMeasurement(30, 30, age_ms=1000)) == 9
     assert rate_after(governor, RateMeasurement(30, 30, age_ms=1)) == 3
@@ -114,9 +114,9 @@ def test_every_other_look_at_a_track_is_mirrored(site: Site) -> None:
     assert looks(site()) == [False, True]
 
 
-@shows("fusion.embed_known_every")
+@shows("fusion.embed_interval")
 def test_a_known_face_is_embedded_one_frame_in_so_many(site: Site) -> None:
-    rig = Rig(site({"fusion.embed_known_every": 10}))
+    rig = Rig(site({"fusion.embed_interval": 10}))
     assert rig.see(2) == ["pending", "Ada"]
     rig.see(9)
     assert rig.embedded == 2
@@ -161,7 +161,7 @@ def test_a_box_that_overlaps_less_is_a_new_face(site: Site) -> None:
         rig.see()
         return rig.report.sightings[0].track
 
-    usual = {"sampling.every": 1}
+    usual = {"sampling.interval": 1}
     assert tracks(site({**usual, "tracking.iou_min": 0.1})) == 1
     assert tracks(site({**usual, "tracking.iou_min": 0.2})) == 2
 
@@ -177,7 +177,7 @@ def test_a_face_unseen_for_longer_is_a_new_one(site: Site) -> None:
         rig.see()
         return rig.report.sightings[0].track
 
-    config = site({"sampling.every": 1, "tracking.max_gap_ms": 1500})
+    config = site({"sampling.interval": 1, "tracking.max_gap_ms": 1500})
     assert track_after(config, 1500) == 1
     assert track_after(config, 1580) == 2
 
@@ -198,7 +198,7 @@ def test_a_name_is_kept_this_far_below_the_similarity(site: Site) -> None:
         rig.embedder.vector = unit(0.4, 0.0, 0.9165)  # 0.4 like Ada: the mean comes near it
         return rig.see(400)[-1]
 
-    usual = {"matching.similarity_min": 0.5, "fusion.embed_known_every": 1}
+    usual = {"matching.similarity_min": 0.5, "fusion.embed_interval": 1}
     assert after_turning(site({**usual, "matching.hysteresis": 0.2})) == "Ada"
     assert after_turning(site({**usual, "matching.hysteresis": 0.0})) != "Ada"
 

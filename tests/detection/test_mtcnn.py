@@ -142,14 +142,14 @@ def test_a_shrunk_search_finds_the_same_face(graphs: dict[Any, Path]) -> None:
 
 def test_a_face_below_the_size_is_not_returned(graphs: dict[Any, Path]) -> None:
     image = portrait("astronaut.png")
-    assert len(open_mtcnn(graphs, face_px_min=100).detect(image)) == 1
-    assert len(open_mtcnn(graphs, face_px_min=120).detect(image)) == 0
+    assert len(open_mtcnn(graphs, drop_below_px=100).detect(image)) == 1
+    assert len(open_mtcnn(graphs, drop_below_px=120).detect(image)) == 0
 
 
 def test_the_configured_size_reaches_the_detector() -> None:
     image = portrait("astronaut.png")
     for size, count in ((100, 1), (120, 0)):
-        detector = build_detector(load_config(None, [f"detector.face_px_min={size}"]))
+        detector = build_detector(load_config(None, [f"detector.drop_below_px={size}"]))
         assert len(detector.detect(image)) == count
         detector.close()
 

@@ -183,7 +183,7 @@ def test_what_is_governed_is_told_its_share_of_the_cores(monkeypatch: pytest.Mon
 
 
 def test_the_report_says_what_was_set() -> None:
-    wanted = config("detector={max_side_px: 640}", "sampling.every=7")
+    wanted = config("detector={max_side_px: 640}", "sampling.interval=7")
     facts = RunFacts(sampling=7, search_max_side=640, method="mtcnn+squeezenet_face")
     assert subject.run_facts(wanted) == facts
     assert subject.run_facts(wanted, 3).sampling == 3

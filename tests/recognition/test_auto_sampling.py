@@ -30,14 +30,17 @@ class Plain:
 def test_auto_is_short_for_its_defaults(text: str) -> None:
     config = load_config(None, [text])
     assert config.sampling.auto == AutoSamplingConfig()
-    assert config.sampling.every == 5
+    assert config.sampling.interval == 5
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ("sampling.auto={age_ms_max: null}", "must be given"),
-        ("sampling.auto={every_min: 9, every_max: 3}", "every_min 9 is above every_max 3"),
+        (
+            "sampling.auto={interval_min: 9, interval_max: 3}",
+            "interval_min 9 is above interval_max 3",
+        ),
         ("sampling.auto={age_max: 3}", "did you mean age_ms_max"),
         ("sampling=automatic", "sampling"),
     ],
@@ -49,7 +52,7 @@ def test_a_goal_that_means_nothing_is_refused(text: str, says: str) -> None:
 
 def test_only_live_sources_with_auto_are_governed() -> None:
     auto, fixed = (
-        load_config(None, ["sampling=auto", "sampling.auto.every_min=7"]),
+        load_config(None, ["sampling=auto", "sampling.auto.interval_min=7"]),
         load_config(None),
     )
     plain = cast("FaceRecognizer", Plain())

@@ -63,7 +63,7 @@ def searches(found: Sequence[Report]) -> list[int]:
 
 def test_a_face_that_cannot_be_followed_does_not_undo_the_sampling_rate() -> None:
     """Before, it was searched on every second frame: 50 of 100."""
-    found = searches(reports(still(A_RED, times=100), "sampling.every=10", flaky=True))
+    found = searches(reports(still(A_RED, times=100), "sampling.interval=10", flaky=True))
     assert found == [0, *range(2, 100, 10)]
 
 
@@ -71,21 +71,21 @@ def test_faces_that_come_and_cannot_be_followed_at_most_double_the_searches() ->
     # Another face every third frame, far from the one before.
     boxes = [((20 + 130 * (n % 2), 40, 100 + 130 * (n % 2), 140), RED) for n in range(100)]
     scenes: list[Scene] = [[boxes[n // 3]] for n in range(300)]
-    found = searches(reports(scenes, "sampling.every=10", flaky=True))
+    found = searches(reports(scenes, "sampling.interval=10", flaky=True))
     assert len(found) <= 2 * 300 / 10 + 3
 
 
 def test_a_face_that_walks_off_is_searched_for_at_once_only_where_that_is_wanted() -> None:
     moved = ((180, 90, 260, 190), RED)
     scenes = [*still(A_RED, times=3), *still(moved, times=30)]
-    assert searches(reports(scenes, "sampling.every=10")) == [0, 4, 14, 24]
-    off = searches(reports(scenes, "sampling.every=10", "sampling.on_loss=false"))
+    assert searches(reports(scenes, "sampling.interval=10")) == [0, 4, 14, 24]
+    off = searches(reports(scenes, "sampling.interval=10", "sampling.on_loss=false"))
     assert off == [0, 10, 20, 30]
 
 
 def test_with_on_loss_off_nothing_is_searched_sooner() -> None:
     """Before, a lost face halved the sampling rate there, too."""
-    settings = ("sampling.every=10", "sampling.on_loss=false")
+    settings = ("sampling.interval=10", "sampling.on_loss=false")
     found = searches(reports(still(A_RED, times=100), *settings, flaky=True))
     assert {b - a for a, b in pairwise(found)} == {10}
 
@@ -95,7 +95,7 @@ PICTURES: list[Scene] = [[A_RED], [A_GREEN, A_RED], [], [A_BLUE], [A_RED]]
 
 @pytest.mark.parametrize("every", [1, 5, 100])
 def test_each_picture_that_stands_alone_is_searched_and_decided(every: int) -> None:
-    found = reports(PICTURES, f"sampling.every={every}", stills=True)
+    found = reports(PICTURES, f"sampling.interval={every}", stills=True)
     assert searches(found) == [0, 1, 2, 3, 4]
     assert [said(report) for report in found] == [
         [(1, "known", "Ada", True)],
@@ -108,7 +108,7 @@ def test_each_picture_that_stands_alone_is_searched_and_decided(every: int) -> N
 
 
 def test_the_same_pictures_as_a_sequence_are_followed() -> None:
-    found = reports(still(A_RED, times=6), "sampling.every=5")
+    found = reports(still(A_RED, times=6), "sampling.interval=5")
     assert searches(found) == [0, 5]
     assert {sighting.track for report in found for sighting in report.sightings} == {1}
 

@@ -129,7 +129,7 @@ class Rig:
         every: int = 5,
         refine: bool = True,
         people: Callable[[int], Matcher] | None = None,
-        known_every: int = 5,
+        embed_interval: int = 5,
         per_frame: int = 8,
         review_margin: float | None = None,
         ask_quality_min: float = 0.0,
@@ -143,7 +143,7 @@ class Rig:
         decider = Decider(
             0.95, margin_min=0.03, frames_min=2, unknown_after=3, review_margin=review_margin
         )
-        budget = EmbeddingBudget(known_every, per_frame, 0.0, mirror)
+        budget = EmbeddingBudget(embed_interval, per_frame, 0.0, mirror)
         self.recognizer = FaceRecognizer(
             FaceFinder(
                 self.detector,
@@ -179,7 +179,7 @@ def said(report: Report) -> list[tuple[int, str, str | None, bool]]:
 
 
 def test_two_people_and_a_stranger_are_decided_once_each() -> None:
-    reports = Rig(known_every=3).see(*still(A_RED, A_BLUE, times=5))
+    reports = Rig(embed_interval=3).see(*still(A_RED, A_BLUE, times=5))
     assert [said(report) for report in reports] == [
         [(1, "pending", None, False), (2, "pending", None, False)],
         [(1, "known", "Ada", True), (2, "pending", None, False)],
@@ -208,7 +208,7 @@ class SideEmbedder(ColourEmbedder):
 @pytest.mark.parametrize(("mirror", "second"), [(True, "right"), (False, "left")])
 def test_every_other_look_at_a_track_is_mirrored(mirror: bool, second: str) -> None:
     embedder = SideEmbedder()
-    rig = Rig(known_every=1, mirror=mirror, embedder=embedder)
+    rig = Rig(embed_interval=1, mirror=mirror, embedder=embedder)
     beside = ((0, 40, 60, 140), (250, 250, 250))  # bright, left of the face, and in its crop
     rig.see(*[(A_RED, beside)] * 4)
     assert embedder.sides == ["left", second, "left", second]
@@ -226,7 +226,7 @@ def test_one_frame_in_n_is_searched_and_the_boxes_follow_in_between() -> None:
 
 
 def test_a_known_face_is_embedded_seldom_and_a_new_one_at_once() -> None:
-    rig = Rig(every=5, known_every=4)
+    rig = Rig(every=5, embed_interval=4)
     reports = rig.see(*still(A_RED, times=6), *still(A_RED, A_GREEN, times=6))
     assert [report.embedded for report in reports] == [1, 1, 0, 0, 0, 1, 0, 0, 0, 1, 1, 1]
     assert said(reports[-1]) == [(1, "known", "Ada", False), (2, "known", "Bob", True)]
@@ -250,7 +250,7 @@ def test_without_a_refiner_the_boxes_are_predicted_and_marked_so() -> None:
 
 def test_somebody_added_while_running_gets_the_name_without_a_new_vector() -> None:
     before, after = gallery((ADA, RED)), gallery((ADA, RED), (BOB, GREEN), revision=1)
-    rig = Rig(every=5, known_every=100, people=lambda ns: before if ns < 240 * MS else after)
+    rig = Rig(every=5, embed_interval=100, people=lambda ns: before if ns < 240 * MS else after)
     reports = rig.see(*still(A_GREEN, times=8))
     assert said(reports[5]) == [(1, "unknown", None, False)]
     assert said(reports[6]) == [(1, "known", "Bob", True)]

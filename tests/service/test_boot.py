@@ -27,7 +27,7 @@ AWAY_S = float(os.environ.get("JETSON_FACE_AWAY_S", "60"))
 CONFIG = """
 sources: [{{uri: "rtsp://127.0.0.1:{port}/cam", name: door, read_timeout_s: 2, open_timeout_s: 4}}]
 detector: {{type: mtcnn, max_side_px: 320}}
-sampling: {{every: {every}}}
+sampling: {{interval: {every}}}
 service: {{stall_s: 4, sinks: [{{type: jsonl}}]}}
 {more}
 """

@@ -30,7 +30,7 @@ state_dir: {state}
 sources: [{{uri: "test://?live=1&frames=1000000&fps=20&width=320&height=320&faces={faces}&faults={faults}",
             name: door}}]
 detector: {{type: mtcnn, min_face_px: 40, max_side_px: 320}}
-sampling: {{every: 2}}
+sampling: {{interval: 2}}
 gallery: {{refresh_s: 0.1}}
 service: {{review: false, sinks: [{{type: jsonl}}]}}
 """

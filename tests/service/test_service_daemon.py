@@ -28,7 +28,7 @@ CONFIG = """
 state_dir: {state}
 sources: [{{uri: "test://?live=1&frames=1000000&fps={fps}&width=160&height=120", name: door}}]
 detector: {{type: mtcnn, min_face_px: 40, max_side_px: 160}}
-sampling: {{every: {every}}}
+sampling: {{interval: {every}}}
 service: {{stall_s: 20, sinks: [{{type: jsonl}}]}}
 {more}
 """

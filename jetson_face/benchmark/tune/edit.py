@@ -43,7 +43,7 @@ def tuned(
         text,
         values
         | {
-            ("sampling", "every"): choice.every,
+            ("sampling", "interval"): choice.every,
             ("detector", "max_side_px"): choice.size,
             ("detector", "min_face_px"): choice.min_face_px,
         },
@@ -59,7 +59,7 @@ def _at(document: Any, key: Sequence[str]) -> Any:
 
 
 def set_values(text: str, values: Mapping[tuple[str, ...], Any]) -> str:
-    """The document with each value set at its key, as ("sampling", "every"); a number in a key
+    """The document with each value set at its key, as ("sampling", "interval"); a number in a key
     counts into a list.
 
     A value that is there is replaced in its place, a missing key is put first in its section, a

@@ -33,7 +33,7 @@ class Mtcnn:
 
     min_face_px: smallest face looked for, pixels of the image as given: time grows with its
     inverse square. pyramid_factor: ratio of neighbouring pyramid levels. thresholds: least score
-    after P-, R- and O-Net. max_faces: the best so many are returned. face_px_min: a box whose
+    after P-, R- and O-Net. max_faces: the best so many are returned. drop_below_px: a box whose
     longer side is below this is not returned. max_side_px: search on a picture shrunk to this
     longer side; None: full size. candidates_max: the best so many proposals of a pyramid level
     are looked at, which bounds the time on a picture full of texture. searches: by width and height
@@ -54,7 +54,7 @@ class Mtcnn:
         pyramid_factor: float = 0.709,
         thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7),
         max_faces: int = 32,
-        face_px_min: float = 0,
+        drop_below_px: float = 0,
         max_side_px: int | None = None,
         candidates_max: int = 500,
         searches: Mapping[tuple[int, int], Backend] | None = None,
@@ -69,7 +69,7 @@ class Mtcnn:
         self._factor = pyramid_factor
         self._thresholds = thresholds
         self._max_faces = max_faces
-        self._face_px_min = face_px_min
+        self._drop_below_px = drop_below_px
         self._max_side_px = max_side_px
         self._candidates_max = candidates_max
         self._searches = dict(searches or {})
@@ -91,7 +91,7 @@ class Mtcnn:
         keep = suppress(boxes, scores, _OVERLAP_MAX, over="min")
         height, width = image.shape[:2]
         boxes = clip_boxes(boxes[keep] / scale, width, height)
-        large = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0) >= self._face_px_min
+        large = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0) >= self._drop_below_px
         found = Detections(boxes, scores[keep], points[keep] / np.float32(scale))
         return found[large][: self._max_faces]
 

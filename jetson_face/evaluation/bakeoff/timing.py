@@ -107,7 +107,7 @@ def measure_speed(
 
     At least two searches and `seconds`, the first round left out.
     """
-    sampling = config.sampling.model_copy(update={"every": every})
+    sampling = config.sampling.model_copy(update={"interval": every})
     own = config.model_copy(update={"sampling": sampling})
     matcher = build_matcher(own, crowd(parts.embedder.space, 20))
     recognizer = build_recognizer(own, parts, lambda _now: matcher)

@@ -16,7 +16,7 @@ sources: [{uri: "squares://?frames=20", name: door}]
 detector: {type: plugin, name: squares, options: {least: 50}}
 refiner: {type: plugin, name: squares}
 embedder: {type: plugin, name: colour, mirror: false}
-sampling: {every: 4}
+sampling: {interval: 4}
 quality: {enroll_min: 0, embed_min: 0}
 report: {sinks: [{name: lines, options: {path: lines.txt}}]}
 """
