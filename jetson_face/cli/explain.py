@@ -13,6 +13,7 @@ from jetson_face.core.errors import InputBrokenError, UsageError
 from jetson_face.util.images import read_picture, write_picture
 
 if TYPE_CHECKING:
+    from jetson_face.config import Config
     from jetson_face.core.types import ImageU8
     from jetson_face.factory.parts import Parts
 
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     title = f"{embedder.space.model}: cosine to {whom} {cosine:.3f}"
     explain.plot_occlusion(args.out / "occlusion.png", crops[0], falls, title)
     say(f"{title}; the match depends most on what is red in {args.out / 'occlusion.png'}")
-    _inside(args, config.embedder.model, crops[0])
+    _inside(args, config, crops[0])
     return 0
 
 
@@ -70,15 +71,16 @@ def _crop(parts: Parts, path: Path, image: ImageU8) -> ImageU8:
     return np.asarray(parts.aligner.crop(image, found.landmarks[at : at + 1])[0], np.uint8)
 
 
-def _inside(args: argparse.Namespace, model: str, crop: ImageU8) -> None:
+def _inside(args: argparse.Namespace, config: Config, crop: ImageU8) -> None:
     """Filters and maps, where the network can be looked into."""
     from jetson_face.embedding.onnx import preprocess
     from jetson_face.evaluation import explain
+    from jetson_face.factory.files import network_file
     from jetson_face.inference.onnx_layers import LayerView
-    from jetson_face.models.cards import load_card, resolve
+    from jetson_face.models.cards import load_card
 
-    card = load_card(model)
-    path = resolve(card)
+    card = load_card(config.embedder.model)
+    path = network_file(config, card)
     if path.suffix != ".onnx" or card.input is None:
         say(f"{card.name} is not an ONNX network: its filters and layers cannot be shown")
         return

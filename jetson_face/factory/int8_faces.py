@@ -19,13 +19,14 @@ from jetson_face.detection.detector import Detector
 from jetson_face.detection.mtcnn.graph import ensure_mtcnn
 from jetson_face.embedding.align import Aligner
 from jetson_face.embedding.onnx import preprocess
+from jetson_face.factory.files import network_file
 from jetson_face.factory.mtcnn import assemble_mtcnn
 from jetson_face.factory.plan_networks import calibrated_path, embedder_card
 from jetson_face.inference.backend import Array
 from jetson_face.inference.int8 import calibrate
 from jetson_face.inference.onnxruntime import OnnxBackend
 from jetson_face.inference.tensorrt.files import reason
-from jetson_face.models.cards import ModelCard, load_card, resolve
+from jetson_face.models.cards import ModelCard, load_card
 from jetson_face.util.files import write_all
 from jetson_face.util.images import SUFFIXES, read_picture
 
@@ -60,7 +61,7 @@ def calibrate_embedder(
     nets: dict[str, OnnxBackend] = {net: OnnxBackend(path) for net, path in graphs.items()}
     with closing(assemble_mtcnn(config, nets)) as detector:
         feeds = face_feeds(detector, card, images, faces_max)
-        graph, faces = calibrate(resolve(card).read_bytes(), feeds, card.name)
+        graph, faces = calibrate(network_file(config, card).read_bytes(), feeds, card.name)
     path = calibrated_path(config, card)
     write_all({path: graph}, reason)
     return path, faces

@@ -17,11 +17,12 @@ from jetson_face.config import (
 from jetson_face.detection.detector import Detector
 from jetson_face.detection.mtcnn.detector import Mtcnn
 from jetson_face.embedding.embedder import Embedder
+from jetson_face.factory.files import network_file
 from jetson_face.factory.mtcnn import assemble_mtcnn
 from jetson_face.factory.parity_gate import SEARCH
 from jetson_face.factory.plugins import plugin_detector, plugin_embedder
 from jetson_face.inference.backend import Backend
-from jetson_face.models.cards import load_card, resolve
+from jetson_face.models.cards import load_card
 
 
 def build_backend(config: Config, name: str, onnx: Path) -> Backend:
@@ -70,7 +71,7 @@ def build_detector(config: Config, *, relaxed: bool = False) -> Detector:
     from jetson_face.detection.yunet import YuNet
 
     return YuNet(
-        build_backend(config, "yunet", resolve(load_card(wanted.model))),
+        build_backend(config, "yunet", network_file(config, load_card(wanted.model))),
         score_min=wanted.score_min * (0.4 if relaxed else 1),
         min_face_px=wanted.min_face_px,
         max_faces=wanted.max_faces,
@@ -127,7 +128,7 @@ def build_embedder(config: Config) -> Embedder:
         from jetson_face.embedding.dlib import DlibResnet128
 
         return DlibResnet128(card)
-    path = resolve(card, config.embedder.precision)
+    path = network_file(config, card, config.embedder.precision)
     if path.suffix == ".t7":
         from jetson_face.embedding.opencv import OpenCvNet
 

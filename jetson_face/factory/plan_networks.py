@@ -11,12 +11,13 @@ from jetson_face.detection.mtcnn.detector import search_levels
 from jetson_face.detection.mtcnn.graph import ensure_mtcnn
 from jetson_face.detection.mtcnn.search import SEARCH_FP32, ensure_search, first_convolutions
 from jetson_face.embedding.onnx import OnnxEmbedder
+from jetson_face.factory.files import network_file
 from jetson_face.factory.parity_gate import EMBEDDER, SEARCH
 from jetson_face.inference.onnxruntime import OnnxBackend
 from jetson_face.inference.tensorrt.builder import ShapeRange
 from jetson_face.inference.tensorrt.key import NetworkSpec
 from jetson_face.inference.tensorrt.shapes import embedding_range, mtcnn_ranges
-from jetson_face.models.cards import ModelCard, load_card, resolve
+from jetson_face.models.cards import ModelCard, load_card
 
 USUAL_FRAME = (1280, 720)
 DETECTOR_FP32 = ("conv1",)
@@ -96,7 +97,7 @@ def embedder_card(config: Config) -> ModelCard | None:
     if isinstance(config.embedder, PluginEmbedderConfig):
         return None
     card = load_card(config.embedder.model)
-    return card if card.input is not None and resolve(card).suffix == ".onnx" else None
+    return card if card.input is not None and network_file(config, card).suffix == ".onnx" else None
 
 
 def calibrated_path(config: Config, card: ModelCard) -> Path:
@@ -107,7 +108,7 @@ def calibrated_path(config: Config, card: ModelCard) -> Path:
 def _embedder(config: Config, card: ModelCard, precision: str) -> Network:
     if card.input is None:
         raise EngineError(f"model {card.name!r} has no input in its card")
-    reference = resolve(card).read_bytes()
+    reference = network_file(config, card).read_bytes()
     onnx = reference
     if precision == "int8":
         calibrated = calibrated_path(config, card)
@@ -115,7 +116,7 @@ def _embedder(config: Config, card: ModelCard, precision: str) -> Network:
         if calibrated.is_file():
             onnx = calibrated.read_bytes()
         elif "int8" in card.parts:
-            onnx = resolve(card, "int8").read_bytes()
+            onnx = network_file(config, card, "int8").read_bytes()
     shape = embedding_range(
         card.input.size, max_batch=config.embedder.max_batch, nchw=card.input.layout == "NCHW"
     )
@@ -126,4 +127,4 @@ def _embedder(config: Config, card: ModelCard, precision: str) -> Network:
 def reference_embedder(config: Config) -> OnnxEmbedder | None:
     """The embedder's fp32 graph in ONNX Runtime; None where it is no ONNX network."""
     card = embedder_card(config)
-    return None if card is None else OnnxEmbedder(card, OnnxBackend(resolve(card)))
+    return None if card is None else OnnxEmbedder(card, OnnxBackend(network_file(config, card)))

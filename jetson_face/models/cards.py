@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from jetson_face.core.errors import InputMissingError, MissingDependencyError, ModelError
 from jetson_face.core.types import EmbeddingSpace
+from jetson_face.models.folding import Edition
 from jetson_face.util.documents import load_document
 from jetson_face.util.optional import pip_install
 
@@ -93,6 +94,9 @@ class ModelCard(_Part):
     package: dict[str, PackageFile] = Field(default_factory=dict)
     download: dict[str, DownloadFile] = Field(default_factory=dict)
     extra: str | None = Field(None, description="pip extra that brings `package`")
+    fold: Edition | None = Field(
+        None, description="how the file becomes a plain FP32 network: `models.folding`"
+    )
     licence: str
     source: str
     input: InputSpec | None = None

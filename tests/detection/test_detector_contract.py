@@ -27,6 +27,7 @@ SETTINGS = {
     "haar_eyes": "{type: haar, points: eyes, turn_max_deg: 0}",
     "dlib": "{type: dlib}",
     "dlib5": "{type: dlib, points: dlib5}",
+    "yunet": "{type: yunet}",
 }
 
 
@@ -146,7 +147,7 @@ def test_yunet_refuses_another_graph_and_a_file_that_was_not_fetched() -> None:
     with pytest.raises(ModelError, match="YuNet's graph"):
         YuNet(WrongGraph())  # type: ignore[arg-type]
     with pytest.raises((InputMissingError, ModelError), match="fetch"):
-        build_detector(load_config(None, ["detector={type: yunet}"]))
+        build_detector(load_config(None, ["detector={type: yunet, model: yunet_n_dynamic}"]))
 
 
 def test_the_type_may_be_left_out_and_must_exist() -> None:

@@ -1,7 +1,7 @@
 """The three MTCNN networks as ONNX graphs: from the package's files to the cache.
 
 The way: `models.cards` finds a network's file, `weights` reads its arrays, of the shapes that
-`layers` says, `build_graph` writes them as a graph by `writer`, and `cached_graph` keeps that.
+`layers` says, `build_graph` writes them as a graph by `writer`, and `built_file` keeps that.
 
 Graph inputs are raw pixels, float32 0 to 255, BGR, NCHW: the weights were trained on RGB scaled by
 (x - 127.5) / 128, and since the first convolution has no padding, both the scaling and the channel
@@ -12,22 +12,17 @@ width first; their rows are reordered to NCHW here, so that no transpose is left
 from __future__ import annotations
 
 import hashlib
-import json
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from jetson_face.core.errors import ModelError
 from jetson_face.core.types import F32
 from jetson_face.detection.mtcnn.layers import NETS, SHAPES, Net, Shape, pooled, weight_shapes
 from jetson_face.detection.mtcnn.weights import read_arrays
 from jetson_face.detection.mtcnn.writer import GraphWriter
-from jetson_face.models.cards import ModelCard, check_sha256, resolve
-from jetson_face.util.files import write_all
-
-log = logging.getLogger(__name__)
+from jetson_face.models.built import built_file
+from jetson_face.models.cards import ModelCard, resolve
 
 BUILDER = 2
 """Counts changes of the graphs made here: part of the cache's key."""
@@ -51,30 +46,7 @@ def _ensure(card: ModelCard, net: Net, cache: Path) -> Path:
     def build() -> bytes:
         return build_graph(net, read_arrays(file.read_bytes(), weight_shapes(net)))
 
-    return cached_graph(cache / f"mtcnn-{net}-{key}.onnx", {"card": card.name, "part": net}, build)
-
-
-def cached_graph(path: Path, facts: Mapping[str, str], build: Callable[[], bytes]) -> Path:
-    """`path`, built where it is not there or not as the record beside it says. Raises OutputError.
-
-    facts: what the record says besides the SHA-256.
-    """
-    record = path.with_suffix(".json")
-    try:
-        check_sha256(path, str(json.loads(record.read_text("utf-8"))["sha256"]))
-        return path
-    except FileNotFoundError:
-        pass
-    except (ModelError, ValueError, KeyError, TypeError) as exc:
-        log.warning("engine_rebuilt file=%s reason=%s", path, exc)
-    data = build()
-    made = {"sha256": hashlib.sha256(data).hexdigest(), **facts}
-    write_all({path: data, record: json.dumps(made, indent=1)}, _full_cache)
-    return path
-
-
-def _full_cache(exc: OSError) -> str:
-    return f"{exc.strerror}; free space or set engines.cache to a folder that can be written"
+    return built_file(cache / f"mtcnn-{net}-{key}.onnx", {"card": card.name, "part": net}, build)
 
 
 def build_graph(net: Net, weights: Sequence[F32]) -> bytes:

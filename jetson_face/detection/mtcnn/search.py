@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from jetson_face.core.errors import ModelError
-from jetson_face.detection.mtcnn.graph import cached_graph
 from jetson_face.detection.mtcnn.pyramid import Level, area_weights
 from jetson_face.detection.mtcnn.writer import GraphWriter
+from jetson_face.models.built import built_file
 
 SEARCH_FP32 = ("MatMul", "Reshape", "Transpose")
 """Operators of the pyramid, by type: in fp16 its grey values would be rounded."""
@@ -47,7 +47,7 @@ def ensure_search(pnet: Path, cache: Path, width: int, height: int, levels: list
     plain = pnet.read_bytes()
     facts = repr((hashlib.sha256(plain).hexdigest(), width, height, levels, BUILDER))
     key = hashlib.sha256(facts.encode()).hexdigest()[:12]
-    return cached_graph(
+    return built_file(
         cache / f"mtcnn-search-{width}x{height}-{key}.onnx",
         {"part": "search", "frame": f"{width}x{height}"},
         lambda: search_graph(plain, width, height, levels),

@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from jetson_face.config import Config, DlibConfig, HaarConfig, MtcnnConfig, YunetConfig
+from jetson_face.factory.files import network_file
 from jetson_face.models.cards import ModelCard, card_dir, embedding_space, load_card, resolve
 
 
@@ -34,7 +35,7 @@ def model_facts(config: Config) -> ModelFacts:
     """The files that a configuration loads. Raises ModelError, InputMissingError."""
     size, licences = _detector(config)
     card = load_card(config.embedder.model)
-    size += resolve(card, config.embedder.precision).stat().st_size
+    size += network_file(config, card, config.embedder.precision).stat().st_size
     licences.append(f"{card.name}: {card.licence}")
     digest = f"{embedding_space(card, config.embedder.precision).digest} {card.similarity_min}"
     if config.matching.method == "siamese":
