@@ -74,7 +74,8 @@ def _wide(content: bytes) -> bytes:
     held = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     for node in [n for n in model.graph.node if n.op_type == "DequantizeLinear"]:
         told = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        held[node.output[0]] = widened(*(held[name] for name in node.input), told)
+        values, scale, zero = (held[name] for name in node.input)
+        held[node.output[0]] = widened(values, scale, zero, told)
         model.graph.node.remove(node)
     for node in [n for n in model.graph.node if n.op_type == "Reshape" and n.input[0] in held]:
         held[node.output[0]] = held[node.input[0]].reshape(held[node.input[1]])
