@@ -21,6 +21,7 @@ from jetson_face.factory.parts import (
     for_photos,
     open_gallery,
 )
+from jetson_face.factory.threshold import calibrated
 from jetson_face.gallery.matcher import Matcher
 from jetson_face.recognition.recognizer import FaceRecognizer
 
@@ -66,6 +67,7 @@ def open_subject(
     try:
         if matcher is None and ground_truth is None and config.gallery_path.exists():
             with open_gallery(config, parts.embedder.space) as gallery:
+                config = calibrated(config, gallery)
                 least = parts.embedder.similarity_min
                 matcher = build_matcher(config, gallery.snapshot(), least)
         elif matcher is None:
