@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from jetson_face.doctor import hardware, software
+from jetson_face.doctor import hardware, plugins, software
 from jetson_face.doctor.probe import Finding, Probe, jetson_linux
 from jetson_face.util.optional import pip_install
 
@@ -27,6 +27,7 @@ _CHECKS: tuple[Callable[[Probe, bool], Iterator[Finding]], ...] = (
     hardware.temperature,
     hardware.memory,
     software.extras,
+    plugins.plugins,
 )
 
 

@@ -1,7 +1,7 @@
 """A canary: one face whose answer is known, asked again while the program runs.
 
 An accelerator that answers wrong says nothing: names go to the wrong people or to nobody. Where the
-answer drifts the program goes on, for a restart would not mend it and a door must not lock, but not
+answer drifts the program goes on, for a restart would not fix it and a door must not lock, but not
 in silence: an event, a log line of level error, the audit log, and a service that is not ready.
 """
 

@@ -150,7 +150,7 @@ def check_providers(asked: Sequence[str], got: Sequence[str], what: str) -> None
     if dropped or got[0] != asked[0]:
         raise ModelError(
             f"{what}: asked for {', '.join(asked)}, but ONNX Runtime would run it on "
-            f"{', '.join(got)}; mend the accelerator's installation or name another provider"
+            f"{', '.join(got)}; repair the accelerator's installation or name another provider"
         )
 
 

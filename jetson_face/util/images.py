@@ -113,7 +113,7 @@ def _opened(data: bytes, where: str, side_max: int | None) -> Image.Image:
     if image.format in ("JPEG", "MPO") and _is_endless(data):
         raise InputBrokenError(
             f"{where}: a JPEG of more than {_SCANS_MAX} scans or {_SEGMENTS_MAX} segments would "
-            "take too long: save it anew"
+            "take too long: save it again"
         )
     _fit(image, len(data), where, side_max)
     return image

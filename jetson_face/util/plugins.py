@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 from jetson_face.core.errors import JetsonFaceError, PluginError, UsageError
 
@@ -33,13 +33,18 @@ class Plugin:
     def __str__(self) -> str:
         return f"{self.kind} plug-in {self.name!r} of the package {self.package}"
 
-    def make(self, *args: Any, **options: Any) -> Any:
-        """What its callable returns. Raises PluginError where it cannot be loaded, does not take
-        the options, or fails; errors of ours that it raises on purpose go through."""
+    def load(self) -> Callable[..., Any]:
+        """Its callable. Raises PluginError where it cannot be loaded or called."""
         with blamed(str(self)):
             build = self.entry.load()
         if not callable(build):
             raise PluginError(f"{self}: {self.entry.value} is not callable")
+        return cast("Callable[..., Any]", build)
+
+    def make(self, *args: Any, **options: Any) -> Any:
+        """What its callable returns. Raises PluginError where it cannot be loaded, does not take
+        the options, or fails; errors of ours that it raises on purpose go through."""
+        build = self.load()
         try:
             inspect.signature(build).bind(*args, **options)
         except TypeError as error:

@@ -222,10 +222,10 @@ def _attach_timing_cache(trt: TensorRT, config: Any, content: bytes) -> Any | No
         return None
     cache = config.create_timing_cache(content)
     if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
-        # From another driver or GPU: measuring anew costs minutes, a wrong measurement costs more.
+        # From another driver or GPU: measuring again costs minutes, a wrong measurement costs more.
         cache = config.create_timing_cache(b"")
         if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
-            log.warning("TensorRT takes no timing cache: the next build measures anew")
+            log.warning("TensorRT takes no timing cache: the next build measures again")
             return None
     return cache
 

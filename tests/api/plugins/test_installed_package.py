@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,15 @@ def test_an_unknown_scheme_names_those_of_plugins_too(command: Run, configured: 
     assert "gst, squares" in ran.stderr
 
 
+def test_doctor_lists_what_is_installed(command: Run, configured: Path) -> None:
+    found = json.loads(command("doctor", "-c", "site.yaml", "--json").stdout)
+    listed = [(each["state"], each["text"]) for each in found if each["topic"] == "plug-ins"]
+    kinds = ("detector 'squares'", "refiner 'squares'", "embedder 'colour'", "source 'squares'")
+    for kind in (*kinds, "sink 'lines'"):
+        text = f"{kind.replace(' ', ' plug-in ')} of the package coloured-squares 0.1"
+        assert ("ok", text) in listed
+
+
 BROKEN = {
     "import": ("import nosuchmodule\n", "detect", "ModuleNotFoundError: No module named"),
     "call": (
@@ -131,6 +141,11 @@ def test_a_broken_plugin_is_one_line_with_its_package(
     assert "Traceback" not in ran.stderr
     assert "detector plug-in 'broken' of the package broken-thing 2.5" in lines[0]
     assert said in lines[0]
+    found = json.loads(command("doctor", "-c", "site.yaml", "--json", path=site).stdout)
+    (listed,) = [each for each in found if "'broken'" in each["text"]]
+    loads = fault != "import"
+    assert listed["state"] == ("ok" if loads else "problem")
+    assert (said in listed["text"]) is not loads
 
 
 def test_two_packages_that_claim_one_name(command: Run, configured: Path, tmp_path: Path) -> None:
