@@ -23,9 +23,9 @@ usage() { sed -n '3,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
 
 while [ $# -gt 0 ]; do
     case $1 in
-    --dry-run) dry=yes ;;
-    --without-pycuda) pycuda='' ;;
-    --extras | --wheel)
+    "--dry-run") dry=yes ;;
+    "--without-pycuda") pycuda='' ;;
+    "--extras" | "--wheel")
         [ $# -gt 1 ] || { usage >&2; exit 2; }
         if [ "$1" = --extras ]; then extras=$2; else wheel=$2; fi
         shift

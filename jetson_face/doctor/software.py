@@ -48,7 +48,7 @@ def cuda(probe: Probe, jetson: bool) -> Iterator[Finding]:
         text = "no CUDA toolkit in /usr/local/cuda: only compiling pycuda needs it"
         yield Finding("cuda", "missing", text, fix)
     driver = probe.module("pycuda.driver") if probe.module("pycuda") else None
-    fix = f"export PATH=$PATH:/usr/local/cuda/bin; {pip_install('jetson')}"
+    fix = f"export PATH=$PATH:/usr/local/cuda/bin; {pip_install('pycuda')}"
     if driver is None:
         text = "pycuda is not installed: CUDA is reached through the driver's own library"
         yield Finding("pycuda", "missing", text, fix if jetson else None)
