@@ -23,11 +23,10 @@ def open_cuda(index: int = 0) -> CudaRuntime:
     try:
         return PycudaRuntime(index)
     except MissingDependencyError:
-        log.info("pycuda is not installed: CUDA is reached through libcuda, which does the same")
+        said, level = "pycuda is not installed", logging.INFO
     except PycudaBrokenError as exc:
-        log.warning(
-            "%s: CUDA is reached through libcuda, which does the same; build pycuda again with "
-            "tools/install_jetson.sh, or remove it: pip uninstall pycuda",
-            exc,
-        )
-    return DriverRuntime(index)
+        said = f"{exc}; tools/install_jetson.sh builds it again, pip uninstall pycuda removes it"
+        level = logging.WARNING
+    cuda = DriverRuntime(index)
+    log.log(level, "%s: CUDA is reached through libcuda, which does the same", said)
+    return cuda
