@@ -133,6 +133,9 @@ left=$(grep -E '^ +done  ' "$cache/again.log" || true)
 if [ -z "$left" ]; then row "install_jetson.sh again" "everything as it is"; else fail "install_jetson.sh again" "$left"; fi
 row "numpy and cv2 of the environment" "$(box $python3 -c \
     'import cv2, numpy; print("cv2", cv2.__version__, "from", cv2.__file__.split("/")[1], "numpy", numpy.__version__)')"
+row "the system's own cv2 beside that numpy" "$(box $python3 -c \
+    'import numpy, sys; sys.path.insert(0, "/usr/lib/python3/dist-packages"); import cv2; print("works")' \
+    2>&1 | tail -1)"
 box /opt/jetson-face/bin/pip install --quiet "/opt/$(basename "$WHEEL")[pc]" ||
     fail "extra pc beside jetson" "pip"
 box /opt/jetson-face/bin/jetson-face doctor >"$cache/doctor.log" 2>&1 || true
