@@ -258,7 +258,11 @@ def test_the_fastest_mode_is_read_from_the_boards_own_list(
 
 
 def test_what_the_configuration_does_not_need_is_no_problem(tmp_path: Path) -> None:
-    broken: dict[str, Any] = {"no_elements": ("nvarguscamerasrc",), "commands": {}, "shut": ("argus_socket",)}
+    broken: dict[str, Any] = {
+        "no_elements": ("nvarguscamerasrc",),
+        "commands": {},
+        "shut": ("argus_socket",),
+    }
     probe = Played(tmp_path, JETSON_FILES, **broken)
     assert problems(examine(probe, RTSP_BOARD)) == []
     probe = Played(tmp_path, PC_FILES, missing=("gi",), ffmpeg=False)
