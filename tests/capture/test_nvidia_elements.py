@@ -25,9 +25,7 @@ def gst() -> Any:
 
 def chosen_decoder(gst: Any) -> str:
     """Which of the two VP8 decoders decodebin takes."""
-    pipeline = gst.parse_launch(
-        "videotestsrc num-buffers=1 ! vp8enc ! decodebin name=d ! fakesink"
-    )
+    pipeline = gst.parse_launch("videotestsrc num-buffers=1 ! vp8enc ! decodebin name=d ! fakesink")
     pipeline.set_state(gst.State.PLAYING)
     kinds = gst.MessageType.EOS | gst.MessageType.ERROR
     message = pipeline.get_bus().timed_pop_filtered(10 * gst.SECOND, kinds)
