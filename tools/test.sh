@@ -22,7 +22,7 @@ lint-imports --no-cache
 echo "== wheel"
 rm -rf build/wheel && mkdir -p build/wheel
 python -m build --wheel --outdir build/wheel . >build/wheel/log 2>&1 || { cat build/wheel/log; exit 1; }
-python tools/check_aarch64.py build/wheel/*.whl
+python tools/check_aarch64.py build/wheel/*.whl --extra pc --extra jetson
 # The tests run beside the wheel, where the source folder is not: a file that packaging forgot, or
 # an import that only works in a checkout, is a failure here.
 rm -rf build/site build/run && mkdir -p build/run

@@ -10,12 +10,12 @@ from jetson_face.core.errors import UsageError
 
 Flip: TypeAlias = Literal["none", "horizontal", "vertical", "rotate_90", "rotate_180", "rotate_270"]
 """What is done to each frame; rotations are clockwise."""
-KEYS = ("width", "height", "fps", "flip", "latency_ms")
+KEYS = ("width", "height", "fps", "flip", "latency_ms", "sensor_mode")
 """Settings of the camera itself, which another source in its place does not take over."""
 
 _CAMERA = frozenset({"width", "height", "fps", "flip"})
 _HONOURS = {
-    "csi": _CAMERA,
+    "csi": _CAMERA | {"sensor_mode"},
     "v4l2": _CAMERA,
     "rtsp": frozenset({"flip", "latency_ms"}),
     "rtsps": frozenset({"flip", "latency_ms"}),

@@ -191,8 +191,8 @@ def _need_opencv() -> None:
         import cv2  # noqa: F401
     except ImportError as exc:
         raise MissingDependencyError(
-            f"OpenCV is not installed: {pip_install('pc')} on a PC; on a Jetson take "
-            "JetPack's: apt-get install python3-opencv, in a venv with --system-site-packages"
+            f"OpenCV cannot be used ({exc}): {pip_install('pc')} on a PC; on a Jetson "
+            "bash tools/install_jetson.sh, since JetPack's own cv2 does not go with numpy 2"
         ) from exc
 
 

@@ -87,6 +87,7 @@ class OpenOptions:
 
     width, height, fps: asked of a camera; OpenCV's may give others, which is logged. flip: done to
     each frame. latency_ms: RTSP jitter buffer, 100 unless told (GStreamer).
+    sensor_mode: a CSI camera's, by number; None lets the driver choose by size and rate.
     backend: what decodes rtsp and v4l2; auto takes GStreamer where PyGObject is installed.
     reconnect_max_s: longest wait between two tries to reach a camera that is away.
     """
@@ -96,6 +97,7 @@ class OpenOptions:
     fps: float | None = None
     flip: Flip = "none"
     latency_ms: int | None = None
+    sensor_mode: int | None = None
     backend: Literal["auto", "gstreamer", "opencv"] = "auto"
     open_timeout_s: float = 10.0
     read_timeout_s: float = 5.0

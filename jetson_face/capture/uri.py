@@ -112,6 +112,11 @@ def is_file_like(uri: SourceUri) -> bool:
     )
 
 
+def is_network(uri: SourceUri) -> bool:
+    """The source is reached over a network."""
+    return uri.scheme in _REMOTE
+
+
 def sequence_fps(uri: SourceUri) -> float:
     """Pictures a second of a sequence: URI. Raises UsageError for what it does not take."""
     given = dict(uri.query)

@@ -5,27 +5,32 @@ from __future__ import annotations
 import argparse
 
 from jetson_face.cli.common import add_config_arguments, config_of, say, say_json
-from jetson_face.doctor.checks import examine
-from jetson_face.doctor.probe import Finding, Probe
+from jetson_face.doctor.checks import examine, summary
+from jetson_face.doctor.needs import needs_of
+from jetson_face.doctor.probe import Finding, Probe, jetson_linux
 
 _MARKS = {"ok": "ok     ", "info": "info   ", "missing": "missing", "problem": "PROBLEM"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """A configuration, for its folders, and the form of the answer."""
+    """A configuration, for what it needs, and the form of the answer."""
     add_config_arguments(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--all", action="store_true", help="also what is fine or not needed")
+    parser.add_argument("--json", action="store_true", help="print JSON, all of it")
 
 
 def run(args: argparse.Namespace) -> int:
-    """1 where something that is needed does not work, else 0. Raises ConfigError."""
-    config = config_of(args)
-    found = examine(Probe(), [config.state_dir, config.engine_cache])
+    """1 where something that this configuration needs does not work, else 0. Raises ConfigError."""
+    probe = Probe()
+    found = examine(probe, needs_of(config_of(args), jetson=jetson_linux(probe) is not None))
+    shown, more = (found, []) if args.all else summary(found)
     if args.json:
         say_json([finding.to_json() for finding in found])
     else:
-        for finding in found:
+        for finding in shown:
             say(*_lines(finding))
+        if more:
+            say(f"{'; '.join(more)} (--all says all)")
     return 1 if any(finding.state == "problem" for finding in found) else 0
 
 

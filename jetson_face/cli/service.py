@@ -15,8 +15,8 @@ from jetson_face.config import Config
 from jetson_face.core.errors import JetsonFaceError, UsageError
 from jetson_face.service import install as service_install
 
-Plan: TypeAlias = tuple[Iterator[service_install.Step], list[JetsonFaceError]]
-"""What to do, and why a real run would refuse to."""
+Plan: TypeAlias = tuple[Iterator[service_install.Step], list[JetsonFaceError], list[str]]
+"""What to do, why a real run would refuse to, and what was found on the box."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,11 +82,13 @@ def _change(args: argparse.Namespace) -> int:
     on_this_box = args.root == Path("/")
     box = service_install.Box(args.root, booted=on_this_box and service_install.systemd_runs())
     install = args.action == "install"
-    steps, refusals = (_install if install else _uninstall)(args, box)
+    steps, refusals, found = (_install if install else _uninstall)(args, box)
     for refusal in refusals:
         if not dry:
             raise refusal
         say(f"       warning  {refusal}")
+    for line in found:
+        say(f"         found  {line}")
     for step in steps:
         if not step.needed:
             say(f"     as it is  {step.what}")
@@ -101,15 +103,21 @@ def _change(args: argparse.Namespace) -> int:
 def _install(args: argparse.Namespace, box: service_install.Box) -> Plan:
     program = service_install.own_program()
     target = service_install.config_target(box, args.name)
+    hardware = service_install.find_hardware(box, args.config, args.name)
     steps = service_install.install_steps(
-        box, program, config=args.config, instance=args.name, start=not args.no_start
+        box,
+        program,
+        config=args.config,
+        instance=args.name,
+        start=not args.no_start,
+        hardware=hardware,
     )
-    return steps, service_install.refusals(program, args.config, target)
+    return steps, service_install.refusals(program, args.config, target), hardware.lines()
 
 
 def _uninstall(args: argparse.Namespace, box: service_install.Box) -> Plan:
     steps = service_install.uninstall_steps(box, instance=args.name, purge=args.purge)
-    return steps, service_install.without_systemctl("uninstall")
+    return steps, service_install.without_systemctl("uninstall"), []
 
 
 def _act(step: service_install.Step) -> None:

@@ -30,6 +30,9 @@ class SourceConfig(Section):
     latency_ms: int | None = Field(
         None, ge=0, le=60_000, description="rtsp: what the stream is held back against jitter"
     )
+    sensor_mode: int | None = Field(
+        None, ge=0, le=255, description="csi: mode of the sensor by its number; null: by the size"
+    )
     open_timeout_s: float = Field(10, gt=0, le=300)
     read_timeout_s: float = Field(5, gt=0, le=300)
     reconnect_max_s: float = Field(

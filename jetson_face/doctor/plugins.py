@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from typing import get_args
 
 from jetson_face.core.errors import PluginError
+from jetson_face.doctor.needs import Needs
 from jetson_face.doctor.probe import Finding, Probe
 from jetson_face.util.plugins import Kind, installed
 
 
-def plugins(probe: Probe, jetson: bool) -> Iterator[Finding]:
+def plugins(probe: Probe, needs: Needs) -> Iterator[Finding]:
     """Each plug-in that is installed; its module is imported, nothing of it is called."""
     for kind in get_args(Kind):
         for name, claims in sorted(installed(kind).items()):

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+from jetson_face.capture.gstreamer import load_gst
+from jetson_face.core.errors import JetsonFaceError
 from jetson_face.inference.cuda.runtime import open_cuda
 from jetson_face.inference.tensorrt.bindings import load_tensorrt
 
@@ -97,6 +99,26 @@ class Probe:
         while not path.exists() and path != path.parent:
             path = path.parent
         return shutil.disk_usage(path).free
+
+    def typelibs(self, *names: str) -> list[str]:
+        """Those of GStreamer's typelibs that are not there; PyGObject is."""
+        from gi import require_version
+
+        lacking = []
+        for name in names:
+            try:
+                require_version(name, "1.0")
+            except ValueError:
+                lacking.append(name)
+        return lacking
+
+    def missing_elements(self, *names: str) -> list[str]:
+        """Those of GStreamer's elements that are not there."""
+        try:
+            gst = load_gst()
+        except JetsonFaceError:
+            return list(names)
+        return [name for name in names if gst.ElementFactory.find(name) is None]
 
     def tensorrt(self) -> str:
         """Flavour and version. Raises JetsonFaceError."""

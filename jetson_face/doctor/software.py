@@ -6,22 +6,15 @@ import re
 from collections.abc import Iterator
 
 from jetson_face.core.errors import JetsonFaceError
+from jetson_face.doctor.needs import MODULES, Needs
 from jetson_face.doctor.probe import Finding, Probe, State, jetson_linux
 from jetson_face.util.optional import pip_install
 
-_OPTIONAL = (
-    ("mtcnn", "the MTCNN detector's weights", "pc"),
-    ("lz4", "reading the MTCNN detector's weights", "pc"),
-    ("onnx", "building networks", "pc"),
-    ("dlib", "the dlib embedding", "pc"),
-    ("paho", "MQTT", "mqtt"),
-    ("sklearn", "the classic classifiers and evaluation", "eval"),
-    ("matplotlib", "plots", "eval"),
-    ("torch", "training", "train"),
-)
+_EXPECTED = {36: "10.3", 38: "10.13", 39: "10.16"}
+"""TensorRT by the major number of Jetson Linux."""
 
 
-def jetpack(probe: Probe, jetson: bool) -> Iterator[Finding]:
+def jetpack(probe: Probe, needs: Needs) -> Iterator[Finding]:
     """Jetson Linux and its JetPack."""
     release = jetson_linux(probe)
     if release is None:
@@ -36,47 +29,59 @@ def jetpack(probe: Probe, jetson: bool) -> Iterator[Finding]:
         yield Finding("jetpack", "ok", text)
 
 
-def cuda(probe: Probe, jetson: bool) -> Iterator[Finding]:
+def cuda(probe: Probe, needs: Needs) -> Iterator[Finding]:
     """The GPU counts; pycuda and what compiles it may be missing."""
-    need: State = "problem" if jetson else "missing"
+    must: State = "problem" if needs.jetson or needs.tensorrt else "missing"
     toolkit = probe.read("/usr/local/cuda/version.json") or ""
     version = re.search(r'"cuda"\s*:\s*{[^}]*"version"\s*:\s*"([\d.]+)"', toolkit)
     if version:
         yield Finding("cuda", "ok", f"CUDA toolkit {version[1]}")
     else:
-        fix = "sudo apt install nvidia-jetpack" if jetson else None
+        fix = "sudo apt install nvidia-jetpack" if needs.jetson else None
         text = "no CUDA toolkit in /usr/local/cuda: only compiling pycuda needs it"
         yield Finding("cuda", "missing", text, fix)
     driver = probe.module("pycuda.driver") if probe.module("pycuda") else None
-    fix = f"export PATH=$PATH:/usr/local/cuda/bin; {pip_install('jetson')}"
+    fix = "sudo bash tools/install_jetson.sh builds it"
     if driver is None:
         text = "pycuda is not installed: CUDA is reached through the driver's own library"
-        yield Finding("pycuda", "missing", text, fix if jetson else None)
+        yield Finding("pycuda", "missing", text, fix if needs.jetson else None)
     elif isinstance(driver, Exception):
-        yield Finding("pycuda", need, f"pycuda cannot be loaded: {driver}", fix)
+        text = f"pycuda cannot be loaded ({driver}): the driver's own library is used instead"
+        fix = f"{fix} again" if needs.jetson else "pip uninstall pycuda"
+        yield Finding("pycuda", "info", text, fix)
     else:
         yield Finding("pycuda", "ok", "pycuda")
     try:
         yield Finding("gpu", "ok", probe.gpu())
     except JetsonFaceError as exc:
         text = "is the user in the groups video and render? else flash JetPack again"
-        fix = text if jetson else "with an NVIDIA GPU: install its driver, then restart"
-        yield Finding("gpu", need, str(exc), fix)
+        fix = text if needs.jetson else "with an NVIDIA GPU: install its driver, then restart"
+        yield Finding("gpu", must, str(exc), fix)
 
 
-def tensorrt(probe: Probe, jetson: bool) -> Iterator[Finding]:
-    """Flavour and version."""
+def tensorrt(probe: Probe, needs: Needs) -> Iterator[Finding]:
+    """Flavour and version, and whether it is the one that this JetPack has."""
     try:
-        yield Finding("tensorrt", "ok", probe.tensorrt())
+        found = probe.tensorrt()
     except JetsonFaceError as exc:
         what, _, fix = str(exc).partition(": ")
-        yield Finding("tensorrt", "problem" if jetson else "missing", what, fix or None)
+        must: State = "problem" if needs.jetson or needs.tensorrt else "missing"
+        yield Finding("tensorrt", must, what, fix or None)
+        return
+    release = jetson_linux(probe)
+    own = None if release is None else _EXPECTED.get(release[0])
+    if own is not None and not found.startswith(f"tensorrt {own}."):
+        text = f"{found}, but this JetPack has {own}: was it installed by pip?"
+        fix = "pip uninstall tensorrt, then sudo apt install --reinstall python3-libnvinfer"
+        yield Finding("tensorrt", "info", text, fix)
+    else:
+        yield Finding("tensorrt", "ok", found)
 
 
-def onnxruntime(probe: Probe, jetson: bool) -> Iterator[Finding]:
+def onnxruntime(probe: Probe, needs: Needs) -> Iterator[Finding]:
     """Version, providers, and whether it is installed once."""
     module = probe.module("onnxruntime")
-    extra = "jetson" if jetson else "pc"
+    extra = _run_extra(needs)
     if module is None or isinstance(module, Exception):
         why = "not installed" if module is None else f"cannot be loaded: {module}"
         yield Finding("onnxruntime", "problem", why, pip_install(extra))
@@ -91,43 +96,41 @@ def onnxruntime(probe: Probe, jetson: bool) -> Iterator[Finding]:
         yield Finding("onnxruntime", "ok", text)
 
 
-def opencv(probe: Probe, jetson: bool) -> Iterator[Finding]:
-    """Version, GStreamer, and whether it is installed once."""
-    module = probe.module("cv2")
+def opencv(probe: Probe, needs: Needs) -> Iterator[Finding]:
+    """Version, whether it goes with this numpy, and whether it is installed once."""
+    numpy, module = probe.module("numpy"), probe.module("cv2")
+    pair = f"numpy {getattr(numpy, '__version__', '?')}"
+    fix = "sudo bash tools/install_jetson.sh" if needs.jetson else pip_install("pc")
     if module is None or isinstance(module, Exception):
-        why = "OpenCV is not installed" if module is None else f"OpenCV cannot be loaded: {module}"
-        fix = "sudo apt install python3-opencv" if jetson else pip_install("pc")
+        why = (
+            "OpenCV is not installed"
+            if module is None
+            else f"OpenCV cannot be loaded beside {pair}: {' '.join(str(module).split())[:120]}"
+        )
         yield Finding("opencv", "problem", why, fix)
         return
-    has = re.search(r"GStreamer:\s+YES", module.getBuildInformation()) is not None
-    text = f"OpenCV {module.__version__} {'with' if has else 'without'} GStreamer"
+    text = f"OpenCV {module.__version__}, {pair}"
     wheels = sorted(n for n in probe.distributions() if n.startswith("opencv-"))
-    if jetson and not has:
-        fix = f"pip uninstall {' '.join(wheels)}" if wheels else "sudo apt install python3-opencv"
-        fix += " (JetPack's own OpenCV has GStreamer), or use sources through PyGObject"
-        yield Finding("opencv", "problem", f"{text}: no CSI camera through OpenCV", fix)
-    elif len(wheels) > 1:
+    if len(wheels) > 1:
         fix = f"pip uninstall {' '.join(wheels)}, then install one of them"
         yield Finding("opencv", "problem", f"{text}, installed {len(wheels)} times", fix)
+    elif needs.jetson and not wheels:
+        text += ", JetPack's own: built against numpy 1, it breaks when numpy 2 comes"
+        yield Finding("opencv", "info", text, fix)
     else:
         yield Finding("opencv", "ok", text)
 
 
-def gstreamer(probe: Probe, jetson: bool) -> Iterator[Finding]:
-    """For cameras through PyGObject."""
-    module = probe.module("gi")
-    if module is None or isinstance(module, Exception):
-        fix = "sudo apt install python3-gi gir1.2-gstreamer-1.0; use a venv with system packages"
-        text = "no PyGObject: csi:// and gst: sources need it or an OpenCV with GStreamer"
-        yield Finding("gstreamer", "missing", text, fix)
-    else:
-        yield Finding("gstreamer", "ok", f"PyGObject {module.__version__}")
+def extras(probe: Probe, needs: Needs) -> Iterator[Finding]:
+    """Packages that this configuration needs, or another would."""
+    for name, (what, extra) in MODULES.items():
+        if probe.installed(name):
+            continue
+        must = name in needs.modules
+        brings = extra if extra != "RUN" else _run_extra(needs)
+        text = f"{name} is not installed: for {what}"
+        yield Finding("extras", "problem" if must else "missing", text, pip_install(brings))
 
 
-def extras(probe: Probe, jetson: bool) -> Iterator[Finding]:
-    """Optional packages that are not there."""
-    for name, what, extra in _OPTIONAL:
-        if not probe.installed(name):
-            extra = "jetson" if jetson and extra == "pc" else extra
-            fix = pip_install(extra)
-            yield Finding("extras", "missing", f"{name}: for {what}", fix)
+def _run_extra(needs: Needs) -> str:
+    return "jetson" if needs.jetson else "pc"

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from jetson_face.capture.uri import is_network, parse_uri
 from jetson_face.config import load_config
 from jetson_face.core.errors import InputMissingError, JetsonFaceError, OutputError, UsageError
 from jetson_face.privacy.encryption import create_key
+from jetson_face.service.devices import Hardware, adapt, look_at
 from jetson_face.util.documents import read_text
 from jetson_face.util.files import write_file
 from jetson_face.util.optional import pip_install
@@ -89,13 +91,21 @@ def config_target(box: Box, instance: str | None) -> Path:
 
 
 def install_steps(
-    box: Box, program: Path, *, config: Path | None, instance: str | None, start: bool
+    box: Box,
+    program: Path,
+    *,
+    config: Path | None,
+    instance: str | None,
+    start: bool,
+    hardware: Hardware | None = None,
 ) -> Iterator[Step]:
     """Everything from a bare box to a running service, in order; what is there stays.
 
     program: the `jetson-face` that the units start. config: a file to copy when the box has none
-    yet; None takes the one that fits this machine.
+    yet; None takes the one that fits this machine. hardware: that the units are written for; None
+    looks for it.
     """
+    hardware = hardware or find_hardware(box, config, instance)
     yield Step(f"user {USER}", not _user_exists(box), lambda: _add_user(box))
     etc = box.at(ETC)
     yield Step(f"folder {ETC} (0750)", not etc.is_dir(), lambda: _make_folder(box, etc))
@@ -113,7 +123,7 @@ def install_steps(
     )
     changed = False
     for name in UNITS:
-        path, text = box.at(f"/etc/systemd/system/{name}"), unit_text(name, program)
+        path, text = box.at(f"/etc/systemd/system/{name}"), unit_text(name, program, hardware)
         differs = not path.exists() or path.read_text("utf-8") != text
         changed |= differs
         yield Step(f"unit {path}", differs, _writer(path, text))
@@ -147,9 +157,25 @@ def uninstall_steps(box: Box, *, instance: str | None, purge: bool) -> Iterator[
             yield Step(f"erase {path}", path.is_dir(), _eraser(path))
 
 
-def unit_text(name: str, program: Path) -> str:
-    """The unit as it is shipped, with this installation's program and this box's groups."""
-    text = _shipped("systemd", name)
+def find_hardware(box: Box, config: Path | None, instance: str | None) -> Hardware:
+    """What the box has that the units must know. config: see `install_steps`."""
+    target = config_target(box, instance)
+    chosen = target if target.exists() else config
+    return look_at(box.root, network=chosen is not None and _has_network_camera(chosen))
+
+
+def _has_network_camera(config: Path) -> bool:
+    try:
+        sources = load_config(config).sources
+    except JetsonFaceError:  # said by who reads it to run it
+        return False
+    return any(is_network(parse_uri(source.uri)) for source in sources)
+
+
+def unit_text(name: str, program: Path, hardware: Hardware) -> str:
+    """The unit as it is shipped, with this installation's program and this box's groups and
+    hardware."""
+    text = adapt(_shipped("systemd", name), hardware)
     groups = " ".join(group for group in GROUPS if _group_exists(group))
     text = text.replace("/usr/local/bin/jetson-face", str(program))
     if groups:

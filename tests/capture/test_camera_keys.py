@@ -299,7 +299,7 @@ def test_every_kind_of_source_is_turned(
 
 HONOURED = {
     "v4l2": {"width", "height", "fps", "flip"},
-    "csi": {"width", "height", "fps", "flip"},
+    "csi": {"width", "height", "fps", "flip", "sensor_mode"},
     "rtsp": {"flip", "latency_ms"},
     "rtsps": {"flip", "latency_ms"},
 }
@@ -312,7 +312,7 @@ def test_what_a_kind_of_source_cannot_honour_is_refused_by_the_configuration(
     scheme: str, key: str
 ) -> None:
     uri = URIS.get(scheme, f"{scheme}://x/1")
-    values: dict[str, Any] = {"fps": 10, "flip": "vertical", "latency_ms": 9}
+    values: dict[str, Any] = {"fps": 10, "flip": "vertical", "latency_ms": 9, "sensor_mode": 1}
     size: dict[str, Any] = {"width": 640, "height": 480}
     keys = size if key in size else {key: values[key]}
     if key in HONOURED.get(scheme, {"flip"}):

@@ -63,9 +63,12 @@ def test_a_library_that_throws_after_gstreamer_was_loaded_does_not_abort() -> No
 def test_a_jetson_camera_stays_in_nvmm_memory_until_it_is_converted() -> None:
     assert csi_pipeline(1, OpenOptions(width=1920, height=1080, fps=30.0)) == (
         "nvarguscamerasrc sensor-id=1 ! video/x-raw(memory:NVMM),width=1920,height=1080,"
-        "framerate=30/1,format=NV12 ! nvvidconv ! video/x-raw,format=BGRx ! videoconvert ! "
-        "video/x-raw,format=BGR ! appsink name=jetson_face max-buffers=1 drop=true sync=false"
+        "framerate=30/1,format=NV12 ! nvvidconv ! video/x-raw,format=BGRx ! "
+        "appsink name=jetson_face max-buffers=1 drop=true sync=false"
     )
+    turned = csi_pipeline(0, OpenOptions(sensor_mode=2, flip="rotate_180"))
+    assert turned.startswith("nvarguscamerasrc sensor-id=0 sensor-mode=2 ! ")
+    assert "! nvvidconv flip-method=2 ! video/x-raw,format=BGRx ! appsink" in turned
 
 
 def test_rtsp_uses_the_jetsons_converter_where_there_is_one() -> None:

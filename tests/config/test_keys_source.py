@@ -64,6 +64,15 @@ def test_a_stream_is_held_back_as_long_as_it_says(
     assert settings["latency"] == 7
 
 
+@shows("sources.sensor_mode")
+def test_a_csi_camera_is_asked_for_its_mode(
+    site: Site, asked: list[tuple[str, Mapping[str, object]]]
+) -> None:
+    assert "sensor-id=0 !" in pipeline(site, "csi://0", {}, asked)[0]
+    text, _ = pipeline(site, "csi://0", {"sources.sensor_mode": 0}, asked)
+    assert "nvarguscamerasrc sensor-id=0 sensor-mode=0 !" in text
+
+
 @shows("sources.flip")
 def test_frames_are_turned(site: Site) -> None:
     uri = "test://?width=64&height=48&frames=1"

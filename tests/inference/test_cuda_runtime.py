@@ -226,19 +226,37 @@ def test_pycuda_is_taken_where_it_is_installed_and_libcuda_otherwise(
     monkeypatch.setitem(sys.modules, "pycuda.driver", None)
     monkeypatch.setattr(driver, "load_driver", lambda: Driver(FakeLibcuda(gpu)))
     assert open_cuda().access == "libcuda"
-    with pytest.raises(MissingDependencyError, match=r"\.\[jetson\]"):
+    with pytest.raises(MissingDependencyError, match=r"\.\[pycuda\]"):
         PycudaRuntime()
 
 
-def test_a_pycuda_that_is_broken_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "what",
+    [
+        ImportError("libcurand.so.10: cannot open shared object file"),
+        ModuleNotFoundError("No module named 'numpy.core'", name="numpy.core"),
+        RuntimeError("module compiled against ABI version 0x1000009"),
+    ],
+)
+def test_where_pycuda_is_broken_libcuda_takes_over_and_one_line_says_so(
+    what: Exception,
+    gpu: SimGpu,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     class Broken:
         def __getattr__(self, name: str) -> Any:
-            raise ImportError("libcurand.so.10: cannot open shared object file")
+            raise what
 
     monkeypatch.setitem(sys.modules, "pycuda", Broken())
     monkeypatch.delitem(sys.modules, "pycuda.driver", raising=False)
+    monkeypatch.setattr(driver, "load_driver", lambda: Driver(FakeLibcuda(gpu)))
+    assert open_cuda().access == "libcuda"
+    (line,) = caplog.messages
+    assert str(what) in line
+    assert "through libcuda" in line
     with pytest.raises(EngineError, match="pycuda cannot be loaded"):
-        open_cuda()
+        PycudaRuntime()
 
 
 def test_a_machine_without_the_driver_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,10 @@ _NON_BLOCKING = 1
 Checked = Callable[[str], Any]
 
 
+class PycudaBrokenError(EngineError):
+    """pycuda is installed, but cannot be imported."""
+
+
 class _Memory:
     def __init__(self, allocation: Any, checked: Checked) -> None:
         self._allocation, self._checked = allocation, checked
@@ -55,7 +59,8 @@ class PycudaRuntime:
     the primary one, shared with whatever else in the process uses CUDA (TensorRT itself does).
     pycuda frees nothing from a thread that has another or no context, it only warns: everything is
     freed explicitly inside `active()`.
-    Raises MissingDependencyError without pycuda, EngineError without a working GPU.
+    Raises MissingDependencyError without pycuda, PycudaBrokenError, EngineError without a working
+    GPU.
     """
 
     access = "pycuda"
@@ -146,10 +151,12 @@ def _import_pycuda() -> Any:
     try:
         import pycuda.driver as driver
     except ModuleNotFoundError as exc:
+        if exc.name not in ("pycuda", "pycuda.driver"):
+            raise PycudaBrokenError(f"pycuda cannot be loaded ({exc})") from exc
         raise MissingDependencyError(
-            f"pycuda is not installed: {pip_install('jetson')} (it compiles against CUDA: "
+            f"pycuda is not installed: {pip_install('pycuda')} (it compiles against CUDA: "
             "put nvcc on PATH first)"
         ) from exc
-    except ImportError as exc:  # as where libcuda.so.1 is missing
-        raise EngineError(f"pycuda cannot be loaded ({exc}): is the NVIDIA driver here?") from exc
+    except Exception as exc:  # compiled for another CUDA, numpy or Python, it raises anything
+        raise PycudaBrokenError(f"pycuda cannot be loaded ({exc})") from exc
     return driver

@@ -1,0 +1,101 @@
+"""The installer for Jetson boards, before it touches one: what each board is told, what is done."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[2]
+SCRIPT = REPO / "tools" / "install_jetson.sh"
+
+
+def dry_run(
+    box: Path, release: str | None, model: str = "", *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """What the script says on a board of this Jetson Linux, by its line in nv_tegra_release."""
+    for folder in ("etc", "proc/device-tree"):
+        (box / folder).mkdir(parents=True, exist_ok=True)
+    if release is not None:
+        (box / "etc/nv_tegra_release").write_text(f"# {release}, GCID: 1, BOARD: generic\n")
+    if model:
+        (box / "proc/device-tree/model").write_text(f"{model}\0")
+    return subprocess.run(
+        ["bash", str(SCRIPT), *arguments],
+        env={"ROOT": str(box), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("release", "model", "said"),
+    [
+        ("R32 (release), REVISION: 7.4", "NVIDIA Jetson Nano", "Nano and TX2 get no later JetPack"),
+        ("R35 (release), REVISION: 4.1", "NVIDIA Jetson Xavier NX", "Xavier gets no later JetPack"),
+        ("R35 (release), REVISION: 4.1", "NVIDIA Jetson AGX Orin", "flash JetPack 6.1 or later"),
+        ("R36 (release), REVISION: 3.0", "NVIDIA Jetson AGX Orin", "flash JetPack 6.1 or later"),
+        (None, "", "pip install '.[pc]'"),
+    ],
+)
+def test_a_board_that_cannot_run_it_is_told_what_it_can_do(
+    release: str | None, model: str, said: str, tmp_path: Path
+) -> None:
+    done = dry_run(tmp_path, release, model)
+    assert done.returncode == 3
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("release", "cuda"),
+    [
+        ("R36 (release), REVISION: 4.0", "12-6"),
+        ("R36 (release), REVISION: 5.0", "12-6"),
+        ("R38 (release), REVISION: 2.1", "13-0"),
+        ("R38 (release), REVISION: 4.0", "13-0"),
+        ("R39 (release), REVISION: 2.0", "13-2"),
+    ],
+)
+def test_a_fresh_board_gets_everything_in_order(release: str, cuda: str, tmp_path: Path) -> None:
+    done = dry_run(tmp_path, release, "NVIDIA Jetson Orin Nano Developer Kit")
+    assert done.returncode == 0, done.stderr
+    first, *steps = done.stdout.splitlines()
+    assert first.startswith("NVIDIA Jetson Orin Nano Developer Kit, Jetson Linux 3")
+    assert all(line.startswith(" would be done  ") for line in steps)
+    words = [line.split("  ", 1)[1].split()[0] for line in steps]
+    assert words[0] == "packages"
+    assert words[-2:] == ["what", "pycuda"]
+    packages, compiling = steps[0], steps[-2]
+    for package in ("python3-gi", "gir1.2-gst-plugins-base-1.0", "gstreamer1.0-libav"):
+        assert package in packages
+    for package in ("g++", "python3-dev", f"cuda-nvcc-{cuda}", f"libcurand-dev-{cuda}"):
+        assert package in compiling
+    assert not list(tmp_path.rglob("bin"))
+
+
+def test_pycuda_may_be_left_out_and_extras_added(tmp_path: Path) -> None:
+    done = dry_run(
+        tmp_path, "R36 (release), REVISION: 4.3", "", "--without-pycuda", "--extras", "mqtt,eval"
+    )
+    assert "pycuda" not in done.stdout
+    assert "extras jetson,mqtt,eval" in done.stdout
+
+
+def test_a_newer_jetson_linux_is_tried_and_said(tmp_path: Path) -> None:
+    done = dry_run(tmp_path, "R40 (release), REVISION: 1.0")
+    assert done.returncode == 0
+    assert "newer than what this script knows" in done.stderr
+
+
+def test_wrong_arguments_are_named(tmp_path: Path) -> None:
+    done = dry_run(tmp_path, "R36 (release), REVISION: 4.3", "", "--drop")
+    assert done.returncode == 2
+    assert "unknown argument --drop" in done.stderr
+    done = dry_run(tmp_path, "R36 (release), REVISION: 4.3", "", "--wheel", "/no/such.whl")
+    assert done.returncode == 2
+    assert "/no/such.whl" in done.stderr
