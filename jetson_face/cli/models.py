@@ -61,7 +61,6 @@ def _add_adding(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--alignment", metavar="NAME", help="where eyes, nose and mouth lie")
     parser.add_argument("--licence", metavar="TEXT", help="of the weights")
     parser.add_argument("--source", metavar="TEXT", help="where it is from, what it was trained on")
-    parser.add_argument("--input", metavar="NAME", help="its input, where it has several")
     parser.add_argument("--output", metavar="NAME", help="its output, where it has several")
     parser.add_argument(
         "--similarity-min", type=number, metavar="X", help="cosine of one person; or --pairs"
@@ -197,7 +196,6 @@ def _add(args: argparse.Namespace, config: Config) -> int:
         alignment=args.alignment,
         licence=args.licence,
         source=args.source,
-        input=args.input,
         output=args.output,
         similarity_min=args.similarity_min,
         pairs=args.pairs,

@@ -221,11 +221,11 @@ def resolve(card: ModelCard, part: str = "fp32") -> Path:
         check_sha256(path, card.package[part].sha256)
         return path
     if part in card.fetched:
-        path = fetched_file(card, part)
-        if path is None:
+        found = fetched_file(card, part)
+        if found is None:
             raise InputMissingError(_how_to_fetch(card, part))
-        check_sha256(path, card.fetched[part].sha256)
-        return path
+        check_sha256(found, card.fetched[part].sha256)
+        return found
     raise ModelError(f"model {card.name!r} has no {part!r}; it has {', '.join(card.parts)}")
 
 
