@@ -11,6 +11,7 @@ import hashlib
 import logging
 import os
 import re
+import ssl
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -30,6 +31,7 @@ from jetson_face.util.redact import clean
 if TYPE_CHECKING:
     import httpx
 
+logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs each address, tokens and all
 T = TypeVar("T")
 Progress = Callable[[int, int | None], None]
 """Told the bytes that there are and, where it is known, how many there will be."""
@@ -37,8 +39,9 @@ PART = ".part"
 _log = logging.getLogger(__name__)
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REDIRECTS_MAX = 5
-_TRIES = 5
-_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+_TRIES = 50
+_AGAIN_MAX = 2
+_RANGE = re.compile(r"(?a)bytes (\d{1,15})-\d{1,15}/(\d{1,15}|\*)")
 _HINTS = {
     401: "it wants a password: fetch it by hand",
     403: "it may not be fetched: fetch it by hand",
@@ -160,6 +163,7 @@ class _Fetch:
 
     async def _whole(self) -> None:
         """Try until all bytes are there. A try that brought none is the last."""
+        again = 0
         for left in reversed(range(_TRIES)):
             before = self.have
             try:
@@ -167,7 +171,9 @@ class _Fetch:
                     await self._try()
                 return
             except _AgainError:
-                self._part.unlink(missing_ok=True)
+                again += 1
+                if again > _AGAIN_MAX:
+                    break
                 self.have = 0
             except _LostError as error:
                 if not left or self.have <= before:
@@ -175,7 +181,7 @@ class _Fetch:
                     raise FetchError(f"{error}{more}") from None
                 _log.info("fetch_resumes at=%d reason=%s", self.have, error)
                 await asyncio.sleep(self._limits.pause_s)
-        raise FetchError("it will not go on where it stopped")
+        raise FetchError("gives other parts of the file than it is asked for")
 
     async def _try(self) -> None:
         import httpx
@@ -184,7 +190,9 @@ class _Fetch:
         if self.have:
             headers["Range"] = f"bytes={self.have}-"
         timeout = httpx.Timeout(self._limits.stall_s)
-        async with httpx.AsyncClient(timeout=timeout, follow_redirects=False) as client:
+        # The machine's own certificates, which a site may have added its own to.
+        secure = ssl.create_default_context()
+        async with httpx.AsyncClient(verify=secure, timeout=timeout) as client:
             try:
                 answer = await self._answer(client, headers)
                 try:
@@ -219,14 +227,15 @@ class _Fetch:
     async def _body(self, answer: httpx.Response) -> None:
         """Add what comes to what is there."""
         total = self._total(answer)
-        with self._part.open("ab" if answer.status_code == 206 else "wb") as file:
+        most = min(total or BYTES_MAX, BYTES_MAX)
+        with self._part.open("ab" if answer.status_code == 206 and self.have else "wb") as file:
             self.have = file.tell()
             since, before = time.monotonic(), self.have
             async for chunk in answer.aiter_raw():
                 self.have += len(chunk)
-                if self.have > (total or BYTES_MAX):
+                if self.have > most:
                     file.truncate(0)
-                    raise FetchError(f"more bytes come than the {total or BYTES_MAX} there can be")
+                    raise FetchError(f"more bytes come than the {most} there can be")
                 file.write(chunk)
                 self._progress(self.have, total)
                 now = time.monotonic()

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
+import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import jetson_face
 from jetson_face.core.errors import FetchError, OutputError
 from jetson_face.models.fetching import PART, Limits, Wanted, download
+from tests.events.hostile import make_certificate
 from tests.models.web import Request, Web, serving
 
 DATA = np.random.default_rng(7).bytes(200_000)
@@ -67,6 +74,31 @@ def test_a_connection_that_breaks_is_gone_on_with(bring: Bring) -> None:
         path = bring(web)
     assert path.read_bytes() == DATA
     assert [asked for _, asked in web.asked] == [None, "bytes=50000-", "bytes=100000-"]
+
+
+def test_a_server_that_gives_parts_is_asked_for_all_of_them(bring: Bring) -> None:
+    def parts(request: Request) -> None:
+        start = request.start
+        part = DATA[start : start + 20_000]
+        place = f"bytes {start}-{start + len(part) - 1}/{len(DATA)}"
+        request.head(206, Content_Length=len(part), Content_Range=place)
+        request.wfile.write(part)
+
+    with serving(parts) as web:
+        assert bring(web).read_bytes() == DATA
+    assert [asked for _, asked in web.asked][1:] == [
+        f"bytes={start}-" for start in range(20_000, len(DATA), 20_000)
+    ]
+
+
+def test_a_server_that_gives_other_parts_is_given_up(bring: Bring) -> None:
+    def wrong(request: Request) -> None:
+        request.head(206, Content_Length=1, Content_Range=f"bytes 7-7/{len(DATA)}")
+        request.wfile.write(b"x")
+
+    with serving(wrong) as web, pytest.raises(FetchError, match="other parts of the file"):
+        bring(web)
+    assert len(web.asked) == 3
 
 
 def test_what_a_try_before_left_is_gone_on_with(bring: Bring, tmp_path: Path) -> None:
@@ -277,12 +309,111 @@ def test_a_redirect_elsewhere_is_not_followed(bring: Bring, where: str) -> None:
         bring(web)
 
 
-def test_a_redirect_out_of_encryption_is_refused() -> None:
-    from jetson_face.models.fetching import _next
+def _encrypted(web: Web, certificate: Path) -> None:
+    """Have the server speak TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    web.server.socket = context.wrap_socket(web.server.socket, server_side=True)
+    web.url = web.url.replace("http:", "https:")
 
-    with pytest.raises(FetchError, match="without encryption"):
-        _next("https://a.example/x", "http://b.example/x")
-    assert _next("https://a.example/x/y", "../z") == "https://a.example/z"
+
+def test_a_certificate_must_be_trusted_and_encryption_kept(
+    bring: Bring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(request: Request) -> None:
+        if len(request.web.asked) == 1:
+            request.give(DATA)
+        else:
+            request.head(302, Location=plain.url, Content_Length=0)
+
+    certificate = make_certificate(tmp_path / "certificate.pem")
+    with serving(lambda request: request.give(DATA)) as plain, serving(answer) as web:
+        _encrypted(web, certificate)
+        with pytest.raises(FetchError, match=r"cannot be reached .*CERTIFICATE_VERIFY_FAILED"):
+            bring(web)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert bring(web).read_bytes() == DATA
+        with pytest.raises(FetchError, match="without encryption: refused"):
+            bring(web)
+        assert plain.asked == []
+
+
+def test_a_range_that_is_no_number_is_no_bug(bring: Bring, tmp_path: Path) -> None:
+    def answer(request: Request) -> None:
+        if request.start:
+            request.head(206, Content_Length=1, Content_Range=f"bytes {'9' * 6000}-1/2")
+        else:
+            request.give(DATA)
+
+    (tmp_path / f"net.onnx{PART}").write_bytes(DATA[:9])
+    with serving(answer) as web:
+        assert bring(web).read_bytes() == DATA
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from jetson_face.cli.main import main
+sys.exit(main(["models", "fetch", "net.yaml", "--set", "state_dir=state"]))
+"""
+
+
+def _process(web: Web, folder: Path, limit: int | None = None) -> subprocess.Popen[str]:
+    """`models fetch` as a process. limit: bytes that a file of it may have."""
+    card = f"""
+name: net
+kind: weights
+download: {{url: "{web.url}/net.onnx", path: net.onnx, size: {len(DATA)}, sha256: {SHA}}}
+licence: MIT
+source: here
+"""
+    (folder / "net.yaml").write_text(card)
+    before = f"import resource as r; r.setrlimit(r.RLIMIT_FSIZE, ({limit}, {limit}))"
+    return subprocess.Popen(
+        [sys.executable, "-c", (before if limit else "") + PROGRAM],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(Path(str(jetson_face.__file__)).parents[1])},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_what_is_interrupted_is_gone_on_with(tmp_path: Path, number: signal.Signals) -> None:
+    def answer(request: Request) -> None:
+        if request.start:
+            request.give(DATA)
+        else:
+            request.head(Content_Length=len(DATA))
+            request.wfile.write(DATA[:60_000])
+            request.web.stop.wait(20)
+
+    part = tmp_path / "state" / "models" / "net" / f"net.onnx{PART}"
+    with serving(answer) as web:
+        process = _process(web, tmp_path)
+        until = time.monotonic() + 20
+        while not web.asked and time.monotonic() < until:
+            time.sleep(0.02)
+        time.sleep(0.3)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=10)
+        assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL)
+        assert said == ("jetson-face: interrupted\n" if number == signal.SIGINT else "")
+        assert part.exists()
+        process = _process(web, tmp_path)
+        _, said = process.communicate(timeout=20)
+    assert (process.returncode, said) == (0, "")
+    assert part.with_name("net.onnx").read_bytes() == DATA
+    assert not part.exists()
+
+
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
+    with serving(lambda request: request.give(DATA)) as web:
+        process = _process(web, tmp_path, limit=50_000)
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 15
+    assert "cannot be written: File too large" in said
+    assert said.count("\n") == 1
 
 
 def test_nobody_there_is_said(bring: Bring) -> None:
