@@ -79,7 +79,7 @@ def _inside(args: argparse.Namespace, config: Config, crop: ImageU8) -> None:
     from jetson_face.inference.onnx_layers import LayerView
     from jetson_face.models.cards import load_card
 
-    card = load_card(config.embedder.model)
+    card = load_card(config.embedder.model, config.model_places)
     path = network_file(config, card)
     if path.suffix != ".onnx" or card.input is None:
         say(f"{card.name} is not an ONNX network: its filters and layers cannot be shown")

@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tune": ("tune", "find the sampling rate and image size that meet a goal on this machine"),
     "clips": ("clips", "make labelled clips to measure speed and accuracy on"),
     "train": ("train", "train an embedding network"),
+    "models": ("models", "list, fetch, verify, add or remove networks"),
     "engines": ("engines", "build, list, check or clean TensorRT plans"),
     "doctor": ("doctor", "say what works on this machine, and how to fix what does not"),
     "config": ("config", "check or show a configuration, or its schema"),

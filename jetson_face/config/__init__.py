@@ -33,6 +33,7 @@ from jetson_face.config.network import (
     EmbedderConfig,
     EmbedderSection,
     EnginesConfig,
+    ModelsConfig,
     OnnxRuntimeConfig,
     PluginEmbedderConfig,
     TensorRTConfig,
@@ -49,6 +50,7 @@ from jetson_face.config.service import (
 )
 from jetson_face.config.source import AutoSamplingConfig, SamplingConfig, SourceConfig
 from jetson_face.core.errors import ConfigError
+from jetson_face.models.card_files import Places
 from jetson_face.util.documents import parse_document, read_text
 
 __all__ = [
@@ -123,6 +125,7 @@ class Config(Section):
         BeforeValidator(_with_backend_type),
     ] = Field(default_factory=_default_backend)
     engines: EnginesConfig = EnginesConfig()
+    models: ModelsConfig = ModelsConfig()
     gallery: GalleryConfig = GalleryConfig()
     quality: QualityConfig = QualityConfig()
     matching: MatchingConfig = MatchingConfig()
@@ -157,6 +160,11 @@ class Config(Section):
         folder = os.environ.get("RUNTIME_DIRECTORY")
         base = Path(folder.split(":")[0]) if folder else self.state_dir
         return self.service.status_socket or base / "status.sock"
+
+    @property
+    def model_places(self) -> Places:
+        """Where fetched networks are."""
+        return Places(self.state_dir / "models", self.models.mirror)
 
     @property
     def engine_cache(self) -> Path:

@@ -86,3 +86,12 @@ class EnginesConfig(Section):
         description="width, height of the camera's frames: MTCNN's pyramid is then made on the GPU",
     )
     canary_every_s: float = Field(600, ge=0, le=604_800, description="0: no canary")
+
+
+class ModelsConfig(Section):
+    """Where the files of networks that a user fetches lie, besides state_dir/models."""
+
+    mirror: Path | None = Field(
+        None,
+        description="a folder with the same files, only read: `models fetch` needs no web",
+    )

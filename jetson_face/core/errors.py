@@ -78,6 +78,12 @@ class ModelError(JetsonFaceError, ValueError):
     exit_code = 10
 
 
+class FetchError(ModelError, ConnectionError):
+    """A model's file could not be fetched, or what came is not the file that its card means."""
+
+    exit_code = 10
+
+
 class EngineError(ModelError):
     """A TensorRT plan cannot be built, does not match this machine, or failed the parity gate."""
 

@@ -70,8 +70,9 @@ def build_detector(config: Config, *, relaxed: bool = False) -> Detector:
         )
     from jetson_face.detection.yunet import YuNet
 
+    card = load_card(wanted.model, config.model_places)
     return YuNet(
-        build_backend(config, "yunet", network_file(config, load_card(wanted.model))),
+        build_backend(config, "yunet", network_file(config, card)),
         score_min=wanted.score_min * (0.4 if relaxed else 1),
         min_face_px=wanted.min_face_px,
         max_faces=wanted.max_faces,
@@ -123,7 +124,7 @@ def build_embedder(config: Config) -> Embedder:
     """
     if isinstance(config.embedder, PluginEmbedderConfig):
         return plugin_embedder(config.embedder)
-    card = load_card(config.embedder.model)
+    card = load_card(config.embedder.model, config.model_places)
     if card.name == "dlib_resnet":
         from jetson_face.embedding.dlib import DlibResnet128
 

@@ -153,7 +153,8 @@ def build_matcher(
         pairs = load_pair_weights(config, snapshot.space)
         return PairMatcher(snapshot, pairs, top_k=wanted.top_k)
     if similarity_min is None:
-        similarity_min = load_card(config.embedder.model).similarity_min or 0.0
+        card = load_card(config.embedder.model, config.model_places)
+        similarity_min = card.similarity_min or 0.0
     return LinearMatcher(snapshot, wanted.method, similarity_min=similarity_min)
 
 

@@ -96,7 +96,7 @@ def embedder_card(config: Config) -> ModelCard | None:
     """The configured embedder's card; None where it is no ONNX network, as dlib's is not."""
     if isinstance(config.embedder, PluginEmbedderConfig):
         return None
-    card = load_card(config.embedder.model)
+    card = load_card(config.embedder.model, config.model_places)
     return card if card.input is not None and network_file(config, card).suffix == ".onnx" else None
 
 

@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from jetson_face.core.errors import InputBrokenError, ModelError
-from jetson_face.models.cards import ModelCard, check_sha256, resolve
+from jetson_face.models import batch
+from jetson_face.models.card_files import check_sha256
+from jetson_face.models.cards import ModelCard, digest_of, resolve
 from jetson_face.models.folding import BUILDER, fold
 from jetson_face.util.files import write_all
 
@@ -25,12 +27,16 @@ def network_file(card: ModelCard, part: str, cache: Path) -> Path:
     file = resolve(card, part)
     if card.fold is None:
         return file
-    edition, source = card.fold, card.package[part].sha256 if part in card.package else file.name
-    key = hashlib.sha256(f"{source}/{edition}/{BUILDER}".encode()).hexdigest()[:12]
+    edition, source = card.fold, digest_of(card, part)
+    builder = batch.BUILDER if edition == "batch" else BUILDER
+    key = hashlib.sha256(f"{source}/{edition}/{builder}".encode()).hexdigest()[:12]
 
     def build() -> bytes:
+        content = file.read_bytes()
         try:
-            return bytes(fold(file.read_bytes(), edition).SerializeToString())
+            if edition == "batch":
+                return batch.any_batch(content)
+            return bytes(fold(content, edition).SerializeToString())
         except InputBrokenError as exc:
             raise ModelError(f"{file}: {exc}") from exc
 

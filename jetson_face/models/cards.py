@@ -10,59 +10,34 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-from functools import lru_cache
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from jetson_face.core.errors import InputMissingError, MissingDependencyError, ModelError
 from jetson_face.core.types import EmbeddingSpace
+from jetson_face.models.card_files import (
+    DownloadFile,
+    ModelFile,
+    NpmFile,
+    PackageFile,
+    Part,
+    Places,
+    check_sha256,
+    is_file,
+)
 from jetson_face.models.folding import Edition
 from jetson_face.util.documents import load_document
 from jetson_face.util.optional import pip_install
 
 Precision = Literal["fp32", "fp16", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-_CHUNK = 1 << 20
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class ModelFile(_Part):
-    """A file beside the card: `path` is relative to the card's folder."""
-
-    path: str
-    sha256: Digest
-
-    @model_validator(mode="after")
-    def _stays_inside(self) -> ModelFile:
-        path = Path(self.path)
-        if path.is_absolute() or ".." in path.parts:
-            raise ValueError("must be a path inside the card's folder")
-        return self
-
-
-class PackageFile(_Part):
-    """A data file of an installed pip package. file: its path as the wheel lists it."""
-
-    distribution: str
-    file: str
-    sha256: Digest
-
-
-class DownloadFile(_Part):
-    """A file that the user fetches from `url` and puts at `path` in the card's folder."""
-
-    url: str
-    path: str
-    sha256: Digest
-
-
-class InputSpec(_Part):
+class InputSpec(Part):
     """What the network takes: (x - mean) / std per channel, in the order of `colour`."""
 
     name: str = "input"
@@ -73,45 +48,63 @@ class InputSpec(_Part):
     std: tuple[float, float, float]
 
 
-class OutputSpec(_Part):
+class OutputSpec(Part):
     """What the network gives: vectors of `dim` numbers."""
 
     name: str = "embedding"
     dim: int = Field(ge=2)
 
 
-class ModelCard(_Part):
+class ImpostorCurve(Part):
+    """How often two different people reach a similarity, measured: (similarity, share) with rising
+    similarity. pairs: of pictures of different people. people: whose pictures they were."""
+
+    pairs: int = Field(ge=1)
+    people: int = Field(ge=2)
+    curve: tuple[tuple[float, float], ...] = Field(min_length=1)
+
+
+class ModelCard(Part):
     """One network, or one set of files that work together.
 
     files: by precision (an embedder) or by part (`pnet`, `rnet`, `onet`). kind: `weights` are what
     training begins with. similarity_min: cosine at or above which two single faces are the same
-    person.
+    person. golden: a file of answers that `models verify` compares with.
     """
 
-    name: str = Field(pattern=r"^[\w.-]+$")
+    name: str = Field(pattern=r"^\w[\w.-]*$")
     kind: Literal["embedder", "detector", "weights"]
     files: dict[str, ModelFile] = Field(default_factory=dict)
     package: dict[str, PackageFile] = Field(default_factory=dict)
     download: dict[str, DownloadFile] = Field(default_factory=dict)
+    npm: dict[str, NpmFile] = Field(default_factory=dict)
     extra: str | None = Field(None, description="pip extra that brings `package`")
-    fold: Edition | None = Field(
-        None, description="how the file becomes a plain FP32 network: `models.folding`"
+    fold: Edition | Literal["batch"] | None = Field(
+        None,
+        description="how the file becomes a plain FP32 network: `models.folding`; batch: one that "
+        "takes one picture takes any number of them: `models.batch`",
     )
     licence: str
+    agreement: str | None = Field(
+        None, description="what a user agrees to by fetching the files; null: the licence is free"
+    )
     source: str
     input: InputSpec | None = None
     output: OutputSpec | None = None
     alignment: str | None = None
     similarity_min: float | None = Field(None, ge=-1, le=1)
+    impostors: ImpostorCurve | None = None
     golden: str | None = None
     notes: str = ""
     _folder: Path = PrivateAttr(default=Path())
+    _places: Places | None = PrivateAttr(default=None)
+    _called: str = PrivateAttr(default="")
 
     @model_validator(mode="before")
     @classmethod
     def _one_package_file_is_fp32(cls, value: object) -> object:
         if isinstance(value, dict):
-            for key in ("package", "download"):
+            for key in ("package", "download", "npm"):
                 one = value.get(key)
                 if isinstance(one, dict) and isinstance(one.get("sha256"), str):
                     value = {**value, key: {"fp32": one}}
@@ -119,8 +112,8 @@ class ModelCard(_Part):
 
     @model_validator(mode="after")
     def _is_whole(self) -> ModelCard:
-        if not (self.files or self.package or self.download):
-            raise ValueError("needs `files`, `package` or `download`: where the weights are")
+        if not self.parts:
+            raise ValueError("needs `files`, `package`, `download` or `npm`: where the weights are")
         if self.kind == "embedder":
             wanted = {
                 "input": self.input,
@@ -141,7 +134,17 @@ class ModelCard(_Part):
     @property
     def parts(self) -> tuple[str, ...]:
         """Keys that `resolve` takes: precisions, or the names of the networks."""
-        return tuple(dict.fromkeys([*self.files, *self.package, *self.download]))
+        return tuple(dict.fromkeys([*self.files, *self.package, *self.fetched]))
+
+    @property
+    def fetched(self) -> Mapping[str, DownloadFile | NpmFile]:
+        """The files that a user fetches, by part."""
+        return {**self.download, **self.npm}
+
+    @property
+    def called(self) -> str:
+        """What commands call it: its name, or the path of its card."""
+        return self._called or self.name
 
 
 def card_dir() -> Path:
@@ -159,26 +162,36 @@ def card_dir() -> Path:
     )
 
 
-def load_card(name: str | Path) -> ModelCard:
-    """The card of that name in `card_dir()`, or at that path when it ends in .yaml.
+def load_card(name: str | Path, places: Places | None = None) -> ModelCard:
+    """The card of that name in `card_dir()` or among those that `models add` made, or at that path
+    when it ends in .yaml.
 
+    places: where fetched files are looked for; None: beside the card only.
     Raises ModelError on a card that is not valid, and where there is none of that name, listing
     those there are; InputMissingError on a path that does not exist.
     """
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
-        path = card_dir() / f"{name}.yaml"
-        if not path.is_file() and (training := _training(str(name))) is not None:
+        known = card_paths(places)
+        if str(name) not in known and (training := _training(str(name))) is not None:
             raise ModelError(
                 f"model {str(name)!r} has no weights here: none are shipped. Train them: "
                 f"{training} --export FOLDER, then set embedder.model to FOLDER/{name}.yaml"
             )
-        if not path.is_file():
-            known = ", ".join(sorted(p.stem for p in card_dir().glob("*.yaml"))) or "none"
-            raise ModelError(f"no model card {str(name)!r}; there are: {known}")
+        if str(name) not in known:
+            there = ", ".join(sorted(known)) or "none"
+            raise ModelError(f"no model card {str(name)!r}; there are: {there}")
+        path = known[str(name)]
     card = load_document(path, ModelCard, error=ModelError)
-    card._folder = path.resolve().parent
+    card._folder, card._places, card._called = path.resolve().parent, places, str(name)
     return card
+
+
+def card_paths(places: Places | None = None) -> dict[str, Path]:
+    """The cards that have a name: those that ship before those of the user's own."""
+    own = {} if places is None else {p.stem: p for p in places.fetched.glob("*/*.yaml")}
+    own = {name: path for name, path in own.items() if path.parent.name == name}
+    return {**own, **{path.stem: path for path in card_dir().glob("*.yaml")}}
 
 
 def _training(name: str) -> str | None:
@@ -207,13 +220,32 @@ def resolve(card: ModelCard, part: str = "fp32") -> Path:
         path = _package_path(card, card.package[part])
         check_sha256(path, card.package[part].sha256)
         return path
-    if part in card.download:
-        wanted = card.download[part]
-        path = card.folder / wanted.path
-        _require(path, card, f"fetch {wanted.url} and put it there")
-        check_sha256(path, wanted.sha256)
-        return path
+    if part in card.fetched:
+        found = fetched_file(card, part)
+        if found is None:
+            raise InputMissingError(_how_to_fetch(card, part))
+        check_sha256(found, card.fetched[part].sha256)
+        return found
     raise ModelError(f"model {card.name!r} has no {part!r}; it has {', '.join(card.parts)}")
+
+
+def fetched_file(card: ModelCard, part: str) -> Path | None:
+    """Where a file that a user fetches lies; None where it was not fetched. Not checked."""
+    wanted, places = card.fetched[part], card._places
+    tried = [card.folder / wanted.path]
+    tried += [] if places is None else places.candidates(card.name, wanted.path)
+    return next((path for path in tried if is_file(path)), None)
+
+
+def _how_to_fetch(card: ModelCard, part: str) -> str:
+    wanted, places = card.fetched[part], card._places
+    home = card.folder if places is None else places.home(card.name)
+    mirror = None if places is None else places.mirror
+    also = "" if mirror is None else f", also in models.mirror ({mirror})"
+    return (
+        f"{home / wanted.path}: file of model {card.name!r} is missing{also}; run: jetson-face "
+        f"models fetch {shlex.quote(card.called)}, or {wanted.by_hand} and put it there"
+    )
 
 
 def embedding_space(card: ModelCard, part: str = "fp32") -> EmbeddingSpace:
@@ -228,7 +260,7 @@ def embedding_space(card: ModelCard, part: str = "fp32") -> EmbeddingSpace:
     if card.output is None or card.input is None:
         raise ModelError(f"model {card.name!r} is a {card.kind}: it has no embedding space")
     meaning = {
-        "file": _digest(card, "fp32" if "fp32" in card.parts else part),
+        "file": digest_of(card, "fp32" if "fp32" in card.parts else part),
         "size": list(card.input.size),
         "colour": card.input.colour,
         "mean": list(card.input.mean),
@@ -241,28 +273,14 @@ def embedding_space(card: ModelCard, part: str = "fp32") -> EmbeddingSpace:
     return EmbeddingSpace(card.name, digest, card.output.dim)
 
 
-def check_sha256(path: Path, wanted: str) -> None:
-    """Raise ModelError unless the file's SHA-256 is `wanted` (hex)."""
-    stat = path.stat()
-    have = _file_sha256(path, stat.st_size, stat.st_mtime_ns)
-    if have != wanted:
-        raise ModelError(
-            f"{path}: SHA-256 is {have[:16]}…, expected {wanted[:16]}…: another version or a "
-            "damaged file; install or fetch it again"
-        )
-
-
-@lru_cache(maxsize=64)
-def _file_sha256(path: Path, size: int, mtime_ns: int) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _digest(card: ModelCard, part: str) -> str:
-    for table in (card.files, card.package, card.download):
+def digest_of(card: ModelCard, part: str) -> str:
+    """The SHA-256 (hex) that a part's file must have. Raises ModelError where there is none."""
+    tables: tuple[Mapping[str, ModelFile | PackageFile | DownloadFile | NpmFile], ...] = (
+        card.files,
+        card.package,
+        card.fetched,
+    )
+    for table in tables:
         entry = table.get(part)
         if entry is not None:
             return entry.sha256
@@ -270,15 +288,8 @@ def _digest(card: ModelCard, part: str) -> str:
 
 
 def _require(path: Path, card: ModelCard, fix: str) -> None:
-    if not _is_file(path):
+    if not is_file(path):
         raise InputMissingError(f"{path}: file of model {card.name!r} is missing; {fix}")
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name that is too long, a folder that may not be entered
-        return False
 
 
 def _package_path(card: ModelCard, wanted: PackageFile) -> Path:
@@ -292,7 +303,7 @@ def _package_path(card: ModelCard, wanted: PackageFile) -> Path:
             f"is not installed: {fix}"
         ) from None
     path = Path(str(distribution.locate_file(wanted.file)))
-    if not _is_file(path):
+    if not is_file(path):
         raise ModelError(
             f"{wanted.distribution} {distribution.version} has no {wanted.file}: another version "
             f"is needed: {fix}"

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from jetson_face.config import Config
 from jetson_face.core.errors import EngineError, JetsonFaceError
@@ -22,7 +23,7 @@ from jetson_face.factory.parts import build_canary, for_photos
 from jetson_face.factory.plan_networks import networks_of
 from jetson_face.factory.plans import Plans
 from jetson_face.inference.onnxruntime import OnnxBackend
-from jetson_face.models.cards import load_card, resolve
+from jetson_face.models.cards import card_dir, load_card, resolve
 from tests.config.keys import Site, shows
 from tests.config.parts import Rig
 from tests.inference.fake_gpu import fake_gpu
@@ -189,3 +190,18 @@ def test_the_canary_is_asked_as_often(site: Site, monkeypatch: pytest.MonkeyPatc
 
     assert asked(site({"engines.canary_every_s": 20})) == 5
     assert asked(site({"engines.canary_every_s": 0})) == 0
+
+
+@shows("models.mirror")
+def test_a_network_is_read_from_the_mirror(site: Site, tmp_path: Path, crops: ImageU8) -> None:
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    (stick / "net.onnx").write_bytes(network().read_bytes())
+    document = yaml.safe_load((card_dir() / "squeezenet_face.yaml").read_text("utf-8"))
+    digest = document.pop("files")["fp32"]["sha256"]
+    document["download"] = {"url": "http://127.0.0.1:9/x", "path": "net.onnx", "sha256": digest}
+    (tmp_path / "net.yaml").write_text(yaml.safe_dump(document))
+    config = site(
+        {"models.mirror": str(stick), "embedder[network].model": str(tmp_path / "net.yaml")}
+    )
+    np.testing.assert_array_equal(embedded(config, crops), embedded(site(), crops))

@@ -51,7 +51,7 @@ def test_an_embedder_is_made_of_its_card_by_the_kind_of_its_file(
         return kind
 
     monkeypatch.setattr(f"{where}.{kind}", make)
-    monkeypatch.setattr(networks, "resolve", lambda card, part: Path(file))
+    monkeypatch.setattr(networks, "network_file", lambda config, card, part: Path(file))
     monkeypatch.setattr(networks, "build_backend", lambda config, name, path: (name, str(path)))
     built: Any = networks.build_embedder(config(f"embedder.model={model}", "embedder.max_batch=7"))
     assert built == kind

@@ -115,7 +115,7 @@ def problems(module: Any) -> list[str]:
 def _takes(function: Any, use: Use) -> bool:
     """Whether one of the function's signatures fits the call."""
     if isinstance(function, type):  # a class: the call is of its constructor
-        function = function.__init__
+        function = vars(function).get("__init__", function)
     text = function.__doc__ or ""
     signatures = re.findall(r"^\s*(?:\d+\. )?\w+\((.*)\) -> ", text, re.M)
     if not signatures:  # written in Python
@@ -185,7 +185,7 @@ def _null_pointers(adopted: Any) -> list[str]:
 
     backend = TensorRTBackend.__new__(TensorRTBackend)
     backend._trt, backend._what, backend._errors = adopted, "net", lambda: ""
-    calls = {
+    calls: dict[str, Callable[[], object]] = {
         "Builder": lambda: _make_builder(adopted, "net", lambda: ""),
         "Runtime": lambda: backend._open_plan(b""),
     }

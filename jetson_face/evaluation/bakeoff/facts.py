@@ -34,7 +34,7 @@ class ModelFacts:
 def model_facts(config: Config) -> ModelFacts:
     """The files that a configuration loads. Raises ModelError, InputMissingError."""
     size, licences = _detector(config)
-    card = load_card(config.embedder.model)
+    card = load_card(config.embedder.model, config.model_places)
     size += network_file(config, card, config.embedder.precision).stat().st_size
     licences.append(f"{card.name}: {card.licence}")
     digest = f"{embedding_space(card, config.embedder.precision).digest} {card.similarity_min}"
@@ -50,7 +50,7 @@ def _detector(config: Config) -> tuple[int, list[str]]:
     if isinstance(wanted, MtcnnConfig):
         return _card(load_card("mtcnn"), ("pnet", "rnet", "onet"))
     if isinstance(wanted, YunetConfig):
-        return _card(load_card(wanted.model), ("fp32",))
+        return _card(load_card(wanted.model, config.model_places), ("fp32",))
     dlib = load_card("dlib_faces")
     if isinstance(wanted, DlibConfig):
         parts = (wanted.points, *(("mmod",) if wanted.method == "cnn" else ()))
