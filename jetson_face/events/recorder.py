@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from jetson_face.core.errors import JetsonFaceError
 from jetson_face.events.history import History, Marks, NewEvent
 from jetson_face.events.older import document, id_of
-from jetson_face.events.outbox import Outbox
+from jetson_face.events.outbox import Appended, Outbox
 from jetson_face.events.schema import to_json
 
 logger = logging.getLogger(__name__)
@@ -34,9 +34,11 @@ class EventRecorder:
             except JetsonFaceError as error:
                 logger.error("history_not_compared error=%s", error)
 
-    def append(self, events: Sequence[NewEvent]) -> None:
-        """Store events; never raises for a bad disk. Raises ValueError for what JSON does not
-        have."""
+    def append(self, events: Sequence[NewEvent]) -> Appended:
+        """Store events; never raises for a bad disk. Returns what the outbox says.
+
+        Raises ValueError for what JSON does not have.
+        """
         records = [
             (json.loads(e.event)["kind"], e.event)
             if isinstance(e.event, bytes)
@@ -51,6 +53,7 @@ class EventRecorder:
             told = self.outbox.append(records)
             if history is not None and kept and told.durable:
                 self._mark(history, told.last)
+            return told
 
     def close(self) -> None:
         """Close both; harmless when repeated."""
