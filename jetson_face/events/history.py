@@ -135,6 +135,11 @@ class History:
         with self._write_lock:
             return self._flush()
 
+    def retry(self) -> None:
+        """Write what waits in memory, if the disk takes it by now. For a timer; cheap."""
+        if self._memory:
+            self.flush()
+
     def last(self) -> int:
         """The newest cursor; 0 for none."""
         return self._read(rows.last_cursor)

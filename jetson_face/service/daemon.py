@@ -206,6 +206,8 @@ class Daemon:
         pruned = float("-inf")
         while not stop.wait(1.0):
             self._outbox.check()
+            if self._recorder.history is not None:
+                self._recorder.history.retry()
             now = time.monotonic()
             if now - pruned >= _PRUNE_EVERY_S or self._outbox.degraded:
                 pruned = now
