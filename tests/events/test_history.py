@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -248,3 +250,17 @@ def test_a_history_that_begins_takes_what_the_outbox_has(tmp_path: Path) -> None
     assert [s.event["name"] for s in history.page()] == ["Old", "Ada", "Ada", None]
     outbox.close()
     history.close()
+
+
+def test_another_process_that_reads_takes_nothing_away(history: History) -> None:
+    """A second connection must not drop the first one's locks: the other process would delete the
+    log under it, and what is added then would be lost."""
+    history.add([NewEvent(event) for event in visit(ADA)])
+    assert len(history.page()) == 3
+    program = "import sys, pathlib; from jetson_face.events.history import History\n" \
+              "h = History(pathlib.Path(sys.argv[1])); print(len(h.page())); h.close()"  # fmt: skip
+    command = [sys.executable, "-c", program, str(history.path)]
+    for count in (3, 6):
+        told = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert told.stdout == f"{count}\n"
+        history.add([NewEvent(event) for event in visit(BOB)])
