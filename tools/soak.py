@@ -45,6 +45,7 @@ from jetson_face.embedding.quality import QualityGate
 from jetson_face.events.delivery import Deliverer
 from jetson_face.events.making import EventMaker
 from jetson_face.events.outbox import Outbox, OutboxLimits
+from jetson_face.events.recorder import EventRecorder
 from jetson_face.events.rotating import RotatingJsonl
 from jetson_face.events.snapshots import SnapshotStore
 from jetson_face.live import LivePipeline, LivePolicy, Stage
@@ -147,7 +148,7 @@ class Soak:
             folder / "crops", AesGcm(bytes(32)), age=self.outbox.age, max_bytes=2 << 20
         )
         self.queue: BoundedQueue[Occurrence | CapturedCandidate] = BoundedQueue(1000, "events")
-        self.writer = EventWriter(self.queue, self.outbox, self.crops)
+        self.writer = EventWriter(self.queue, EventRecorder(self.outbox), self.crops)
         self.maker = CountingMaker(())
         self.asked = 0
         self._folder, self._due, self._ask_at = folder, 0, 0.0

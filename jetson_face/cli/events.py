@@ -1,4 +1,4 @@
-"""`jetson-face events schema|refused|retry`: what events are, and those that a sink refused."""
+"""`jetson-face events`: what happened, what events are, and those that a sink refused."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
+from jetson_face.cli import events_history
 from jetson_face.cli.common import add_config_arguments, config_of, say, say_json
 from jetson_face.config import Config
 from jetson_face.core.errors import InputBrokenError, InputMissingError, UsageError
@@ -21,6 +22,7 @@ from jetson_face.service.plumbing import OUTBOX
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to do with events."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    events_history.add_actions(actions)
     actions.add_parser("schema", help="print the JSON Schema of an event")
     refused = actions.add_parser("refused", help="list events that a sink refused as malformed")
     refused.add_argument("--json", action="store_true", help="one JSON object a line, whole")
@@ -33,13 +35,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises UsageError for an event that was not refused, InputMissingError where there are no
-    events, InputBrokenError where they cannot be read."""
+    """Raises UsageError for an event that was not refused or a filter that means nothing,
+    InputMissingError where there are no events, and InputBrokenError, GalleryError or OutputError
+    where they cannot be read or written."""
     if args.action == "schema":
         from jetson_face.events.schema import json_schema
 
         say_json(json_schema())
         return 0
+    if args.action in events_history.ACTIONS:
+        return events_history.run(args)
     with _outbox(config_of(args)) as file:
         found = [(item, json.loads(document(item.event))) for item in file.refused(args.sink)]
         if args.action == "refused":

@@ -22,6 +22,13 @@ class ReportConfig(Section):
 
     every_s: float = Field(5, gt=0, le=86_400)
     events: Path | None = Field(None, description="JSONL of events")
+    history_days: float = Field(
+        30, ge=0, le=3650, description="a service keeps events for people so long; 0: not at all"
+    )
+    history_mib: int = Field(1024, ge=1, le=65536, description="with their faces, at most")
+    history_crops: bool = Field(
+        True, description="keep the face of each decision, too, encrypted as the gallery is"
+    )
     json_file: Path | None = Field(None, description="the final report as JSON")
     video: Path | None = Field(None, description="annotated video, mp4")
     still: Path | None = Field(None, description="annotated picture of the fullest frame")

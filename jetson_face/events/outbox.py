@@ -164,6 +164,11 @@ class Outbox:
                 self._cursors.move(consumer, self._last)
             return found
 
+    def since(self, seq: int, limit: int = 1000) -> list[Event]:
+        """The oldest events on the disk after a number, whoever has them."""
+        with self._cond:
+            return self._read_disk(lambda file: self._good_rows(file, seq, limit)) or []
+
     def ack(self, consumer: str, seq: int) -> None:
         """`consumer` is done with every event up to and with `seq`."""
         with self._cond:

@@ -49,6 +49,7 @@ class Receipt:
     """What `people remove` erased. templates, portraits, review_items: how many; crops: the files.
 
     queued_events, event_lines: events in the outbox and in local files that lost name and id.
+    history_events: in the history, the same; history_crops: faces deleted there.
     verified: files that were searched afterwards and hold nothing of the person. failed: files that
     still hold something, or could not be searched. service: what a running service says:
     `none runs`, `confirmed` (it knows the person no more), or `not confirmed` and why.
@@ -66,6 +67,8 @@ class Receipt:
     failed: tuple[str, ...] = ()
     queued_events: int = 0
     event_lines: int = 0
+    history_events: int = 0
+    history_crops: int = 0
     service: str = "none runs"
 
     @property

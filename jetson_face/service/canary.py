@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from jetson_face.core.errors import OutputError
+from jetson_face.events.history import NewEvent
 from jetson_face.events.ids import new_id
 from jetson_face.events.making import utc
-from jetson_face.events.outbox import Outbox
-from jetson_face.events.schema import SCHEMA, to_json
+from jetson_face.events.recorder import EventRecorder
+from jetson_face.events.schema import SCHEMA
 from jetson_face.factory.parts import Parts, build_canary
 from jetson_face.inference.canary import Canary, CanaryEvent, CanaryWatch
 from jetson_face.privacy.audit import Action, AuditLog
@@ -29,8 +30,8 @@ class ServiceCanary:
     whoever gets the event; it stays alive for systemd, but is not ready until the answer is right.
     """
 
-    def __init__(self, swap: HotSwap, outbox: Outbox, audit: AuditLog) -> None:
-        self._swap, self._outbox, self._audit = swap, outbox, audit
+    def __init__(self, swap: HotSwap, recorder: EventRecorder, audit: AuditLog) -> None:
+        self._swap, self._recorder, self._audit = swap, recorder, audit
         self._watch: CanaryWatch[Parts] = CanaryWatch(self._build, self._tell)
 
     def __call__(self, now_ns: int) -> None:
@@ -79,7 +80,7 @@ class ServiceCanary:
             "embedder": space,
             "text": str(event),
         }
-        self._outbox.append([("canary", to_json(document))])
+        self._recorder.append([NewEvent(document)])
         action: Action = "canary_drifted" if event.state == "drifted" else "canary_recovered"
         try:
             self._audit.record(action, person="", name=space, details=event.to_json())

@@ -18,6 +18,7 @@ from jetson_face.core.errors import OutputError
 from jetson_face.core.version import __version__
 from jetson_face.events.delivery import Deliverer
 from jetson_face.events.making import EventMaker
+from jetson_face.events.recorder import EventRecorder
 from jetson_face.factory.parts import max_ages, open_sources, run_facts
 from jetson_face.factory.plugins import build_sinks
 from jetson_face.live import LivePipeline, LivePolicy
@@ -26,6 +27,7 @@ from jetson_face.privacy.audit import AuditLog
 from jetson_face.service import pages, plumbing
 from jetson_face.service.canary import ServiceCanary
 from jetson_face.service.events import EventTap, EventWriter, Occurrence, tell_end
+from jetson_face.service.history import HistoryPages, open_history
 from jetson_face.service.lock import state_lock
 from jetson_face.service.notify import (
     Health,
@@ -103,6 +105,7 @@ class Daemon:
         self._next_sources: list[Source] | None = None
         self._pipeline: LivePipeline | None = None
         self._deliverers: list[Deliverer] = []
+        self._history = HistoryPages()
         # First: plans may be built for minutes, and who asks meanwhile gets "starting".
         server = StatusServer(
             pages.routes(
@@ -110,6 +113,7 @@ class Daemon:
             ),
             unix=config.status_socket,
             port=config.service.status_port,
+            folders={"/events/": self._history.page},
         )
         self._reception = Reception(server)
         self._notifier.send(STATUS="starting: loading the networks")
@@ -117,7 +121,9 @@ class Daemon:
             self._swap = HotSwap(build_deck(config))
             self._outbox, self._snapshots = plumbing.open_outbox(config)
             audit = AuditLog(config.state_dir / "audit.jsonl")
-            self._canary = ServiceCanary(self._swap, self._outbox, audit)
+            self._history.history = open_history(config, self._outbox.age)
+            self._recorder = EventRecorder(self._outbox, self._history.history)
+            self._canary = ServiceCanary(self._swap, self._recorder, audit)
             self._review_writer = plumbing.open_review_writer(
                 config, self._outbox.age, lambda: self._swap.deck.parts.embedder.similarity_min
             )
@@ -127,7 +133,9 @@ class Daemon:
         self._queue: BoundedQueue[Occurrence | CapturedCandidate] = BoundedQueue(
             _EVENT_QUEUE, "events"
         )
-        self._writer = EventWriter(self._queue, self._outbox, self._snapshots, self._review_writer)
+        self._writer = EventWriter(
+            self._queue, self._recorder, self._snapshots, self._review_writer
+        )
 
     def run(self) -> None:
         """Run loop after loop until told to stop, or until every source ended."""
@@ -144,7 +152,7 @@ class Daemon:
         """Everything that waits goes to the disk; harmless when repeated."""
         self._notifier.stopping()
         self._writer.drain()
-        self._outbox.close()
+        self._recorder.close()
         if self._review_writer is not None:
             self._review_writer.close()
         plumbing.close_all(self._next_sources or ())
@@ -169,6 +177,7 @@ class Daemon:
                 self._queue,
                 maker,
                 crops=config.service.crops,
+                history=self._recorder.history is not None and config.report.history_crops,
                 review=config.service.review,
             ),
             build_sinks(config),
@@ -197,10 +206,14 @@ class Daemon:
         pruned = float("-inf")
         while not stop.wait(1.0):
             self._outbox.check()
+            if self._recorder.history is not None:
+                self._recorder.history.retry()
             now = time.monotonic()
             if now - pruned >= _PRUNE_EVERY_S or self._outbox.degraded:
                 pruned = now
                 self._outbox.prune()
+                if self._recorder.history is not None:
+                    self._recorder.history.prune()
                 if self._snapshots is not None:
                     self._snapshots.prune()
                 if self._review_writer is not None:
@@ -336,6 +349,7 @@ class Daemon:
             "stages_p95_ms": {s.name: round(s.p95_ms, 2) for s in report.stages},
             "queues": {"events": self._queue.counts.waiting},
             "outbox": pages.outbox(state),
+            "history": self._history.document(),
             "sinks": pages.sinks(self._deliverers, state),
             "board": pages.board(),
             "review": self._review_writer.state() if self._review_writer is not None else {},

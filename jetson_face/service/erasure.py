@@ -10,7 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from jetson_face.config import Config
 from jetson_face.core.errors import GalleryError, JetsonFaceError, UsageError
+from jetson_face.events.history import Erased, History
 from jetson_face.events.redaction import mask_file, mask_outbox
 from jetson_face.events.snapshots import SnapshotStore
 from jetson_face.gallery.matcher import GallerySnapshot
@@ -37,6 +38,7 @@ from jetson_face.privacy.encryption import open_cipher
 from jetson_face.review.item import ReviewItem
 from jetson_face.review.queue import ReviewQueue
 from jetson_face.service.confirming import confirm
+from jetson_face.service.history import HISTORY
 from jetson_face.service.plumbing import CROPS, OUTBOX, REVIEW, event_files
 from jetson_face.service.status_server import ask
 from jetson_face.util.files import write_file
@@ -132,6 +134,7 @@ def _finish(config: Config, gallery: GalleryStore, erasure: Erasure) -> tuple[Re
     parts = [
         gallery.path,
         *(config.state_dir / n for n in (OUTBOX, f"{OUTBOX}.broken", f"{OUTBOX}.new", REVIEW)),
+        *(config.state_dir / n for n in (HISTORY, f"{HISTORY}.broken")),
     ]
     files = [Path(f"{part}{suffix}") for part in parts for suffix in ("", "-wal", "-journal")]
     files += event_files(config)
@@ -150,6 +153,8 @@ def _finish(config: Config, gallery: GalleryStore, erasure: Erasure) -> tuple[Re
         failed=tuple(sorted({*swept.failed, *(path.name for path in left)})),
         queued_events=swept.queued_events,
         event_lines=swept.event_lines,
+        history_events=swept.history.events,
+        history_crops=swept.history.crops,
         service=str(service),
     )
     path = write_receipt(config.state_dir / "receipts", receipt)
@@ -167,6 +172,7 @@ class _Swept:
     review_items: int = 0
     queued_events: int = 0
     event_lines: int = 0
+    history: Erased = field(default_factory=lambda: Erased(0, 0))
     failed: list[str] = field(default_factory=list)
 
 
@@ -191,6 +197,8 @@ def _sweep(config: Config, erasure: Erasure) -> _Swept:
         # What could be read of a damaged outbox is in the new one.
         for broken in files_that_hold([person.encode()], [outbox.with_name(f"{OUTBOX}.broken")]):
             broken.unlink()
+    with attempt(HISTORY):
+        swept.history = _erase_history(config.state_dir / HISTORY, person)
     for path in event_files(config):
         with attempt(path.name):
             swept.event_lines += mask_file(path, person)
@@ -202,10 +210,10 @@ def _sweep(config: Config, erasure: Erasure) -> _Swept:
 def _events_in_memory(config: Config) -> bool:
     """A running service holds events that no other process can reach."""
     try:
-        outbox = json.loads(ask(config.status_socket, "/status").body).get("outbox", {})
+        status = json.loads(ask(config.status_socket, "/status").body)
     except (JetsonFaceError, ValueError):
         return False
-    return bool(outbox.get("memory"))
+    return any(status.get(part, {}).get("memory") for part in ("outbox", "history"))
 
 
 def _note(config: Config, receipt: Receipt, path: Path) -> None:
@@ -218,6 +226,8 @@ def _note(config: Config, receipt: Receipt, path: Path) -> None:
             "crops": len(receipt.crops),
             "review_items": receipt.review_items,
             "events": receipt.queued_events + receipt.event_lines,
+            "history_events": receipt.history_events,
+            "history_crops": receipt.history_crops,
             "service": receipt.service,
             "complete": receipt.complete,
             "receipt": path.name,
@@ -231,6 +241,15 @@ def _erase_crops(config: Config, person: str) -> list[str]:
         return []
     # No cipher is needed to erase, and the age does not matter.
     return SnapshotStore(folder, None, age=lambda: 0.0).remove_owner(person)
+
+
+def _erase_history(path: Path, person: str) -> Erased:
+    for broken in files_that_hold([person.encode()], [path.with_name(f"{path.name}.broken")]):
+        broken.unlink()
+    if not path.exists():
+        return Erased(0, 0)
+    with closing(History(path)) as history:
+        return history.erase(person)
 
 
 def _erase_review(config: Config, erasure: Erasure) -> int:

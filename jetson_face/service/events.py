@@ -6,19 +6,20 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from jetson_face.core.errors import OutputError
 from jetson_face.core.protocols import FrameProcessor
 from jetson_face.core.types import Box, Frame, ImageU8, Report
+from jetson_face.events.history import NewEvent
 from jetson_face.events.making import EventMaker
-from jetson_face.events.outbox import Outbox
-from jetson_face.events.schema import to_json
+from jetson_face.events.recorder import EventRecorder
 from jetson_face.events.snapshots import SnapshotStore
 from jetson_face.service.review_writer import CapturedCandidate, ReviewWriter, capture_candidate
 from jetson_face.util.channels import BoundedQueue, Closed
-from jetson_face.util.images import encode_jpeg
+from jetson_face.util.images import encode_jpeg, shrunk
 
 logger = logging.getLogger(__name__)
 
@@ -26,23 +27,29 @@ _BATCH = 100
 _WAIT_S = 2.0
 _CROP_MARGIN = 0.4
 _DECISIONS = frozenset({"decided", "changed", "retracted"})
+CropPlace: TypeAlias = Literal["folder", "history"]
+_HISTORY_SIDE, _HISTORY_QUALITY = 240, 85
+"""Pixels and quality of a face in the history: about 8 kB."""
 _LAST_FRAME_S = 1.0
 """How long the writer waits for the recogniser's last frame when it is told to stop."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Occurrence:
-    """An event on its way to the disk. crop: (H, W, 3) uint8 BGR, None for none."""
+    """An event on its way to the disk. crop: (H, W, 3) uint8 BGR, None for none. to: where it is
+    kept, in `STATE_DIR/crops`, in the history, or in both."""
 
     event: dict[str, Any]
     crop: ImageU8 | None
+    to: Collection[CropPlace] = ("folder",)
 
 
 class EventTap:
     """A recogniser that hands its events and its review candidates on before it answers.
 
     maker: of the whole run. A full queue makes it wait: a slow disk slows recognition down, it
-    loses no event. crops: with a picture of each decision.
+    loses no event. crops: with a picture of each decision. history: with a face of each decision,
+    and of each face that appears, for the history.
     """
 
     def __init__(
@@ -52,21 +59,31 @@ class EventTap:
         maker: EventMaker,
         *,
         crops: bool = False,
+        history: bool = False,
         review: bool = False,
     ) -> None:
         self._inner, self._queue, self._maker = inner, queue, maker
-        self._crops, self._review = crops, review
+        self._crops, self._history, self._review = crops, history, review
 
     def process(self, frame: Frame) -> Report:
         """See FrameProcessor."""
         report = self._inner.process(frame)
         for event in self._maker.of(report):
-            wanted = event["kind"] in _DECISIONS and event["state"] != "pending"
-            crop = cut(frame.image, event["box"]) if self._crops and wanted else None
-            self._queue.put(Occurrence(event, crop))
+            to = self._places(event)
+            crop = cut(frame.image, event["box"]) if to else None
+            self._queue.put(Occurrence(event, crop, to))
         for candidate in report.review_candidates if self._review else ():
             self._queue.put(capture_candidate(candidate, frame))
         return report
+
+    def _places(self, event: dict[str, Any]) -> tuple[CropPlace, ...]:
+        decided = event["kind"] in _DECISIONS and event["state"] != "pending"
+        places: list[CropPlace] = []
+        if self._crops and decided:
+            places.append("folder")
+        if self._history and (decided or event["kind"] == "appeared"):
+            places.append("history")
+        return tuple(places)
 
 
 def tell_end(
@@ -96,17 +113,17 @@ def cut(image: ImageU8, box: Box) -> ImageU8 | None:
 
 
 class EventWriter:
-    """Takes occurrences from the queue to the outbox, many in one transaction, and review
+    """Takes occurrences from the queue to the recorder, many in one transaction, and review
     candidates to the review queue."""
 
     def __init__(
         self,
         queue: BoundedQueue[Occurrence | CapturedCandidate],
-        outbox: Outbox,
+        recorder: EventRecorder,
         snapshots: SnapshotStore | None,
         review_writer: ReviewWriter | None = None,
     ) -> None:
-        self._queue, self._outbox, self._snapshots = queue, outbox, snapshots
+        self._queue, self._recorder, self._snapshots = queue, recorder, snapshots
         self._review_writer = review_writer
         self.decisions: deque[dict[str, Any]] = deque(maxlen=20)
 
@@ -160,23 +177,28 @@ class EventWriter:
         return found
 
     def _write(self, batch: list[Occurrence | CapturedCandidate]) -> None:
-        events = [self._with_crop(item) for item in batch if isinstance(item, Occurrence)]
-        if events:
-            self._outbox.append([(event["kind"], to_json(event)) for event in events])
-            self.decisions.extend(event for event in events if event["kind"] in _DECISIONS)
+        kept = [self._kept(item) for item in batch if isinstance(item, Occurrence)]
+        if kept:
+            self._recorder.append([NewEvent(event, jpeg) for event, jpeg in kept])
+            self.decisions.extend(event for event, _ in kept if event["kind"] in _DECISIONS)
         for item in batch:
             if isinstance(item, CapturedCandidate) and self._review_writer is not None:
                 self._review_writer.keep(item)
 
-    def _with_crop(self, item: Occurrence) -> dict[str, Any]:
-        if item.crop is None or self._snapshots is None:
-            return item.event
-        return item.event | {"crop": self._keep(item.crop, item.event["person"])}
+    def _kept(self, item: Occurrence) -> tuple[dict[str, Any], bytes | None]:
+        """The event, and the face that goes to the history with it."""
+        event, jpeg = item.event, None
+        if item.crop is None:
+            return event, None
+        if "history" in item.to:
+            jpeg = encode_jpeg(shrunk(item.crop, _HISTORY_SIDE), quality=_HISTORY_QUALITY)
+        if "folder" in item.to and self._snapshots is not None:
+            event = event | {"crop": self._keep(self._snapshots, item.crop, event["person"])}
+        return event, jpeg
 
-    def _keep(self, crop: ImageU8, person: str | None) -> str | None:
-        assert self._snapshots is not None
+    def _keep(self, snapshots: SnapshotStore, crop: ImageU8, person: str | None) -> str | None:
         try:
-            return self._snapshots.add(encode_jpeg(crop), person or "unknown").path.name
+            return snapshots.add(encode_jpeg(crop), person or "unknown").path.name
         except OutputError as error:
             logger.warning("crop_not_kept error=%s", error)
             return None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TypeAlias
+from urllib.parse import parse_qsl, unquote
 
 REQUEST_MAX = 8192
 _LINE = re.compile(rb"^([A-Z]{1,16}) (/[!-~]{0,1000}) HTTP/1\.[01]$")
@@ -14,6 +16,7 @@ _LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _REASONS = {
     200: "OK",
     202: "Accepted",
+    204: "No Content",
     400: "Bad Request",
     403: "Forbidden",
     404: "Not Found",
@@ -30,11 +33,13 @@ class BadRequestError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """method: upper case. path: without the query. host: the Host header without its port."""
+    """method: upper case. path: without the query. host: the Host header without its port.
+    query: the last value of each name."""
 
     method: str
     path: str
     host: str | None
+    query: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,9 @@ class Page:
 
 Routes: TypeAlias = Mapping[tuple[str, str], Callable[[], Page]]
 """(method, path) to what makes the page."""
+Folders: TypeAlias = Mapping[str, Callable[[str, Mapping[str, str]], Page]]
+"""The beginning of a path, ending in /, to what makes the page of its rest and the query; GET, and
+over the Unix socket only."""
 
 
 def parse_request(data: bytes) -> Request | None:
@@ -80,11 +88,17 @@ def parse_request(data: bytes) -> Request | None:
             raise BadRequestError("a header is not valid")
         if found[1].lower() == b"host":
             host = re.sub(r":\d*$", "", found[2].decode("latin-1").lower())
-    path = match[2].decode("ascii").split("?", 1)[0]
-    return Request(match[1].decode("ascii"), path, host)
+    path, _, query = match[2].decode("ascii").partition("?")
+    return Request(match[1].decode("ascii"), path, host, dict(parse_qsl(query)))
 
 
-def answer(request: Request, routes: Routes, *, trusted: bool) -> Page:
+def answer(
+    request: Request,
+    routes: Routes,
+    folders: Folders = MappingProxyType({}),
+    *,
+    trusted: bool,
+) -> Page:
     """The page for a request.
 
     trusted: it came over the Unix socket, whose mode says who may ask. Over TCP only reading is
@@ -93,6 +107,9 @@ def answer(request: Request, routes: Routes, *, trusted: bool) -> Page:
     if not trusted and request.host not in _LOCAL:
         return problem(403, "ask under localhost or 127.0.0.1")
     page = routes.get((request.method, request.path))
+    start, _, rest = request.path[1:].partition("/")
+    if page is None and trusted and request.method == "GET" and f"/{start}/" in folders:
+        return folders[f"/{start}/"](unquote(rest), request.query)
     if page is None:
         if any(path == request.path for _, path in routes):
             return problem(405, f"{request.path} does not take {request.method}")

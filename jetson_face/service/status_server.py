@@ -14,9 +14,18 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from jetson_face.core.errors import InputMissingError, OutputError, SourceError
-from jetson_face.service.http import BadRequestError, Page, Routes, answer, parse_request, problem
+from jetson_face.service.http import (
+    BadRequestError,
+    Folders,
+    Page,
+    Routes,
+    answer,
+    parse_request,
+    problem,
+)
 from jetson_face.util.bell import Bell
 
 logger = logging.getLogger(__name__)
@@ -48,9 +57,10 @@ class StatusServer:
         *,
         unix: Path | None,
         port: int | None = None,
+        folders: Folders = MappingProxyType({}),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._routes, self._clock = routes, clock
+        self._routes, self._folders, self._clock = routes, folders, clock
         self._bound: Path | None = None
         self._selector = selectors.DefaultSelector()
         self._bell = Bell()
@@ -121,7 +131,7 @@ class StatusServer:
                 path.unlink()
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listeners.append(listener)
-        with _short(path) as address:
+        with short_path(path) as address:
             listener.bind(address)
         self._bound = path
         path.chmod(0o660)
@@ -178,7 +188,7 @@ class StatusServer:
             request = parse_request(bytes(connection.incoming))
             if request is None:
                 return
-            page = answer(request, self._routes, trusted=connection.trusted)
+            page = answer(request, self._routes, self._folders, trusted=connection.trusted)
         except BadRequestError as error:
             page = problem(400, str(error))
         except Exception:
@@ -202,7 +212,7 @@ def ask(unix: Path, path: str, method: str = "GET", *, timeout_s: float = 5.0) -
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
             sock.settimeout(timeout_s)
-            with _short(unix) as address:
+            with short_path(unix) as address:
                 sock.connect(address)
             sock.sendall(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode("ascii"))
             response = http.client.HTTPResponse(sock, method=method)
@@ -225,7 +235,7 @@ def ask(unix: Path, path: str, method: str = "GET", *, timeout_s: float = 5.0) -
 
 
 @contextlib.contextmanager
-def _short(path: Path) -> Iterator[str]:
+def short_path(path: Path) -> Iterator[str]:
     """An address for `path` that fits the 108 bytes of a Unix socket's, however deep it is."""
     if len(os.fsencode(path)) < 100:
         yield str(path)

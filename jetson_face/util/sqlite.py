@@ -41,7 +41,9 @@ def connect(path: Path, *, create: bool = True, timeout_s: float = BUSY_S) -> sq
     create: make the folder (0700) and an empty file (0600) where there is none. Raises OSError,
     `RAISED`.
     """
-    if create:
+    # One that is there is not touched: closing any descriptor of it would drop the locks of this
+    # process's other connections, and another process would take the log away under them.
+    if create and not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     return sqlite3.connect(

@@ -18,19 +18,24 @@ import pytest
 
 from jetson_face.config import Config
 from jetson_face.core.types import Frame
+from jetson_face.events.history import NewEvent
+from jetson_face.events.making import EventMaker
 from jetson_face.events.outbox import Event, Outbox
 from jetson_face.factory.parts import open_gallery
 from jetson_face.gallery.records import NewTemplate
 from jetson_face.privacy.encryption import create_key
 from jetson_face.service import plumbing, swap
 from jetson_face.service.daemon import Daemon
+from jetson_face.service.history import HistoryPages, open_history
 from jetson_face.service.notify import LoopProgress
 from jetson_face.service.recent import RecentErrors
 from jetson_face.service.review_writer import CapturedCandidate, capture_candidate
 from jetson_face.service.signals import Signals
 from jetson_face.service.status_server import ask
+from jetson_face.util.images import decode_picture
 from tests.config.keys import Site, shows
 from tests.config.parts import SPACE, Rig, Says, unit
+from tests.events.event_help import report, sighting
 
 CAMERA = {"sources.uri": "test://?live=1&frames=25&fps=25&width=320&height=240"}
 """One face for a second."""
@@ -479,3 +484,61 @@ def test_doubtful_faces_are_kept_for_so_long(site: Site) -> None:
 @shows("service.retention.review_items")
 def test_so_many_doubtful_faces_are_kept(site: Site) -> None:
     assert waiting(site({"service.retention.review_items": 2})) == 2
+
+
+def history_pages(config: Config) -> HistoryPages:
+    """What the socket answers from, as the files are now."""
+    made = HistoryPages()
+    made.history = open_history(config, lambda: 0.0)
+    return made
+
+
+@shows("report.history_days")
+def test_the_history_is_kept_for_so_long(site: Site) -> None:
+    served(site({**CAMERA, "report.history_days": 1}))
+    config = site({**CAMERA, "report.history_days": SOON})
+    items = json.loads(history_pages(config).page("", {}).body)["items"]
+    assert [item["kind"] for item in items] == ["left", "decided", "appeared"]
+    late = open_history(config, lambda: 1e6)
+    assert late is not None
+    assert (late.prune(), late.page()) == (3, [])
+    late.close()
+    off = site({**CAMERA, "report.history_days": 0})
+    assert open_history(off, lambda: 0.0) is None
+    assert list(off.state_dir.glob("history.db*")) == []
+    assert history_pages(off).page("", {}).status == 503
+    assert history_pages(off).document() == {}
+
+
+@shows("report.history_mib")
+def test_so_much_of_the_history_is_kept(site: Site) -> None:
+    history = open_history(site({"report.history_mib": 1}), lambda: 0.0)
+    assert history is not None
+    maker = EventMaker({"door"})
+    made = maker.of(report(0, *(sighting("unknown", track=n) for n in range(20))))
+    history.add([NewEvent(event, bytes(90_000)) for event in made])
+    history.prune()
+    assert 0 < sum(stored.has_crop for stored in history.page()) <= 12
+    history.close()
+
+
+def kept_faces(config: Config) -> list[Any]:
+    """The face of each event of a served source, or the status of the page that has none."""
+    served(config)
+    pages = history_pages(config)
+    items = json.loads(pages.page("", {}).body)["items"]
+    crops = [pages.page(f"{item['id']}/crop", {}) for item in items]
+    assert [item["has_crop"] for item in items] == [crop.status == 200 for crop in crops]
+    assert not (config.state_dir / "crops").exists()
+    return [decode_picture(c.body, "crop").shape if c.status == 200 else c.status for c in crops]
+
+
+def test_the_history_keeps_faces(site: Site) -> None:
+    left, decided, appeared = kept_faces(site(CAMERA))
+    assert left == 404
+    assert max(*decided, *appeared) <= 240
+
+
+@shows("report.history_crops")
+def test_the_history_keeps_no_faces(site: Site) -> None:
+    assert kept_faces(site({**CAMERA, "report.history_crops": False})) == [404] * 3

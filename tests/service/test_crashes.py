@@ -12,18 +12,21 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from jetson_face.events.delivery import Deliverer
+from jetson_face.events.history import PAGE_MAX, History, StoredEvent
 from jetson_face.events.older import document
 from jetson_face.events.outbox import Outbox
 from jetson_face.events.outbox_file import OutboxFile
+from jetson_face.events.recorder import EventRecorder
 from jetson_face.privacy.audit import AuditLog
 from tests.events.event_help import read_event
-from tests.service.victim import STEPS, Sink, open_gallery
+from tests.service.victim import CIPHER, STEPS, Sink, open_gallery
 
 HERE = Path(__file__).parent
 REPO = HERE.parents[1]
@@ -78,6 +81,7 @@ def victim(
 
 def check(folder: Path, ledger: Ledger) -> None:
     """Everything that was acknowledged is there, and the gallery is whole."""
+    same_history(folder)
     file = OutboxFile(folder / "outbox.db")
     good, bad = file.read(0, 10**6)
     file.close()
@@ -103,6 +107,26 @@ def check(folder: Path, ledger: Ledger) -> None:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         db.close()
     received(folder, ledger, set(stored))
+
+
+def same_history(folder: Path) -> None:
+    """The next start finds every event in the history and in the outbox, or in neither."""
+    outbox, history = Outbox(folder / "outbox.db"), History(folder / "history.db", CIPHER)
+    EventRecorder(outbox, history)
+    queued = [_frame_and_id(document(event))[1] for event in outbox.since(0, 10**6)]
+    kept = list(pages_of(history))
+    assert sorted(stored.event["id"] for stored in kept) == sorted(queued)
+    # What was not completed from the outbox has its face.
+    assert all(history.crop(s.event["id"]) == b"a face" for s in kept if s.has_crop)
+    outbox.close()
+    history.close()
+
+
+def pages_of(history: History) -> Iterator[StoredEvent]:
+    after = 0
+    while page := history.page(after=after, limit=PAGE_MAX):
+        yield from page
+        after = page[-1].cursor
 
 
 @functools.lru_cache(maxsize=100_000)

@@ -10,6 +10,7 @@ import pytest
 
 from jetson_face.events.making import EventMaker
 from jetson_face.events.outbox import Outbox
+from jetson_face.events.recorder import EventRecorder
 from jetson_face.service.events import EventWriter, Occurrence, tell_end
 from jetson_face.service.review_writer import CapturedCandidate
 from jetson_face.util.channels import BoundedQueue
@@ -30,7 +31,7 @@ def stored(outbox: Outbox) -> list[str]:
 
 def test_the_last_events_are_in_the_outbox_when_the_writer_is_done(outbox: Outbox) -> None:
     queue: BoundedQueue[Occurrence | CapturedCandidate] = BoundedQueue(10, "events")
-    writer, maker = EventWriter(queue, outbox, None), EventMaker({"door"})
+    writer, maker = EventWriter(queue, EventRecorder(outbox), None), EventMaker({"door"})
     stop, told, done = threading.Event(), threading.Event(), threading.Event()
     thread = threading.Thread(target=writer.run, args=(stop,), kwargs={"told": told, "done": done})
     thread.start()
@@ -49,7 +50,7 @@ def test_a_recogniser_that_hangs_does_not_hold_up_the_writer(outbox: Outbox) -> 
     queue: BoundedQueue[Occurrence | CapturedCandidate] = BoundedQueue(10, "events")
     stop, done = threading.Event(), threading.Event()
     stop.set()
-    EventWriter(queue, outbox, None).run(stop, told=threading.Event(), done=done)
+    EventWriter(queue, EventRecorder(outbox), None).run(stop, told=threading.Event(), done=done)
     assert done.is_set()
 
 
@@ -58,7 +59,7 @@ def test_a_writer_that_failed_lets_the_recogniser_end(outbox: Outbox) -> None:
     queue.put(Occurrence({"kind": "decided", "similarity": float("nan")}, None))
     done, told = threading.Event(), threading.Event()
     with pytest.raises(ValueError, match="JSON"):
-        EventWriter(queue, outbox, None).run(threading.Event(), done=done)
+        EventWriter(queue, EventRecorder(outbox), None).run(threading.Event(), done=done)
     maker = EventMaker({"door"})
     maker.of(report(0, sighting("known", ADA)))
     tell_end(maker, queue, told)

@@ -15,6 +15,7 @@ from jetson_face.core.errors import OutputError
 from jetson_face.core.types import Frame, Person, Report, ReviewCandidate, Sighting
 from jetson_face.events.making import EventMaker
 from jetson_face.events.outbox import Outbox
+from jetson_face.events.recorder import EventRecorder
 from jetson_face.privacy.audit import files_that_hold
 from jetson_face.review.queue import ReviewQueue
 from jetson_face.service import pages, plumbing
@@ -54,7 +55,7 @@ def test_a_review_candidate_is_on_the_disk_with_its_event(tmp_path: Path) -> Non
     outbox = Outbox(tmp_path / "outbox.db")
     outbox.subscribe("all")
     review_writer = ReviewWriter(lambda: open_queue(tmp_path), lambda: 0.9)
-    writer = EventWriter(pending, outbox, None, review_writer)
+    writer = EventWriter(pending, EventRecorder(outbox), None, review_writer)
     for _ in range(2):
         EventTap(Doubtful(), pending, EventMaker({"door"}), review=True).process(picture())
     writer.drain()
@@ -95,7 +96,7 @@ def test_a_queue_that_cannot_be_used_costs_items_and_comes_back(
     pending: BoundedQueue[Occurrence | CapturedCandidate] = BoundedQueue(10, "events")
     outbox = Outbox(tmp_path / "outbox.db")
     review_writer = ReviewWriter(open_it, lambda: 0.9)
-    writer = EventWriter(pending, outbox, None, review_writer)
+    writer = EventWriter(pending, EventRecorder(outbox), None, review_writer)
     for seed in (1, 2, 3):
         EventTap(Doubtful(seed), pending, EventMaker({"door"}), review=True).process(picture())
         writer.drain()
@@ -112,7 +113,7 @@ def test_a_queue_deleted_under_the_service_is_begun_again(tmp_path: Path) -> Non
     pending: BoundedQueue[Occurrence | CapturedCandidate] = BoundedQueue(10, "events")
     outbox = Outbox(tmp_path / "outbox.db")
     review_writer = ReviewWriter(lambda: open_queue(tmp_path), lambda: 0.9)
-    writer = EventWriter(pending, outbox, None, review_writer)
+    writer = EventWriter(pending, EventRecorder(outbox), None, review_writer)
     for seed in (1, 2):
         EventTap(Doubtful(seed), pending, EventMaker({"door"}), review=True).process(picture())
         writer.drain()
@@ -171,7 +172,7 @@ def watch(config: Config, frames: int) -> Path:
     """The service's way from decision to disk; the folder of crops."""
     pending: BoundedQueue[Occurrence | CapturedCandidate] = BoundedQueue(200, "events")
     outbox, crops = plumbing.open_outbox(config)
-    tap, writer = Crowd(), EventWriter(pending, outbox, crops)
+    tap, writer = Crowd(), EventWriter(pending, EventRecorder(outbox), crops)
     inner = EventTap(tap, pending, EventMaker({"door"}), crops=config.service.crops)
     for _ in range(frames):
         inner.process(picture())

@@ -14,6 +14,7 @@ import pytest
 from jetson_face.core.types import Embeddings, EmbeddingSpace, ImageU8
 from jetson_face.events.older import document
 from jetson_face.events.outbox import Outbox
+from jetson_face.events.recorder import EventRecorder
 from jetson_face.inference.canary import Canary
 from jetson_face.privacy.audit import AuditLog
 from jetson_face.service.canary import ServiceCanary
@@ -53,7 +54,7 @@ def test_drift_is_an_event_and_the_service_is_not_ready(
     outbox = Outbox(tmp_path / "outbox.db")
     outbox.subscribe("test")
     audit = AuditLog(tmp_path / "audit.jsonl")
-    canary = ServiceCanary(swap, outbox, audit)
+    canary = ServiceCanary(swap, EventRecorder(outbox), audit)
     assert canary.document()["state"] == "not asked"
     canary(0)
     assert canary.judge(GOOD) is GOOD

@@ -214,7 +214,7 @@ def test_the_server_outlives_any_bytes(
 
 def test_a_request_is_parsed() -> None:
     text = b"GET /status?a=b HTTP/1.1\r\nHost: LocalHost:80\r\nX: y\r\n\r\n"
-    assert parse_request(text) == Request("GET", "/status", "localhost")
+    assert parse_request(text) == Request("GET", "/status", "localhost", {"a": "b"})
     assert parse_request(text[:-1]) is None
 
 

@@ -17,11 +17,12 @@ import numpy as np
 from jetson_face.core.errors import JetsonFaceError
 from jetson_face.core.types import EmbeddingSpace, Person, Report, Sighting
 from jetson_face.events.delivery import Deliverer
+from jetson_face.events.history import History, NewEvent
 from jetson_face.events.making import EventMaker
 from jetson_face.events.older import document
 from jetson_face.events.outbox import Event, Outbox, OutboxLimits
+from jetson_face.events.recorder import EventRecorder
 from jetson_face.events.rotating import RotatingJsonl
-from jetson_face.events.schema import to_json
 from jetson_face.gallery.ledger import Ledger
 from jetson_face.gallery.records import NewTemplate
 from jetson_face.gallery.store import GalleryStore
@@ -94,6 +95,7 @@ def main(folder: Path, seed: int) -> None:
     """Go on from whatever the last victim left."""
     draw = np.random.default_rng(seed)
     outbox = Outbox(folder / "outbox.db", OutboxLimits(retry_s=0.0))
+    recorder = EventRecorder(outbox, History(folder / "history.db", CIPHER, age=outbox.age))
     deliverer = Deliverer("file", outbox, Sink(folder))
     gallery = open_gallery(folder, create=True)
     say("started")
@@ -103,7 +105,7 @@ def main(folder: Path, seed: int) -> None:
         number = f"{seed}-{step}"
         event = decided(maker, seed * STEPS + step)
         waiting.append(f"{event['frame']} {event['id']}")
-        if outbox.append([(event["kind"], to_json(event))]).durable:
+        if recorder.append([NewEvent(event, b"a face")]).durable:
             # What waited in memory went to the disk with it.
             for done in waiting:
                 say(f"event {done}")
@@ -119,7 +121,7 @@ def main(folder: Path, seed: int) -> None:
             deliverer.step()
         if step % 10 == 9:
             outbox.prune()
-    outbox.close()
+    recorder.close()
     gallery.close()
     say("end")
 
