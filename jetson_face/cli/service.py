@@ -1,11 +1,12 @@
-"""`jetson-face service install|uninstall|status|logs|exec|run`."""
+"""`jetson-face service install|uninstall|status|logs|exec|run|control`."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -14,6 +15,7 @@ from jetson_face.cli.service_exec import exec_as_service
 from jetson_face.config import Config
 from jetson_face.core.errors import JetsonFaceError, UsageError
 from jetson_face.service import install as service_install
+from jetson_face.service.page_settings import PageSettings
 
 Plan: TypeAlias = tuple[Iterator[service_install.Step], list[JetsonFaceError]]
 """What to do, and why a real run would refuse to."""
@@ -48,6 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "words", nargs=argparse.REMAINDER, metavar="COMMAND", help="as in: enroll people/"
     )
     add_config_arguments(run)
+    control = actions.add_parser("control", help="what the service starts to answer pages")
+    control.add_argument("--listener", type=int, required=True, help="number of an open socket")
+    control.add_argument("--parent", type=int, required=True, help="number of an open pipe")
+    add_config_arguments(control)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -55,7 +61,11 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "run":
         from jetson_face.service import serve
 
-        return serve(lambda: _load(args))
+        return serve(_settings(args).load, _control_command(args))
+    if args.action == "control":
+        from jetson_face.service.control.process import serve_control
+
+        return serve_control(_settings(args), args.listener, args.parent)
     if args.action in ("install", "uninstall"):
         return _change(args)
     unit = service_install.service_name(args.name)
@@ -69,10 +79,21 @@ def run(args: argparse.Namespace) -> int:
     return _call(["journalctl", f"--unit={unit}", f"--lines={args.lines}", *follow])
 
 
-def _load(args: argparse.Namespace) -> Config:
-    config = config_of(args)
-    quicken_streams(config)
-    return config
+def _settings(args: argparse.Namespace) -> PageSettings:
+    def load(changes: Sequence[str]) -> Config:
+        config = config_of(args, *changes)
+        quicken_streams(config)
+        return config
+
+    return PageSettings(load)
+
+
+def _control_command(args: argparse.Namespace) -> list[str]:
+    """What starts the process behind the control socket, with this one's configuration."""
+    command = [sys.executable, "-m", "jetson_face", "service", "control"]
+    if args.config is not None:
+        command += ["-c", str(args.config.absolute())]
+    return command + [word for text in args.overrides for word in ("--set", text)]
 
 
 def _change(args: argparse.Namespace) -> int:

@@ -159,6 +159,13 @@ class Config(Section):
         return self.service.status_socket or base / "status.sock"
 
     @property
+    def control_socket(self) -> Path:
+        """Where the operator's page asks: beside the status socket."""
+        status = self.status_socket
+        own = status.name == "status.sock"
+        return status.with_name("control.sock" if own else f"{status.stem}-control.sock")
+
+    @property
     def engine_cache(self) -> Path:
         """Where built networks are."""
         return self.engines.cache or default_cache_dir() / "engines"
