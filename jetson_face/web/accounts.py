@@ -178,7 +178,7 @@ def check_strength(name: str, password: str) -> None:
     """Raises UsageError for a password that is guessed at once."""
     if not PASSWORD_MIN <= len(password) <= PASSWORD_MAX:
         raise UsageError(f"a password has {PASSWORD_MIN} to {PASSWORD_MAX} characters")
-    if len(set(password)) < 5 or name.lower() in password.lower():
+    if len(set(password)) < 5 or (len(name) > 2 and name.lower() in password.lower()):
         raise UsageError("this password is guessed at once: not the name, not one letter again")
 
 

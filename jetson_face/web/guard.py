@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
+from starlette.exceptions import HTTPException
+
 from jetson_face.web.problems import problem
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -35,10 +37,6 @@ HEADERS = (
 )
 
 
-class TooLargeError(Exception):
-    """The body is longer than is taken."""
-
-
 class Guard:
     """ASGI middleware: the host's name, the origin, the size and pace of bodies, the headers.
 
@@ -54,12 +52,9 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = False
 
         async def guarded_send(message: MutableMapping[str, Any]) -> None:
-            nonlocal started
             if message["type"] == "http.response.start":
-                started = True
                 message["headers"] = [*message["headers"], *self._headers(message["headers"])]
             await send(message)
 
@@ -67,14 +62,7 @@ class Guard:
         if refused is not None:
             await problem(*refused)(scope, receive, guarded_send)
             return
-        try:
-            await self._app(scope, _bounded(scope, receive), guarded_send)
-        except TooLargeError:
-            if not started:
-                await problem(413, "the body is too large")(scope, receive, guarded_send)
-        except asyncio.TimeoutError:
-            if not started:
-                await problem(408, "the body came too slowly")(scope, receive, guarded_send)
+        await self._app(scope, _bounded(scope, receive), guarded_send)
 
     def _headers(self, there: Any) -> list[tuple[bytes, bytes]]:
         found = list(HEADERS)
@@ -125,12 +113,15 @@ def _bounded(scope: Scope, receive: Receive) -> Receive:
         if over:
             return await receive()
         left_s = until - asyncio.get_running_loop().time()
-        message = await asyncio.wait_for(receive(), max(left_s, 0.01))
+        try:
+            message = await asyncio.wait_for(receive(), max(left_s, 0.01))
+        except asyncio.TimeoutError:
+            raise HTTPException(408, "the body came too slowly") from None
         if message["type"] == "http.request":
             left -= len(message.get("body", b""))
             over = not message.get("more_body", False)
             if left < 0:
-                raise TooLargeError
+                raise HTTPException(413, "the body is too large")
         return message
 
     return bounded

@@ -170,6 +170,7 @@ class ReviewRow(BaseModel):
     source: str | None = None
     track: int | None = None
     candidate: str | None = None
+    candidate_id: str | None = None
     similarity: float | None = None
     second: float | None = None
     quality: float | None = None
@@ -303,9 +304,11 @@ class SettingsOut(BaseModel):
 
 
 class Tuning(BaseModel):
-    """What is in force and what is measured. similarity_from: settings, calibration or model."""
+    """What is in force and what is measured. similarity_from: settings, calibration or model.
+    keys: of the settings that change them."""
 
     model_config = ConfigDict(extra="allow")
+    keys: dict[str, str]
     detection_interval: int
     auto: bool
     search_max_side_px: int | None

@@ -89,7 +89,8 @@ def serve(app: Any, listening: Listening, started: Callable[[], None]) -> None:
         timeout_keep_alive=15,
         timeout_graceful_shutdown=2,
     )
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    for chatty in ("uvicorn", "httpx", "httpcore"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     server = uvicorn.Server(config)
 
     async def run() -> None:

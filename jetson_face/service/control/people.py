@@ -72,6 +72,10 @@ class People:
     def enroll(self, request: Request) -> Reply:
         """Enrol pictures of one person; each that is refused says why."""
         wanted = request.document()
+        if unknown := set(wanted) - {"name", "pictures", "force"}:
+            raise ProblemError(422, f"nobody knows {min(unknown)[:40]}")
+        if not isinstance(wanted.get("force", False), bool):
+            raise ProblemError(422, "force is true or false")
         name = valid_name(_text(wanted, "name"))
         photos = _photos(wanted)
         force = wanted.get("force", False) is True

@@ -44,9 +44,7 @@ class Reviewing:
         with self._desk.review() as (config, review, queue, _):
             rows, _ = review.waiting()
             groups = _groups(queue, same_person_min(config))
-        rows = [
-            row | {"group": groups.get(row["number"])} for row in rows if row["number"] > int(after)
-        ]
+            rows = [row | _beside(queue, groups, row) for row in rows if row["number"] > int(after)]
         part = rows[:limit]
         return page(part, str(part[-1]["number"]) if len(rows) > limit else None)
 
@@ -89,6 +87,12 @@ class Reviewing:
                 409, "none of these is the last answer: somebody answered since", left=left
             )
         return Reply.of({"undone": back, "left": left})
+
+
+def _beside(queue: ReviewQueue, groups: dict[int, int], row: dict[str, Any]) -> dict[str, Any]:
+    """The group, and the candidate's id where that one is still enrolled."""
+    who = queue.item(row["number"]).question.candidate if row.get("candidate") else None
+    return {"group": groups.get(row["number"]), "candidate_id": who}
 
 
 def _answer(review: Review, vote: Vote) -> dict[str, Any]:

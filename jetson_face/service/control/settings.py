@@ -19,6 +19,12 @@ from jetson_face.service.status_server import ask
 from jetson_face.util.redact import redact_address, redact_values
 
 _RELOAD_S = 60.0
+_KEYS = {
+    "detection_interval": "sampling.every",
+    "search_max_side_px": "detector.max_side_px",
+    "similarity_min": "matching.similarity_min",
+}
+"""What the settings call what `/tuning` shows."""
 
 
 class Settings:
@@ -102,6 +108,7 @@ class Settings:
         return Reply.of(
             found
             | {
+                "keys": _KEYS,
                 "detection_interval": config.sampling.every,
                 "auto": config.sampling.auto is not None,
                 "search_max_side_px": config.detector.max_side_px,

@@ -54,7 +54,7 @@ async def sign_in(request: Request, wanted: Credentials) -> Response:
         raise ProblemError(401, "user or password is wrong")
     door.by_address.forget(address)
     secret, session = keeper.sessions.begin(user)
-    logger.info("signed_in user=%s role=%s address=%s", user.name, user.role, address)
+    logger.info("signed_in name=%s role=%s address=%s", user.name, user.role, address)
     answer = JSONResponse(_info(session))
     secure: bool = request.app.state.secure
     answer.set_cookie(
