@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TypeAlias
 
@@ -15,6 +16,7 @@ from jetson_face.cli.service_exec import exec_as_service
 from jetson_face.config import Config
 from jetson_face.core.errors import JetsonFaceError, UsageError
 from jetson_face.service import install as service_install
+from jetson_face.service import install_web
 from jetson_face.service.page_settings import PageSettings
 
 Plan: TypeAlias = tuple[Iterator[service_install.Step], list[JetsonFaceError]]
@@ -40,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     put_on.add_argument(
         "-c", "--config", type=Path, metavar="FILE", help="used where the box has none yet"
     )
+    for sub in (put_on, take_off):
+        sub.add_argument("--web", action="store_true", help="the operator's page, too")
     put_on.add_argument("--no-start", action="store_true", help="enable it, start it at boot")
     take_off.add_argument(
         "--purge", action="store_true", help="erase configuration, key, gallery and events, too"
@@ -125,12 +129,26 @@ def _install(args: argparse.Namespace, box: service_install.Box) -> Plan:
     steps = service_install.install_steps(
         box, program, config=args.config, instance=args.name, start=not args.no_start
     )
+    if args.web:
+        _check_web(args)
+        steps = chain(steps, install_web.web_steps(box, program, start=not args.no_start))
     return steps, service_install.refusals(program, args.config, target)
 
 
 def _uninstall(args: argparse.Namespace, box: service_install.Box) -> Plan:
     steps = service_install.uninstall_steps(box, instance=args.name, purge=args.purge)
+    if args.web:
+        _check_web(args)
+        steps = chain(install_web.web_removal(box, purge=args.purge), steps)
     return steps, service_install.without_systemctl("uninstall")
+
+
+def _check_web(args: argparse.Namespace) -> None:
+    if args.name is not None:
+        raise UsageError(
+            "the installed page is that of jetson-face.service: for an instance start "
+            "`jetson-face web run --runtime /run/jetson-face/NAME`"
+        )
 
 
 def _act(step: service_install.Step) -> None:

@@ -21,10 +21,10 @@ from jetson_face.service.control.pictures import Pictures
 from jetson_face.service.control.records import Records
 from jetson_face.service.control.reviewing import Reviewing
 from jetson_face.service.control.settings import Settings
+from jetson_face.service.install_web import WEB_USER
 from jetson_face.service.page_settings import PageSettings
 
 logger = logging.getLogger(__name__)
-WEB_USER = "jetson-face-web"
 IDLE_S = 900.0
 
 
