@@ -125,23 +125,23 @@ def test_a_write_that_is_sent_twice_is_done_once(service: Running) -> None:
 
 
 def test_settings_are_checked_compared_and_applied(service: Running) -> None:
-    wanted = {"changes": {"sampling.every": 3}}
-    diff = [{"key": "sampling.every", "before": 5, "after": 3}]
+    wanted = {"changes": {"sampling.interval": 3}}
+    diff = [{"key": "sampling.interval", "before": 5, "after": 3}]
     _, checked = service.control("POST", "/settings/check", wanted)
     assert (checked["valid"], checked["diff"]) == (True, diff)
     assert service.control("GET", "/tuning")[1]["detection_interval"] == 5
     status, done = service.control("POST", "/settings", wanted)
     assert (status, done["diff"]) == (200, diff)
     assert service.control("GET", "/tuning")[1]["detection_interval"] == 3
-    status, refused = service.control("POST", "/settings", {"changes": {"sampling.every": 0}})
+    status, refused = service.control("POST", "/settings", {"changes": {"sampling.interval": 0}})
     assert status == 422
-    assert "sampling.every" in refused["errors"][0]
+    assert "sampling.interval" in refused["errors"][0]
     for key in ("state_dir", "sources.0.uri", "service.sinks.0.url", "detector.type", "a\nb.c"):
         assert service.control("POST", "/settings", {"changes": {key: "x"}})[0] == 422
     _, shown = service.control("GET", "/settings")
-    assert shown["changed"] == {"sampling.every": 3}
-    service.control("POST", "/settings", {"changes": {"sampling.every": None}})
-    assert service.control("GET", "/settings")[1]["values"]["sampling.every"] == 5
+    assert shown["changed"] == {"sampling.interval": 3}
+    service.control("POST", "/settings", {"changes": {"sampling.interval": None}})
+    assert service.control("GET", "/settings")[1]["values"]["sampling.interval"] == 5
 
 
 def test_frames_are_made_only_while_somebody_watches(service: Running) -> None:

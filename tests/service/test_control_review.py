@@ -22,7 +22,7 @@ from jetson_face.service.control.process import routes
 from jetson_face.service.erasure import audit_log
 from jetson_face.service.page_settings import PageSettings
 from jetson_face.util.images import decode_picture
-from tests.review.review_fakes import SPACE, face, question
+from tests.review.review_fakes import SPACE, face, review_item
 
 Asks = Callable[..., tuple[int, Any]]
 
@@ -52,7 +52,7 @@ def people(config: Config) -> dict[str, Person]:
     found = {}
     with open_gallery(config, SPACE, create=True) as gallery:
         for name, seed in (("Ada", 90), ("Bob", 91)):
-            person, asked = gallery.add_person(name), question(seed=seed)
+            person, asked = gallery.add_person(name), review_item(seed=seed)
             portrait = decode_picture(asked.portrait, "")
             gallery.add_template(
                 person, NewTemplate(face(seed).vectors[0], 0.9, name, portrait, asked.landmarks, "")
@@ -73,7 +73,7 @@ def wait_for_review(config: Config, candidate: str, *faces: Embeddings) -> None:
     path = config.state_dir / "review.db"
     with ReviewQueue.open(path, open_cipher(config.state_dir)) as queue:
         for seed, one in enumerate(faces, 1):
-            queue.add(replace(question(candidate, seed), face=one), same_face_min=2.0)
+            queue.add(replace(review_item(candidate, seed), face=one), same_face_min=2.0)
 
 
 def test_faces_that_look_alike_are_a_group(

@@ -12,7 +12,7 @@ from jetson_face.config import Config
 from jetson_face.factory.parts import build_enroller
 from jetson_face.gallery.batch import EnrollmentResult
 from jetson_face.gallery.enroll import PictureBytes
-from jetson_face.gallery.label_check import suspects
+from jetson_face.gallery.label_check import mislabelled_templates
 from jetson_face.gallery.names import name_key, valid_name
 from jetson_face.gallery.records import PersonInfo
 from jetson_face.gallery.store import GalleryStore
@@ -166,7 +166,7 @@ def _mislabelled(config: Config, store: GalleryStore, info: PersonInfo) -> dict[
     index = next((i for i, p in enumerate(snapshot.people) if p.id == info.person.id), None)
     if index is None:
         return {}
-    found = suspects(snapshot, index, same_person_min(config))
+    found = mislabelled_templates(snapshot, index, same_person_min(config))
     return {suspect.row: str(suspect) for suspect in found}
 
 

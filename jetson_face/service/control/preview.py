@@ -13,7 +13,7 @@ from jetson_face.core.errors import GalleryCorruptError, UsageError
 from jetson_face.core.types import F32, Embeddings, Person
 from jetson_face.factory.parts import build_matcher
 from jetson_face.factory.threshold import calibrated
-from jetson_face.gallery.label_check import suspect_of
+from jetson_face.gallery.label_check import check_template
 from jetson_face.gallery.matcher import GallerySnapshot, Matcher
 from jetson_face.gallery.names import name_key
 from jetson_face.gallery.store import GalleryStore
@@ -50,7 +50,7 @@ def changes(
         if number in voted:
             continue
         try:
-            face = queue.item(number).question.face
+            face = queue.read(number).item.face
         except GalleryCorruptError:
             continue
         was, will = _said(one, decider, face), _said(other, decider, face)
@@ -73,14 +73,14 @@ def _added(
     for vote in votes:
         if vote.answer == "no":
             continue
-        question = queue.item(vote.number).question
-        person = _whom(store, vote.name or question.candidate, new=vote.name is not None)
-        if person is None or question.face.space != before.space:
+        item = queue.read(vote.number).item
+        person = _whom(store, vote.name or item.candidate, new=vote.name is not None)
+        if person is None or item.face.space != before.space:
             warnings.append({"number": vote.number, "text": "it cannot be added any more"})
             continue
-        vector = question.face.vectors[0]
+        vector = item.face.vectors[0]
         mine = found.setdefault(person.id, (person, []))[1]
-        suspect = suspect_of(before, vector, known.get(person.id), mine, same)
+        suspect = check_template(before, vector, known.get(person.id), mine, same)
         if suspect is not None:
             warnings.append({"number": vote.number, "text": str(suspect)})
         mine.append(vector)

@@ -49,9 +49,9 @@ class Reviewing:
         return page(part, str(part[-1]["number"]) if len(rows) > limit else None)
 
     def face(self, request: Request, number: str) -> Reply:
-        """The face in question."""
+        """The face that waits."""
         with self._desk.review() as (_, _, queue, _):
-            return Reply(200, queue.item(int(number)).question.portrait, "image/jpeg")
+            return Reply(200, queue.read(int(number)).item.portrait, "image/jpeg")
 
     def preview(self, request: Request) -> Reply:
         """What the answers would change about the faces that go on waiting; nothing is kept."""
@@ -91,7 +91,7 @@ class Reviewing:
 
 def _beside(queue: ReviewQueue, groups: dict[int, int], row: dict[str, Any]) -> dict[str, Any]:
     """The group, and the candidate's id where that one is still enrolled."""
-    who = queue.item(row["number"]).question.candidate if row.get("candidate") else None
+    who = queue.read(row["number"]).item.candidate if row.get("candidate") else None
     return {"group": groups.get(row["number"]), "candidate_id": who}
 
 
@@ -146,7 +146,7 @@ def _groups(queue: ReviewQueue, same_face_min: float) -> dict[int, int]:
     by_space: dict[str, _Waiting] = {}
     for number in queue.numbers():
         try:
-            face = queue.item(number).question.face
+            face = queue.read(number).item.face
         except GalleryCorruptError:
             continue
         one = by_space.setdefault(str(face.space), _Waiting([], []))

@@ -20,7 +20,7 @@ from jetson_face.util.redact import redact_address, redact_values
 
 _RELOAD_S = 60.0
 _KEYS = {
-    "detection_interval": "sampling.every",
+    "detection_interval": "sampling.interval",
     "search_max_side_px": "detector.max_side_px",
     "similarity_min": "matching.similarity_min",
 }
@@ -109,7 +109,7 @@ class Settings:
             found
             | {
                 "keys": _KEYS,
-                "detection_interval": config.sampling.every,
+                "detection_interval": config.sampling.interval,
                 "auto": config.sampling.auto is not None,
                 "search_max_side_px": config.detector.max_side_px,
                 "similarity_min": least,
