@@ -3,7 +3,7 @@
 # With --web: a live scene with the same two people, on the operator's page in the browser.
 set -euo pipefail
 . "$(dirname "$0")/setup_env.sh"
-if [ "${1:-}" = --web ]; then
+if [ "${1:-}" = "--web" ]; then
     shift
     setup_env pc,demo,web
     exec python tools/demo_web.py "$@"

@@ -19,8 +19,8 @@ from jetson_face.service.status_server import ask
 
 LIVE = """
 state_dir: {state}
-sources: [{{uri: "test://?live=1&frames=1000000&fps=15&width=160&height=120", name: door}}]
-detector: {{type: mtcnn, min_face_px: 40, max_side_px: 160}}
+sources: [{uri: "test://?live=1&frames=1000000&fps=15&width=160&height=120", name: door}]
+detector: {type: mtcnn, min_face_px: 40, max_side_px: 160}
 """
 
 
@@ -30,7 +30,7 @@ class Running:
     def __init__(self, folder: Path, config: str = LIVE) -> None:
         self.folder, self.state = folder, folder / "state"
         self.config, self.log = folder / "config.yaml", folder / "log"
-        self.config.write_text(config.format(state=self.state))
+        self.config.write_text(config.replace("{state}", str(self.state)))
         self.start()
 
     def start(self) -> None:
