@@ -15,7 +15,7 @@ from starlette.responses import Response, StreamingResponse
 
 from jetson_face.web.api.common import JPEG, Limit, Up, picture
 from jetson_face.web.callers import Viewer
-from jetson_face.web.models import Page
+from jetson_face.web.models import Page, State
 from jetson_face.web.problems import ProblemError
 from jetson_face.web.tail import Tail
 from jetson_face.web.upstream import Upstream
@@ -52,11 +52,12 @@ async def events(
     person: PersonId = None,
     source: Source = None,
     kind: Kind | None = None,
+    state: State | None = None,
     since: Time = None,
     until: Time = None,
 ) -> object:
     """Newest first, as long as retention keeps them."""
-    wanted = _query(person, source, kind, since, until)
+    wanted = _query(person, source, kind, state, since, until)
     return await _page(up, wanted, cursor, limit)
 
 
@@ -73,7 +74,7 @@ async def stream(
     if state.listeners >= _LISTENERS_MAX:
         raise ProblemError(503, "too many listen already", {"Retry-After": "10"})
     tail: Tail = state.tail
-    cursor = last_event_id or after or await tail.newest()
+    cursor = last_event_id or after or await tail.newest() or "0"
 
     async def lines() -> AsyncIterator[bytes]:
         nonlocal cursor
@@ -82,8 +83,7 @@ async def stream(
             yield b"retry: 2000\n\n"
             while True:
                 try:
-                    found = (await tail.after(cursor))["items"] if cursor else []
-                    cursor = cursor or await tail.newest()
+                    found = (await tail.after(cursor))["items"]
                 except ProblemError:
                     found = []
                     await asyncio.sleep(1.0)
@@ -112,11 +112,12 @@ async def export(
     person: PersonId = None,
     source: Source = None,
     kind: Kind | None = None,
+    state: State | None = None,
     since: Time = None,
     until: Time = None,
 ) -> Response:
     """Every event that fits, newest first, as CSV or as one JSON object a line."""
-    wanted = _query(person, source, kind, since, until)
+    wanted = _query(person, source, kind, state, since, until)
     first = await _page(up, wanted, None, _EXPORT_PAGE)
 
     async def parts() -> AsyncIterator[str]:
@@ -141,9 +142,15 @@ async def crop(up: Up, caller: Viewer, event: Annotated[str, Path(pattern=_ID)])
 
 
 def _query(
-    person: str | None, source: str | None, kind: str | None, since: str | None, until: str | None
+    person: str | None,
+    source: str | None,
+    kind: str | None,
+    state: str | None,
+    since: str | None,
+    until: str | None,
 ) -> dict[str, str]:
-    given = {"person": person, "source": source, "kind": kind, "since": since, "until": until}
+    given = {"person": person, "source": source, "kind": kind, "state": state}
+    given |= {"since": since, "until": until}
     return {name: value for name, value in given.items() if value is not None}
 
 

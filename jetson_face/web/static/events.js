@@ -16,7 +16,7 @@ function enrolFrom(event) {
 }
 
 function row(event, fresh) {
-  const face = event.crop
+  const face = event.has_crop
     ? h("img", { class: "crop", src: `/api/v1/events/${event.id}/crop`, alt: `Face of ${event.name || event.state}`, loading: "lazy" })
     : h("span", { class: "crop", "aria-hidden": "true" });
   const who = event.kind === "canary" ? event.text : event.name || event.state;
@@ -24,13 +24,13 @@ function row(event, fresh) {
     h("strong", { class: `s-${event.state}` }, who), ` ${event.kind}`,
     h("div", { class: "soft" }, time(event.time), event.source ? ` · ${event.source} · visit ${event.track}` : "",
       event.similarity === null || event.similarity === undefined ? "" : ` · similarity ${event.similarity.toFixed(3)}`)),
-  event.crop && may("operator") ? action("Enrol", async () => enrolFrom(event)) : null);
+  event.has_crop && may("operator") ? action("Enrol", async () => enrolFrom(event)) : null);
 }
 
 export async function show(place) {
   let cursor = null;
   let source = null;
-  const list = h("ul", { style: null, "aria-label": "Events, newest first", class: "plain" });
+  const list = h("ul", { "aria-label": "Events, newest first", class: "plain" });
   const people = (await get("/people?limit=500").catch(() => ({ items: [] }))).items;
   const cameras = (await get("/cameras").catch(() => ({ items: [] }))).items;
   const choose = (every, items) => h("select", { onchange: () => begin() }, h("option", { value: "" }, every), items.map(([value, text]) => h("option", { value }, text)));
@@ -47,6 +47,7 @@ export async function show(place) {
     if (who.value) found.set("person", who.value);
     if (camera.value) found.set("source", camera.value);
     if (kind.value) found.set("kind", kind.value);
+    if (state.value) found.set("state", state.value);
     for (const [name, input] of [["since", since], ["until", until]]) {
       if (input.value) found.set(name, new Date(input.value).toISOString());
     }
