@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -84,16 +84,26 @@ def _page(frame: Frame, report: Report, width: int) -> Page:
         "searched": report.searched,
         "faces": [_plain(one) for one in report.sightings],
     }
-    picture = encode_jpeg(_small(draw(frame.image, report.sightings), width), quality=_QUALITY)
+    small, share = _small(frame.image, width)
+    picture = encode_jpeg(
+        draw(small, [_scaled(one, share) for one in report.sightings]), quality=_QUALITY
+    )
     return Page(200, json.dumps(head).encode() + b"\n" + picture, "application/octet-stream")
 
 
-def _small(image: ImageU8, width: int) -> ImageU8:
-    if image.shape[1] <= width:
-        return image
-    height = round(image.shape[0] * width / image.shape[1])
-    small: ImageU8 = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    return small
+def _small(image: ImageU8, width: int) -> tuple[ImageU8, float]:
+    """At most so wide, and by how much smaller: what is drawn on and encoded costs by its size."""
+    share = width / image.shape[1]
+    if share >= 1:
+        return image, 1.0
+    size = width, round(image.shape[0] * share)
+    small: ImageU8 = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return small, share
+
+
+def _scaled(face: Sighting, share: float) -> Sighting:
+    x1, y1, x2, y2 = (edge * share for edge in face.box)
+    return replace(face, box=(x1, y1, x2, y2))
 
 
 def _plain(face: Sighting) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def test_a_password_is_kept_as_argon2_in_a_private_file(tmp_path: Path) -> None:
 
 def test_another_process_sees_a_change(tmp_path: Path) -> None:
     one, other = Accounts(tmp_path), Accounts(tmp_path)
-    assert one.users == ()
+    assert len(one.users) == 0
     other.set_password("ada", GOOD, "viewer")
     assert [user.name for user in one.users] == ["ada"]
     other.remove_user("ada")

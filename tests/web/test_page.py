@@ -133,8 +133,7 @@ def test_a_slider_changes_the_measured_rate(browser: Browser, box: WebBox) -> No
     page.get_by_text("sampling.interval: 5 → 1").wait_for()
     page.get_by_role("button", name="Apply").click()
     with contextlib.closing(box.client()) as client:
-        rate = lambda: client.get("/tuning").json()["rates"]["door searched"]  # noqa: E731
-        until(lambda: rate() > 4, 30)
+        until(lambda: client.get("/tuning").json()["rates"]["door searched"] > 4, 30)
         shot(page, "tuning")
         client.post("/settings", json={"changes": {"sampling.interval": None}})
 
