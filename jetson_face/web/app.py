@@ -72,6 +72,7 @@ def create_app(options: Options) -> App:
         openapi_url="/api/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=life,
         exception_handlers={
             problems.ProblemError: problems.of_problem,

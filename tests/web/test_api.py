@@ -179,6 +179,7 @@ def test_hostile_requests(box: WebBox) -> None:
     problem(client.post("/identify", content=endless()), 411)
 
 
+@pytest.mark.slow
 def test_who_says_nothing_is_cut_off(box: WebBox) -> None:
     with socket.create_connection(("127.0.0.1", box.port)) as sock:
         sock.settimeout(30)
@@ -203,6 +204,7 @@ def test_it_reconnects_after_the_recogniser_restarts(box: WebBox) -> None:
     assert client.get("/cameras/door/frame").status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL])
 def test_the_recogniser_notices_nothing_of_the_page(box: WebBox, how: signal.Signals) -> None:
     client = box.client("viewer")

@@ -138,6 +138,26 @@ def test_a_slider_changes_the_measured_rate(browser: Browser, box: WebBox) -> No
         client.post("/settings", json={"changes": {"sampling.interval": None}})
 
 
+def test_events_come_by_themselves_and_can_be_enrolled_from(browser: Browser, box: WebBox) -> None:
+    page = opened(browser, box)
+    sign_in(page)
+    go(page, "Events")
+    rows = page.get_by_role("list", name="Events, newest first").get_by_role("listitem")
+    rows.first.wait_for()
+    until(lambda: page.locator("img.crop").count() > 0, 20)
+    shot(page, "events")
+    before = rows.count()
+    box.service.close()
+    box.service.start()  # everybody leaves, and appears anew
+    until(lambda: rows.count() > before + 2, 60)
+    page.get_by_role("button", name="Enrol", exact=True).first.click()
+    page.get_by_label("Who is it?").fill("Somebody")
+    page.get_by_role("dialog").get_by_role("button", name="Enrol", exact=True).click()
+    page.locator("#toast").get_by_text("Somebody is enrolled").or_(
+        page.locator("#toast").get_by_text("looks")
+    ).wait_for()
+
+
 def test_who_may_not(browser: Browser, box: WebBox) -> None:
     page = opened(browser, box)
     sign_in(page, "viewer", "wrong wrong 1")
