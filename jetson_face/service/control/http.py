@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -181,8 +182,9 @@ class _Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         """See BaseRequestHandler."""
         super().setup()
-        # Frames take precedence over whoever looks at a page.
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        # Frames take precedence over whoever looks at a page; a sandbox may forbid to say so.
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
     def _serve(self) -> None:
         server = self.server
