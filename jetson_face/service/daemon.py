@@ -104,7 +104,7 @@ class Daemon:
         self._told_ready = self._told_stuck = self._reloading = False
         self._looked = self._fed = 0.0
         self._verdict = HealthVerdict(False, True, "starting")
-        self._watching = Watching()
+        self._watching = Watching(lambda: self._swap.deck.parts)
         self._health = self._new_health()
         self._reloader = Reloader(load, self._apply)
         self._next_sources: list[Source] | None = None
@@ -118,7 +118,11 @@ class Daemon:
             ),
             unix=config.status_socket,
             port=config.service.status_port,
-            folders={"/events/": self._history.page, "/frames/": self._watching.page},
+            folders={
+                "/events/": self._history.page,
+                "/frames/": self._watching.page,
+                "/faces/": self._watching.face,
+            },
         )
         self._reception = Reception(server)
         self._notifier.send(STATUS="starting: loading the networks")

@@ -15,6 +15,7 @@ import cv2
 from jetson_face.core.types import Frame, ImageU8, Report, Sighting
 from jetson_face.output.overlay import draw
 from jetson_face.service.http import Page, problem
+from jetson_face.service.walking import FaceParts, Walking
 from jetson_face.util.images import encode_jpeg
 
 WATCHED_S = 2.0
@@ -33,11 +34,14 @@ class Watching:
     """The newest frame of each watched camera, with what was said about it.
 
     The recogniser hands over two references a frame, and only while somebody watches; drawing and
-    encoding are done in the thread of who asks, once for all who ask for the same.
+    encoding are done in the thread of who asks, once for all who ask for the same. parts: those in
+    force, asked for once there is a frame.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(
+        self, parts: Callable[[], FaceParts], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._walking, self._clock = Walking(parts), clock
         self._lock = threading.Lock()
         self._until: dict[str, float] = {}
         self._newest: dict[str, tuple[Frame, Report]] = {}
@@ -63,9 +67,7 @@ class Watching:
         if not re.fullmatch(r"-?[0-9]{1,15}", after) or not re.fullmatch(r"[0-9]{1,5}", width):
             return problem(400, "after and width are whole numbers")
         wide = next((one for one in _WIDTHS if one >= int(width)), _WIDTHS[-1])
-        with self._lock:
-            self._until[source] = self._clock() + WATCHED_S
-            newest, made = self._newest.get(source), self._made.get(source)
+        newest, made = self._look(source), self._made.get(source)
         if newest is None or newest[0].seq == int(after):
             return Page(204, b"")
         frame, report = newest
@@ -74,6 +76,22 @@ class Watching:
             with self._lock:
                 self._made[source] = made
         return made.page
+
+    def face(self, source: str, query: Mapping[str, str]) -> Page:
+        """See `Walking.page`, of the newest frame; 204 as with `page`."""
+        after = query.get("after", "-1")
+        if not re.fullmatch(r"-?[0-9]{1,15}", after):
+            return problem(400, "after is a whole number")
+        newest = self._look(source)
+        if newest is None or newest[0].seq == int(after):
+            return Page(204, b"")
+        return self._walking.page(*newest)
+
+    def _look(self, source: str) -> tuple[Frame, Report] | None:
+        """The newest frame of a camera, which from now on is watched."""
+        with self._lock:
+            self._until[source] = self._clock() + WATCHED_S
+            return self._newest.get(source)
 
 
 def _page(frame: Frame, report: Report, width: int) -> Page:

@@ -266,6 +266,29 @@ class Camera(BaseModel):
     age_p95_ms: float | None
 
 
+class RatedFace(BaseModel):
+    """turn: how far the nose points to the right of the image (negative: left), 0.38 is a lot.
+    reasons: why it is not good enough."""
+
+    track: int
+    state: State
+    name: str | None
+    quality: float
+    reasons: list[str]
+    turn: float
+    roll: float
+
+
+class WalkingFace(BaseModel):
+    """seq: of the frame. several: more than one face is large enough to be meant. data: the face
+    as JPEG, base64, for `POST /people`."""
+
+    seq: int | None
+    several: bool
+    face: RatedFace | None
+    data: str | None
+
+
 class SettingsIn(Strict):
     """Keys of the configuration, joined by dots; null takes a change of the page back."""
 

@@ -124,6 +124,30 @@ def test_many_answers_at_once_and_undone(browser: Browser, box: WebBox) -> None:
     page.get_by_role("button", name="Choose all").first.wait_for()
 
 
+def test_enrolling_who_walks_past(
+    browser: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("walk")
+    config = two_faces(folder)
+    (folder / "heads" / "hopper.png").unlink()
+    with web_box(folder, config) as box:
+        page = opened(browser, box)
+        sign_in(page)
+        page.get_by_role("button", name="Enrol by walking past").click()
+        page.get_by_label("Name of the person").fill("Eileen")
+        page.get_by_role("button", name="Start").click()
+        kept = page.get_by_role("list", name="Kept faces").get_by_role("listitem")
+        kept.first.wait_for()
+        assert page.get_by_label("Faces from the front").evaluate("m => m.value") > 0
+        shot(page, "walk")
+        page.get_by_role("dialog").get_by_role("button", name="Enrol", exact=True).click()
+        there = page.get_by_role("list", name="Faces at door")
+        there.get_by_text("Eileen").wait_for()
+        with contextlib.closing(box.client()) as client:
+            (person,) = client.get("/people").json()["items"]
+        assert person["template_count"] >= 1
+
+
 def test_a_slider_changes_the_measured_rate(browser: Browser, box: WebBox) -> None:
     page = opened(browser, box)
     sign_in(page)

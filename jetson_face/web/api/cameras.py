@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
@@ -11,10 +12,11 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from jetson_face.web.api.common import JPEG, Up
-from jetson_face.web.callers import Viewer
+from jetson_face.web.callers import Operator, Viewer
 from jetson_face.web.feed import Feeds
-from jetson_face.web.models import Camera, Page
+from jetson_face.web.models import Camera, Page, WalkingFace
 from jetson_face.web.problems import ProblemError
+from jetson_face.web.upstream import segment
 
 router = APIRouter(prefix="/cameras", tags=["cameras"])
 Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
@@ -52,6 +54,23 @@ async def frame(
     return Response(
         found.jpeg, media_type="image/jpeg", headers={"X-Frame": json.dumps(found.head)}
     )
+
+
+@router.get("/{camera}/face", response_model=WalkingFace)
+async def face(
+    up: Up,
+    caller: Operator,
+    camera: Name,
+    after: Annotated[int | None, Query(ge=0, le=10**15 - 1)] = None,
+) -> object:
+    """The largest face of the newest frame that is not `after`, clean, with pose and quality: to
+    enrol who walks past. `seq` is null where there is none just now."""
+    query = {} if after is None else {"after": str(after)}
+    answer = await up.status(f"/faces/{segment(camera)}", query)
+    if answer.status == 204:
+        return {"seq": None, "several": False, "face": None, "data": None}
+    head, _, jpeg = answer.body.partition(b"\n")
+    return json.loads(head) | {"data": base64.b64encode(jpeg).decode() if jpeg else None}
 
 
 @router.get(

@@ -1,5 +1,6 @@
-import { get, raw } from "./api.js";
-import { facts, h } from "./dom.js";
+import { get, may, raw } from "./api.js";
+import { action, facts, h } from "./dom.js";
+import { walkPast } from "./walk.js";
 
 const rate = (rates, camera, name) => {
   const value = rates[`${camera} ${name}`];
@@ -10,7 +11,8 @@ function watch(camera, stop) {
   const picture = h("img", { class: "video", alt: `Camera ${camera.name}, annotated` });
   const there = h("ul", { "aria-label": `Faces at ${camera.name}` });
   const told = h("div", {});
-  const card = h("section", { class: "card", "aria-label": camera.name }, h("h2", {}, camera.name), picture, h("h3", { class: "soft" }, "There now"), there, told);
+  const card = h("section", { class: "card", "aria-label": camera.name }, h("h2", {}, camera.name), picture, h("h3", { class: "soft" }, "There now"), there,
+    may("operator") ? action("Enrol by walking past", async () => walkPast(camera.name)) : null, told);
   let after = null;
   let counted = null;
   const loop = async () => {

@@ -49,11 +49,11 @@ export async function show(place) {
         return h("li", { class: "card" },
           h("img", { class: "portrait", src: `/api/v1/review/${row.number}/face`, alt: `Face ${row.number}`, loading: "lazy" }),
           row.candidate_id ? h("img", { class: "crop", src: `/api/v1/people/${row.candidate_id}/portrait`, alt: `Portrait of ${row.candidate}`, loading: "lazy" }) : null,
-          h("div", {}, row.error ? h("span", { class: "bad" }, row.error) : [`Is it ${row.candidate || "a person who was removed"}?`, h("div", { class: "soft" }, `similarity ${row.similarity.toFixed(3)}, second ${row.second.toFixed(3)}, quality ${row.quality.toFixed(2)}, ${row.source}, `, time(row.time))]),
+          h("div", {}, row.error ? h("span", { class: "bad" }, row.error) : [`Is it ${row.candidate || "a person who was removed"}?`, h("div", { class: "soft" }, `similarity ${row.similarity.toFixed(3)}, ${row.second > -1 ? `next ${row.second.toFixed(3)}, ` : ""}quality ${row.quality.toFixed(2)}, ${row.source}, `, time(row.time))]),
           may("operator") ? box : null);
       });
       return h("section", { class: "card", "aria-label": `Group ${key}` },
-        h("div", { class: "row" }, h("h2", { class: "grow" }, `${members.length} face${members.length === 1 ? "" : "s"} that look alike`),
+        h("div", { class: "row" }, h("h2", { class: "grow" }, members.length === 1 ? "One face" : `${members.length} faces that look alike`),
           may("operator") ? action("Choose all", async () => { for (const [box, number] of boxes) { box.checked = true; chosen.add(number); } }) : null),
         h("ul", { class: "faces plain" }, cards));
     }));
