@@ -342,6 +342,31 @@ class Tuning(BaseModel):
     stages_p95_ms: dict[str, float]
 
 
+class Rate(BaseModel):
+    """A share of faces, with its 95 % interval."""
+
+    share: float
+    low: float
+    high: float
+    faces: int
+
+
+class ThresholdPoint(BaseModel):
+    """What a threshold means. fpir: of strangers' faces, those that get a name. null: no faces."""
+
+    similarity_min: float
+    fpir: Rate | None
+    correctly_identified: Rate | None
+
+
+class ThresholdCurve(BaseModel):
+    """strangers, known: how many faces were asked as each."""
+
+    strangers: int
+    known: int
+    points: list[ThresholdPoint]
+
+
 class AuditRow(BaseModel):
     """One act."""
 

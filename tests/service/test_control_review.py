@@ -162,3 +162,25 @@ def test_an_answer_that_others_followed_is_not_taken_back(
 )
 def test_answers_that_make_no_sense(asks: Asks, people: dict[str, Person], answers: object) -> None:
     assert asks("POST", "/review/decide", {"answers": answers})[0] == 422
+
+
+def test_what_thresholds_mean_by_the_enrolled_faces(
+    config: Config, asks: Asks, people: dict[str, Person]
+) -> None:
+    with open_gallery(config, SPACE) as gallery:
+        for name, seed in (("Ada", 90), ("Bob", 91)):
+            again, asked = mix(seed, seed + 100, 0.6), review_item(seed=seed)
+            portrait = decode_picture(asked.portrait, "")
+            gallery.add_template(
+                people[name],
+                NewTemplate(again.vectors[0], 0.9, f"{name}2", portrait, asked.landmarks, ""),
+            )
+    status, found = asks("GET", "/tuning/thresholds")
+    assert (status, found["strangers"], found["known"]) == (200, 4, 4)
+    shares = [point["fpir"]["share"] for point in found["points"]]
+    right = [point["correctly_identified"]["share"] for point in found["points"]]
+    assert shares == sorted(shares, reverse=True)
+    assert (right[0], right[-1]) == (1.0, 0.0)
+    assert shares[-1] == 0.0
+    low = found["points"][-1]["fpir"]
+    assert 0 < low["high"] <= 1

@@ -21,6 +21,7 @@ from jetson_face.service.control.pictures import Pictures
 from jetson_face.service.control.records import Records
 from jetson_face.service.control.reviewing import Reviewing
 from jetson_face.service.control.settings import Settings
+from jetson_face.service.control.thresholds import Thresholds
 from jetson_face.service.install_web import WEB_USER
 from jetson_face.service.page_settings import PageSettings
 
@@ -31,7 +32,14 @@ IDLE_S = 900.0
 def routes(settings: PageSettings) -> list[Route]:
     """Everything that the control socket answers."""
     desk = Desk(settings.load)
-    parts = (People(desk), Pictures(desk), Reviewing(desk), Records(desk), Settings(desk, settings))
+    parts = (
+        People(desk),
+        Pictures(desk),
+        Reviewing(desk),
+        Records(desk),
+        Settings(desk, settings),
+        Thresholds(desk),
+    )
     return [route for part in parts for route in part.routes]
 
 

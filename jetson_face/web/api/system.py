@@ -17,6 +17,7 @@ from jetson_face.web.models import (
     Receipt,
     SettingsIn,
     SettingsOut,
+    ThresholdCurve,
     Tuning,
 )
 
@@ -45,6 +46,13 @@ async def metrics(up: Up, caller: Viewer) -> Response:
 async def tuning(up: Up, caller: Viewer) -> object:
     """Sampling rate, image size and threshold in force, and what is measured now."""
     return (await up.control("GET", "/tuning")).document()
+
+
+@router.get("/tuning/thresholds", response_model=ThresholdCurve)
+async def thresholds(up: Up, caller: Viewer) -> object:
+    """What each threshold would mean, measured on the gallery's own faces: each enrolled person
+    counts as a stranger to the others."""
+    return (await up.control("GET", "/tuning/thresholds")).document()
 
 
 @router.get("/settings", response_model=SettingsOut)

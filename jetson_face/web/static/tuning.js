@@ -1,4 +1,4 @@
-import { get, may, send } from "./api.js";
+import { every, get, may, send } from "./api.js";
 import { action, facts, field, h, toast } from "./dom.js";
 
 export async function show(place) {
@@ -36,6 +36,24 @@ export async function show(place) {
       ...Object.entries(tuning.stages_p95_ms).map(([name, value]) => [`Stage ${name}, p95`, `${value.toFixed(1)} ms`]),
     ]));
   };
+  const meaning = h("p", { role: "status" });
+  const curve = await get("/tuning/thresholds").catch((error) => ({ problem: error.message }));
+  const week = new Date(Date.now() - 7 * 86400e3).toISOString();
+  const strangers = await every(`/events?kind=left&state=unknown&limit=500&since=${week}`).then((found) => found.length, () => 0);
+  const percent = (rate) => `${(100 * rate.share).toFixed(1)} % (95 %: ${(100 * rate.low).toFixed(1)} to ${(100 * rate.high).toFixed(1)})`;
+  const mean = () => {
+    const wanted = Number(threshold.input.value);
+    const point = curve.points?.reduce((best, one) => (Math.abs(one.similarity_min - wanted) < Math.abs(best.similarity_min - wanted) ? one : best));
+    if (!point?.fpir) meaning.textContent = curve.problem || "Enrol two people or more to see what a threshold means here.";
+    else {
+      meaning.textContent = `At ${point.similarity_min.toFixed(2)}, strangers who get a name (FPIR): ${percent(point.fpir)} of ${point.fpir.faces} faces`
+        + `, about ${(point.fpir.share * strangers).toFixed(1)} false names a week at the ${strangers} unknown visits of the last one.`
+        + (point.correctly_identified ? ` Correctly identified: ${percent(point.correctly_identified)} of ${point.correctly_identified.faces} faces.` : "")
+        + " Measured on the enrolled faces, each person a stranger to the others; a site's own strangers are asked by jetson-face calibrate.";
+    }
+  };
+  threshold.input.addEventListener("input", mean);
+  mean();
   const apply = action("Apply", async () => {
     const done = await send("POST", "/settings", changes());
     toast(done.message);
@@ -50,7 +68,7 @@ export async function show(place) {
   place.append(h("div", { class: "grid" }, now, h("div", { class: "card" }, h("h2", {}, "Change"),
     field("Detection interval N: lower finds faces sooner and costs more", interval.input), interval.shown,
     tuning.search_max_side_px ? [field("Searched image, longer side in pixels: larger finds smaller faces and costs more", size.input), size.shown] : null,
-    field("Threshold, cosine: higher names strangers less often and misses more", threshold.input), threshold.shown,
+    field("Threshold, cosine: higher names strangers less often and misses more", threshold.input), threshold.shown, meaning,
     may("admin") ? h("p", { class: "row" }, check, apply) : h("p", { class: "soft" }, "Changing needs the role admin."), diff)));
   const timer = setInterval(() => measured().catch(() => {}), 3000);
   return () => clearInterval(timer);
