@@ -144,7 +144,7 @@ class ControlServer(socketserver.ThreadingMixIn, socketserver.BaseServer):
     ) -> None:
         super().__init__("", _Handler)
         self.routes = routes
-        self.replays: Replays[Reply] = Replays()
+        self.replays: Replays[Reply] = Replays(lambda reply: reply.status < 500)
         self.socket, self._allowed = listener, allowed | {0}
         self.slots = threading.BoundedSemaphore(_AT_ONCE)
         self.last_used = time.monotonic()
