@@ -30,6 +30,7 @@ RUN = ["opencv-python-headless>=4.8,<5", "onnxruntime>=1.17", *NETWORKS, *SFACE]
 PC = [*RUN, *DLIB]
 EVAL = ["matplotlib>=3.7", "scikit-learn>=1.3", "scipy>=1.10"]
 TRAIN = ["torch>=2.2", "onnx>=1.15", "onnxruntime>=1.17", "matplotlib>=3.7"]
+WEB = ["fastapi>=0.115", "uvicorn>=0.30", "h11>=0.14", "argon2-cffi>=23"]
 EXTRAS = {
     "pc": PC,
     "jetson": RUN,
@@ -37,13 +38,14 @@ EXTRAS = {
     "eval": EVAL,
     "train": TRAIN,
     "sface": SFACE,
-    "web": [],
+    "web": WEB,
     "rtx": ["tensorrt-rtx>=1.4,<2"],
     "mqtt": ["paho-mqtt>=2"],
     "demo": ["scikit-image>=0.22", "matplotlib>=3.7"],
     "fuzz": ["atheris>=2.3; python_version < '3.14'", "hypothesis>=6"],
     "dev": [
         *EVAL,
+        *WEB,
         "build",
         "hypothesis>=6",
         "import-linter>=2",

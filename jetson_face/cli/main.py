@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("doctor", "say what works on this machine, and how to fix what does not"),
     "config": ("config", "check or show a configuration, or its schema"),
     "service": ("service", "install, remove or watch the systemd service"),
+    "web": ("web", "serve the operator's page and the API, and say who may use them"),
     "status": ("status", "ask the running service how it is"),
     "reload": ("reload", "make the running service read its configuration again"),
 }

@@ -1,11 +1,13 @@
-"""`jetson-face service install|uninstall|status|logs|exec|run`."""
+"""`jetson-face service install|uninstall|status|logs|exec|run|control`."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TypeAlias
 
@@ -14,6 +16,8 @@ from jetson_face.cli.service_exec import exec_as_service
 from jetson_face.config import Config
 from jetson_face.core.errors import JetsonFaceError, UsageError
 from jetson_face.service import install as service_install
+from jetson_face.service import install_web
+from jetson_face.service.page_settings import PageSettings
 
 Plan: TypeAlias = tuple[Iterator[service_install.Step], list[JetsonFaceError], list[str]]
 """What to do, why a real run would refuse to, and what was found on the box."""
@@ -38,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     put_on.add_argument(
         "-c", "--config", type=Path, metavar="FILE", help="used where the box has none yet"
     )
+    for sub in (put_on, take_off):
+        sub.add_argument("--web", action="store_true", help="the operator's page, too")
     put_on.add_argument("--no-start", action="store_true", help="enable it, start it at boot")
     take_off.add_argument(
         "--purge", action="store_true", help="erase configuration, key, gallery and events, too"
@@ -48,6 +54,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "words", nargs=argparse.REMAINDER, metavar="COMMAND", help="as in: enroll people/"
     )
     add_config_arguments(run)
+    control = actions.add_parser("control", help="what the service starts to answer pages")
+    control.add_argument("--listener", type=int, required=True, help="number of an open socket")
+    control.add_argument("--parent", type=int, required=True, help="number of an open pipe")
+    add_config_arguments(control)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -55,7 +65,11 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "run":
         from jetson_face.service import serve
 
-        return serve(lambda: _load(args))
+        return serve(_settings(args).load, _control_command(args))
+    if args.action == "control":
+        from jetson_face.service.control.process import serve_control
+
+        return serve_control(_settings(args), args.listener, args.parent)
     if args.action in ("install", "uninstall"):
         return _change(args)
     unit = service_install.service_name(args.name)
@@ -69,10 +83,21 @@ def run(args: argparse.Namespace) -> int:
     return _call(["journalctl", f"--unit={unit}", f"--lines={args.lines}", *follow])
 
 
-def _load(args: argparse.Namespace) -> Config:
-    config = config_of(args)
-    quicken_streams(config)
-    return config
+def _settings(args: argparse.Namespace) -> PageSettings:
+    def load(changes: Sequence[str]) -> Config:
+        config = config_of(args, *changes)
+        quicken_streams(config)
+        return config
+
+    return PageSettings(load)
+
+
+def _control_command(args: argparse.Namespace) -> list[str]:
+    """What starts the process behind the control socket, with this one's configuration."""
+    command = [sys.executable, "-m", "jetson_face", "service", "control"]
+    if args.config is not None:
+        command += ["-c", str(args.config.absolute())]
+    return command + [word for text in args.overrides for word in ("--set", text)]
 
 
 def _change(args: argparse.Namespace) -> int:
@@ -112,12 +137,26 @@ def _install(args: argparse.Namespace, box: service_install.Box) -> Plan:
         start=not args.no_start,
         hardware=hardware,
     )
+    if args.web:
+        _check_web(args)
+        steps = chain(steps, install_web.web_steps(box, program, start=not args.no_start))
     return steps, service_install.refusals(program, args.config, target), hardware.lines()
 
 
 def _uninstall(args: argparse.Namespace, box: service_install.Box) -> Plan:
     steps = service_install.uninstall_steps(box, instance=args.name, purge=args.purge)
+    if args.web:
+        _check_web(args)
+        steps = chain(install_web.web_removal(box, purge=args.purge), steps)
     return steps, service_install.without_systemctl("uninstall"), []
+
+
+def _check_web(args: argparse.Namespace) -> None:
+    if args.name is not None:
+        raise UsageError(
+            "the installed page is that of jetson-face.service: for an instance start "
+            "`jetson-face web run --runtime /run/jetson-face/NAME`"
+        )
 
 
 def _act(step: service_install.Step) -> None:

@@ -167,6 +167,13 @@ class Config(Section):
         return Places(self.state_dir / "models", self.models.mirror)
 
     @property
+    def control_socket(self) -> Path:
+        """Where the operator's page asks: beside the status socket."""
+        status = self.status_socket
+        own = status.name == "status.sock"
+        return status.with_name("control.sock" if own else f"{status.stem}-control.sock")
+
+    @property
     def engine_cache(self) -> Path:
         """Where built networks are."""
         return self.engines.cache or default_cache_dir() / "engines"

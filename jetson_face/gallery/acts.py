@@ -17,7 +17,7 @@ from jetson_face.gallery.book import Book
 logger = logging.getLogger(__name__)
 Act: TypeAlias = Literal[
     "enrolled", "photos_added", "photo_withdrawn", "renamed", "removed", "confirmed", "undone",
-    "restore_accepted",
+    "restore_accepted", "merged",
 ]  # fmt: skip
 
 

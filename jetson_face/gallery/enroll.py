@@ -46,6 +46,14 @@ class Picture:
     image: ImageU8
 
 
+@dataclass(frozen=True, slots=True)
+class PictureBytes:
+    """A picture file that is in memory. label: what results call it. data: the file's bytes."""
+
+    label: Path
+    data: bytes
+
+
 class FaceCropper(Protocol):
     """Aligned faces: (H, W, 3) image and (N, 5, 2) landmarks to (N, S, S, 3) crops."""
 
@@ -83,7 +91,7 @@ class Enroller:
     def enroll_photos(
         self,
         name: str,
-        photos: Iterable[Path | Picture],
+        photos: Iterable[Path | Picture | PictureBytes],
         *,
         force: bool = False,
         progress: PhotoProgress | None = None,
@@ -127,12 +135,12 @@ class Enroller:
         self,
         batch: Batch,
         name: str,
-        photos: Sequence[Path | Picture],
+        photos: Sequence[Path | Picture | PictureBytes],
         progress: Callable[[Path], None],
     ) -> EnrollmentResult:
         result = EnrollmentResult(name, self._store.find(name))
         for photo in photos:
-            path = photo.label if isinstance(photo, Picture) else photo
+            path = photo if isinstance(photo, Path) else photo.label
             try:
                 added = self._enroll_one(batch, result, photo, path)
             except RefusedError as error:
@@ -145,9 +153,13 @@ class Enroller:
         return result
 
     def _enroll_one(
-        self, batch: Batch, result: EnrollmentResult, given: Path | Picture, path: Path
+        self,
+        batch: Batch,
+        result: EnrollmentResult,
+        given: Path | Picture | PictureBytes,
+        path: Path,
     ) -> bool:
-        data = given.image.tobytes() if isinstance(given, Picture) else read_bytes(given)
+        data = _bytes_of(given)
         photo = hashlib.sha256(data).hexdigest()
         if result.person is not None and self._store.has_photo(result.person, photo):
             return False
@@ -190,6 +202,13 @@ class Enroller:
         if not np.isfinite(face.landmarks).all():
             raise RefusedError("the face has no landmarks to align it by")
         return face
+
+
+def _bytes_of(given: Path | Picture | PictureBytes) -> bytes:
+    """What a photo is known by: the file, or the pixels where there is none."""
+    if isinstance(given, Path):
+        return read_bytes(given)
+    return given.data if isinstance(given, PictureBytes) else given.image.tobytes()
 
 
 def photos_by_folder(root: Path) -> dict[Path, list[Path]]:

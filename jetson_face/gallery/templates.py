@@ -146,6 +146,17 @@ class TemplateRows:
         except ValueError:
             raise schema.corrupt(path, f"portrait of template {key}") from None
 
+    def vector(self, key: str) -> F32:
+        """The vector of one template: (dim,) float32."""
+        space = self._book.space()
+        ((owner, photo, face, blob),) = self._db.execute(
+            "SELECT person, photo, face, vector FROM templates WHERE id = ?", (key,)
+        ).fetchall()
+        bound = key, owner, photo.hex(), str(face), _name(space)
+        (vector,) = self._vectors([self._sealer.open(blob, "vector", *bound)], space)
+        found: F32 = vector
+        return found
+
     def snapshot(self, people: Sequence[Person], space: EmbeddingSpace) -> GallerySnapshot:
         """Those of the people who have templates, in their order, with every vector."""
         plain: dict[str, list[bytes]] = {}

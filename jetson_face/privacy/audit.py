@@ -7,8 +7,9 @@ import getpass
 import json
 import os
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -20,6 +21,7 @@ from jetson_face.util.files import write_file
 Action: TypeAlias = Literal[
     "enrolled", "photos_added", "photo_withdrawn", "renamed", "removed", "erased", "confirmed",
     "rejected", "undone", "exported", "restore_accepted", "canary_drifted", "canary_recovered",
+    "merged", "settings_changed",
 ]  # fmt: skip
 """removed: from the gallery; erased: from everything else too, with a receipt. photo_withdrawn: a
 photo just enrolled proved to be somebody else's. restore_accepted: an older copy of the gallery."""
@@ -28,6 +30,7 @@ AUDIT = "audit.jsonl"
 """The log's name in the state folder."""
 _READ_BYTES = 1 << 22
 _TAIL_BYTES = 1 << 16
+_ACTOR: ContextVar[str | None] = ContextVar("actor", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,8 +212,20 @@ def _holds(path: Path, needles: Sequence[bytes]) -> bool:
     return False
 
 
+@contextmanager
+def acting_as(who: str) -> Iterator[None]:
+    """What is done inside is done by `who`, whoever runs this process."""
+    before = _ACTOR.set(who)
+    try:
+        yield
+    finally:
+        _ACTOR.reset(before)
+
+
 def current_actor() -> str:
-    """Who runs this process; behind sudo, who called it."""
+    """Who acts: as `acting_as` says, or who runs this process; behind sudo, who called it."""
+    if (who := _ACTOR.get()) is not None:
+        return f"{who}@{os.uname().nodename}"
     try:
         user = os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):

@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -26,6 +26,7 @@ from jetson_face.output.run_report import RunReport
 from jetson_face.privacy.audit import AuditLog
 from jetson_face.service import pages, plumbing
 from jetson_face.service.canary import ServiceCanary
+from jetson_face.service.control.gate import ControlGate
 from jetson_face.service.events import EventTap, EventWriter, Occurrence, tell_end
 from jetson_face.service.history import HistoryPages, open_history
 from jetson_face.service.lock import state_lock
@@ -43,6 +44,7 @@ from jetson_face.service.review_writer import CapturedCandidate
 from jetson_face.service.signals import Signals
 from jetson_face.service.status_server import StatusServer
 from jetson_face.service.swap import HotSwap, build_deck
+from jetson_face.service.watching import Watching
 from jetson_face.util.channels import BoundedQueue
 from jetson_face.util.files import write_file
 from jetson_face.util.metrics import to_prometheus
@@ -54,15 +56,16 @@ _PRUNE_EVERY_S = 300.0
 _LOOK_EVERY_S = 0.4
 
 
-def serve(load: Callable[[], Config]) -> int:
-    """Recognise until SIGTERM or SIGINT; SIGHUP reloads. load: reads the configuration.
+def serve(load: Callable[[], Config], control: Sequence[str] = ()) -> int:
+    """Recognise until SIGTERM or SIGINT; SIGHUP reloads. load: reads the configuration. control:
+    the command that answers on the control socket; none: nobody does.
 
     Raises ConfigError, StateLockedError, and what building the parts raises.
     """
     config = load()
     logging.getLogger("jetson_face").setLevel(config.log_level)
     with state_lock(config.state_dir), _recorded() as recent, Signals() as signals:
-        daemon = Daemon(config, load, recent, signals)
+        daemon = Daemon(config, load, recent, signals, control)
         try:
             daemon.run()
         finally:
@@ -90,6 +93,7 @@ class Daemon:
         load: Callable[[], Config],
         recent: RecentErrors,
         signals: Signals,
+        control: Sequence[str] = (),
     ) -> None:
         self.config = config
         self._recent, self._signals = recent, signals
@@ -100,6 +104,7 @@ class Daemon:
         self._told_ready = self._told_stuck = self._reloading = False
         self._looked = self._fed = 0.0
         self._verdict = HealthVerdict(False, True, "starting")
+        self._watching = Watching(lambda: self._swap.deck.parts)
         self._health = self._new_health()
         self._reloader = Reloader(load, self._apply)
         self._next_sources: list[Source] | None = None
@@ -113,7 +118,11 @@ class Daemon:
             ),
             unix=config.status_socket,
             port=config.service.status_port,
-            folders={"/events/": self._history.page},
+            folders={
+                "/events/": self._history.page,
+                "/frames/": self._watching.page,
+                "/faces/": self._watching.face,
+            },
         )
         self._reception = Reception(server)
         self._notifier.send(STATUS="starting: loading the networks")
@@ -136,6 +145,7 @@ class Daemon:
         self._writer = EventWriter(
             self._queue, self._recorder, self._snapshots, self._review_writer
         )
+        self._gate = ControlGate(config.control_socket, control) if control else None
 
     def run(self) -> None:
         """Run loop after loop until told to stop, or until every source ended."""
@@ -151,6 +161,8 @@ class Daemon:
     def close(self) -> None:
         """Everything that waits goes to the disk; harmless when repeated."""
         self._notifier.stopping()
+        if self._gate is not None:
+            self._gate.close()
         self._writer.drain()
         self._recorder.close()
         if self._review_writer is not None:
@@ -179,6 +191,7 @@ class Daemon:
                 crops=config.service.crops,
                 history=self._recorder.history is not None and config.report.history_crops,
                 review=config.service.review,
+                seen=self._watching.offer,
             ),
             build_sinks(config),
             policy=LivePolicy(max_age_ms=max_ages(config), log_every_s=config.report.every_s),
@@ -223,6 +236,8 @@ class Daemon:
         """In the main thread, twice a second and after signals."""
         assert self._pipeline is not None
         self._reception.check()
+        if self._gate is not None:
+            self._gate.check()
         if self._signals.end:
             self._pipeline.stop()
             return

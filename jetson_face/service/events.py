@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -49,7 +49,7 @@ class EventTap:
 
     maker: of the whole run. A full queue makes it wait: a slow disk slows recognition down, it
     loses no event. crops: with a picture of each decision. history: with a face of each decision,
-    and of each face that appears, for the history.
+    and of each face that appears, for the history. seen: told of each frame.
     """
 
     def __init__(
@@ -61,13 +61,17 @@ class EventTap:
         crops: bool = False,
         history: bool = False,
         review: bool = False,
+        seen: Callable[[Frame, Report], None] | None = None,
     ) -> None:
         self._inner, self._queue, self._maker = inner, queue, maker
         self._crops, self._history, self._review = crops, history, review
+        self._seen = seen
 
     def process(self, frame: Frame) -> Report:
         """See FrameProcessor."""
         report = self._inner.process(frame)
+        if self._seen is not None:
+            self._seen(frame, report)
         for event in self._maker.of(report):
             to = self._places(event)
             crop = cut(frame.image, event["box"]) if to else None

@@ -106,7 +106,7 @@ def install_steps(
     looks for it.
     """
     hardware = hardware or find_hardware(box, config, instance)
-    yield Step(f"user {USER}", not _user_exists(box), lambda: _add_user(box))
+    yield Step(f"user {USER}", not user_exists(box, USER), lambda: _add_user(box))
     etc = box.at(ETC)
     yield Step(f"folder {ETC} (0750)", not etc.is_dir(), lambda: _make_folder(box, etc))
     target = config_target(box, instance)
@@ -126,15 +126,15 @@ def install_steps(
         path, text = box.at(f"/etc/systemd/system/{name}"), unit_text(name, program, hardware)
         differs = not path.exists() or path.read_text("utf-8") != text
         changed |= differs
-        yield Step(f"unit {path}", differs, _writer(path, text))
+        yield Step(f"unit {path}", differs, writer(path, text))
     unit = service_name(instance)
-    yield Step("systemctl daemon-reload", changed and box.booted, _runner(box, "daemon-reload"))
+    yield Step("systemctl daemon-reload", changed and box.booted, runner(box, "daemon-reload"))
     link = box.at(f"/etc/systemd/system/multi-user.target.wants/{unit}")
     enable = ["enable", unit] if box.booted else [f"--root={box.root}", "enable", unit]
-    yield Step(f"systemctl enable {unit}", not link.is_symlink(), _runner(box, *enable))
+    yield Step(f"systemctl enable {unit}", not link.is_symlink(), runner(box, *enable))
     if start and box.booted:
         verb = "restart" if changed else "start"
-        yield Step(f"systemctl {verb} {unit}", True, _runner(box, "--no-block", verb, unit))
+        yield Step(f"systemctl {verb} {unit}", True, runner(box, "--no-block", verb, unit))
 
 
 def uninstall_steps(box: Box, *, instance: str | None, purge: bool) -> Iterator[Step]:
@@ -142,15 +142,15 @@ def uninstall_steps(box: Box, *, instance: str | None, purge: bool) -> Iterator[
     unit = service_name(instance)
     link = box.at(f"/etc/systemd/system/multi-user.target.wants/{unit}")
     disable = ["disable", "--now", unit] if box.booted else [f"--root={box.root}", "disable", unit]
-    yield Step(f"systemctl {' '.join(disable)}", link.is_symlink(), _runner(box, *disable))
+    yield Step(f"systemctl {' '.join(disable)}", link.is_symlink(), runner(box, *disable))
     if instance is not None:
         return
     removed = False
     for name in UNITS:
         path = box.at(f"/etc/systemd/system/{name}")
         removed |= path.exists()
-        yield Step(f"remove {path}", path.exists(), _remover(path))
-    yield Step("systemctl daemon-reload", removed and box.booted, _runner(box, "daemon-reload"))
+        yield Step(f"remove {path}", path.exists(), remover(path))
+    yield Step("systemctl daemon-reload", removed and box.booted, runner(box, "daemon-reload"))
     if purge:
         for folder in (*STATE_FOLDERS, str(ETC)):
             path = box.at(folder)
@@ -240,12 +240,13 @@ def _shipped(folder: str, name: str) -> str:
     raise InputMissingError(f"{name} is not in this installation: install jetson-face again")
 
 
-def _user_exists(box: Box) -> bool:
+def user_exists(box: Box, name: str) -> bool:
+    """Whether the box has a user of that name."""
     if box.root != Path("/"):
         passwd = box.at("/etc/passwd")
-        return passwd.exists() and f"\n{USER}:" in "\n" + passwd.read_text("utf-8")
+        return passwd.exists() and f"\n{name}:" in "\n" + passwd.read_text("utf-8")
     try:
-        pwd.getpwnam(USER)
+        pwd.getpwnam(name)
     except KeyError:
         return False
     return True
@@ -291,11 +292,13 @@ def _private_file(path: Path) -> None:
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
 
 
-def _writer(path: Path, text: str) -> Callable[[], None]:
+def writer(path: Path, text: str) -> Callable[[], None]:
+    """Writes a file."""
     return lambda: write_file(path, text)
 
 
-def _remover(path: Path) -> Callable[[], None]:
+def remover(path: Path) -> Callable[[], None]:
+    """Removes a file."""
     return lambda: path.unlink(missing_ok=True)
 
 
@@ -303,5 +306,6 @@ def _eraser(path: Path) -> Callable[[], None]:
     return lambda: shutil.rmtree(path)
 
 
-def _runner(box: Box, *arguments: str) -> Callable[[], None]:
+def runner(box: Box, *arguments: str) -> Callable[[], None]:
+    """Runs systemctl."""
     return lambda: box.run(["systemctl", *arguments])

@@ -62,6 +62,7 @@ def cameras(report: RunReport) -> dict[str, Any]:
             "size": [source.width, source.height],
             "captured": source.captured,
             "processed": source.processed,
+            "embedded": source.embedded,
             "dropped": dict(source.dropped),
             "faults": dict(source.faults),
             "last_error": source.last_error,

@@ -1,0 +1,204 @@
+"""Who is enrolled: listed, shown, enrolled from pictures, renamed, merged, removed."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from jetson_face.config import Config
+from jetson_face.factory.parts import build_enroller
+from jetson_face.gallery.batch import EnrollmentResult
+from jetson_face.gallery.enroll import PictureBytes
+from jetson_face.gallery.label_check import mislabelled_templates
+from jetson_face.gallery.names import name_key, valid_name
+from jetson_face.gallery.records import PersonInfo
+from jetson_face.gallery.store import GalleryStore
+from jetson_face.privacy.audit import utc
+from jetson_face.service.control.desk import Desk, same_person_min
+from jetson_face.service.control.http import ProblemError, Reply, Request, Route
+from jetson_face.service.control.values import page, picture, when
+from jetson_face.service.erasure import erase
+
+PICTURES_MAX = 24
+_ID = r"([0-9a-zA-Z-]{1,64})"
+
+
+class People:
+    """The routes under `/people`."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self.routes: tuple[Route, ...] = (
+            ("GET", "/people", self.list),
+            ("POST", "/people", self.enroll),
+            ("GET", f"/people/{_ID}", self.show),
+            ("PATCH", f"/people/{_ID}", self.rename),
+            ("DELETE", f"/people/{_ID}", self.remove),
+            ("POST", f"/people/{_ID}/merge", self.merge),
+            ("GET", f"/people/{_ID}/portrait", self.portrait),
+            ("GET", f"/people/{_ID}/templates/{_ID}/portrait", self.portrait),
+            ("DELETE", f"/people/{_ID}/templates/{_ID}", self.remove_template),
+        )
+
+    def list(self, request: Request) -> Reply:
+        """Everybody, by name."""
+        if not self._desk.config.gallery_path.exists():
+            return page([], None)
+        with self._desk.gallery() as (_, store):
+            people = sorted(store.people(), key=lambda one: (name_key(one.name), one.person.id))
+        wanted = name_key(request.query.get("search", ""))
+        rows = [_plain(info) for info in people if wanted in name_key(info.name)]
+        limit = request.number("limit", 100, 500)
+        after = request.query.get("cursor")
+        ids = [row["id"] for row in rows]
+        start = 0
+        if after is not None:
+            if after not in ids:
+                raise ProblemError(400, "this cursor is of a list that changed: begin again")
+            start = ids.index(after) + 1
+        part = rows[start : start + limit]
+        return page(part, part[-1]["id"] if start + limit < len(rows) else None)
+
+    def show(self, request: Request, who: str) -> Reply:
+        """One person, with the templates and what is doubtful about them."""
+        with self._desk.gallery() as (config, store):
+            info = store.show(who)
+            notes = _mislabelled(config, store, info)
+        return Reply.of(_plain(info) | {"templates": _templates(info, notes)})
+
+    def enroll(self, request: Request) -> Reply:
+        """Enrol pictures of one person; each that is refused says why."""
+        wanted = request.document()
+        if unknown := set(wanted) - {"name", "pictures", "force"}:
+            raise ProblemError(422, f"nobody knows {min(unknown)[:40]}")
+        if not isinstance(wanted.get("force", False), bool):
+            raise ProblemError(422, "force is true or false")
+        name = valid_name(_text(wanted, "name"))
+        photos = _photos(wanted)
+        force = wanted.get("force", False) is True
+        with self._desk.gallery(create=True):
+            pass
+        # The networks first: who waits for them must not hold the gallery.
+        with self._desk.photo_parts() as (_, parts), self._desk.gallery() as (config, store):
+            enroller = build_enroller(config, parts, store)
+            result = enroller.enroll_photos(name, photos, force=force)
+        self._desk.told()
+        return Reply.of(_outcome(result), 201 if result.added else 200)
+
+    def rename(self, request: Request, who: str) -> Reply:
+        """Another name; id and templates stay."""
+        name = _text(request.document(), "name")
+        with self._desk.gallery() as (_, store):
+            person = store.rename(who, name)
+            info = store.show(person.id)
+        self._desk.told()
+        return Reply.of(_plain(info))
+
+    def merge(self, request: Request, who: str) -> Reply:
+        """This person is `into`: the templates move there."""
+        into = _text(request.document(), "into")
+        with self._desk.gallery() as (_, store):
+            info = store.show(store.merge(who, into).id)
+        self._desk.told()
+        return Reply.of(_plain(info))
+
+    def remove(self, request: Request, who: str) -> Reply:
+        """Erase a person for good; the receipt says what went, and whether all of it did."""
+        with self._desk.gallery() as (config, store):
+            receipt, _ = erase(config, store, who)
+        return Reply.of(asdict(receipt) | {"complete": receipt.complete})
+
+    def remove_template(self, request: Request, who: str, template: str) -> Reply:
+        """Take one photo out; a person without any is removed with a receipt instead."""
+        with self._desk.gallery() as (_, store):
+            info = store.show(who)
+            photo = next((t.photo for t in info.templates if t.id == template), None)
+            if photo is None:
+                raise ProblemError(404, f"{info.name} has no such template")
+            if len({t.photo for t in info.templates}) == 1:
+                raise ProblemError(409, f"it is the last photo of {info.name}: remove the person")
+            store.remove_photo(info.person, photo, "photo_withdrawn")
+            left = store.show(who)
+        self._desk.told()
+        return Reply.of(_plain(left))
+
+    def portrait(self, request: Request, who: str, template: str | None = None) -> Reply:
+        """The kept face of a template, or of the person's best one."""
+        with self._desk.gallery() as (_, store):
+            info = store.show(who)
+            best = max(info.templates, key=lambda one: one.quality, default=None)
+            wanted = template or (best.id if best else "")
+            row = next((i for i, t in enumerate(info.templates) if t.id == wanted), None)
+            if row is None:
+                raise ProblemError(404, f"{info.name} has no such template")
+            image, _ = store.portraits(info.person.id)[row]
+        return picture(image)
+
+
+def _plain(info: PersonInfo) -> dict[str, Any]:
+    return {
+        "id": info.person.id,
+        "name": info.name,
+        "since": when(info.created),
+        "template_count": len(info.templates),
+    }
+
+
+def _templates(info: PersonInfo, notes: dict[int, str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": template.id,
+            "source": template.source,
+            "sha256": template.photo,
+            "quality": round(template.quality, 3),
+            "created": when(template.created),
+            "warning": notes.get(row),
+        }
+        for row, template in enumerate(info.templates)
+    ]
+
+
+def _mislabelled(config: Config, store: GalleryStore, info: PersonInfo) -> dict[int, str]:
+    snapshot = store.snapshot()
+    index = next((i for i, p in enumerate(snapshot.people) if p.id == info.person.id), None)
+    if index is None:
+        return {}
+    found = mislabelled_templates(snapshot, index, same_person_min(config))
+    return {suspect.row: str(suspect) for suspect in found}
+
+
+def _outcome(result: EnrollmentResult) -> dict[str, Any]:
+    return {
+        "id": None if result.person is None else result.person.id,
+        "name": result.name if result.person is None else result.person.name,
+        "time": utc(),
+        "added": [str(path) for path in result.added],
+        "already": [str(path) for path in result.already],
+        "refused": [{"label": str(r.path), "reason": r.reason} for r in result.refused],
+        "warnings": result.warnings,
+    }
+
+
+def _text(document: dict[str, Any], key: str) -> str:
+    value = document.get(key)
+    if not isinstance(value, str):
+        raise ProblemError(422, f"{key} is missing, or no text")
+    return value
+
+
+def _photos(document: dict[str, Any]) -> list[PictureBytes]:
+    given = document.get("pictures")
+    if not isinstance(given, list) or not 1 <= len(given) <= PICTURES_MAX:
+        raise ProblemError(422, f"pictures is a list of 1 to {PICTURES_MAX}")
+    photos = []
+    for number, one in enumerate(given, 1):
+        try:
+            data = base64.b64decode(one["data"], validate=True)
+            label = str(one.get("label") or f"picture {number}")
+        except (TypeError, KeyError, AttributeError, ValueError, binascii.Error):
+            raise ProblemError(422, f"picture {number}: `data` is the file in base64") from None
+        photos.append(PictureBytes(Path(Path(label).name[:80] or f"picture {number}"), data))
+    return photos

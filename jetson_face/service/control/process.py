@@ -1,0 +1,72 @@
+"""The process behind the control socket: started when somebody asks, ends when nobody does.
+
+It has the gallery's key, as the service has, and none of its frames: whatever a request costs, or
+breaks, the recogniser goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pwd
+import select
+import socket
+import time
+
+from jetson_face.service.control.desk import Desk
+from jetson_face.service.control.http import ControlServer, Route
+from jetson_face.service.control.people import People
+from jetson_face.service.control.pictures import Pictures
+from jetson_face.service.control.records import Records
+from jetson_face.service.control.reviewing import Reviewing
+from jetson_face.service.control.settings import Settings
+from jetson_face.service.control.thresholds import Thresholds
+from jetson_face.service.install_web import WEB_USER
+from jetson_face.service.page_settings import PageSettings
+
+logger = logging.getLogger(__name__)
+IDLE_S = 900.0
+
+
+def routes(settings: PageSettings) -> list[Route]:
+    """Everything that the control socket answers."""
+    desk = Desk(settings.load)
+    parts = (
+        People(desk),
+        Pictures(desk),
+        Reviewing(desk),
+        Records(desk),
+        Settings(desk, settings),
+        Thresholds(desk),
+    )
+    return [route for part in parts for route in part.routes]
+
+
+def serve_control(settings: PageSettings, listener_fd: int, parent_fd: int) -> int:
+    """Answer until nobody asked for a while, or the service went away.
+
+    listener_fd: the listening Unix socket. parent_fd: the reading end of a pipe whose other end
+    only the service has.
+    """
+    listener = socket.socket(fileno=listener_fd)
+    listener.setblocking(False)
+    server = ControlServer(listener, routes(settings), allowed_users())
+    logger.info("control_started pid=%s", os.getpid())
+    while True:
+        ready, _, _ = select.select([listener_fd, parent_fd], [], [], 5.0)
+        if parent_fd in ready:
+            return 0
+        if listener_fd in ready:
+            server._handle_request_noblock()  # type: ignore[attr-defined]
+        elif not server.busy and time.monotonic() - server.last_used > IDLE_S:
+            logger.info("control_ended idle_s=%g", IDLE_S)
+            return 0
+
+
+def allowed_users() -> frozenset[int]:
+    """Who may ask: the service's own user, and the page's."""
+    found = {os.geteuid()}
+    with contextlib.suppress(KeyError):  # where the page is not installed on this box
+        found.add(pwd.getpwnam(WEB_USER).pw_uid)
+    return frozenset(found)

@@ -1,0 +1,177 @@
+"""`/events`: what happened, page by page, as a stream that misses nothing, and as a file."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Path, Query
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from jetson_face.web.api.common import JPEG, Limit, Up, picture
+from jetson_face.web.callers import Viewer
+from jetson_face.web.models import Page, State
+from jetson_face.web.problems import ProblemError
+from jetson_face.web.tail import Tail
+from jetson_face.web.upstream import Upstream
+
+router = APIRouter(prefix="/events", tags=["events"])
+_ID = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+_HEARTBEAT_S = 15.0
+_LISTENERS_MAX = 100
+_EXPORT_PAGE = 500
+Cursor = Annotated[str | None, Query(pattern=_ID, description="`next` of the page before")]
+After = Annotated[str | None, Query(pattern=_ID, description="id of the last event that was seen")]
+Kind = Literal["appeared", "decided", "changed", "retracted", "left", "canary"]
+PersonId = Annotated[str | None, Query(max_length=64, pattern="^[0-9a-zA-Z-]+$")]
+Source = Annotated[str | None, Query(max_length=64, pattern="^[A-Za-z0-9._-]+$")]
+Time = Annotated[
+    str | None,
+    Query(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,3})?Z$", description="UTC, ISO 8601"),
+]
+_COLUMNS = ("time", "kind", "source", "state", "name", "person", "similarity", "track", "id")
+_STREAM: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Server-sent events: `id` is the cursor, `data` one event as JSON",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
+}
+
+
+@router.get("", response_model=Page[dict[str, Any]])
+async def events(
+    up: Up,
+    caller: Viewer,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+    person: PersonId = None,
+    source: Source = None,
+    kind: Kind | None = None,
+    state: State | None = None,
+    since: Time = None,
+    until: Time = None,
+) -> object:
+    """Newest first, as long as retention keeps them."""
+    wanted = _query(person, source, kind, state, since, until)
+    return await _page(up, wanted, cursor, limit)
+
+
+@router.get("/stream", response_class=Response, responses=_STREAM)
+async def stream(
+    request: Request,
+    caller: Viewer,
+    after: After = None,
+    last_event_id: Annotated[str | None, Header(pattern=_ID)] = None,
+) -> Response:
+    """New events as they come. With `Last-Event-ID`, which browsers send by themselves, or `after`:
+    first everything since that event, whatever happened between."""
+    state = request.app.state
+    if state.listeners >= _LISTENERS_MAX:
+        raise ProblemError(503, "too many listen already", {"Retry-After": "10"})
+    tail: Tail = state.tail
+    cursor = last_event_id or after or await tail.newest() or "0"
+
+    async def lines() -> AsyncIterator[bytes]:
+        nonlocal cursor
+        state.listeners += 1
+        try:
+            yield b"retry: 2000\n\n"
+            while True:
+                try:
+                    found = (await tail.after(cursor))["items"]
+                except ProblemError:
+                    found = []
+                    await asyncio.sleep(1.0)
+                for event in found:
+                    cursor = str(event["id"])
+                    yield f"id: {cursor}\ndata: {json.dumps(event)}\n\n".encode()
+                if not found and not await tail.wait(_HEARTBEAT_S):
+                    yield b": still here\n\n"
+        finally:
+            state.listeners -= 1
+
+    return StreamingResponse(lines(), media_type="text/event-stream")
+
+
+@router.get(
+    "/export",
+    response_class=Response,
+    responses={
+        200: {"description": "A file", "content": {"text/csv": {}, "application/x-ndjson": {}}}
+    },
+)
+async def export(
+    up: Up,
+    caller: Viewer,
+    format: Literal["csv", "jsonl"] = "csv",
+    person: PersonId = None,
+    source: Source = None,
+    kind: Kind | None = None,
+    state: State | None = None,
+    since: Time = None,
+    until: Time = None,
+) -> Response:
+    """Every event that fits, newest first, as CSV or as one JSON object a line."""
+    wanted = _query(person, source, kind, state, since, until)
+    first = await _page(up, wanted, None, _EXPORT_PAGE)
+
+    async def parts() -> AsyncIterator[str]:
+        page = first
+        if format == "csv":
+            yield ",".join(_COLUMNS) + "\r\n"
+        while True:
+            yield _rows(page["items"], format)
+            if page["next"] is None:
+                return
+            page = await _page(up, wanted, page["next"], _EXPORT_PAGE)
+
+    kinds = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
+    headers = {"Content-Disposition": f'attachment; filename="events.{format}"'}
+    return StreamingResponse(parts(), media_type=kinds[format], headers=headers)
+
+
+@router.get("/{event}/crop", responses=JPEG, response_class=Response)
+async def crop(up: Up, caller: Viewer, event: Annotated[str, Path(pattern=_ID)]) -> Response:
+    """The face of an event, where the service keeps crops."""
+    return picture(await up.status(f"/events/{event}/crop"))
+
+
+def _query(
+    person: str | None,
+    source: str | None,
+    kind: str | None,
+    state: str | None,
+    since: str | None,
+    until: str | None,
+) -> dict[str, str]:
+    given = {"person": person, "source": source, "kind": kind, "state": state}
+    given |= {"since": since, "until": until}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+async def _page(
+    up: Upstream, wanted: Mapping[str, str], cursor: str | None, limit: int
+) -> dict[str, Any]:
+    query = {**wanted, "limit": str(limit), **({} if cursor is None else {"before": cursor})}
+    found: dict[str, Any] = (await up.status("/events", query)).document()
+    return found
+
+
+def _rows(events: list[dict[str, Any]], format: str) -> str:
+    if format == "jsonl":
+        return "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events)
+    file = io.StringIO()
+    writer = csv.writer(file)
+    for event in events:
+        writer.writerow([_cell(event.get(column)) for column in _COLUMNS])
+    return file.getvalue()
+
+
+def _cell(value: object) -> object:
+    """Text that a spreadsheet takes for text: a name may begin like a formula."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" else value

@@ -1,0 +1,85 @@
+"""Health, tuning, settings, audit log and receipts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.responses import PlainTextResponse, Response
+
+from jetson_face.web.api.common import Cursor, Key, Limit, Up, change, listed
+from jetson_face.web.callers import Admin, Viewer
+from jetson_face.web.models import (
+    Applied,
+    AuditRow,
+    Checked,
+    Page,
+    Receipt,
+    SettingsIn,
+    SettingsOut,
+    ThresholdCurve,
+    Tuning,
+)
+
+router = APIRouter(tags=["system"])
+
+
+@router.get("/health", response_model=dict[str, Any])
+async def health(up: Up, caller: Viewer) -> object:
+    """Everything that the service says of itself: cameras, engines, canary, sinks, outbox, board,
+    rates, stages, the last errors."""
+    return (await up.status("/status")).document()
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"description": "Prometheus", "content": {"text/plain": {}}}},
+)
+async def metrics(up: Up, caller: Viewer) -> Response:
+    """The service's metrics, as Prometheus reads them."""
+    answer = await up.status("/metrics")
+    return PlainTextResponse(answer.body, media_type=answer.content_type or "text/plain")
+
+
+@router.get("/tuning", response_model=Tuning)
+async def tuning(up: Up, caller: Viewer) -> object:
+    """Sampling rate, image size and threshold in force, and what is measured now."""
+    return (await up.control("GET", "/tuning")).document()
+
+
+@router.get("/tuning/thresholds", response_model=ThresholdCurve)
+async def thresholds(up: Up, caller: Viewer) -> object:
+    """What each threshold would mean, measured on the gallery's own faces: each enrolled person
+    counts as a stranger to the others."""
+    return (await up.control("GET", "/tuning/thresholds")).document()
+
+
+@router.get("/settings", response_model=SettingsOut)
+async def settings(up: Up, caller: Admin) -> object:
+    """Every key with its value in force."""
+    return (await up.control("GET", "/settings")).document()
+
+
+@router.post("/settings/check", response_model=Checked)
+async def check(up: Up, caller: Admin, wanted: SettingsIn) -> object:
+    """Whether changes are valid, and what they would change."""
+    return (await change(up, caller, "POST", "/settings/check", wanted)).document()
+
+
+@router.post("/settings", response_model=Applied)
+async def apply(up: Up, caller: Admin, wanted: SettingsIn, key: Key = None) -> object:
+    """Keep changes and put them in force by a reload; refused ones leave all as it was."""
+    return (await change(up, caller, "POST", "/settings", wanted, key)).document()
+
+
+@router.get("/audit", response_model=Page[AuditRow])
+async def audit(up: Up, caller: Admin, cursor: Cursor = None, limit: Limit = 100) -> object:
+    """Who did what to whom, newest first."""
+    return (await up.control("GET", "/audit", query=listed(cursor, limit))).document()
+
+
+@router.get("/receipts", response_model=Page[Receipt])
+async def receipts(up: Up, caller: Admin, cursor: Cursor = None, limit: Limit = 100) -> object:
+    """Of people who were erased, newest first."""
+    return (await up.control("GET", "/receipts", query=listed(cursor, limit))).document()

@@ -1,0 +1,127 @@
+"""What is done to every request before anybody looks at it, and to every answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+from starlette.exceptions import HTTPException
+
+from jetson_face.web.problems import problem
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+LARGE = ("/api/v1/identify", "/api/v1/people")
+LARGE_MAX, SMALL_MAX = 48 << 20, 256 << 10
+"""Bytes of a body: pictures, and everything else."""
+_BODY_S = 60.0
+_LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
+HEADERS = (
+    (b"content-security-policy", CSP.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
+)
+
+
+class Guard:
+    """ASGI middleware: the host's name, the origin, the size and pace of bodies, the headers.
+
+    hosts: names under which the page may be asked for, beside loopback; a page elsewhere must not
+    reach us by DNS. secure: it is served by TLS.
+    """
+
+    def __init__(self, app: App, hosts: frozenset[str], *, secure: bool) -> None:
+        self._app, self._hosts, self._secure = app, hosts | _LOCAL, secure
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def guarded_send(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *self._headers(message["headers"])]
+            await send(message)
+
+        refused = self._refusal(scope)
+        if refused is not None:
+            await problem(*refused)(scope, receive, guarded_send)
+            return
+        await self._app(scope, _bounded(scope, receive), guarded_send)
+
+    def _headers(self, there: Any) -> list[tuple[bytes, bytes]]:
+        found = list(HEADERS)
+        if all(name.lower() != b"cache-control" for name, _ in there):
+            found.append((b"cache-control", b"no-store"))
+        if self._secure:
+            found.append((b"strict-transport-security", b"max-age=31536000"))
+        return found
+
+    def _refusal(self, scope: Scope) -> tuple[int, str] | None:
+        headers: dict[bytes, list[bytes]] = {}
+        for name, value in scope["headers"]:
+            headers.setdefault(name, []).append(value)
+        hosts = headers.get(b"host", [])
+        host = hosts[0].decode("latin-1") if len(hosts) == 1 else ""
+        if _name(host) not in self._hosts:
+            return 421, "this name is not one of the page's: start it with --allow-host NAME"
+        if scope["method"] not in ("GET", "HEAD", "OPTIONS"):
+            origin = headers.get(b"origin", [b""])[0].decode("latin-1")
+            if origin and urlsplit(origin).netloc.lower() != host.lower():
+                return 403, "this comes from another site"
+        length = headers.get(b"content-length", [b"0"])[0]
+        if not length.isdigit() or len(length) > 12:
+            return 400, "content-length is no number"
+        if int(length) > _most(scope):
+            return 413, "the body is too large"
+        return None
+
+
+def _name(host: str) -> str:
+    """Without the port, in lower case."""
+    name, colon, port = host.rpartition(":")
+    return (name if colon and port.isdigit() else host).lower()
+
+
+def _most(scope: Scope) -> int:
+    large = scope["method"] == "POST" and scope["path"] in LARGE
+    return LARGE_MAX if large else SMALL_MAX
+
+
+def _bounded(scope: Scope, receive: Receive) -> Receive:
+    """The body, as far as it is neither too long nor too slow."""
+    left, over = _most(scope), False
+    until = asyncio.get_running_loop().time() + _BODY_S
+
+    async def bounded() -> MutableMapping[str, Any]:
+        nonlocal left, over
+        if over:
+            return await receive()
+        left_s = until - asyncio.get_running_loop().time()
+        try:
+            message = await asyncio.wait_for(receive(), max(left_s, 0.01))
+        except asyncio.TimeoutError:
+            raise HTTPException(408, "the body came too slowly") from None
+        if message["type"] == "http.request":
+            left -= len(message.get("body", b""))
+            over = not message.get("more_body", False)
+            if left < 0:
+                raise HTTPException(413, "the body is too large")
+        return message
+
+    return bounded

@@ -1,0 +1,92 @@
+import { encoded, get, may, raw, send } from "./api.js";
+import { action, dialog, field, h, time, toast } from "./dom.js";
+
+const kinds = ["appeared", "decided", "changed", "retracted", "left", "canary"];
+
+function enrolFrom(event) {
+  dialog("Enrol from this event", (close) => {
+    const name = h("input", { required: true, maxlength: 100, value: event.name || "" });
+    return h("div", {}, field("Who is it?", name), h("p", {}, action("Enrol", async () => {
+      const crop = await (await raw("GET", `/events/${event.id}/crop`)).blob();
+      const done = await send("POST", "/people", { name: name.value, pictures: [{ label: `event ${event.time}`, data: await encoded(crop) }] });
+      toast(done.added.length ? `${done.name} is enrolled` : done.refused[0]?.reason || "it was there already");
+      if (done.added.length) close();
+    }, "main")));
+  });
+}
+
+function row(event, fresh) {
+  const face = event.has_crop
+    ? h("img", { class: "crop", src: `/api/v1/events/${event.id}/crop`, alt: `Face of ${event.name || event.state}`, loading: "lazy" })
+    : h("span", { class: "crop", "aria-hidden": "true" });
+  const who = event.kind === "canary" ? event.text : event.name || event.state;
+  return h("li", { class: `event${fresh ? " new" : ""}` }, face, h("div", { class: "grow" },
+    h("strong", { class: `s-${event.state}` }, who), ` ${event.kind}`,
+    h("div", { class: "soft" }, time(event.time), event.source ? ` · ${event.source} · visit ${event.track}` : "",
+      event.similarity === null || event.similarity === undefined ? "" : ` · similarity ${event.similarity.toFixed(3)}`)),
+  event.has_crop && may("operator") ? action("Enrol", async () => enrolFrom(event)) : null);
+}
+
+export async function show(place) {
+  let cursor = null;
+  let source = null;
+  const list = h("ul", { "aria-label": "Events, newest first", class: "plain" });
+  const people = (await get("/people?limit=500").catch(() => ({ items: [] }))).items;
+  const cameras = (await get("/cameras").catch(() => ({ items: [] }))).items;
+  const choose = (every, items) => h("select", { onchange: () => begin() }, h("option", { value: "" }, every), items.map(([value, text]) => h("option", { value }, text)));
+  const who = choose("everybody", people.map((p) => [p.id, p.name]));
+  const camera = choose("every camera", cameras.map((c) => [c.name, c.name]));
+  const kind = choose("every kind", kinds.map((k) => [k, k]));
+  const state = choose("every state", ["known", "unknown", "review", "pending"].map((s) => [s, s]));
+  const since = h("input", { type: "datetime-local", onchange: () => begin() });
+  const until = h("input", { type: "datetime-local", onchange: () => begin() });
+  const links = h("p", { class: "row" });
+  const more = action("Older", async () => load());
+  const query = () => {
+    const found = new URLSearchParams();
+    if (who.value) found.set("person", who.value);
+    if (camera.value) found.set("source", camera.value);
+    if (kind.value) found.set("kind", kind.value);
+    if (state.value) found.set("state", state.value);
+    for (const [name, input] of [["since", since], ["until", until]]) {
+      if (input.value) found.set(name, new Date(input.value).toISOString());
+    }
+    return found;
+  };
+  const fits = (event) => (!who.value || event.person === who.value) && (!camera.value || event.source === camera.value)
+    && (!kind.value || event.kind === kind.value) && (!state.value || event.state === state.value)
+    && (!since.value || new Date(event.time) >= new Date(since.value)) && (!until.value || new Date(event.time) < new Date(until.value));
+  const load = async () => {
+    const wanted = query();
+    if (cursor) wanted.set("cursor", cursor);
+    const page = await get(`/events?${wanted}`);
+    list.append(...page.items.filter(fits).map((event) => row(event, false)));
+    cursor = page.next;
+    more.hidden = !cursor;
+    return page.items;
+  };
+  const listen = (after) => {
+    source?.close();
+    source = new EventSource(`/api/v1/events/stream${after ? `?after=${after}` : ""}`);
+    source.onmessage = (message) => {
+      const event = JSON.parse(message.data);
+      if (fits(event)) list.prepend(row(event, true));
+      while (list.children.length > 2000) list.lastChild.remove();
+    };
+  };
+  const begin = async () => {
+    cursor = null;
+    list.replaceChildren();
+    links.replaceChildren(...["csv", "jsonl"].map((format) => {
+      const wanted = query();
+      wanted.set("format", format);
+      return h("a", { class: "button", href: `/api/v1/events/export?${wanted}`, download: `events.${format}` }, `Export ${format.toUpperCase()}`);
+    }));
+    const newest = (await get("/events?limit=1")).items[0];
+    await load();
+    listen(newest?.id);
+  };
+  place.append(h("div", { class: "card row" }, field("Person", who), field("Camera", camera), field("State", state), field("Kind", kind), field("From", since), field("Until", until)), links, list, more);
+  await begin();
+  return () => source?.close();
+}

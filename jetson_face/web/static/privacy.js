@@ -1,0 +1,63 @@
+import { get, may, send } from "./api.js";
+import { action, facts, field, h, time, toast } from "./dom.js";
+
+const table = (heads, label) => {
+  const body = h("tbody");
+  return { body, whole: h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, h("table", {}, h("thead", {}, h("tr", {}, heads.map((text) => h("th", { scope: "col" }, text)))), body)) };
+};
+
+async function paged(place, path, heads, label, row) {
+  const made = table(heads, label);
+  let cursor = null;
+  const load = async () => {
+    const page = await get(`${path}?limit=50${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`);
+    made.body.append(...page.items.map((one) => h("tr", {}, row(one).map((cell) => h("td", {}, cell)))));
+    cursor = page.next;
+    more.hidden = !cursor;
+    if (!made.body.children.length) made.body.append(h("tr", {}, h("td", { colspan: heads.length }, "none")));
+  };
+  const more = action("Older", load);
+  place.append(made.whole, more);
+  await load();
+}
+
+async function settings(place) {
+  const { values, changed } = await get("/settings");
+  const key = h("input", { list: "keys", autocomplete: "off" });
+  const value = h("input", { autocomplete: "off" });
+  const said = h("div", { role: "status" });
+  const typed = () => {
+    if (!key.value) throw new Error("which key?");
+    let found = value.value;
+    try { found = JSON.parse(value.value); } catch { /* a text */ }
+    return { changes: { [key.value]: found === "" ? null : found } };
+  };
+  const difference = (diff) => h("ul", {}, diff.map((one) => h("li", {}, `${one.key}: ${one.before} → ${one.after}`)), diff.length ? null : h("li", {}, "no difference"));
+  const kept = Object.entries(values).filter(([name]) => name.startsWith("service.retention.") || ["service.crops", "service.review", "gallery.encrypt"].includes(name));
+  place.append(h("h2", {}, "Retention"), h("div", { class: "card" }, facts(kept.map(([name, one]) => [name, String(one)])), h("p", { class: "soft" }, "These are set in the configuration file; they need a restart of the service.")),
+    h("h2", {}, "Settings"), h("div", { class: "card" },
+      Object.keys(changed).length ? h("p", {}, `Changed on this page: ${Object.entries(changed).map(([name, one]) => `${name} = ${one}`).join(", ")}`) : null,
+      h("datalist", { id: "keys" }, Object.keys(values).map((name) => h("option", { value: name }))),
+      field("Key", key), field("Value (empty: as in the file)", value),
+      h("p", { class: "row" }, action("Check", async () => {
+        const told = await send("POST", "/settings/check", typed());
+        said.replaceChildren(told.valid ? difference(told.diff) : h("ul", {}, told.errors.map((text) => h("li", { class: "bad" }, text))));
+      }), action("Apply", async () => {
+        const done = await send("POST", "/settings", typed());
+        toast(done.message);
+        said.replaceChildren(difference(done.diff));
+      }, "main")), said,
+      h("details", {}, h("summary", {}, "Every key in force"), facts(Object.entries(values).map(([name, one]) => [name, one === null ? "null" : String(one)])))));
+}
+
+export async function show(place) {
+  if (!may("admin")) {
+    place.append(h("p", {}, "The audit log, receipts and settings need the role admin."));
+    return;
+  }
+  await settings(place);
+  place.append(h("h2", {}, "Who did what"));
+  await paged(place, "/audit", ["Time", "Who", "What", "Whom", "Details"], "Audit log", (one) => [time(one.time), one.actor, one.action, one.name || one.person, JSON.stringify(one.details)]);
+  place.append(h("h2", {}, "Receipts of erasures"));
+  await paged(place, "/receipts", ["Time", "Whom", "By", "Complete"], "Receipts", (one) => [time(one.time), one.name, one.actor, one.complete ? "yes" : `no: ${one.failed.join(", ") || one.service}`]);
+}

@@ -1,0 +1,109 @@
+"""The recogniser as the page sees it: its status socket and its control socket."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from jetson_face.web.problems import ProblemError
+
+_STATUS_S, _CONTROL_S = 4.0, 120.0
+_GONE = "the recogniser does not answer: is it running? See `systemctl status jetson-face`"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back, whole."""
+
+    status: int
+    body: bytes
+    content_type: str
+
+    def document(self) -> Any:
+        """The JSON in it."""
+        return json.loads(self.body)
+
+
+class Upstream:
+    """Both sockets. Every method raises ProblemError: 503 where nobody answers, else what came."""
+
+    def __init__(self, status: Path, control: Path) -> None:
+        self._status, self._control = (
+            httpx.AsyncClient(
+                transport=httpx.AsyncHTTPTransport(
+                    uds=str(path), limits=httpx.Limits(max_connections=most, keepalive_expiry=0)
+                ),
+                timeout=httpx.Timeout(seconds, connect=2.0, pool=seconds),
+                base_url="http://localhost",
+            )
+            for path, seconds, most in ((status, _STATUS_S, 6), (control, _CONTROL_S, 8))
+        )
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        await self._status.aclose()
+        await self._control.aclose()
+
+    async def status(self, path: str, query: Mapping[str, str] | None = None) -> Answer:
+        """Ask the recogniser itself."""
+        return await self._ask(self._status, "GET", path, query, None, {})
+
+    async def control(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: AsyncIterable[bytes] | bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Ask, or change, what belongs to it."""
+        return await self._ask(self._control, method, path, query, body, headers or {})
+
+    async def _ask(
+        self,
+        client: httpx.AsyncClient,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: AsyncIterable[bytes] | bytes | None,
+        headers: Mapping[str, str],
+    ) -> Answer:
+        try:
+            response = await client.request(
+                method, path, params=query, content=body, headers=dict(headers)
+            )
+        except httpx.TimeoutException:
+            raise ProblemError(503, "the recogniser is too slow just now", _AGAIN) from None
+        except httpx.HTTPError:
+            raise ProblemError(503, _GONE, _AGAIN) from None
+        answer = Answer(
+            response.status_code, response.content, response.headers.get("content-type", "")
+        )
+        if answer.status >= 400:
+            raise _problem_of(answer)
+        return answer
+
+
+_AGAIN = {"Retry-After": "2"}
+
+
+def segment(text: str) -> str:
+    """One part of a path."""
+    return quote(text, safe="")
+
+
+def _problem_of(answer: Answer) -> ProblemError:
+    try:
+        known = answer.document()
+        more = {k: v for k, v in known.items() if k not in ("type", "title", "status", "detail")}
+        return ProblemError(answer.status, str(known["detail"]), None, **more)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        said = answer.body.decode("utf-8", "replace").strip()
+        return ProblemError(answer.status if answer.status != 500 else 502, said[:300])

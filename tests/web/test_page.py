@@ -1,0 +1,247 @@
+"""The page in real Chromium, in front of a real service: what an operator does, from the first
+start. With JETSON_FACE_SCREENSHOTS=docs/web it also makes the pictures of docs/web.md."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import demo_clip
+import pytest
+
+from tests.service.running import until
+from tests.web.web_box import PASSWORDS, WebBox, two_faces, web_box
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+SCREENS = ["Live", "Events", "People", "Review", "Tuning", "Health", "Privacy & settings"]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium: apt-get install chromium")
+    with api.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebBox]:
+    folder = tmp_path_factory.mktemp("p")
+    config = two_faces(folder) + "matching: {review_margin: 1, unknown_after: 3}\n"
+    with web_box(folder, config) as box:
+        yield box
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The source of axe-core, from npm."""
+    if shutil.which("npm") is None:
+        pytest.skip("no npm to fetch axe-core with")
+    folder = tmp_path_factory.mktemp("axe")
+    for command in (["npm", "pack", "--silent", "axe-core@4"], ["tar", "xf"]):
+        files = [path.name for path in folder.glob("*.tgz")] if command[0] == "tar" else []
+        subprocess.run([*command, *files], cwd=folder, check=True, capture_output=True, timeout=120)
+    return (folder / "package" / "axe.min.js").read_text("utf-8")
+
+
+def opened(browser: Browser, box: WebBox, width: int = 1100, **more: Any) -> Page:
+    """A page of its own, not signed in; what goes wrong in it fails the test."""
+    page = browser.new_context(viewport={"width": width, "height": 800}, **more).new_page()
+    page.set_default_timeout(20_000)
+    page.on("pageerror", lambda error: pytest.fail(f"in the page: {error}"))
+    page.goto(box.url)
+    return page
+
+
+def sign_in(page: Page, user: str = "admin", password: str = PASSWORDS["admin"]) -> None:
+    page.get_by_label("User").fill(user)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def go(page: Page, screen: str) -> None:
+    page.get_by_role("link", name=screen, exact=True).click()
+    page.get_by_role("heading", name=screen, exact=True, level=1).wait_for()
+
+
+def shot(page: Page, name: str) -> None:
+    if folder := os.environ.get("JETSON_FACE_SCREENSHOTS"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=Path(folder) / f"{name}.jpg", type="jpeg", quality=70)
+
+
+def test_from_the_first_start_to_a_name_on_live(browser: Browser, box: WebBox) -> None:
+    page = opened(browser, box)
+    sign_in(page)
+    go(page, "People")
+    page.get_by_label("Name", exact=True).fill("Eileen Collins")
+    page.get_by_label("Pictures, one face each").set_input_files(demo_clip.portrait_path("collins"))
+    page.get_by_role("button", name="Enrol", exact=True).click()
+    page.get_by_text("Eileen Collins: 1 added").wait_for()
+    go(page, "Live")
+    page.get_by_role("list", name="Faces at door").get_by_text("Eileen Collins").wait_for()
+    until(lambda: "/s" in page.locator("dl").inner_text(), 20)
+    assert page.locator("img.video").evaluate("i => i.naturalWidth") > 0
+    shot(page, "live")
+    go(page, "People")
+    page.get_by_role("img", name="Portrait of Eileen Collins").wait_for()
+    shot(page, "people")
+
+
+def test_many_answers_at_once_and_undone(browser: Browser, box: WebBox) -> None:
+    # Who was unknown to an empty gallery stays so while in view: let everybody come in anew.
+    box.service.close()
+    box.service.start()
+    page = opened(browser, box)
+    sign_in(page)
+    with contextlib.closing(box.client()) as client:
+        until(lambda: client.get("/review").json()["items"])
+    go(page, "Review")
+    page.get_by_role("button", name="Choose all").first.click()
+    page.get_by_label("Name, for somebody else").fill("Grace Hopper")
+    page.get_by_role("button", name="Preview somebody else").click()
+    page.get_by_text("Grace Hopper gets").wait_for()
+    shot(page, "review")
+    page.get_by_role("button", name="Somebody else", exact=True).click()
+    page.get_by_role("button", name="Undo the last answers").wait_for()
+    with contextlib.closing(box.client()) as client:
+        names = [one["name"] for one in client.get("/people").json()["items"]]
+        assert names == ["Eileen Collins", "Grace Hopper"]
+        page.get_by_role("button", name="Undo the last answers").click()
+        until(lambda: len(client.get("/people").json()["items"]) == 1)
+    page.get_by_role("button", name="Choose all").first.wait_for()
+
+
+def test_enrolling_who_walks_past(
+    browser: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("walk")
+    config = two_faces(folder)
+    (folder / "heads" / "hopper.png").unlink()
+    with web_box(folder, config) as box:
+        page = opened(browser, box)
+        sign_in(page)
+        page.get_by_role("button", name="Enrol by walking past").click()
+        page.get_by_label("Name of the person").fill("Eileen")
+        page.get_by_role("button", name="Start").click()
+        kept = page.get_by_role("list", name="Kept faces").get_by_role("listitem")
+        kept.first.wait_for()
+        assert page.get_by_label("Faces from the front").evaluate("m => m.value") > 0
+        shot(page, "walk")
+        page.get_by_role("dialog").get_by_role("button", name="Enrol", exact=True).click()
+        there = page.get_by_role("list", name="Faces at door")
+        there.get_by_text("Eileen").wait_for()
+        with contextlib.closing(box.client()) as client:
+            (person,) = client.get("/people").json()["items"]
+        assert person["template_count"] >= 1
+
+
+def test_a_slider_changes_the_measured_rate(browser: Browser, box: WebBox) -> None:
+    page = opened(browser, box)
+    sign_in(page)
+    go(page, "Tuning")
+    page.get_by_label("Detection interval N").fill("1")
+    page.get_by_role("button", name="Compare").click()
+    page.get_by_text("sampling.interval: 5 → 1").wait_for()
+    page.get_by_role("button", name="Apply").click()
+    with contextlib.closing(box.client()) as client:
+        until(lambda: client.get("/tuning").json()["rates"]["door searched"] > 4, 30)
+        shot(page, "tuning")
+        client.post("/settings", json={"changes": {"sampling.interval": None}})
+
+
+def test_events_come_by_themselves_and_can_be_enrolled_from(browser: Browser, box: WebBox) -> None:
+    page = opened(browser, box)
+    sign_in(page)
+    go(page, "Events")
+    rows = page.get_by_role("list", name="Events, newest first").get_by_role("listitem")
+    rows.first.wait_for()
+    until(lambda: page.locator("img.crop").count() > 0, 20)
+    shot(page, "events")
+    before = rows.count()
+    box.service.close()
+    box.service.start()  # everybody leaves, and appears anew
+    until(lambda: rows.count() > before + 2, 60)
+    page.get_by_role("button", name="Enrol", exact=True).first.click()
+    page.get_by_label("Who is it?").fill("Somebody")
+    page.get_by_role("dialog").get_by_role("button", name="Enrol", exact=True).click()
+    page.locator("#toast").get_by_text("Somebody is enrolled").or_(
+        page.locator("#toast").get_by_text("looks")
+    ).wait_for()
+
+
+def test_who_may_not(browser: Browser, box: WebBox) -> None:
+    page = opened(browser, box)
+    sign_in(page, "viewer", "wrong wrong 1")
+    page.get_by_text("user or password is wrong").wait_for()
+    sign_in(page, "viewer", PASSWORDS["viewer"])
+    go(page, "People")
+    page.get_by_role("heading", name="Enrolled").wait_for()
+    assert page.get_by_role("button", name="Enrol", exact=True).count() == 0
+    go(page, "Privacy & settings")
+    page.get_by_text("need the role admin").wait_for()
+    without = (
+        "fetch('/api/v1/review/undo', {method: 'POST', body: '{\"numbers\": [1]}', "
+        "headers: {'Content-Type': 'application/json'}}).then(r => r.status)"
+    )
+    assert page.evaluate(without) == 403
+    box.accounts.set_password("viewer", PASSWORDS["viewer"] + "4", "viewer")
+    page.get_by_role("link", name="People", exact=True).click()
+    page.get_by_text("Your session is over").wait_for()
+    box.accounts.set_password("viewer", PASSWORDS["viewer"], "viewer")
+
+
+def test_it_goes_on_after_the_recogniser_restarts(browser: Browser, box: WebBox) -> None:
+    page = opened(browser, box)
+    sign_in(page)
+    there = page.get_by_role("list", name="Faces at door")
+    there.get_by_text("Eileen Collins").wait_for()
+    box.service.close()
+    page.get_by_text("the recogniser does not answer").wait_for()
+    box.service.start()
+    page.locator("#banner").wait_for(state="hidden", timeout=60_000)
+    before = page.locator("img.video").get_attribute("src")
+    until(lambda: page.locator("img.video").get_attribute("src") != before, 20)
+    there.get_by_text("Eileen Collins").wait_for()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_a_phone_by_keyboard_and_without_serious_faults(
+    browser: Browser, box: WebBox, axe: str, scheme: str
+) -> None:
+    page = opened(browser, box, 360, color_scheme=scheme)
+    found = page.evaluate(f"{axe}; axe.run().then(r => r.violations)")
+    assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
+    page.get_by_label("User").fill("admin")
+    page.keyboard.press("Tab")
+    page.keyboard.type(PASSWORDS["admin"])
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Live", level=1).wait_for()
+    for screen in SCREENS:
+        link = page.get_by_role("link", name=screen, exact=True)
+        link.focus()
+        page.keyboard.press("Enter")
+        page.get_by_role("heading", name=screen, exact=True, level=1).wait_for()
+        page.wait_for_timeout(1500)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, screen
+        found = page.evaluate("axe.run().then(r => r.violations)")
+        serious = [
+            (one["id"], [node["html"][:120] for node in one["nodes"]])
+            for one in found
+            if one["impact"] in ("serious", "critical")
+        ]
+        assert serious == [], screen
+        if scheme == "dark" and screen == "Live":
+            shot(page, "phone")
