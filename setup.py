@@ -59,6 +59,7 @@ EXTRAS = {
         "ruff>=0.6",
         "setuptools>=70.1",
         "types-PyYAML",
+        "vermin>=1.6",
     ],
 }
 # Folders at the top level, for people; in the wheel they travel inside the package.

@@ -17,6 +17,9 @@ ruff check .
 ruff format --check .
 echo "== types"
 mypy
+echo "== lowest Python"
+# Of JetPack 6. `errors` of an object of ours is taken for that of Python 2's files.
+vermin --quiet --no-tips --target=3.10- --eval-annotations --exclude file.errors jetson_face setup.py
 echo "== layers"
 lint-imports --no-cache
 echo "== wheel"

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Boots a real systemd (debootstrap's Debian under systemd-nspawn) with the service installed from
-# the wheel, and runs tests/service/test_boot.py against it. Needs root. Says in one line when it
-# was not run and why, and exits 0 then; a test that fails exits 1.
+# the wheel, and runs tests/service/test_boot.py against it, then test_boot_jetson.py with a Jetson's
+# device nodes and CSI daemon. Needs root. Says in one line when it was not run and why, and exits 0
+# then; a test that fails exits 1.
 # Usage: tools/test_service.sh [DIR [PYTEST ARGUMENTS]]
 #   DIR    keeps for the next run what no test changes: Debian as debootstrap made it, and the
 #          downloaded wheels (default: .box; 1.4 GB with the box, which is made anew every time).
@@ -84,7 +85,7 @@ echo "== service on a booted systemd ($suite, prepared in $prepared s)"
 rm -f "$cache/measured" "$cache/journal"
 code=0
 JETSON_FACE_BOX="$cache" python -m pytest -p no:cacheprovider -m slow \
-    tests/service/test_boot.py "${@:2}" || code=$?
+    tests/service/test_boot.py tests/service/test_boot_jetson.py "${@:2}" || code=$?
 cat "$cache/measured" 2>/dev/null || true
 [ $code = 0 ] || tail -n 60 "$cache/journal" 2>/dev/null || true
 echo "test_service: RAN in $((SECONDS - begun)) s, exit code $code; log: $cache/journal"

@@ -1,4 +1,4 @@
-"""`jetson-face engines build|list|check|clean|calibrate`."""
+"""`jetson-face engines build|list|check|clean|calibrate|export|import`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from jetson_face.factory.int8_faces import calibrate_embedder
 from jetson_face.factory.plans import Plans, plans_here
 from jetson_face.inference.tensorrt.bindings import load_tensorrt
 from jetson_face.inference.tensorrt.builder import BuildInterruptedError
+from jetson_face.inference.tensorrt.bundle import read_bundle, write_bundle
 from jetson_face.inference.tensorrt.cache import EngineCache, Entry
 from jetson_face.inference.tensorrt.parity import ParityReport
 from jetson_face.privacy.encryption import fill_credentials
@@ -44,11 +45,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     clean.add_argument("--all", action="store_true", help="remove every plan and timing cache")
     calibrate = actions.add_parser("calibrate", help="make the embedder's int8 graph")
     _add_faces(calibrate)
-    for sub in (build, check):
+    ship = actions.add_parser("export", help="put the plans into one file, for an equal board")
+    ship.add_argument("file", type=Path, metavar="FILE", help="as in plans.zip")
+    take = actions.add_parser("import", help="take plans that an equal board exported")
+    take.add_argument("file", type=Path, metavar="FILE")
+    take.add_argument(
+        "--sha256", required=True, metavar="HEX", help="what the export printed: plans are code"
+    )
+    for sub in (build, check, ship):
         sub.add_argument("networks", nargs="*", metavar="NETWORK", help="default: all")
     for sub in (build, listing, check):
         sub.add_argument("--json", action="store_true", help="print JSON")
-    for sub in (build, listing, check, clean, calibrate):
+    for sub in (build, listing, check, clean, calibrate, ship, take):
         add_config_arguments(sub)
 
 
@@ -70,6 +78,8 @@ def run(args: argparse.Namespace) -> int:
         "check": _check,
         "clean": _clean,
         "calibrate": _calibrate,
+        "export": _export,
+        "import": _import,
     }
     return actions[args.action](args, config)
 
@@ -205,6 +215,30 @@ def _calibrate(args: argparse.Namespace, config: Config) -> int:
         "now run: jetson-face engines build --set backend.type=tensorrt "
         "--set backend.precision=int8"
     )
+    return 0
+
+
+def _export(args: argparse.Namespace, config: Config) -> int:
+    plans = plans_here(config)
+    found = plans.export(plans.specs(args.networks))
+    digest = write_bundle(args.file, found)
+    say(f"{args.file}: {len(found)} plans for {plans.machine.device}")
+    say(f"on an equal board: jetson-face engines import {args.file.name} --sha256 {digest}")
+    return 0
+
+
+def _import(args: argparse.Namespace, config: Config) -> int:
+    shipped = read_bundle(args.file, args.sha256)
+    plans = plans_here(config)
+    report = ParityReport(())
+    with plans.cache.lock():
+        for side_car, plan in shipped:
+            judged = plans.take_in(side_car, plan)
+            did = "not needed, or here already" if judged is None else "taken, parity passed"
+            say(f"{side_car.key.network}: {did}")
+            report += judged or ParityReport(())
+    if report.rows:
+        say_text(report.table())
     return 0
 
 

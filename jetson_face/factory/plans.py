@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
 from time import monotonic
@@ -21,7 +22,7 @@ from jetson_face.inference.backend import Backend
 from jetson_face.inference.tensorrt.bindings import TensorRT
 from jetson_face.inference.tensorrt.build import BuildResult, Clock, EngineBuilder
 from jetson_face.inference.tensorrt.builder import BuildOptions, Progress
-from jetson_face.inference.tensorrt.cache import EngineCache
+from jetson_face.inference.tensorrt.cache import EngineCache, SideCar
 from jetson_face.inference.tensorrt.key import Machine, NetworkSpec, key_of
 from jetson_face.inference.tensorrt.parity import ParityReport
 
@@ -89,6 +90,44 @@ class Plans:
                 continue
             found.append(self.cache.path_of(side_car.key))
         return found
+
+    def export(self, specs: Sequence[NetworkSpec]) -> list[tuple[SideCar, bytes]]:
+        """The plans of these networks as this machine would load them. Raises EngineError."""
+        found = []
+        for spec in specs:
+            key = key_of(spec, self.machine)
+            plan = self.cache.load(key)
+            found.append((self.cache.find(key), plan))
+        return found
+
+    def take_in(self, side_car: SideCar, plan: bytes) -> ParityReport | None:
+        """Put a plan that another box built into the cache, judged by this box's own gate.
+
+        The caller holds `cache.lock()`. None: this configuration has no use for it, or has one that
+        is as good already. Raises EngineError where it was built for something else, or fails the
+        gate: then it is not kept, and what was there stays.
+        """
+        network = self.networks.get(side_car.key.network)
+        if network is None:
+            return None
+        key = key_of(network.spec, self.machine)
+        differences = side_car.key.differences(key)
+        if differences:
+            raise EngineError(
+                f"{side_car.key.network}: built for another box: {'; '.join(differences)}"
+            )
+        if self.cache.path_of(side_car.key) in self.fitting():
+            with suppress(EngineError):
+                self.cache.load(key)  # whole, and passed the gate
+                return None
+        report = self._gate(network.spec, plan)
+        if not report.passed:
+            raise EngineError(
+                f"{side_car.key.network}: failed the parity gate here and was not taken "
+                f"({report.first_failure()}): jetson-face engines build"
+            )
+        self.cache.store(side_car.judged(True, report.to_json()), plan)
+        return report
 
     def open(self, name: str, *, autobuild: bool, progress: Progress | None = None) -> Backend:
         """The network's plan, running; built first where it is missing and `autobuild` is set.

@@ -57,7 +57,20 @@ class SideCar:
     def read(cls, path: Path) -> SideCar:
         """Raises EngineError."""
         try:
-            data = json.loads(path.read_bytes())
+            content = path.read_bytes()
+        except FileNotFoundError:
+            raise EngineError(f"{path}: the plan has no side-car: run {BUILD_COMMAND}") from None
+        except OSError as exc:
+            raise EngineError(
+                f"{path}: the side-car is damaged ({exc!r}): run {BUILD_COMMAND}"
+            ) from exc
+        return cls.parse(content, str(path))
+
+    @classmethod
+    def parse(cls, content: bytes, where: str) -> SideCar:
+        """where: for the message. Raises EngineError."""
+        try:
+            data = json.loads(content)
             if data["format"] != FORMAT:
                 raise ValueError(f"format {data['format']!r}")
             if data["parity"] not in ("passed", "failed", "unchecked"):
@@ -71,11 +84,9 @@ class SideCar:
                 parity=data["parity"],
                 parity_rows=tuple(data["parity_rows"]),
             )
-        except FileNotFoundError:
-            raise EngineError(f"{path}: the plan has no side-car: run {BUILD_COMMAND}") from None
-        except (OSError, KeyError, TypeError, ValueError) as exc:
+        except (KeyError, TypeError, ValueError) as exc:
             raise EngineError(
-                f"{path}: the side-car is damaged ({exc!r}): run {BUILD_COMMAND}"
+                f"{where}: the side-car is damaged ({exc!r}): run {BUILD_COMMAND}"
             ) from exc
 
 
