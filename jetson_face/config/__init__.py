@@ -21,7 +21,9 @@ from jetson_face.config.decision import (
     TrackingConfig,
 )
 from jetson_face.config.detector import (
+    AutoDetectorConfig,
     DetectorConfig,
+    DetectorSettings,
     DlibConfig,
     HaarConfig,
     MtcnnConfig,
@@ -54,6 +56,7 @@ from jetson_face.models.card_files import Places
 from jetson_face.util.documents import parse_document, read_text
 
 __all__ = [
+    "AutoDetectorConfig",
     "AutoSamplingConfig",
     "Config",
     "DlibConfig",
@@ -113,7 +116,7 @@ class Config(Section):
         default_factory=lambda: (SourceConfig(uri=_default_camera()),),
         min_length=1,
     )
-    detector: DetectorConfig = MtcnnConfig()
+    detector: DetectorConfig = AutoDetectorConfig()
     sampling: Annotated[SamplingConfig, BeforeValidator(_auto_sampling)] = SamplingConfig()
     refiner: PluginRefinerConfig | None = Field(
         None, description="what follows faces between searches; null: the detector, where it can"
@@ -147,6 +150,9 @@ class Config(Section):
         """MTCNN as the detector wants it; its networks also give landmarks to other detectors."""
         if isinstance(self.detector, MtcnnConfig):
             return self.detector
+        if isinstance(self.detector, AutoDetectorConfig):
+            shared = self.detector.model_dump(include=set(DetectorSettings.model_fields))
+            return MtcnnConfig(**shared)
         return MtcnnConfig(min_face_px=self.detector.min_face_px)
 
     @property

@@ -23,6 +23,12 @@ class DetectorSettings(Section):
     )
 
 
+class AutoDetectorConfig(DetectorSettings):
+    """The fastest detector that is installed and finds no fewer faces; the log says which."""
+
+    type: Literal["auto"] = "auto"
+
+
 class MtcnnConfig(DetectorSettings):
     """MTCNN: P-, R- and O-Net, five landmarks."""
 
@@ -60,7 +66,7 @@ class DlibConfig(DetectorSettings):
 
 
 class YunetConfig(DetectorSettings):
-    """YuNet; its file is fetched by the user."""
+    """YuNet: one small network, five landmarks; what it costs follows from min_face_px."""
 
     type: Literal["yunet"]
     model: str = Field("yunet", description="a model card's name, or a path to one")
@@ -75,12 +81,19 @@ class PluginDetectorConfig(DetectorSettings):
     options: Options
 
 
-def _mtcnn_is_meant(value: Any) -> Any:
-    return {"type": "mtcnn", **value} if isinstance(value, dict) and "type" not in value else value
+def _with_type(value: Any) -> Any:
+    """Which detector is meant where none is named: the one whose own settings are there."""
+    if not isinstance(value, dict) or "type" in value:
+        return value
+    meant = "mtcnn" if value.keys() & _MTCNNS_OWN else "auto"
+    return {"type": meant, **value}
+
+
+_MTCNNS_OWN = {*MtcnnConfig.model_fields, "face_px_min"} - DetectorSettings.model_fields.keys()
 
 
 DetectorConfig = Annotated[
-    MtcnnConfig | HaarConfig | DlibConfig | YunetConfig | PluginDetectorConfig,
+    AutoDetectorConfig | MtcnnConfig | HaarConfig | DlibConfig | YunetConfig | PluginDetectorConfig,
     Field(discriminator="type"),
-    BeforeValidator(_mtcnn_is_meant),
+    BeforeValidator(_with_type),
 ]

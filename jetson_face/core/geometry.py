@@ -14,6 +14,15 @@ from jetson_face.core.types import F32, I64
 Overlap = Literal["union", "min"]
 
 
+def iou_pairs(a: F32, b: F32) -> F32:
+    """Overlap of each box of `a` (N, 4) with the one of `b` in its row: (N,) in [0, 1]."""
+    spans = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
+    shared = np.maximum(spans, 0).prod(axis=1)
+    whole = areas(a) + areas(b) - shared
+    share = np.divide(shared, whole, out=np.zeros(shared.shape, np.float32), where=whole > 0)
+    return np.asarray(share, np.float32)
+
+
 def iou_matrix(a: F32, b: F32 | None = None, *, over: Overlap = "union") -> F32:
     """Overlap of each box of `a` (N, 4) with each of `b` (M, 4; default `a`): (N, M) in [0, 1].
 

@@ -13,7 +13,7 @@ import numpy as np
 from jetson_face.core.geometry import clip_boxes
 from jetson_face.core.types import Detections, ImageU8
 from jetson_face.detection.landmarks import DlibPoints, import_dlib, open_dlib
-from jetson_face.detection.mtcnn.detector import shrink
+from jetson_face.detection.shrink import shrink
 from jetson_face.models.cards import ModelCard
 
 _HOG_FACE_PX = 80

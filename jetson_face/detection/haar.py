@@ -13,7 +13,7 @@ import numpy as np
 from jetson_face.core.geometry import clip_boxes, iou_matrix, nms
 from jetson_face.core.types import F32, Detections, ImageU8
 from jetson_face.detection.landmarks import PointFinder, open_cascade
-from jetson_face.detection.mtcnn.detector import shrink
+from jetson_face.detection.shrink import shrink
 
 CASCADE = "haarcascade_frontalface_default.xml"
 _OVERLAP_MAX = 0.5

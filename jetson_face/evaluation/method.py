@@ -16,6 +16,7 @@ from jetson_face.core.version import __version__
 from jetson_face.detection.detector import Detector
 from jetson_face.evaluation.extract import FaceExtractor
 from jetson_face.evaluation.verification import PairScorer, cosine_scores
+from jetson_face.factory.choice import with_detector
 from jetson_face.factory.networks import build_detector
 from jetson_face.factory.parts import (
     build_matcher,
@@ -72,6 +73,7 @@ def build_method(
     photos: pictures stand alone, as for `identify`; otherwise each is a single frame of a camera.
     Raises ModelError, EngineError, MissingDependencyError.
     """
+    config = with_detector(config)
     parts = build_parts(config)
     mirrored = photos and config.embedder.mirror
     parts = for_photos(config, parts) if mirrored else parts

@@ -13,10 +13,12 @@ from jetson_face.config import (
     PluginDetectorConfig,
     PluginEmbedderConfig,
     TensorRTConfig,
+    YunetConfig,
 )
 from jetson_face.detection.detector import Detector
 from jetson_face.detection.mtcnn.detector import Mtcnn
 from jetson_face.embedding.embedder import Embedder
+from jetson_face.factory.choice import with_detector
 from jetson_face.factory.files import network_file
 from jetson_face.factory.mtcnn import assemble_mtcnn
 from jetson_face.factory.parity_gate import SEARCH
@@ -44,6 +46,7 @@ def build_detector(config: Config, *, relaxed: bool = False) -> Detector:
 
     Raises ModelError, EngineError, InputMissingError, MissingDependencyError, PluginError.
     """
+    config = with_detector(config)
     wanted = config.detector
     if isinstance(wanted, PluginDetectorConfig):
         return plugin_detector(wanted)
@@ -68,6 +71,7 @@ def build_detector(config: Config, *, relaxed: bool = False) -> Detector:
             max_faces=wanted.max_faces,
             max_side_px=wanted.max_side_px,
         )
+    assert isinstance(wanted, YunetConfig)
     from jetson_face.detection.yunet import YuNet
 
     card = load_card(wanted.model, config.model_places)

@@ -22,7 +22,7 @@ from jetson_face.factory.parts import Parts, build_parts
 from jetson_face.util.documents import check_values
 from jetson_face.util.plugins import Kind, installed
 
-DETECTORS = ("mtcnn", "haar", "dlib", "yunet")
+DETECTORS = ("auto", "mtcnn", "haar", "dlib", "yunet")
 _WHERE = "Recognizer"
 
 

@@ -17,15 +17,17 @@ from jetson_face.core.protocols import FrameProcessor
 from jetson_face.core.types import EmbeddingSpace
 from jetson_face.detection.detector import Detector, Refiner
 from jetson_face.detection.guarded import GuardedRefiner
+from jetson_face.detection.mtcnn.onet import OnetRefiner
 from jetson_face.embedding.align import Aligner, cut_portraits
 from jetson_face.embedding.embedder import Embedder
 from jetson_face.embedding.mirrored import Mirrored
 from jetson_face.embedding.quality import QualityGate
+from jetson_face.factory.choice import log_choice, with_detector
 from jetson_face.factory.galleries import open_gallery as open_gallery
 from jetson_face.factory.golden import golden_face
 from jetson_face.factory.networks import build_detector, build_embedder
 from jetson_face.factory.parity_gate import check_against_reference
-from jetson_face.factory.plugins import build_refiner
+from jetson_face.factory.refiners import build_refiner
 from jetson_face.gallery.classifiers import (
     SCORE_MIN,
     KnnMatcher,
@@ -70,6 +72,8 @@ class Parts:
         """Close the networks."""
         self.detector.close()
         self.embedder.close()
+        if isinstance(self.refiner, OnetRefiner):
+            self.refiner.close()
         if isinstance(self.refiner, GuardedRefiner) and not self.refiner.is_part_of(self.detector):
             self.refiner.close()
 
@@ -83,6 +87,8 @@ def build_parts(
 ) -> Parts:
     """Detector, alignment, quality and embedder; objects stand in for what is configured."""
     embedder = embedder or build_embedder(config)
+    if detector is None:
+        log_choice(config)
     detector = detector or build_detector(config)
     return Parts(
         detector=detector,
@@ -277,7 +283,7 @@ def open_sources(config: Config, *, must_open: bool = False) -> list[Source]:
 
 def run_facts(config: Config, every: int | None = None) -> RunFacts:
     """What the report says was set; every: the sampling rate now, where it is adapted."""
-    detector = config.detector
+    detector = with_detector(config).detector
     named = detector.name if isinstance(detector, PluginDetectorConfig) else detector.type
     return RunFacts(
         sampling=every or config.sampling.interval,

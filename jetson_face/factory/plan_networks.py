@@ -11,6 +11,7 @@ from jetson_face.detection.mtcnn.detector import search_levels
 from jetson_face.detection.mtcnn.graph import ensure_mtcnn
 from jetson_face.detection.mtcnn.search import SEARCH_FP32, ensure_search, first_convolutions
 from jetson_face.embedding.onnx import OnnxEmbedder
+from jetson_face.factory.choice import with_detector
 from jetson_face.factory.files import network_file
 from jetson_face.factory.parity_gate import EMBEDDER, SEARCH
 from jetson_face.inference.onnxruntime import OnnxBackend
@@ -69,7 +70,8 @@ def networks_of(config: Config) -> dict[str, Network]:
 
 def searches_frames(config: Config) -> bool:
     """Whether frames of a known size are searched, all levels of their pyramid in one plan."""
-    return isinstance(config.detector, MtcnnConfig) and config.engines.frame_size is not None
+    wanted = with_detector(config).detector
+    return isinstance(wanted, MtcnnConfig) and config.engines.frame_size is not None
 
 
 def _search(config: Config, pnet: Path, precision: str) -> Network:
@@ -86,7 +88,7 @@ def _search(config: Config, pnet: Path, precision: str) -> Network:
 
 def needs_mtcnn(config: Config) -> bool:
     """Whether the detector is MTCNN, or takes its landmarks from MTCNN's third network."""
-    wanted = config.detector
+    wanted = with_detector(config).detector
     return isinstance(wanted, MtcnnConfig) or (
         isinstance(wanted, HaarConfig) and wanted.points == "onet"
     )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from jetson_face.config import Config, PluginDetectorConfig, PluginEmbedderConfig
-from jetson_face.detection.detector import Detector, Refiner
+from jetson_face.config import (
+    Config,
+    PluginDetectorConfig,
+    PluginEmbedderConfig,
+    PluginRefinerConfig,
+)
 from jetson_face.detection.guarded import GuardedDetector, GuardedRefiner
-from jetson_face.detection.mtcnn.detector import Mtcnn
 from jetson_face.embedding.guarded import GuardedEmbedder
 from jetson_face.output.guarded import GuardedSink
 from jetson_face.output.sink import Sink
@@ -30,16 +33,10 @@ def plugin_embedder(wanted: PluginEmbedderConfig) -> GuardedEmbedder:
     return GuardedEmbedder(plugin.make(**wanted.options), str(plugin), max_batch=wanted.max_batch)
 
 
-def build_refiner(config: Config, detector: Detector) -> Refiner | None:
-    """What follows faces between searches: the configured one, or the detector where it can."""
-    if not config.sampling.refine:
-        return None
-    if config.refiner is not None:
-        plugin = find("refiner", config.refiner.name)
-        return GuardedRefiner(plugin.make(**config.refiner.options), str(plugin))
-    if isinstance(detector, GuardedDetector):
-        return detector.refiner()
-    return detector if isinstance(detector, Mtcnn) else None
+def plugin_refiner(wanted: PluginRefinerConfig) -> GuardedRefiner:
+    """Raises UsageError where it is not installed, PluginError where it fails."""
+    plugin = find("refiner", wanted.name)
+    return GuardedRefiner(plugin.make(**wanted.options), str(plugin))
 
 
 def build_sinks(config: Config) -> list[Sink]:

