@@ -1,4 +1,4 @@
-"""`jetson-face eval verification|identification|video|five-people|sensitivity|calibration|…`."""
+"""`jetson-face eval verification|identification|video|tracks|five-people|calibration|…`."""
 
 from __future__ import annotations
 
@@ -61,6 +61,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="SHARE",
             help="of the people that could be enrolled, those who are not",
         )
+    tracks = kinds.add_parser("tracks", help="do names hold on video, and on whom?")
+    tracks.add_argument(
+        "--clips",
+        type=number,
+        default=1.0,
+        metavar="SHARE",
+        help="of the full set of clips (default 1); at least one of each kind is made",
+    )
     lab = kinds.add_parser("five-people", help="five people, 20 + 5 pictures each, turned -60..60")
     lab.add_argument(
         "--people", type=Path, required=True, metavar="FILE", help="their names, one a line"
@@ -111,6 +119,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--divisions must be 0 or more, got {args.divisions}")
     if getattr(args, "limit", 2) < 2:
         raise UsageError(f"--limit must be 2 or more, got {args.limit}")
+    if not 0 < getattr(args, "clips", 1.0) <= 10:
+        raise UsageError(f"--clips is a share above 0 and up to 10, got {args.clips}")
     if args.kind == "bakeoff":
         return bakeoff.run(args)
     evaluation = _measure(args)
@@ -137,6 +147,8 @@ def _measure(args: argparse.Namespace) -> Evaluation:
         return kinds.teach_five_people(setting, args.people)
     if args.kind == "sensitivity":
         return kinds.change_pictures(setting, args.pairs, limit=args.limit)
+    if args.kind == "tracks":
+        return kinds.follow_tracks(setting, share=args.clips)
     people = {"strangers": args.strangers, "each_picture": args.each_picture}
     if args.kind == "calibration":
         return kinds.check_calibration(setting, **people)

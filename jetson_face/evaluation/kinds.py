@@ -19,6 +19,7 @@ from jetson_face.evaluation import (
     five_people,
     identification_report,
     sensitivity,
+    tracks_report,
     verification_report,
     video_report,
 )
@@ -28,6 +29,7 @@ from jetson_face.evaluation.identification import identify_open_set
 from jetson_face.evaluation.method import Method, build_method, log_progress
 from jetson_face.evaluation.pairs import PairList, find_pictures, read_pairs
 from jetson_face.evaluation.people import Division, Shot, divide, read_people
+from jetson_face.evaluation.tracks import run_tracks
 from jetson_face.evaluation.verification import verify
 from jetson_face.evaluation.video import average_over_frames
 
@@ -186,6 +188,31 @@ def check_calibration(
         lambda: calibration.markdown(rows, faces, run.facts, title),
         lambda folder: calibration.plots(rows, folder),
         faces.facts(),
+    )
+
+
+def follow_tracks(setting: EvaluationSettings, *, share: float) -> Evaluation:
+    """How well names hold on made video, with several deciders. share: of the full set of clips."""
+    people = read_people(setting.images)
+    with _measuring(setting, "tracks", setting.images) as run:
+        made, facts = run_tracks(
+            setting.config,
+            run.method,
+            people,
+            seed=setting.seed,
+            share=share,
+            cache=setting.cache,
+            progress=log_progress("tracks, clips", 10),
+        )
+        result = tracks_report.as_json(
+            made, {**run.facts, **facts}, setting.resamples, setting.seed
+        )
+    title = f"Names on video: {setting.images.name}, {run.method.name}"
+    return Evaluation(
+        tracks_report.summary(result),
+        result,
+        lambda: tracks_report.markdown(result, title),
+        lambda folder: [],
     )
 
 
