@@ -16,7 +16,7 @@ from jetson_face.calibration.impostors import Impostors
 from jetson_face.calibration.leave_one_out import grouped
 from jetson_face.calibration.stored import full_name
 from jetson_face.core.errors import CalibrationError
-from jetson_face.core.types import F32, I64, Embeddings, Person
+from jetson_face.core.types import F32, I64, Embeddings, EmbeddingSpace, Person
 from jetson_face.gallery.matcher import GallerySnapshot, Matcher
 
 FPIRS = (0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.003, 0.002, 0.001)
@@ -60,17 +60,13 @@ def measure_curve(
         sizes=tuple(sizes),
         fpirs=FPIRS,
         similarity=tuple(tuple(float(at) for at in row) for row in table),
-        templates={
-            str(top_k): _template_shifts(vectors, person, top_k, rng) for top_k in TOP_K
-        },
+        templates={str(top_k): _template_shifts(vectors, person, top_k, rng) for top_k in TOP_K},
         frames=_frame_shifts(vectors, person, series, rng),
         note=note,
     )
 
 
-def _drawn(
-    vectors: F32, person: I64, templates: int, rng: np.random.Generator
-) -> tuple[F32, I64]:
+def _drawn(vectors: F32, person: I64, templates: int, rng: np.random.Generator) -> tuple[F32, I64]:
     """So many faces of each person who has them, drawn; and whose they are."""
     order = rng.permutation(len(person))
     order = order[np.argsort(person[order], kind="stable")]
@@ -80,12 +76,10 @@ def _drawn(
     return vectors[kept], person[kept]
 
 
-def _hits(
-    probes: F32, person: I64, templates: F32, owner: I64, *, top_k: int
-) -> I64:
+def _hits(probes: F32, person: I64, templates: F32, owner: I64, *, top_k: int) -> I64:
     """(N, G) people other than its own whom each probe is like, at each cosine of the grid."""
     people, index = np.unique(owner, return_inverse=True)
-    space = _SPACE(probes.shape[1])
+    space = EmbeddingSpace("measured", "0" * 64, probes.shape[1])
     known = tuple(Person(str(who), str(who)) for who in people)
     snapshot = GallerySnapshot(space, templates.copy(), index.astype(np.int64), known)
     matcher = Matcher(snapshot, top_k=top_k)
@@ -100,15 +94,7 @@ def _hits(
     return out
 
 
-def _SPACE(dim: int):  # noqa
-    from jetson_face.core.types import EmbeddingSpace
-
-    return EmbeddingSpace("measured", "0" * 64, dim)
-
-
-def _thresholds(
-    counts: Sequence[I64], people: int, size: int, fpirs: Sequence[float]
-) -> F64:
+def _thresholds(counts: Sequence[I64], people: int, size: int, fpirs: Sequence[float]) -> F64:
     """(F,) cosines at which so many probes are like somebody of `size` people drawn."""
     rate = np.mean(
         [1 - np.exp(log_odds_of_none(own, people, size)).mean(axis=0) for own in counts], axis=0
@@ -127,8 +113,9 @@ def _template_shifts(vectors: F32, person: I64, top_k: int, rng: np.random.Gener
             break
         found = []
         for _ in range(_DRAWS):
-            many = _drawn(vectors[np.isin(person, enough)], person[np.isin(person, enough)],
-                          templates, rng)
+            many = _drawn(
+                vectors[np.isin(person, enough)], person[np.isin(person, enough)], templates, rng
+            )
             one = _drawn(*many, 1, rng)
             found.append(_difference(vectors, person, one, many, top_k, len(enough)))
         at.append(templates)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -159,12 +159,6 @@ def read_curve(path: Path, space: EmbeddingSpace) -> ImpostorCurve:
 WRITE = "jetson-face calibrate --impostors FOLDER --curve FILE"
 
 
-def moved(curve: ImpostorCurve, by: float) -> ImpostorCurve:
-    """The same with every threshold higher by so many cosines."""
-    table = tuple(tuple(cosine + by for cosine in row) for row in curve.similarity)
-    return replace(curve, similarity=table)
-
-
 def _line(x: float, xs: Any, ys: Any) -> float:
     """Between points as straight lines; beyond the ends the last line goes on. xs: rising or
     falling."""
@@ -192,11 +186,6 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _rounded(inner) for key, inner in value.items()}
     return [_rounded(inner) for inner in value] if isinstance(value, list | tuple) else value
-
-
-def group_starts(group: I64) -> I64:
-    """Where each stretch of equal numbers begins."""
-    return np.flatnonzero(np.diff(group, prepend=group[0] - 1)) if len(group) else group
 
 
 def log_odds_of_none(hits: Sequence[int] | I64, people: int, drawn: int) -> F64:

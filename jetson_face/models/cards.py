@@ -104,6 +104,7 @@ class ModelCard(_Part):
     alignment: str | None = None
     similarity_min: float | None = Field(None, ge=-1, le=1)
     golden: str | None = None
+    impostors: str | None = Field(None, description="file of the impostor curve, beside the card")
     notes: str = ""
     _folder: Path = PrivateAttr(default=Path())
 
