@@ -107,7 +107,7 @@ def gather(
         raise InputMissingError(f"{folder}: no such folder: name one with pictures of strangers")
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
 
-    def found() -> Iterator[tuple[ImageU8, _SourceFace]]:
+    def found() -> Iterator[tuple[ImageU8, SourceFace]]:
         for done, path in enumerate(paths, 1):
             inside = path.relative_to(folder)
             alone = len(inside.parts) > 1
@@ -115,7 +115,7 @@ def gather(
             yield from ((crop, _face_of(inside, number)) for number, crop in enumerate(crops))
             progress(done, len(paths), path.name)
 
-    faces: list[_SourceFace] = []
+    faces: list[SourceFace] = []
     vectors: list[F32] = []
     waiting = found()
     while batch := list(islice(waiting, _BATCH)):
@@ -123,11 +123,11 @@ def gather(
         faces += [face for _, face in batch]
     if not faces:
         raise InputBrokenError(f"{folder}: no face in {len(paths)} pictures")
-    return _impostors(faces, Embeddings(np.concatenate(vectors), embedder.space))
+    return impostors_of(faces, Embeddings(np.concatenate(vectors), embedder.space))
 
 
 @dataclass(frozen=True, slots=True)
-class _SourceFace:
+class SourceFace:
     """By names: whose it is, of which folder, of which file."""
 
     person: str
@@ -135,12 +135,12 @@ class _SourceFace:
     source: str
 
 
-def _face_of(inside: Path, number: int) -> _SourceFace:
+def _face_of(inside: Path, number: int) -> SourceFace:
     """inside: the picture's path in the folder. number: of its faces."""
     source = inside.as_posix()
     if len(inside.parts) > 1:
-        return _SourceFace(inside.parts[0], str(inside.parent), source)
-    return _SourceFace(f"{source}/{number}", f"{source}/{number}", source)
+        return SourceFace(inside.parts[0], str(inside.parent), source)
+    return SourceFace(f"{source}/{number}", f"{source}/{number}", source)
 
 
 def _crops(
@@ -169,7 +169,8 @@ def _crops(
     yield from crops[good]
 
 
-def _impostors(found: Sequence[_SourceFace], faces: Embeddings) -> Impostors:
+def impostors_of(found: Sequence[SourceFace], faces: Embeddings) -> Impostors:
+    """Faces (N, dim) with whose they are, in the order that `Impostors` needs."""
     person = _numbers([face.person for face in found])
     series = _numbers([face.series for face in found])
     order = np.lexsort((series, person))

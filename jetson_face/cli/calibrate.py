@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from jetson_face.calibration.curve_measuring import measure_curve
 from jetson_face.calibration.fpir import RateWithInterval, named, threshold_for
 from jetson_face.calibration.impostors import Impostors, gather
 from jetson_face.calibration.operating_point import CalibrationTrial, Line
@@ -44,9 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fpir",
         type=number,
-        default=0.01,
         metavar="SHARE",
-        help="of strangers' faces, those that may get a name (default: 0.01)",
+        help="of strangers' faces, those that may get a name (default: matching.fpir)",
     )
     parser.add_argument(
         "--impostors",
@@ -63,6 +63,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="set it for means of N faces, as `run` decides; needs several faces of a stranger",
     )
     parser.add_argument("--pack", type=Path, metavar="FILE", help="keep the impostors' vectors")
+    parser.add_argument(
+        "--curve",
+        type=Path,
+        metavar="FILE.json",
+        help="measure the network's impostor curve on --impostors, for `impostors` of its card",
+    )
     end = parser.add_mutually_exclusive_group()
     end.add_argument(
         "--write", action="store_true", help="keep the threshold with the gallery: `run` uses it"
@@ -74,13 +80,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises CalibrationError where the faces are too few, and the gallery's errors."""
+    config = config_of(args)
+    args.fpir = config.matching.fpir if args.fpir is None else args.fpir
     if not 0 < args.fpir <= 0.5:
         raise UsageError(f"--fpir is a share between 0 and 0.5, got {args.fpir:g}")
     if args.average < 1:
         raise UsageError(f"--average must be 1 or more, got {args.average}")
     if args.pack is not None and args.impostors is None:
         raise UsageError("--pack needs --impostors FOLDER")
-    config = config_of(args)
+    if args.curve is not None:
+        return _measure_curve(args, config)
     if args.forget:
         with open_gallery(config) as gallery:
             write_calibration(gallery, None)
@@ -104,6 +113,21 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print(trial, found, lines, now)
         _print_end(args.write, config, found)
+    return 0
+
+
+def _measure_curve(args: argparse.Namespace, config: Config) -> int:
+    """Write the curve. Raises CalibrationError for too few people, OutputError."""
+    parts = build_parts(config)
+    try:
+        impostors = _impostors(args, config, parts)
+    finally:
+        parts.close()
+    if impostors is None:
+        raise UsageError("--curve needs --impostors PATH: pictures with a folder a person")
+    curve = measure_curve(impostors)
+    curve.save(args.curve)
+    say(f"wrote {args.curve}: {curve.faces} faces of {curve.people} people")
     return 0
 
 

@@ -38,13 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="enrol four of five single pictures of a person (at most 20), not half",
     )
     video = kinds.add_parser("video", help="what averaging over frames gains")
-    video.add_argument(
-        "--divisions",
-        type=int,
-        default=0,
-        metavar="N",
-        help="also identify over N random divisions into enrolled people and impostors",
-    )
+    for sub in (identification, video):
+        sub.add_argument(
+            "--divisions",
+            type=int,
+            default=0,
+            metavar="N",
+            help="also identify over N random divisions into enrolled people and impostors",
+        )
     calibration = kinds.add_parser(
         "calibration", help="does a calibrated threshold hold on strangers it was not set with?"
     )
@@ -152,12 +153,13 @@ def _measure(args: argparse.Namespace) -> Evaluation:
     people = {"strangers": args.strangers, "each_picture": args.each_picture}
     if args.kind == "calibration":
         return kinds.check_calibration(setting, **people)
+    everybody = kinds.people_of(setting, args.each_picture) if args.divisions else {}
     if args.kind == "video":
         division = kinds.division_of(setting, **people)
-        everybody = kinds.people_of(setting, args.each_picture) if args.divisions else {}
         return kinds.average_frames(setting, division, everybody, args.divisions)
     most = args.enrol_most
-    return kinds.identify_people(setting, kinds.division_of(setting, **people, enrol_most=most))
+    division = kinds.division_of(setting, **people, enrol_most=most)
+    return kinds.identify_people(setting, division, everybody, args.divisions)
 
 
 def _leave(args: argparse.Namespace, evaluation: Evaluation) -> None:

@@ -12,6 +12,7 @@ from jetson_face.cli.common import add_config_arguments, ask, config_of, say, sa
 from jetson_face.config import Config
 from jetson_face.core.errors import UsageError
 from jetson_face.factory.parts import open_gallery
+from jetson_face.factory.threshold import calibrated, own_threshold, threshold_in_force
 from jetson_face.gallery.records import PersonInfo
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.privacy.audit import Receipt
@@ -41,6 +42,9 @@ def run(args: argparse.Namespace) -> int:
     with open_gallery(config) as gallery:
         if args.action == "list":
             _list(gallery.people(), args.json)
+            if not args.json and (snapshot := gallery.snapshot()).people:
+                least = own_threshold(config)
+                say(str(threshold_in_force(config, calibrated(config, gallery), snapshot, least)))
             _warn_of_interrupted(config)
         elif args.action == "show":
             _show(gallery.show(args.who), args.json)

@@ -39,7 +39,7 @@ from jetson_face.factory.parts import (
     run_facts,
 )
 from jetson_face.factory.plugins import build_sinks
-from jetson_face.factory.threshold import calibrated
+from jetson_face.factory.threshold import calibrated, threshold_in_force
 from jetson_face.gallery.live import LivePeople
 from jetson_face.inference.canary import Canary, CanaryEvent, CanaryWatch
 from jetson_face.live import LivePipeline, LivePolicy
@@ -137,7 +137,7 @@ def _open_pipeline(
         parts = build_parts(config)
         stack.callback(parts.close)
         gallery = stack.enter_context(open_gallery(config, parts.embedder.space, create=True))
-        config = calibrated(config, gallery)
+        asked, config = config, calibrated(config, gallery)
         people = live_people(config, gallery, parts.embedder)
 
         built: list[FaceRecognizer] = []
@@ -158,7 +158,14 @@ def _open_pipeline(
             ),
             facts=lambda: replace(
                 run_facts(config, built[0].finder.interval.every_n if built else None),
-                more={"canary": canary.summary()},
+                more={
+                    "canary": canary.summary(),
+                    "threshold": str(
+                        threshold_in_force(
+                            asked, config, people.snapshot, parts.embedder.similarity_min
+                        )
+                    ),
+                },
             ),
             between_frames=partial(canary.poll, parts),
         )

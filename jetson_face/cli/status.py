@@ -102,6 +102,7 @@ def describe(document: dict[str, Any]) -> list[str]:
         note = f"; {faults}" if faults else ""
         error = f"; last error: {camera['last_error']}" if camera.get("last_error") else ""
         lines.append(f"camera {name}: {camera.get('state')}{note}{error}")
+    lines += _describe_gallery(document.get("gallery", {}))
     rates = document.get("rates", {})
     if rates:
         lines.append("rates /s: " + ", ".join(f"{k} {v:.1f}" for k, v in rates.items()))
@@ -115,6 +116,18 @@ def describe(document: dict[str, Any]) -> list[str]:
     for error in document.get("last_errors", [])[-5:]:
         lines.append(f"{error.get('time')}  {error.get('level')}: {error.get('message')}")
     return lines
+
+
+def _describe_gallery(gallery: dict[str, Any]) -> list[str]:
+    threshold = gallery.get("threshold")
+    if not threshold:
+        return []
+    rate = threshold["expected_fpir"]
+    told = "not known" if rate is None else f"{100 * rate:.2g} %"
+    return [
+        f"gallery: {gallery.get('people')} people, expected FPIR {told} (similarity "
+        f"{threshold['similarity_min']:.3f}, {threshold['source']})"
+    ]
 
 
 def _describe_outbox(outbox: dict[str, Any], sinks: dict[str, Any]) -> list[str]:

@@ -43,10 +43,18 @@ class MatchingConfig(Section):
     pair_weights: Path | None = Field(
         None, description="siamese: file of trained weights; null: engines/siamese_MODEL.json"
     )
+    fpir: float = Field(
+        0.01,
+        gt=0,
+        le=0.5,
+        description="share of non-enrolled people's faces that may get a name; the cosine follows "
+        "from it and the gallery's size",
+    )
     similarity_min: Cosine | None = Field(
         None,
-        description="higher is more alike; null: what `calibrate --write` kept with the gallery, "
-        "else what model card or method says",
+        description="higher is more alike; takes precedence over `fpir`; null: what `calibrate "
+        "--write` kept with the gallery, else the network's impostor curve, else what model card "
+        "or method says",
     )
     hysteresis: float = Field(
         0.05,

@@ -104,8 +104,18 @@ def verify_pairs(setting: EvaluationSettings, listed: Path, *, folds: int) -> Ev
     )
 
 
-def identify_people(setting: EvaluationSettings, division: Division) -> Evaluation:
-    """Who is it, or is it nobody enrolled?"""
+def identify_people(
+    setting: EvaluationSettings,
+    division: Division,
+    everybody: Mapping[str, Sequence[Shot]],
+    count: int = 0,
+) -> Evaluation:
+    """Who is it, or is it nobody enrolled? With `count`, `everybody` over so many random divisions
+    too, where frames are frames: without mirror images."""
+    figures = None
+    if count:
+        with _measuring(setting, "divisions", setting.images, photos=False) as run:
+            figures = _over_divisions(run, everybody, count)
     with _measuring(setting, "identification", setting.images) as run:
         faces = run.found_in(division)
         result = identify_open_set(
@@ -120,13 +130,25 @@ def identify_people(setting: EvaluationSettings, division: Division) -> Evaluati
             seed=setting.seed,
         )
     title = f"Open-set identification: {setting.images.name}, {run.method.name}"
+    summary, told = identification_report.summary(result), result.as_json()
+    if figures is not None:
+        summary = f"{summary}\n\n{divisions.summary(figures)}"
+        told["open_set"] = divisions.as_json(figures, count)
     return Evaluation(
-        identification_report.summary(result),
-        result.as_json(),
+        summary,
+        told,
         lambda: identification_report.markdown(result, title),
         lambda folder: identification_report.plots(result, folder),
         faces.facts(),
     )
+
+
+def _over_divisions(
+    run: _MethodRun, everybody: Mapping[str, Sequence[Shot]], count: int
+) -> dict[str, dict[str, float]]:
+    faces = run.extract({s.name: s.path for own in everybody.values() for s in own})
+    place = {name: row for row, name in enumerate(faces.names)}
+    return divisions.over_divisions(everybody, faces.vectors, place, divisions=count)
 
 
 def people_of(setting: EvaluationSettings, each_picture: bool) -> Mapping[str, Sequence[Shot]]:

@@ -28,6 +28,7 @@ from jetson_face.factory.golden import golden_face
 from jetson_face.factory.networks import build_detector, build_embedder
 from jetson_face.factory.parity_gate import check_against_reference
 from jetson_face.factory.refiners import build_refiner
+from jetson_face.factory.threshold import thresholds_for
 from jetson_face.gallery.classifiers import (
     SCORE_MIN,
     KnnMatcher,
@@ -152,7 +153,8 @@ def build_matcher(
     """
     wanted = config.matching
     if wanted.method == "cosine":
-        return Matcher(snapshot, top_k=wanted.top_k)
+        least = thresholds_for(config, snapshot)
+        return Matcher(snapshot, top_k=wanted.top_k, thresholds=least)
     if wanted.method == "knn":
         return KnnMatcher(snapshot, neighbours=wanted.neighbours)
     if wanted.method == "siamese":
@@ -171,7 +173,8 @@ def load_pair_weights(config: Config, space: EmbeddingSpace) -> PairWeights:
 
 
 def decision_threshold(config: Config, embedder: Embedder) -> float:
-    """The score at or above which a face gets a name, on the matching method's own scale."""
+    """The score at or above which a face gets a name, on the matching method's own scale, where
+    the matcher knows none of its gallery's size."""
     wanted = config.matching
     if wanted.similarity_min is not None:
         return wanted.similarity_min

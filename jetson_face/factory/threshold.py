@@ -1,12 +1,22 @@
-"""The threshold in force: the one in the configuration, the site's calibrated one, the model's."""
+"""The threshold in force. In this order: a cosine in the configuration; the site's calibration,
+moved to the gallery's present size and `matching.fpir`; the network's impostor curve; the model
+card's single cosine."""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Literal, TypeAlias
 
+from jetson_face.calibration.impostor_curve import GallerySize, ImpostorCurve, read_curve
 from jetson_face.calibration.stored import Calibration, read_calibration
 from jetson_face.config import Config
+from jetson_face.core.types import EmbeddingSpace
+from jetson_face.gallery.classifiers import SCORE_MIN
+from jetson_face.gallery.matcher import GallerySnapshot, Thresholds
 from jetson_face.gallery.store import GalleryStore
+from jetson_face.models.cards import embedding_space, load_card
 
 _log = logging.getLogger(__name__)
 AGAIN = "run: jetson-face calibrate --write"
@@ -26,15 +36,137 @@ def calibrated(config: Config, gallery: GalleryStore) -> Config:
     if why := found.unfit(scoring(config), gallery.space):
         _log.warning("calibration_unfit goes_on_with=default why=%s; %s", why, AGAIN)
         return config
-    for doubt in found.doubts(engine(config), len(gallery.snapshot().people)):
+    curve = curve_of(config, gallery.space)
+    size = GallerySize.of(gallery.snapshot(), config.matching.top_k)
+    # a curve knows what growth does
+    people = size.people if curve is None else found.people
+    for doubt in found.doubts(engine(config), people):
         _log.warning("calibration_old why=%s; %s", doubt, AGAIN)
-    return with_threshold(config, found)
+    return with_threshold(config, _moved(config, found, curve, size))
 
 
 def with_threshold(config: Config, found: Calibration) -> Config:
     """`config` with that threshold."""
     matching = config.matching.model_copy(update={"similarity_min": found.similarity_min})
     return config.model_copy(update={"matching": matching})
+
+
+def _moved(
+    config: Config, found: Calibration, curve: ImpostorCurve | None, size: GallerySize
+) -> Calibration:
+    """The calibration at the gallery's size of today and the configuration's FPIR: as far from
+    what it was as the network's curve says."""
+    wanted = config.matching.fpir
+    same = (found.people, found.templates) == (size.people, _templates(size))
+    if curve is None or not size.people or (same and wanted == found.fpir):
+        return found
+    then = GallerySize(found.people, ((round(found.templates / found.people), found.people),))
+    now = GallerySize(size.people, ((round(_templates(size) / size.people), size.people),))
+    by = curve.threshold(wanted, now) - curve.threshold(found.fpir, then)
+    return replace(found, similarity_min=min(1.0, found.similarity_min + by), fpir=wanted)
+
+
+def _templates(size: GallerySize) -> int:
+    return sum(each * people for each, people in size.templates)
+
+
+Source: TypeAlias = Literal["configuration", "site calibration", "impostor curve", "model card"]
+LEAST_PEOPLE = 5
+"""A gallery of fewer is taken for one of so many: strangers at a site are more like each other than
+people of a collection, and a face has many chances while it is in view."""
+
+
+@lru_cache(maxsize=16)
+def _curve(model: str, space: EmbeddingSpace) -> ImpostorCurve | None:
+    card = load_card(model)
+    if card.kind != "embedder" or card.impostors is None or embedding_space(card) != space:
+        return None
+    return read_curve(card.folder / card.impostors, space)
+
+
+def curve_of(config: Config, space: EmbeddingSpace) -> ImpostorCurve | None:
+    """The impostor curve of the configured network; None where its card has none, or where the
+    vectors are another's or are not compared by their cosine. Raises ModelError,
+    InputMissingError, InputBrokenError, EmbeddingSpaceError."""
+    model = getattr(config.embedder, "model", None)
+    if model is None or config.matching.method != "cosine":
+        return None
+    return _curve(str(model), space)
+
+
+def thresholds_for(config: Config, snapshot: GallerySnapshot) -> Thresholds | None:
+    """The cosines that keep `matching.fpir` with this gallery, by averaged embeddings; None where
+    the configuration says a cosine, or no curve is there."""
+    if config.matching.similarity_min is not None or not snapshot.people:
+        return None
+    curve = curve_of(config, snapshot.space)
+    if curve is None:
+        return None
+    size = GallerySize.of(snapshot, config.matching.top_k)
+    return curve.by_frames(config.matching.fpir, _at_least(size))
+
+
+def _at_least(size: GallerySize) -> GallerySize:
+    if size.people >= LEAST_PEOPLE:
+        return size
+    share = LEAST_PEOPLE / size.people
+    # the same templates a person, for more people
+    counts = tuple((each, round(people * share)) for each, people in size.templates)
+    return GallerySize(sum(people for _, people in counts), counts, size.top_k)
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdInForce:
+    """similarity_min: for a single face. fpir: share of non-enrolled people's faces that get a
+    name at it, of this gallery; None where nothing says it. people: enrolled."""
+
+    similarity_min: float
+    source: Source
+    fpir: float | None
+    people: int
+
+    def __str__(self) -> str:
+        people = "1 person" if self.people == 1 else f"{self.people} people"
+        rate = "not known" if self.fpir is None else f"{100 * self.fpir:.2g} %"
+        return (
+            f"expected FPIR {rate} with {people} enrolled (similarity {self.similarity_min:.3f}, "
+            f"{self.source})"
+        )
+
+    def as_json(self) -> dict[str, object]:
+        """Plain data; shares and cosines of 1."""
+        return {
+            "similarity_min": round(self.similarity_min, 4),
+            "source": self.source,
+            "expected_fpir": None if self.fpir is None else round(self.fpir, 5),
+        }
+
+
+def own_threshold(config: Config) -> float:
+    """The cosine of the configured network's card; 0 where it is not one with a card."""
+    model = getattr(config.embedder, "model", None)
+    return 0.0 if model is None else load_card(model).similarity_min or 0.0
+
+
+def threshold_in_force(
+    asked: Config, deciding: Config, snapshot: GallerySnapshot, similarity_min: float
+) -> ThresholdInForce:
+    """asked: as configured; deciding: what `calibrated` made of it. similarity_min: the network's
+    own. Raises as `curve_of`."""
+    people, curve = len(snapshot.people), curve_of(deciding, snapshot.space)
+    size = GallerySize.of(snapshot, deciding.matching.top_k)
+    by_hand = deciding.matching.similarity_min
+    if by_hand is None and (known := thresholds_for(deciding, snapshot)) is not None:
+        rate = None if curve is None else curve.fpir(known[0], size)
+        return ThresholdInForce(known[0], "impostor curve", rate, people)
+    least = SCORE_MIN[deciding.matching.method]
+    default = similarity_min if least is None else least
+    cosine = default if by_hand is None else by_hand
+    if by_hand is not None and asked.matching.similarity_min is None:
+        return ThresholdInForce(cosine, "site calibration", deciding.matching.fpir, people)
+    source: Source = "model card" if by_hand is None else "configuration"
+    rate = curve.fpir(cosine, size) if curve is not None else None
+    return ThresholdInForce(cosine, source, rate, people)
 
 
 def scoring(config: Config) -> str:

@@ -20,6 +20,9 @@ from jetson_face.core.types import (
 )
 
 PersonScore: TypeAlias = Literal["top_k", "mean"]
+Thresholds: TypeAlias = tuple[float, ...]
+"""Cosines at or above which a face gets a name, for 1, 2, … averaged embeddings; the last holds
+for more."""
 CANDIDATES = 3
 """How many people a match names, the nearest one included."""
 REEMBED = "jetson-face gallery reembed -c CONFIG"
@@ -63,6 +66,8 @@ class Matcher:
     score: `top_k`: a person's similarity is the mean of the `top_k` best of its templates (of all,
     when it has fewer); 1 is the plain maximum. `mean`: the cosine to the person's mean vector.
 
+    thresholds: what this gallery's size asks for; None: whoever decides has a threshold of its own.
+
     The default is top_k = 3. The maximum favours whoever has many photos, because the best of many
     chance similarities is large: on 200 people of Families in the Wild with 1 to 20 photos each,
     correct names at 1 % false ones were 0.53 and 0.43 (two draws) for 1, 0.66 and 0.65 for 3, 0.66
@@ -70,11 +75,17 @@ class Matcher:
     """
 
     def __init__(
-        self, snapshot: GallerySnapshot, *, score: PersonScore = "top_k", top_k: int = 3
+        self,
+        snapshot: GallerySnapshot,
+        *,
+        score: PersonScore = "top_k",
+        top_k: int = 3,
+        thresholds: Thresholds | None = None,
     ) -> None:
         if top_k < 1:
             raise ValueError(f"top_k must be 1 or more, got {top_k}")
         self.snapshot = snapshot
+        self.thresholds = thresholds
         self._score = score
         self._starts = np.flatnonzero(np.diff(snapshot.person_index, prepend=-1))
         self._lengths = np.diff(np.append(self._starts, len(snapshot.vectors)))

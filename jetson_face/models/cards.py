@@ -95,6 +95,7 @@ class ModelCard(Part):
     similarity_min: float | None = Field(None, ge=-1, le=1)
     impostors: ImpostorCurve | None = None
     golden: str | None = None
+    impostors: str | None = Field(None, description="file of the impostor curve, beside the card")
     notes: str = ""
     _folder: Path = PrivateAttr(default=Path())
     _places: Places | None = PrivateAttr(default=None)

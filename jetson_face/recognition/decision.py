@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jetson_face.core.types import Match, Person, State
@@ -67,8 +68,18 @@ class Decider:
         if review_margin is not None and review_margin < 0:
             raise ValueError("review_margin is 0 or more")
 
-    def decide(self, previous: Decision, match: Match, frames: int, now_ns: int) -> Decision:
+    def decide(
+        self,
+        previous: Decision,
+        match: Match,
+        frames: int,
+        now_ns: int,
+        thresholds: Sequence[float] | None = None,
+    ) -> Decision:
         """The decision after `frames` embeddings of a track, whose mean matches as `match` says.
+
+        thresholds: cosines for 1, 2, … embeddings in place of similarity_min; the last holds for
+        more. similarity_leave is as far below them.
 
         A name is given when similarity, margin and frames suffice; kept while the same person
         stays nearest within the leaving bounds; taken back otherwise. `unknown` needs
@@ -79,31 +90,38 @@ class Decider:
         if frames < 1:
             return self._next(previous, "pending", None, None, now_ns)
         similarity = None if match.person is None else match.similarity
-        if self._gets_name(match, frames) or self._keeps_name(previous, match):
+        least = self._least(frames, thresholds)
+        if self._gets_name(match, frames, least) or self._keeps_name(previous, match, least):
             return self._next(previous, "known", match.person, similarity, now_ns)
         if frames < self.unknown_after:
             return self._next(previous, "pending", None, similarity, now_ns)
-        review_from = self.similarity_min - (self.review_margin or 0.0)
+        review_from = least - (self.review_margin or 0.0)
         below = similarity is None or similarity < review_from
         ambiguous: State = "pending" if self.review_margin is None else "review"
         state: State = "unknown" if below or previous.state == "unknown" else ambiguous
         return self._next(previous, state, None, similarity, now_ns)
 
-    def _gets_name(self, match: Match, frames: int) -> bool:
+    def _least(self, frames: int, thresholds: Sequence[float] | None) -> float:
+        if not thresholds:
+            return self.similarity_min
+        return thresholds[min(frames, len(thresholds)) - 1]
+
+    def _gets_name(self, match: Match, frames: int, least: float) -> bool:
         return (
             match.person is not None
             and frames >= self.frames_min
-            and match.similarity >= self.similarity_min
+            and match.similarity >= least
             and match.margin >= self.margin_min
         )
 
-    def _keeps_name(self, previous: Decision, match: Match) -> bool:
+    def _keeps_name(self, previous: Decision, match: Match, least: float) -> bool:
+        leave = least - (self.similarity_min - self.similarity_leave)
         return (
             previous.state == "known"
             and previous.person is not None
             and match.person is not None
             and match.person.id == previous.person.id
-            and match.similarity >= self.similarity_leave
+            and match.similarity >= leave
             and match.margin >= self.margin_leave
         )
 

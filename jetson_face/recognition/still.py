@@ -11,7 +11,7 @@ from jetson_face.detection.detector import Detector
 from jetson_face.embedding.align import Aligner
 from jetson_face.embedding.embedder import Embedder
 from jetson_face.embedding.quality import QualityGate
-from jetson_face.gallery.matcher import Matcher
+from jetson_face.gallery.matcher import Matcher, Thresholds
 from jetson_face.recognition.decision import Decider, undecided
 
 
@@ -43,14 +43,19 @@ def identify(
         quality = parts.quality.scores(crops, faces[usable])
         matches = matcher.match(parts.embedder.embed(crops))
         found = dict(zip(usable.tolist(), zip(matches, quality.tolist(), strict=True), strict=True))
-    return tuple(_sighting(faces, row, found.get(row), decider) for row in range(len(faces)))
+    least = matcher.thresholds
+    return tuple(_sighting(faces, row, found.get(row), decider, least) for row in range(len(faces)))
 
 
 def _sighting(
-    faces: Detections, row: int, found: tuple[Match, float] | None, decider: Decider
+    faces: Detections,
+    row: int,
+    found: tuple[Match, float] | None,
+    decider: Decider,
+    least: Thresholds | None,
 ) -> Sighting:
     match, quality = found or (NO_MATCH, None)
-    decision = decider.decide(undecided(0), match, 0 if found is None else 1, 0)
+    decision = decider.decide(undecided(0), match, 0 if found is None else 1, 0, least)
     left, top, right, bottom = (float(edge) for edge in faces.boxes[row])
     return Sighting(
         track=row + 1,

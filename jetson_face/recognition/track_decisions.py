@@ -48,4 +48,6 @@ class TrackDecisions:
         found = self.fuser.match(tracks, matcher)
         for state, match, count in zip(states.of(tracks), found, counts, strict=True):
             state.match = match
-            state.decision = self.decider.decide(state.decision, match, int(count), now_ns)
+            state.decision = self.decider.decide(
+                state.decision, match, int(count), now_ns, matcher.thresholds
+            )

@@ -21,6 +21,7 @@ from jetson_face.events.making import EventMaker
 from jetson_face.events.recorder import EventRecorder
 from jetson_face.factory.parts import max_ages, open_sources, run_facts
 from jetson_face.factory.plugins import build_sinks
+from jetson_face.factory.threshold import threshold_in_force
 from jetson_face.live import LivePipeline, LivePolicy
 from jetson_face.output.run_report import RunReport
 from jetson_face.privacy.audit import AuditLog
@@ -359,7 +360,15 @@ class Daemon:
             "cameras": pages.cameras(report),
             "engines": pages.engines(deck.config, deck.parts),
             "canary": self._canary.document(),
-            "gallery": pages.gallery(deck.people),
+            "gallery": pages.gallery(deck.people)
+            | {
+                "threshold": threshold_in_force(
+                    deck.config,
+                    deck.deciding,
+                    deck.people.snapshot,
+                    deck.parts.embedder.similarity_min,
+                ).as_json()
+            },
             "rates": pages.rates(pipeline.metrics.snapshot()),
             "stages_p95_ms": {s.name: round(s.p95_ms, 2) for s in report.stages},
             "queues": {"events": self._queue.counts.waiting},

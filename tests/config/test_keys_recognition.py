@@ -9,10 +9,11 @@ import pytest
 
 from jetson_face.capture.source import SourceInfo
 from jetson_face.config import Config
-from jetson_face.core.types import Embeddings
+from jetson_face.core.types import Embeddings, Person
 from jetson_face.factory.parts import build_matcher, build_parts, decision_threshold, govern
 from jetson_face.gallery.classifiers import KnnMatcher, LinearMatcher, PairMatcher, PairWeights
-from jetson_face.gallery.matcher import Matcher
+from jetson_face.gallery.matcher import GallerySnapshot, Matcher
+from jetson_face.models.cards import embedding_space, load_card
 from jetson_face.recognition.rate_controller import Governor, RateMeasurement
 from tests.config.keys import Site, shows
 from tests.config.parts import ADA, BOB, SPACE, Rig, Says, gallery, matched, unit
@@ -188,6 +189,23 @@ def test_a_name_needs_the_similarity(site: Site) -> None:
     assert Rig(site({"matching.similarity_min": 0.75}), says=says).see(10)[-1] == "unknown"
     assert Rig(site({"matching.similarity_min": 0.65}), says=says).see(10)[-1] == "Ada"
     assert Rig(site(), says=says).see(10)[-1] == "Ada"  # the network's own 0.5
+
+
+@shows("matching.fpir")
+def test_the_cosine_follows_from_the_stated_rate_and_the_gallery(site: Site) -> None:
+    def least(config: Config, people: int) -> float:
+        space = embedding_space(load_card("squeezenet_face"))
+        vectors = np.eye(people, space.dim, dtype=np.float32)
+        known = tuple(Person(str(n), str(n)) for n in range(people))
+        snapshot = GallerySnapshot(space, vectors, np.arange(people), known)
+        thresholds = build_matcher(config, snapshot).thresholds
+        assert thresholds is not None
+        return thresholds[0]
+
+    strict, lax = site({"matching.fpir": 0.001}), site({"matching.fpir": 0.1})
+    assert least(strict, 50) > least(site(), 50) + 0.02
+    assert least(lax, 50) < least(site(), 50) - 0.02
+    assert least(site(), 100) > least(site(), 20)
 
 
 @shows("matching.hysteresis")
