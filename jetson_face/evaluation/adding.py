@@ -24,13 +24,13 @@ from jetson_face.core.types import ImageU8
 from jetson_face.embedding.align import TEMPLATES
 from jetson_face.embedding.onnx import OnnxEmbedder, preprocess
 from jetson_face.evaluation.asked import Asked, ask
-from jetson_face.evaluation.impostor_curve import FMR, impostor_curve, people_of, threshold_at
+from jetson_face.evaluation.false_match_curve import FMR, false_match_curve, people_of, threshold_at
 from jetson_face.evaluation.method import build_method, log_progress
 from jetson_face.evaluation.pairs import find_pictures, read_pairs
 from jetson_face.evaluation.verification import cosine_scores
 from jetson_face.factory.networks import build_embedder
 from jetson_face.models.card_files import BYTES_MAX, Places, is_file
-from jetson_face.models.cards import ImpostorCurve, ModelCard, card_paths
+from jetson_face.models.cards import FalseMatchCurve, ModelCard, card_paths
 from jetson_face.models.fetched import RECORD, locked, record
 from jetson_face.models.golden import drawn
 from jetson_face.util.files import TEMPORARY, write_all
@@ -70,7 +70,7 @@ class Added:
 @dataclass(frozen=True, slots=True)
 class _Measured:
     similarity_min: float
-    impostors: ImpostorCurve | None
+    false_match: FalseMatchCurve | None
     said: str
 
 
@@ -171,8 +171,8 @@ def _facts(
     facts["alignment"] = told.alignment
     facts["similarity_min"] = 0.0 if measured is None else round(measured.similarity_min, 4)
     if measured is not None:
-        if measured.impostors is not None:
-            facts["impostors"] = json.loads(measured.impostors.model_dump_json())
+        if measured.false_match is not None:
+            facts["false_match"] = json.loads(measured.false_match.model_dump_json())
         facts |= {"golden": f"{name}.golden.npz", "notes": f"{speed}. {measured.said}"}
     return facts
 
@@ -275,7 +275,7 @@ def _measure(config: Config, told: Told) -> _Measured:
         find_pictures(told.images, pairs.pictures), log_progress("pictures")
     )
     there = [name for name, found in zip(faces.names, faces.found, strict=True) if found]
-    curve = impostor_curve(faces.vectors[faces.rows(there)], people_of(pairs, there))
+    curve = false_match_curve(faces.vectors[faces.rows(there)], people_of(pairs, there))
     least = threshold_at(curve) if told.similarity_min is None else told.similarity_min
     equal = [pair for pair in pairs.pairs if pair.same]
     scores = cosine_scores(

@@ -55,7 +55,7 @@ class OutputSpec(Part):
     dim: int = Field(ge=2)
 
 
-class ImpostorCurve(Part):
+class FalseMatchCurve(Part):
     """How often two different people reach a similarity, measured: (similarity, share) with rising
     similarity. pairs: of pictures of different people. people: whose pictures they were."""
 
@@ -93,7 +93,7 @@ class ModelCard(Part):
     output: OutputSpec | None = None
     alignment: str | None = None
     similarity_min: float | None = Field(None, ge=-1, le=1)
-    impostors: ImpostorCurve | None = None
+    false_match: FalseMatchCurve | None = None
     golden: str | None = None
     impostors: str | None = Field(None, description="file of the impostor curve, beside the card")
     notes: str = ""

@@ -28,6 +28,7 @@ _WAIT_S = 2.0
 _CROP_MARGIN = 0.4
 _DECISIONS = frozenset({"decided", "changed", "retracted"})
 CropPlace: TypeAlias = Literal["folder", "history"]
+_IN_FOLDER: tuple[CropPlace, ...] = ("folder",)
 _HISTORY_SIDE, _HISTORY_QUALITY = 240, 85
 """Pixels and quality of a face in the history: about 8 kB."""
 _LAST_FRAME_S = 1.0
@@ -41,7 +42,7 @@ class Occurrence:
 
     event: dict[str, Any]
     crop: ImageU8 | None
-    to: Collection[CropPlace] = ("folder",)
+    to: Collection[CropPlace] = _IN_FOLDER
 
 
 class EventTap:

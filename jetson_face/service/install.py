@@ -172,10 +172,11 @@ def _has_network_camera(config: Path) -> bool:
     return any(is_network(parse_uri(source.uri)) for source in sources)
 
 
-def unit_text(name: str, program: Path, hardware: Hardware) -> str:
+def unit_text(name: str, program: Path, hardware: Hardware | None = None) -> str:
     """The unit as it is shipped, with this installation's program and this box's groups and
-    hardware."""
-    text = adapt(_shipped("systemd", name), hardware)
+    hardware; None: of a unit that opens none."""
+    text = _shipped("systemd", name)
+    text = text if hardware is None else adapt(text, hardware)
     groups = " ".join(group for group in GROUPS if _group_exists(group))
     text = text.replace("/usr/local/bin/jetson-face", str(program))
     if groups:

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from jetson_face.cli.main import main
 from jetson_face.config import load_config
 from jetson_face.core.errors import CalibrationError, InputBrokenError, ModelError
-from jetson_face.evaluation import impostor_curve as curves
+from jetson_face.evaluation import false_match_curve as curves
 from jetson_face.evaluation.asked import ask
 from jetson_face.evaluation.pairs import Pair, PairList
 from jetson_face.factory.networks import build_embedder
@@ -204,7 +204,7 @@ def test_the_curve_counts_each_pair_of_different_people_once() -> None:
     vectors = rng.normal(size=(700, 16)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     person = np.repeat(np.arange(350), 2)
-    curve = curves.impostor_curve(vectors, person)
+    curve = curves.false_match_curve(vectors, person)
     scores = (vectors @ vectors.T)[np.triu(person[:, None] != person[None])]
     assert (curve.pairs, curve.people) == (len(scores), 350)
     for similarity, share in curve.curve:
@@ -219,7 +219,7 @@ def test_the_curve_counts_each_pair_of_different_people_once() -> None:
 
 def test_too_few_people_are_refused() -> None:
     with pytest.raises(CalibrationError, match=r"10 pairs of different people.*needs 10000"):
-        curves.impostor_curve(np.eye(5, dtype=np.float32), np.arange(5))
+        curves.false_match_curve(np.eye(5, dtype=np.float32), np.arange(5))
 
 
 def test_equal_pairs_and_folders_make_one_person() -> None:
@@ -250,8 +250,8 @@ def test_the_threshold_is_measured_on_pairs(
                           content=SHIPPED)  # fmt: skip
     assert (code, err) == (0, "")
     card = load_card("net", load_config(None, [f"state_dir={tmp_path / 'state'}"]).model_places)
-    assert card.impostors is not None
-    assert card.impostors.people == 2
+    assert card.false_match is not None
+    assert card.false_match.people == 2
     assert card.similarity_min is not None
     assert -0.5 < card.similarity_min < 0.5
     assert "100.00% of 6 pairs of one person reach it" in out

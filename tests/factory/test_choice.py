@@ -78,7 +78,8 @@ def test_onet_follows_the_faces_of_a_detector_that_cannot(detector: str) -> None
 
 def test_yunet_follows_its_own_faces() -> None:
     parts = build_parts(auto("detector={type: yunet}"))
-    assert parts.refiner is parts.detector
+    refiner: object = parts.refiner
+    assert refiner is parts.detector
     parts.close()
 
 

@@ -103,8 +103,9 @@ class Mtcnn:
 
     def close(self) -> None:
         """Close the back ends."""
-        for part in (self._pnet, self._rnet, self._onet, *self._searches.values()):
-            part.close()
+        for backend in (self._pnet, self._rnet, *self._searches.values()):
+            backend.close()
+        self._onet.close()
 
     def _levels(self, width: int, height: int) -> list[Level]:
         """The pyramid of a picture of this size."""

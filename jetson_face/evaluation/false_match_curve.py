@@ -9,7 +9,7 @@ import numpy as np
 from jetson_face.core.errors import CalibrationError
 from jetson_face.core.types import F32, I64
 from jetson_face.evaluation.pairs import PairList, person_of
-from jetson_face.models.cards import ImpostorCurve
+from jetson_face.models.cards import FalseMatchCurve
 
 FMR = 1e-3
 """The false match rate at a card's `similarity_min`: of a thousand pairs of strangers one."""
@@ -41,7 +41,7 @@ def people_of(pairs: PairList, pictures: Sequence[str]) -> I64:
     return np.array([known[name] for name in names], np.int64)
 
 
-def impostor_curve(vectors: F32, person: I64) -> ImpostorCurve:
+def false_match_curve(vectors: F32, person: I64) -> FalseMatchCurve:
     """Every picture against every picture of somebody else.
 
     vectors: (N, dim) unit vectors. person: (N,) whose they are.
@@ -67,9 +67,9 @@ def impostor_curve(vectors: F32, person: I64) -> ImpostorCurve:
         if pairs * rate >= SEEN:
             at = int(np.argmax(reached <= pairs * rate))
             points[round(float(edges[at]), 4)] = float(f"{reached[at] / pairs:.3g}")
-    return ImpostorCurve(pairs=pairs, people=people, curve=tuple(sorted(points.items())))
+    return FalseMatchCurve(pairs=pairs, people=people, curve=tuple(sorted(points.items())))
 
 
-def threshold_at(curve: ImpostorCurve, rate: float = FMR) -> float:
+def threshold_at(curve: FalseMatchCurve, rate: float = FMR) -> float:
     """The lowest similarity of the curve that at most that share of different people reach."""
     return next(similarity for similarity, share in curve.curve if share <= rate)
