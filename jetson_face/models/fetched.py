@@ -152,7 +152,8 @@ def recorded(home: Path) -> dict[str, str]:
         return {}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
-            f"{path}: cannot be read ({error}): remove the folder {home} by hand"
+            f"{path}: is no record of fetched files ({type(error).__name__}): remove the folder "
+            f"{home} by hand"
         ) from error
 
 

@@ -122,11 +122,30 @@ def test_only_what_was_fetched_is_removed(call: Call, card: Path, tmp_path: Path
     assert names(home(tmp_path)) == {"notes.txt", "net.onnx"}
 
 
-@pytest.mark.parametrize("name", ["..", "../models/net", ".", "sface"])
-def test_no_other_folder_is_removed(call: Call, name: str) -> None:
+@pytest.mark.parametrize("name", ["..", "../models/net", ".", "net/", "net/../net", "sface"])
+def test_no_other_folder_is_removed(call: Call, card: Path, name: str, tmp_path: Path) -> None:
+    call("fetch", card)
+    for folder in (tmp_path / "state", tmp_path / "state" / "models"):
+        (folder / "fetched.json").write_text('{"files": {}}')
     code, _, err = call("remove", name)
     assert code == 2
     assert err.count("\n") == 1
+    assert names(home(tmp_path)) == {"net.onnx", "fetched.json"}
+    assert (tmp_path / "state" / "models" / "fetched.json").exists()
+
+
+@pytest.mark.parametrize("text", ['{"files": {"../../gallery.db": "%s"}}', "[]", "no JSON"])
+def test_a_record_that_leads_elsewhere_is_refused(
+    call: Call, card: Path, text: str, tmp_path: Path
+) -> None:
+    call("fetch", card)
+    victim = tmp_path / "state" / "gallery.db"
+    victim.write_bytes(NETWORK)
+    (home(tmp_path) / "fetched.json").write_text(text % SHA if "%" in text else text)
+    code, _, err = call("remove", card)
+    assert code == 10
+    assert err.count("\n") == 1
+    assert victim.exists()
 
 
 def test_another_file_is_not_kept(call: Call, card: Path, shop: Shop, tmp_path: Path) -> None:

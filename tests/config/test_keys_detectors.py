@@ -280,9 +280,9 @@ def yunet(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """YuNet without its file; the cards that were asked for."""
     cards: list[str] = []
 
-    def noted(name: Any) -> Any:
+    def noted(name: Any, places: Any = None) -> Any:
         cards.append(str(name))
-        return load_card(name)
+        return load_card(name, places)
 
     monkeypatch.setattr(networks, "load_card", noted)
     monkeypatch.setattr(networks, "network_file", lambda config, card: Path("none.onnx"))
