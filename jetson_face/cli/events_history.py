@@ -8,12 +8,12 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from jetson_face.cli.common import add_config_arguments, config_of, say, say_json
 from jetson_face.core.errors import InputBrokenError, UsageError
 from jetson_face.core.types import State
-from jetson_face.events.exporting import every, export, lines
+from jetson_face.events.exporting import Format, every, export, lines
 from jetson_face.events.history import PAGE_MAX, History, StoredEvent
 from jetson_face.events.schema import FaceKind
 from jetson_face.service.history import read_history
@@ -137,8 +137,8 @@ def _place(history: History, args: argparse.Namespace) -> Iterator[_Place]:
 
 def _export(history: History, args: argparse.Namespace, filters: dict[str, Any]) -> None:
     name: str = args.file.name
-    known: dict[str, Literal["csv", "jsonl"]] = {".csv": "csv", ".jsonl": "jsonl"}
-    format_ = known.get(f".{args.format}" if args.format else args.file.suffix)
+    suffixes: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl"}
+    format_: Format | None = args.format or suffixes.get(args.file.suffix)
     if format_ is None:
         raise UsageError(f"{name}: call it *.csv or *.jsonl, or give --format")
     if name == "-":

@@ -43,6 +43,7 @@ from jetson_face.config.network import (
 from jetson_face.config.plugin import PluginRefinerConfig, PluginSinkConfig
 from jetson_face.config.section import Section
 from jetson_face.config.service import (
+    HomeAssistantConfig,
     JsonlConfig,
     MqttConfig,
     ReportConfig,
@@ -62,6 +63,7 @@ __all__ = [
     "DlibConfig",
     "EmbedderConfig",
     "HaarConfig",
+    "HomeAssistantConfig",
     "JsonlConfig",
     "MqttConfig",
     "MtcnnConfig",

@@ -61,14 +61,11 @@ class WebhookConfig(Section):
         return self
 
 
-class MqttConfig(Section):
-    """Publishes events to an MQTT broker, QoS 1."""
+class BrokerConfig(Section):
+    """An MQTT broker, and who we are there."""
 
-    type: Literal["mqtt"]
-    name: str = Field("mqtt", pattern=NAME)
     host: Annotated[str, AfterValidator(host_name)] = Field(description="a name or an IP address")
     port: int = Field(1883, ge=1, le=65535)
-    topic: Annotated[str, AfterValidator(topic_name)] = Field("jetson-face/events", max_length=200)
     tls: bool = False
     username: str | None = Field(None, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")
     password_credential: str | None = Field(
@@ -77,10 +74,38 @@ class MqttConfig(Section):
     timeout_s: float = Field(5, gt=0, le=60, description="for the whole exchange")
 
     @model_validator(mode="after")
-    def _password_has_a_user(self) -> MqttConfig:
+    def _password_has_a_user(self) -> BrokerConfig:
         if self.password_credential is not None and self.username is None:
             raise ValueError("password_credential needs a username beside it")
         return self
+
+
+class MqttConfig(BrokerConfig):
+    """Publishes events to an MQTT broker, QoS 1."""
+
+    type: Literal["mqtt"]
+    name: str = Field("mqtt", pattern=NAME)
+    topic: Annotated[str, AfterValidator(topic_name)] = Field("jetson-face/events", max_length=200)
+
+
+class HomeAssistantConfig(BrokerConfig):
+    """Keeps retained states at an MQTT broker, with Home Assistant's discovery."""
+
+    topic: Annotated[str, AfterValidator(topic_name)] = Field(
+        "jetson-face", max_length=200, description="states are under TOPIC/NODE"
+    )
+    discovery: Annotated[str, AfterValidator(topic_name)] = Field(
+        "homeassistant", max_length=200, description="Home Assistant's discovery prefix"
+    )
+    node: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9_-]{1,40}$", description="this box; null: its host name"
+    )
+    away_s: float = Field(
+        10, ge=0, le=86_400, description="present so long after the last face left"
+    )
+    snapshots: bool = Field(
+        False, description="publish the face of each camera's last decision, unencrypted"
+    )
 
 
 class JsonlConfig(Section):
@@ -122,6 +147,7 @@ class ServiceConfig(Section):
     crops: bool = Field(False, description="keep an encrypted picture of each decision")
     review: bool = Field(True, description="keep doubtful faces, encrypted: jetson-face review")
     sinks: tuple[SinkConfig, ...] = ()
+    home_assistant: HomeAssistantConfig | None = None
     retention: RetentionConfig = RetentionConfig()
 
     @model_validator(mode="after")

@@ -18,6 +18,7 @@ from jetson_face.core.errors import OutputError
 from jetson_face.core.version import __version__
 from jetson_face.events.delivery import Deliverer
 from jetson_face.events.making import EventMaker
+from jetson_face.events.mqtt_states import StatePublisher
 from jetson_face.events.recorder import EventRecorder
 from jetson_face.factory.parts import max_ages, open_sources, run_facts
 from jetson_face.factory.plugins import build_sinks
@@ -43,8 +44,10 @@ from jetson_face.service.reception import Reception
 from jetson_face.service.reload import Reloader, check_reloadable, needs_new_loop
 from jetson_face.service.review_writer import CapturedCandidate
 from jetson_face.service.signals import Signals
+from jetson_face.service.states import build_states, start_states
 from jetson_face.service.status_server import StatusServer
 from jetson_face.service.swap import HotSwap, build_deck
+from jetson_face.service.timers import Timers
 from jetson_face.service.watching import Watching
 from jetson_face.util.channels import BoundedQueue
 from jetson_face.util.files import write_file
@@ -53,7 +56,6 @@ from jetson_face.util.metrics import to_prometheus
 logger = logging.getLogger(__name__)
 
 _EVENT_QUEUE = 10_000
-_PRUNE_EVERY_S = 300.0
 _LOOK_EVERY_S = 0.4
 
 
@@ -112,6 +114,7 @@ class Daemon:
         self._pipeline: LivePipeline | None = None
         self._deliverers: list[Deliverer] = []
         self._history = HistoryPages()
+        self._states: StatePublisher | None = None
         # First: plans may be built for minutes, and who asks meanwhile gets "starting".
         server = StatusServer(
             pages.routes(
@@ -181,6 +184,13 @@ class Daemon:
                 deliverer.go_on_from(before[deliverer.name])
         self._health = self._new_health()
         live = {source.info.name for source in sources if source.info.is_live}
+        states = self._states = start_states(
+            config.service.home_assistant,
+            [source.info.name for source in sources],
+            lambda: {p.id: p.name for p in self._swap.deck.people.snapshot.people},
+            self._recorder.history,
+        )
+        self._writer.tell = None if states is None else states.tell
         maker = EventMaker(live, enrolled=lambda: self._swap.deck.people.ids)
         told, written = threading.Event(), threading.Event()
         pipeline = LivePipeline(
@@ -191,6 +201,7 @@ class Daemon:
                 maker,
                 crops=config.service.crops,
                 history=self._recorder.history is not None and config.report.history_crops,
+                broker=states is not None and states.snapshots,
                 review=config.service.review,
                 seen=self._watching.offer,
             ),
@@ -200,11 +211,16 @@ class Daemon:
             stages={
                 "events": partial(self._writer.run, told=told, done=written),
                 "reload": self._reloader.run,
-                "timers": self._timers,
+                "timers": Timers(self._recorder, self._snapshots, self._review_writer).run,
+                **({} if states is None else {"states": states.run}),
                 **{f"deliver-{d.name}": partial(d.run, after=written) for d in self._deliverers},
             },
             between_frames=self._canary,
-            wakes=(self._writer.wake, self._reloader.wake),
+            wakes=(
+                self._writer.wake,
+                self._reloader.wake,
+                *(() if states is None else (states.wake,)),
+            ),
             at_end=partial(tell_end, maker, self._queue, told),
         )
         self._pipeline = pipeline
@@ -214,24 +230,6 @@ class Daemon:
         finally:
             self._writer.drain()
             self._save(pipeline.report())
-
-    def _timers(self, stop: threading.Event) -> None:
-        """Retention, a failing disk tried again, and what others did to the outbox."""
-        pruned = float("-inf")
-        while not stop.wait(1.0):
-            self._outbox.check()
-            if self._recorder.history is not None:
-                self._recorder.history.retry()
-            now = time.monotonic()
-            if now - pruned >= _PRUNE_EVERY_S or self._outbox.degraded:
-                pruned = now
-                self._outbox.prune()
-                if self._recorder.history is not None:
-                    self._recorder.history.prune()
-                if self._snapshots is not None:
-                    self._snapshots.prune()
-                if self._review_writer is not None:
-                    self._review_writer.prune()
 
     def _tick(self) -> None:
         """In the main thread, twice a second and after signals."""
@@ -300,6 +298,7 @@ class Daemon:
         try:
             if needs_new_loop(old, new):
                 plumbing.check_sinks(new)
+                build_states(new.service.home_assistant, [], dict, None)
                 build_sinks(new)
                 sources = open_sources(new)
         except BaseException:
@@ -374,6 +373,7 @@ class Daemon:
             "queues": {"events": self._queue.counts.waiting},
             "outbox": pages.outbox(state),
             "history": self._history.document(),
+            "home_assistant": self._states.document() if self._states is not None else {},
             "sinks": pages.sinks(self._deliverers, state),
             "board": pages.board(),
             "review": self._review_writer.state() if self._review_writer is not None else {},

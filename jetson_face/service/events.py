@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -27,8 +27,8 @@ _BATCH = 100
 _WAIT_S = 2.0
 _CROP_MARGIN = 0.4
 _DECISIONS = frozenset({"decided", "changed", "retracted"})
-CropPlace: TypeAlias = Literal["folder", "history"]
-_IN_FOLDER: tuple[CropPlace, ...] = ("folder",)
+CropPlace: TypeAlias = Literal["folder", "history", "broker"]
+_FOLDER: tuple[CropPlace, ...] = ("folder",)
 _HISTORY_SIDE, _HISTORY_QUALITY = 240, 85
 """Pixels and quality of a face in the history: about 8 kB."""
 _LAST_FRAME_S = 1.0
@@ -38,11 +38,11 @@ _LAST_FRAME_S = 1.0
 @dataclass(frozen=True, slots=True, eq=False)
 class Occurrence:
     """An event on its way to the disk. crop: (H, W, 3) uint8 BGR, None for none. to: where it is
-    kept, in `STATE_DIR/crops`, in the history, or in both."""
+    kept: in `STATE_DIR/crops`, in the history, at a broker."""
 
     event: dict[str, Any]
     crop: ImageU8 | None
-    to: Collection[CropPlace] = _IN_FOLDER
+    to: Collection[CropPlace] = _FOLDER
 
 
 class EventTap:
@@ -50,7 +50,8 @@ class EventTap:
 
     maker: of the whole run. A full queue makes it wait: a slow disk slows recognition down, it
     loses no event. crops: with a picture of each decision. history: with a face of each decision,
-    and of each face that appears, for the history. seen: told of each frame.
+    and of each face that appears, for the history. broker: with a face of each decision for who
+    tells a broker. seen: told of each frame.
     """
 
     def __init__(
@@ -61,11 +62,13 @@ class EventTap:
         *,
         crops: bool = False,
         history: bool = False,
+        broker: bool = False,
         review: bool = False,
         seen: Callable[[Frame, Report], None] | None = None,
     ) -> None:
         self._inner, self._queue, self._maker = inner, queue, maker
-        self._crops, self._history, self._review = crops, history, review
+        self._crops, self._history, self._broker = crops, history, broker
+        self._review = review
         self._seen = seen
 
     def process(self, frame: Frame) -> Report:
@@ -88,6 +91,8 @@ class EventTap:
             places.append("folder")
         if self._history and (decided or event["kind"] == "appeared"):
             places.append("history")
+        if self._broker and decided:
+            places.append("broker")
         return tuple(places)
 
 
@@ -119,7 +124,7 @@ def cut(image: ImageU8, box: Box) -> ImageU8 | None:
 
 class EventWriter:
     """Takes occurrences from the queue to the recorder, many in one transaction, and review
-    candidates to the review queue."""
+    candidates to the review queue. tell: is told each event that was stored, with its face."""
 
     def __init__(
         self,
@@ -130,6 +135,7 @@ class EventWriter:
     ) -> None:
         self._queue, self._recorder, self._snapshots = queue, recorder, snapshots
         self._review_writer = review_writer
+        self.tell: Callable[[Mapping[str, Any], bytes | None], None] | None = None
         self.decisions: deque[dict[str, Any]] = deque(maxlen=20)
 
     def run(
@@ -184,22 +190,27 @@ class EventWriter:
     def _write(self, batch: list[Occurrence | CapturedCandidate]) -> None:
         kept = [self._kept(item) for item in batch if isinstance(item, Occurrence)]
         if kept:
-            self._recorder.append([NewEvent(event, jpeg) for event, jpeg in kept])
-            self.decisions.extend(event for event, _ in kept if event["kind"] in _DECISIONS)
+            self._recorder.append(
+                [NewEvent(event, jpeg if "history" in to else None) for event, jpeg, to in kept]
+            )
+            self.decisions.extend(event for event, *_ in kept if event["kind"] in _DECISIONS)
+            if self.tell is not None:
+                for event, jpeg, to in kept:
+                    self.tell(event, jpeg if "broker" in to else None)
         for item in batch:
             if isinstance(item, CapturedCandidate) and self._review_writer is not None:
                 self._review_writer.keep(item)
 
-    def _kept(self, item: Occurrence) -> tuple[dict[str, Any], bytes | None]:
-        """The event, and the face that goes to the history with it."""
+    def _kept(self, item: Occurrence) -> tuple[dict[str, Any], bytes | None, Collection[CropPlace]]:
+        """The event, and a small face for the history and the broker."""
         event, jpeg = item.event, None
         if item.crop is None:
-            return event, None
-        if "history" in item.to:
+            return event, None, ()
+        if {"history", "broker"} & set(item.to):
             jpeg = encode_jpeg(shrunk(item.crop, _HISTORY_SIDE), quality=_HISTORY_QUALITY)
         if "folder" in item.to and self._snapshots is not None:
             event = event | {"crop": self._keep(self._snapshots, item.crop, event["person"])}
-        return event, jpeg
+        return event, jpeg, item.to
 
     def _keep(self, snapshots: SnapshotStore, crop: ImageU8, person: str | None) -> str | None:
         try:

@@ -1,0 +1,290 @@
+"""States and discovery at a real mosquitto, restarted in each order; nothing of who was removed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pytest
+
+from jetson_face.events.home_assistant import Topics, messages, plain
+from jetson_face.events.making import EventMaker
+from jetson_face.events.mqtt_session import Broker
+from jetson_face.events.mqtt_states import StatePublisher
+from jetson_face.events.presence import Presence
+from jetson_face.util.backoff import Backoff
+from tests.events.event_help import ADA, BOB, report, sighting
+from tests.events.home_assistant_fields import check
+from tests.events.mosquitto import Mosquitto, Retained
+from tests.events.test_history import FACE, visit
+
+TOPICS = Topics("jetson-face", "homeassistant", "box1")
+ENROLLED = {ADA.id: "Ada", BOB.id: "Bob"}
+BASE = "jetson-face/box1"
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    made = Mosquitto(tmp_path)
+    yield made
+    made.stop()
+
+
+@contextlib.contextmanager
+def listening(broker: Mosquitto) -> Iterator[Retained]:
+    made = Retained(broker.port)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+class Box:
+    """A service as far as a broker sees it; `kill` is what the broker sees of kill -9."""
+
+    def __init__(self, port: int, enrolled: dict[str, str], **more: Any) -> None:
+        self.states = StatePublisher(
+            Broker("127.0.0.1", port, timeout_s=5),
+            TOPICS,
+            Presence(["door", "gate"], away_s=more.pop("away_s", 0.0)),
+            lambda: enrolled,
+            backoff=Backoff(0.1, 0.3),
+            **more,
+        )
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self.states.run, args=(self._stop,), daemon=True)
+        self._thread.start()
+
+    def tell(self, events: list[dict[str, Any]], jpeg: bytes | None = None) -> None:
+        for event in events:
+            self.states.tell(event, jpeg)
+
+    def end(self) -> None:
+        self._stop.set()
+        self.states.wake()
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+
+
+def state(topics: dict[str, bytes], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(topics.get(f"{BASE}/{name}", b"{}"))
+    return found
+
+
+def presence(topics: dict[str, bytes], person: str = ADA.id) -> str | None:
+    return state(topics, f"person/{person}").get("presence")
+
+
+def online(topics: dict[str, bytes]) -> bool:
+    return topics.get(f"{BASE}/status") == b"online"
+
+
+def test_a_visit_turns_presence_on_and_left_turns_it_off(broker: Mosquitto) -> None:
+    appeared, decided, left = visit(ADA)
+    box = Box(broker.port, ENROLLED)
+    with listening(broker) as seen:
+        seen.wait(online)
+        assert presence(seen.topics) == "OFF"
+        box.tell([appeared, decided])
+        seen.wait(lambda topics: presence(topics) == "ON")
+        assert state(seen.topics, f"person/{ADA.id}") == {
+            "name": "Ada", "presence": "ON", "camera": "door", "time": decided["time"],
+        }  # fmt: skip
+        seen.wait(lambda topics: state(topics, "camera/door")["count"])
+        assert state(seen.topics, "camera/door") == {
+            "count": 1, "people": ["Ada"], "last_person": "Ada",
+            "last_person_time": decided["time"], "unknown": "OFF", "unknown_time": None,
+        }  # fmt: skip
+        box.tell([left])
+        seen.wait(lambda topics: presence(topics) == "OFF")
+        seen.wait(lambda topics: state(topics, "camera/door")["count"] == 0)
+        assert state(seen.topics, f"person/{ADA.id}")["time"] == left["last_seen"]["time"]
+        box.end()
+        seen.wait(lambda topics: topics[f"{BASE}/status"] == b"offline")
+
+
+def test_the_alert_of_an_unknown_person(broker: Mosquitto) -> None:
+    box = Box(broker.port, {})
+    appeared, decided, left = visit(None, source="gate")
+    with listening(broker) as seen:
+        box.tell([appeared, decided])
+        seen.wait(lambda topics: state(topics, "camera/gate").get("unknown") == "ON")
+        box.tell([left])
+        seen.wait(lambda topics: state(topics, "camera/gate")["unknown"] == "OFF")
+        assert state(seen.topics, "camera/gate")["unknown_time"] == decided["time"]
+    box.end()
+
+
+@pytest.mark.timeout(240)
+def test_restarts_in_each_order_leave_the_states_of_now(broker: Mosquitto) -> None:
+    box = Box(broker.port, ENROLLED)
+    with listening(broker) as seen:
+        seen.wait(online)
+        broker.stop()  # the broker goes, somebody comes, the broker is back
+        maker = EventMaker({"door"})
+        box.tell(maker.of(report(0, sighting("known", ADA))))
+        broker.start()
+        seen.wait(lambda topics: online(topics) and presence(topics) == "ON")
+        box.end()  # the service goes and comes back
+        seen.wait(lambda topics: topics[f"{BASE}/status"] == b"offline")
+        box = Box(broker.port, ENROLLED)
+        seen.wait(lambda topics: online(topics) and presence(topics) == "OFF")
+        box.end()  # both go; the service is back first
+        broker.stop()
+        box = Box(broker.port, ENROLLED)
+        box.tell(maker.of(report(1, sighting("known", BOB, track=2))))
+        time.sleep(0.5)
+        assert (box.states.connected, box.states.error is None) == (False, False)
+        broker.start()
+        seen.wait(lambda topics: online(topics) and presence(topics, BOB.id) == "ON")
+        box.end()  # both go; the broker is back first
+        broker.stop()
+        broker.start()
+        with listening(broker) as late:
+            late.wait(lambda topics: topics.get(f"{BASE}/status") == b"offline")
+            box = Box(broker.port, ENROLLED)
+            late.wait(lambda topics: online(topics) and presence(topics, BOB.id) == "OFF")
+            retained = set(late.topics)
+    box.end()
+    assert retained == set(messages(
+        TOPICS, {p: {"name": n} for p, n in ENROLLED.items()}, {"door": {}, "gate": {}}, None,
+    )) | {TOPICS.status}  # fmt: skip
+
+
+def test_a_box_that_is_lost_is_unavailable_by_its_last_will(broker: Mosquitto) -> None:
+    box = Box(broker.port, ENROLLED)
+    with listening(broker) as seen:
+        seen.wait(online)
+        lost = next(iter(_sessions(box)))
+        lost.drop()
+        seen.wait(lambda topics: topics[f"{BASE}/status"] == b"offline")
+        seen.wait(online)  # and comes back by itself
+    box.end()
+
+
+def _sessions(box: Box) -> Iterator[Any]:
+    """The connection that is open now."""
+    import gc
+
+    from jetson_face.events.mqtt_session import Session
+
+    for item in gc.get_objects():
+        if isinstance(item, Session) and item.client.socket() is not None:
+            yield item
+
+
+def test_a_removed_person_leaves_nothing(broker: Mosquitto) -> None:
+    enrolled = dict(ENROLLED)
+    box = Box(broker.port, enrolled, snapshots=True)
+    with listening(broker) as seen:
+        seen.wait(online)
+        box.tell(visit(ADA)[:2], FACE)
+        seen.wait(lambda topics: topics.get(f"{BASE}/camera/door/snapshot") == FACE)
+        del enrolled[ADA.id]
+        seen.wait(lambda topics: not any(ADA.id in topic for topic in topics))
+        seen.wait(lambda topics: f"{BASE}/camera/door/snapshot" not in topics)
+        assert not any(b"Ada" in body for body in seen.topics.values())
+        box.end()
+        del enrolled[BOB.id]  # while the service is off
+        box = Box(broker.port, enrolled)
+        seen.wait(lambda topics: not any(BOB.id in topic for topic in topics))
+        seen.wait(online)
+        assert not any(b"Bob" in body for body in seen.topics.values())
+    box.end()
+
+
+def test_who_turns_round_has_not_gone(broker: Mosquitto) -> None:
+    box = Box(broker.port, ENROLLED, away_s=1.5)
+    with listening(broker) as seen:
+        seen.wait(online)
+        began = time.monotonic()
+        box.tell(visit(ADA))
+        seen.wait(lambda topics: presence(topics) == "ON")
+        seen.wait(lambda topics: presence(topics) == "OFF")
+        assert 1.4 < time.monotonic() - began < 6
+    box.end()
+
+
+# What is said
+
+
+def everything(*, snapshots: bool = True) -> dict[str, bytes]:
+    model = Presence(["door", "Gärten.2"], away_s=1)
+    for event in visit(ADA)[:2]:
+        model.apply(event, FACE, 0.0)
+    return messages(
+        TOPICS, model.people(ENROLLED, 0.0), model.cameras(ENROLLED),
+        model.snapshots(ENROLLED) if snapshots else None,
+    )  # fmt: skip
+
+
+def test_every_discovery_message_has_documented_fields_only() -> None:
+    found = everything()
+    configs = {t: check(t, body) for t, body in found.items() if t.startswith("homeassistant/")}
+    assert len(configs) == 5
+    devices = [config["device"]["identifiers"][0] for config in configs.values()]
+    assert len(set(devices)) == len(devices)
+    parts = [part for config in configs.values() for part in config["components"].values()]
+    ids = [part["unique_id"] for part in parts]
+    assert len(set(ids)) == len(ids) == 15
+    for config in configs.values():
+        assert config["device"].get("via_device", devices[0]) in devices
+
+
+def test_every_template_finds_its_value_in_its_state() -> None:
+    found = everything()
+    shown: dict[str, str] = {}
+    for topic, body in found.items():
+        if not topic.startswith("homeassistant/"):
+            continue
+        for part in json.loads(body)["components"].values():
+            if part["platform"] == "image":
+                assert part["image_topic"].startswith(BASE)
+                continue
+            if "value_template" not in part:
+                assert part["state_topic"] == TOPICS.status
+                continue
+            value = json.loads(found[part["state_topic"]])
+            environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)
+            text = environment.from_string(part["value_template"]).render(value_json=value)
+            shown[part["unique_id"].removeprefix("jetson_face_box1_")] = text
+    assert shown["person_p-ada_presence"] == "ON"
+    assert shown["person_p-bob_time"] == "None"  # Home Assistant's word for unknown
+    assert shown["person_p-ada_camera"] == "door"
+    assert shown["camera_door_count"] == "1"
+    assert shown["camera_door_unknown"] == "OFF"
+
+
+def test_names_that_no_topic_may_have_stay_different() -> None:
+    names = ["a.b", "a_b", "a b", "ä", "ö"]
+    assert len({plain(name) for name in names}) == len(names)
+    assert all(plain(name).isascii() for name in names)
+
+
+def test_after_a_kill_nobody_is_there_from_the_run_before() -> None:
+    model = Presence(["door"], away_s=0)
+    for event in visit(ADA)[:2]:
+        model.apply(event, None, 1.0)
+    assert model.people(ENROLLED, 1.0)[ADA.id]["presence"] == "ON"
+    model.apply(visit(BOB)[0], None, 2.0)  # of another run
+    assert model.people(ENROLLED, 2.5)[ADA.id]["presence"] == "OFF"
+    again = Presence(["door"], away_s=60)
+    again.seed(visit(ADA)[:2])
+    assert again.people(ENROLLED, 0.0)[ADA.id] | {"time": ""} == {
+        "name": "Ada", "presence": "OFF", "camera": "door", "time": "",
+    }  # fmt: skip
+
+
+def test_a_name_that_is_taken_back_is_no_presence() -> None:
+    maker, model = EventMaker({"door"}), Presence(["door"], away_s=0)
+    for number, seen in enumerate((sighting("known", ADA), sighting("unknown"))):
+        for event in maker.of(report(number, seen)):
+            model.apply(event, None, float(number))
+    assert model.people(ENROLLED, 1.5)[ADA.id]["presence"] == "OFF"
+    assert model.cameras(ENROLLED)["door"]["unknown"] == "ON"
