@@ -190,6 +190,7 @@ def test_hostile_requests_get_an_error_and_nothing_else(service: Running) -> Non
         assert b" 413 " in sock.recv(100)
 
 
+@pytest.mark.slow
 def test_a_flood_delays_no_frame(service: Running) -> None:
     picture = demo_clip.portrait_path("hopper").read_bytes()
     before = service.status()["cameras"]["door"]

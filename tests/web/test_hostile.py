@@ -13,7 +13,7 @@ import pytest
 
 from tests.web.web_box import WebBox, web_box
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 @pytest.fixture(scope="module")
