@@ -1,7 +1,11 @@
 """A TensorRT that is not there, so that the real back end's logic runs on any machine.
 
 It follows what TensorRT 10 documents and `tensorrt_rtx` answers; the GPU below is `SimGpu`, and the
-plan's network runs in ONNX Runtime.
+plan's network runs in ONNX Runtime. It shows that calls come in an allowed order, with allowed
+arguments, and that every answer is looked at. It cannot show what a plan computes or how long it
+takes, which plans a builder makes, what TensorRT itself allocates, or whether a plan can be
+captured: see the limits at the top of sim_gpu.py. That the names and signatures are those of the
+real packages is shown by test_tensorrt_api.py.
 """
 
 from __future__ import annotations
@@ -195,11 +199,13 @@ class _Context:
         return tuple(net.run(zeros)[name].shape)
 
     def get_max_output_size(self, name: str) -> int:
-        """Bytes: whole blocks of 512 here, for a real one may want more than the shape says."""
+        """Bytes for the shapes that are set; `output_block` lets a test ask for more than those, as
+        the documentation, which only says "upper bound", allows."""
         if self._missing or name not in self._engine.net.outputs:
             return -1
         size = int(np.prod(self._shape_of(name))) * self._engine.net.outputs[name].dtype.itemsize
-        return -(-size // 512) * 512
+        block = self._module.output_block
+        return -(-size // block) * block
 
     def set_tensor_address(self, name: str, address: int) -> bool:
         if name not in {*self._engine.net.inputs, *self._engine.net.outputs}:
@@ -419,6 +425,7 @@ class FakeModule:
         self.cuda = cuda
         self.failing: set[str] = set()
         self.uncapturable = False
+        self.output_block = 1
         self.capturable: bool | None = None
         self.builds = 0
         self.worsen: Callable[[bytes], bytes] | None = None

@@ -5,6 +5,22 @@ signatures and a pycuda (fake_driver.py). Work waits on its stream until that is
 that a buffer changed or freed too early gives a wrong answer here too. What a real driver answers
 with an error raises `Refused` with that error's number; what a real one would let pass and then
 crash on, or silently answer wrong, raises AssertionError.
+
+Its limits, so that nobody takes a green test for more than it is:
+
+- No kernel runs. Numbers come from ONNX Runtime, so that rounding, FP16, INT8 and everything else
+  that a GPU computes otherwise are not shown; the parity gate is what judges them on a board.
+- Nothing is asynchronous but by the rules: work runs when its stream is synchronised, in order, on
+  the calling thread. Races between a copy and a kernel of two streams cannot be seen.
+- Addresses have no alignment, memory has no fragments, and is the GPU's alone: on a Jetson it is
+  the system's, and the builder, the camera and the desktop take from it.
+- Threads: contexts are a stack for each thread, as the driver's, but the driver's own locks, and
+  TensorRT's rule of one thread a context, are not played.
+- An error does not stick here: after CUDA_ERROR_ILLEGAL_ADDRESS (700) a real context refuses every
+  call until the process ends, also those that free. libcuda/standin.c plays that, for both ways to
+  CUDA (tools/test_pycuda.sh).
+- Whether a capture is refused, which calls end one, and what a launch costs, is after the driver's
+  documentation, not seen.
 """
 
 from __future__ import annotations

@@ -200,17 +200,20 @@ with cuda.active():
     refused(stream.synchronize, "CUDA")
     refused(lambda: cuda.device_memory(8), "CUDA has no 8 bytes")
     refused(cuda.stream, "CUDA cannot make a stream")
-    refused(memory.free, "cannot free device memory")
-    refused(lambda: cuda.free_pinned(block), "cannot free page-locked memory")
-    try:
+    if cuda.access == "pycuda":  # it only warns where the driver frees nothing
+        memory.free()
+        cuda.free_pinned(block)
         stream.close()
-    except EngineError as error:
-        assert "cannot end a stream" in str(error)
+    else:
+        refused(memory.free, "cannot free device memory")
+        refused(lambda: cuda.free_pinned(block), "cannot free page-locked memory")
+        refused(stream.close, "cannot end a stream")
 with cuda.active():  # the context itself can still be entered and left
     pass
 """,
     )
     assert "Traceback" not in done.stderr
+    assert ("cuMemFree failed: CUDA_ERROR_ILLEGAL_ADDRESS" in done.stderr) == (access == "pycuda")
 
 
 def test_a_process_may_end_while_it_holds_memory_and_a_graph(access: str) -> None:

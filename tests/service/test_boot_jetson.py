@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ KEPT = Path(os.environ.get("JETSON_FACE_BOX", "."))
 CONFIG = """
 sources: [{uri: "test://?live=1&frames=1000000&fps=5&width=160&height=120", name: yard}]
 detector: {type: mtcnn, min_face_px: 40, max_side_px: 160}
+backend: {type: onnxruntime}
 service: {stall_s: 20}
 """
 FUSE = (10, 229)
@@ -114,33 +116,39 @@ def opens(box: Box, path: str) -> str:
 
 def test_install_says_what_it_found(box: Box) -> None:
     said = (box.root / "root/installed").read_text()
-    assert "GPU nodes /dev/host1x-fence and 3 more, of 17000000.gpu" in said
+    # The box's own /dev/fuse is of that driver here, too.
+    assert re.search(r"GPU nodes /dev/\S+ and [4-9] more, of 17000000\.gpu\n", said), said
     assert "a Jetson: /tmp is shared" in said
 
 
+@pytest.fixture(scope="module")
+def _controlled(box: Box) -> None:
+    """Skips where a node opens although no unit allows it: what opens then shows nothing."""
+    with changed_unit(box, lambda line: not line.startswith("DeviceAllow=")):
+        if opens(box, "/dev/nvgpu/igpu0/ctrl") == "success":
+            pytest.skip("this kernel lets no systemd in a container control devices (cgroup BPF)")
+
+
+@pytest.mark.usefixtures("_controlled")
 @pytest.mark.parametrize("path", NODES)
 def test_the_services_process_can_open_the_gpus_nodes(box: Box, path: str) -> None:
     assert opens(box, path) == "success"
 
 
-def test_the_nodes_are_shut_without_the_units_lines(box: Box) -> None:
-    """What the test above shows is the unit's doing, and not a box without device control."""
-    unit = box.root / f"etc/systemd/system/{UNIT}"
-    text = unit.read_text()
-    kept = [line for line in text.splitlines() if not line.startswith("DeviceAllow=")]
+@pytest.mark.usefixtures("_controlled")
+def test_the_units_of_before_knew_orins_gpu_by_no_name(box: Box) -> None:
+    with changed_unit(box, lambda line: "*.gpu" not in line and "host1x" not in line):
+        assert opens(box, "/dev/nvgpu/igpu0/ctrl") != "success"
+
+
+@contextlib.contextmanager
+def changed_unit(box: Box, keep: Callable[[str], bool]) -> Iterator[None]:
+    """The unit with some of its lines only."""
+    text = (box.root / f"etc/systemd/system/{UNIT}").read_text()
+    kept = [line for line in text.splitlines() if keep(line)]
     box.write(f"/etc/systemd/system/{UNIT}", "\n".join(kept) + "\n")
     try:
-        if opens(box, "/dev/nvgpu/igpu0/ctrl") == "success":
-            pytest.skip("this kernel does not let systemd control devices in a container")
-    finally:
-        box.write(f"/etc/systemd/system/{UNIT}", text)
-        box.run("systemctl", "daemon-reload")
-    # The shipped unit of before knew Orin's GPU by no name.
-    old = [line for line in text.splitlines() if "*.gpu" not in line and "host1x" not in line]
-    box.write(f"/etc/systemd/system/{UNIT}", "\n".join(old) + "\n")
-    try:
-        box.write("/root/devices", DRIVERS.format(major=FUSE[0], name="17000000.gpu"))
-        assert opens(box, "/dev/nvgpu/igpu0/ctrl") != "success"
+        yield
     finally:
         box.write(f"/etc/systemd/system/{UNIT}", text)
         box.run("systemctl", "daemon-reload")

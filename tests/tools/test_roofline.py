@@ -5,7 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from roofline import BOARDS, PUBLISHED, Work, resnet_18, squeezenet_1_1, total, work_of
+from roofline import (
+    BOARDS,
+    PUBLISHED,
+    Work,
+    expected,
+    resnet_18,
+    rows_of,
+    squeezenet_1_1,
+    table,
+    total,
+    work_of,
+)
 
 from tests.inference.graphs import tiny_conv
 
@@ -44,3 +55,14 @@ def test_the_slower_of_arithmetic_and_memory_counts() -> None:
 def test_published_times_are_met_within_a_factor() -> None:
     for name, network, board, measured in PUBLISHED:
         assert 0.5 < total(network(), board) / measured < 1.6, (name, board.name)
+
+
+def test_a_range_counts_what_may_run_apart_and_doubles() -> None:
+    board = BOARDS[0]
+    fused, apart = Work(1e9, 0, 0), Work(0, 0, 1e6, apart=True)
+    low, high = expected([fused, apart], board)
+    assert low == total([fused, apart], board) == pytest.approx(1e3 * fused.seconds(board))
+    assert high == pytest.approx(2e3 * (fused.seconds(board) + apart.seconds(board)))
+    (row,) = rows_of({"stage": [fused, apart]})
+    assert (row["layers"], row["layers_max"]) == (1, 2)
+    assert f"{low:.1f}–{high:.1f}" in table([row], "fp16")

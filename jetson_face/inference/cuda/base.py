@@ -43,7 +43,8 @@ class CudaRuntime(Protocol):
     were ever taken. Copies return at once: source and target must live, and the source must not
     change, until the stream is synchronised; pinned memory and the streams of a runtime live until
     they are freed, not until nobody holds them. Streams do not wait for the default stream.
-    Raises EngineError whatever the driver answers but success, also for what its objects do.
+    Raises EngineError whatever the driver answers but success, also for what its objects do; only
+    where pycuda cannot free, as after an error that sticks, it warns on standard error instead.
     """
 
     @property
