@@ -26,6 +26,7 @@ from jetson_face.output.run_report import RunReport
 from jetson_face.privacy.audit import AuditLog
 from jetson_face.service import pages, plumbing
 from jetson_face.service.canary import ServiceCanary
+from jetson_face.service.drift import ServiceDrift
 from jetson_face.service.events import EventTap, EventWriter, Occurrence, tell_end
 from jetson_face.service.lock import state_lock
 from jetson_face.service.notify import (
@@ -119,6 +120,7 @@ class Daemon:
             self._outbox, self._snapshots = plumbing.open_outbox(config)
             audit = AuditLog(config.state_dir / "audit.jsonl")
             self._canary = ServiceCanary(self._swap, self._outbox, audit)
+            self._drift = ServiceDrift(self._swap, self._outbox)
             self._review_writer = plumbing.open_review_writer(
                 config, self._outbox.age, lambda: self._swap.deck.parts.embedder.similarity_min
             )
@@ -166,7 +168,7 @@ class Daemon:
         pipeline = LivePipeline(
             sources,
             lambda info: EventTap(
-                self._swap.recognizer(info),
+                self._drift.tap(self._swap.recognizer(info)),
                 self._queue,
                 maker,
                 crops=config.service.crops,
@@ -332,6 +334,7 @@ class Daemon:
             "cameras": pages.cameras(report),
             "engines": pages.engines(deck.config, deck.parts),
             "canary": self._canary.document(),
+            "similarity": self._drift.document(),
             "gallery": pages.gallery(deck.people)
             | {
                 "threshold": threshold_in_force(
