@@ -1,4 +1,4 @@
-"""`jetson-face gallery check|reembed|accept-restored`."""
+"""`jetson-face gallery check|hygiene|reembed|accept-restored`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 
 import numpy as np
 
+from jetson_face.cli import hygiene
 from jetson_face.cli.common import add_config_arguments, config_of, say, show_progress
 from jetson_face.config import Config
 from jetson_face.core.errors import GalleryCorruptError, GalleryRestoredError
@@ -23,11 +24,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("accept-restored", "take a gallery that was put back from a backup, or moved here"),
     ):
         add_config_arguments(actions.add_parser(name, help=text))
+    hygiene.add_parser(actions)
 
 
 def run(args: argparse.Namespace) -> int:
     """Raises the gallery's errors."""
     config = config_of(args)
+    if args.action == "hygiene":
+        return hygiene.run(args, config)
     if args.action == "accept-restored":
         _accept(config)
         return 0

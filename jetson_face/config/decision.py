@@ -56,6 +56,12 @@ class MatchingConfig(Section):
         "--write` kept with the gallery, else the network's impostor curve, else what model card "
         "or method says",
     )
+    drift_faces: int = Field(
+        200,
+        ge=0,
+        le=100_000,
+        description="so many unnamed faces tell whether similarities drift; 0: not watched",
+    )
     hysteresis: float = Field(
         0.05,
         ge=0,

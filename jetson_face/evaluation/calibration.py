@@ -119,7 +119,7 @@ def _ask(
     trial = CalibrationTrial(
         snapshot,
         method.enrol,
-        _impostors(others, faces, number),
+        impostors_of_shots(others, faces, number),
         margin_min=method.margin_min,
         trained=method.trained,
     )
@@ -127,9 +127,9 @@ def _ask(
     shown: dict[int, Scores] = {}
     known: dict[int, Scores] = {}
     for average in (1, FRAMES):
-        vectors, person = _averaged(_impostors(tests, faces, number), average)
+        vectors, person = averaged(impostors_of_shots(tests, faces, number), average)
         shown[average] = ask(matcher, vectors, person, method.margin_min)
-        vectors, person = _averaged(_impostors(division.probes, faces, number), average)
+        vectors, person = averaged(impostors_of_shots(division.probes, faces, number), average)
         names = {at: name for name, at in number.items()}
         ground_truth = [names[int(at)] for at in person]
         known[average] = ask_with_ground_truth(
@@ -138,7 +138,9 @@ def _ask(
     return _Asked(trial, shown, known)
 
 
-def _impostors(shots: Sequence[Shot], faces: ExtractedFaces, number: dict[str, int]) -> Impostors:
+def impostors_of_shots(
+    shots: Sequence[Shot], faces: ExtractedFaces, number: dict[str, int]
+) -> Impostors:
     """The shots in which a face was found."""
     rows = faces.rows([shot.name for shot in shots])
     there = [(row, shot) for row, shot in zip(rows, shots, strict=True) if faces.found[row]]
@@ -154,7 +156,8 @@ def _impostors(shots: Sequence[Shot], faces: ExtractedFaces, number: dict[str, i
     )
 
 
-def _averaged(impostors: Impostors, average: int) -> tuple[Embeddings, I64]:
+def averaged(impostors: Impostors, average: int) -> tuple[Embeddings, I64]:
+    """Unit means of up to `average` faces of one series, and whose each is."""
     vectors, series = grouped(impostors.faces.vectors, impostors.series, average)
     first = {
         int(s): int(p) for s, p in zip(impostors.series[::-1], impostors.person[::-1], strict=True)
@@ -169,10 +172,10 @@ def _kept(
     out = []
     for average in (1, FRAMES):
         moved = [
-            [_above(side[average], at) for side in (one.strangers, one.enrolled)]
+            [above(side[average], at) for side in (one.strangers, one.enrolled)]
             for one, at in zip(asked, thresholds, strict=True)
         ]
-        shown, known = (_together([pair[side] for pair in moved]) for side in (0, 1))
+        shown, known = (together([pair[side] for pair in moved]) for side in (0, 1))
         wrong = Scores(np.where(known.right, -np.inf, known.score), known.right, known.person)
         out.append(
             ThresholdResult(
@@ -188,12 +191,13 @@ def _kept(
     return out
 
 
-def _above(scores: Scores, threshold: float) -> Scores:
+def above(scores: Scores, threshold: float) -> Scores:
     """Scores counted from the threshold, so that divisions with different ones go together."""
     return Scores(scores.score - threshold, scores.right, scores.person)
 
 
-def _together(parts: Sequence[Scores]) -> Scores:
+def together(parts: Sequence[Scores]) -> Scores:
+    """All of them, where equal numbers are the same person."""
     return Scores(
         np.concatenate([part.score for part in parts]),
         np.concatenate([part.right for part in parts]),

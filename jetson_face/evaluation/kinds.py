@@ -19,6 +19,7 @@ from jetson_face.evaluation import (
     five_people,
     identification_report,
     sensitivity,
+    stated_rate,
     tracks_report,
     verification_report,
     video_report,
@@ -203,11 +204,20 @@ def check_calibration(
             strangers=strangers,
             seeds=range(setting.seed, setting.seed + calibration.DIVISIONS),
         )
+        stated = stated_rate.stated_rates(
+            people,
+            faces,
+            run.method,
+            fpir=setting.config.matching.fpir,
+            seeds=range(setting.seed, setting.seed + calibration.DIVISIONS),
+        )
     title = f"Calibrated thresholds: {setting.images.name}, {run.method.name}"
+    by_size = f"\n\n{stated_rate.table(stated)}" if stated else ""
+    told = calibration.as_json(rows, faces, run.facts)
     return Evaluation(
-        calibration.summary_table(rows),
-        calibration.as_json(rows, faces, run.facts),
-        lambda: calibration.markdown(rows, faces, run.facts, title),
+        calibration.summary_table(rows) + by_size,
+        {**told, "stated_rate": stated_rate.as_json(stated)},
+        lambda: calibration.markdown(rows, faces, run.facts, title) + by_size.lstrip() + "\n",
         lambda folder: calibration.plots(rows, folder),
         faces.facts(),
     )

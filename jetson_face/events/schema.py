@@ -135,8 +135,24 @@ class CanaryStateEvent(TypedDict):
     text: Annotated[str, Field(description="for people")]
 
 
+class SimilarityEvent(TypedDict):
+    """Unnamed faces are more, or less, like the enrolled people than expected; or as expected
+    again."""
+
+    schema: Literal["jetson-face.event/1"]
+    id: Id
+    kind: Literal["similarity"]
+    time: Time
+    state: Literal["drifted", "recovered"]
+    share: Annotated[float, Field(description="of the last faces, those in the tail")]
+    expected: Annotated[float, Field(description="what that share should be")]
+    faces: int
+    text: Annotated[str, Field(description="for people, with the command that fits it again")]
+
+
 AnyEvent: TypeAlias = Annotated[
-    FaceEvent | ChangeEvent | LeftEvent | CanaryStateEvent, Field(discriminator="kind")
+    FaceEvent | ChangeEvent | LeftEvent | CanaryStateEvent | SimilarityEvent,
+    Field(discriminator="kind"),
 ]
 
 

@@ -13,7 +13,7 @@ from jetson_face.gallery.label_check import (
     check_template,
     mislabelled_templates,
 )
-from jetson_face.gallery.records import NewTemplate
+from jetson_face.gallery.records import NewTemplate, TemplateInfo
 from jetson_face.gallery.store import GalleryStore
 
 
@@ -135,12 +135,17 @@ class Batch:
                 if person.id not in people:
                     continue
                 marked = mislabelled_templates(snapshot, index, self._similarity_min)
-                templates = self._store.show(person.id).templates if marked else ()
+                templates = self._matched(person) if marked else ()
                 for mislabelled in marked:
                     fresh = self._fresh.get((person.id, templates[mislabelled.row].photo))
                     if fresh is not None:
                         found.append((fresh, mislabelled))
         return found
+
+    def _matched(self, person: Person) -> tuple[TemplateInfo, ...]:
+        """A person's templates in the order of the snapshot: those that are not set aside."""
+        aside = self._store.aside()
+        return tuple(t for t in self._store.show(person.id).templates if t.id not in aside)
 
     def _how_clear(self, one: tuple[_Fresh, MislabelledTemplate]) -> tuple[float, int]:
         """How much nearer to the other; of two alike the later one."""

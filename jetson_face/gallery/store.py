@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import MappingProxyType
@@ -19,7 +19,7 @@ from jetson_face.core.errors import (
 )
 from jetson_face.core.protocols import Cipher
 from jetson_face.core.types import F32, Embeddings, EmbeddingSpace, ImageU8, Person
-from jetson_face.gallery import opening, schema
+from jetson_face.gallery import aside, opening, schema
 from jetson_face.gallery.accept import erase, erase_again
 from jetson_face.gallery.acts import Act, Recorder
 from jetson_face.gallery.file import GalleryFile
@@ -187,6 +187,20 @@ class GalleryStore:
         with self.transaction():
             self._file.book.set_note(key, text)
 
+    def aside(self) -> frozenset[str]:
+        """Ids of the templates that are kept but not matched."""
+        with self._file.reading():
+            return aside.read(self._file.book)
+
+    def set_aside(self, templates: Collection[str]) -> None:
+        """Keep these templates (ids) out of matching, and no others. Raises UsageError for an id
+        that no template has."""
+        with self.transaction():
+            unknown = sorted(set(templates) - set(self._file.templates.ids()))
+            if unknown:
+                raise UsageError(f"no template {unknown[0]!r}: see `jetson-face gallery hygiene`")
+            aside.write(self._file.book, templates)
+
     def people(self) -> tuple[PersonInfo, ...]:
         """Everybody, in the order of their names, with what is stored of them."""
         with self._file.reading():
@@ -245,6 +259,7 @@ class GalleryStore:
         with self.transaction():
             info = self.show(who)
             erase(self._file.book, info.person.id)
+            self.set_aside(self.aside() - {template.id for template in info.templates})
             self.act("removed", info.person, {"templates": len(info.templates)})
         self.checkpoint()
         return Removed(info.person, info.templates)
@@ -359,7 +374,7 @@ class GalleryStore:
         with self._file.reading():
             _check_space(self.path, self._file.book.space(), self.space)
             people = [person for person, _ in self._file.people.all()]
-            return self._file.templates.snapshot(people, self.space)
+            return self._file.templates.snapshot(people, self.space, aside.read(self._file.book))
 
     def _reembedded(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TypeAlias
 
@@ -157,13 +157,18 @@ class TemplateRows:
         found: F32 = vector
         return found
 
-    def snapshot(self, people: Sequence[Person], space: EmbeddingSpace) -> GallerySnapshot:
-        """Those of the people who have templates, in their order, with every vector."""
+    def snapshot(
+        self, people: Sequence[Person], space: EmbeddingSpace, aside: Container[str] = ()
+    ) -> GallerySnapshot:
+        """Those of the people who have templates, in their order, with every vector but those of
+        the templates (ids) that are set aside."""
         plain: dict[str, list[bytes]] = {}
         name = _name(space)
         for key, owner, photo, face, blob in self._db.execute(
             "SELECT id, person, photo, face, vector FROM templates ORDER BY rowid"
         ):
+            if key in aside:
+                continue
             opened = self._sealer.open(blob, "vector", key, owner, photo.hex(), str(face), name)
             plain.setdefault(owner, []).append(opened)
         present = tuple(person for person in people if person.id in plain)

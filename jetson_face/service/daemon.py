@@ -29,6 +29,7 @@ from jetson_face.privacy.audit import AuditLog
 from jetson_face.service import pages, plumbing
 from jetson_face.service.canary import ServiceCanary
 from jetson_face.service.control.gate import ControlGate
+from jetson_face.service.drift import ServiceDrift
 from jetson_face.service.events import EventTap, EventWriter, Occurrence, tell_end
 from jetson_face.service.history import HistoryPages, open_history
 from jetson_face.service.lock import state_lock
@@ -137,6 +138,7 @@ class Daemon:
             self._history.history = open_history(config, self._outbox.age)
             self._recorder = EventRecorder(self._outbox, self._history.history)
             self._canary = ServiceCanary(self._swap, self._recorder, audit)
+            self._drift = ServiceDrift(self._swap, self._recorder)
             self._review_writer = plumbing.open_review_writer(
                 config, self._outbox.age, lambda: self._swap.deck.parts.embedder.similarity_min
             )
@@ -196,7 +198,7 @@ class Daemon:
         pipeline = LivePipeline(
             sources,
             lambda info: EventTap(
-                self._swap.recognizer(info),
+                self._drift.tap(self._swap.recognizer(info)),
                 self._queue,
                 maker,
                 crops=config.service.crops,
@@ -359,6 +361,7 @@ class Daemon:
             "cameras": pages.cameras(report),
             "engines": pages.engines(deck.config, deck.parts),
             "canary": self._canary.document(),
+            "similarity": self._drift.document(),
             "gallery": pages.gallery(deck.people)
             | {
                 "threshold": threshold_in_force(

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jetson_face.calibration.curve_measuring import measure_curve
+from jetson_face.calibration.impostor_curve import GallerySize
 from jetson_face.calibration.operating_point import CalibrationTrial
 from jetson_face.core.types import EmbeddingSpace
 from jetson_face.evaluation import calibration
@@ -16,7 +18,8 @@ from jetson_face.evaluation.extract import ExtractedFaces, FaceExtractor
 from jetson_face.evaluation.identification import panel_of
 from jetson_face.evaluation.method import Method
 from jetson_face.evaluation.people import Division, Shot, divide, read_people
-from jetson_face.gallery.matcher import Matcher
+from jetson_face.evaluation.stated_rate import StatedRate, stated_rates
+from jetson_face.gallery.matcher import GallerySnapshot, Matcher
 from jetson_face.util.images import write_picture
 from tests.evaluation.fakes_evaluate import HIDDEN, FakeAligner, FakeDetector, FakeEmbedder, picture
 
@@ -81,6 +84,29 @@ def test_the_promise_is_kept_on_other_strangers() -> None:
     assert "| FPIR 5 % |" in text
     told = calibration.as_json(rows, faces, {"method": "made"})
     assert told["thresholds"][0]["strangers"]["people"] == rows[0].strangers.people
+
+
+def test_the_stated_rate_is_what_impostors_see_and_a_wrong_curve_is_found_out() -> None:
+    def rates(moved: float) -> list[StatedRate]:
+        def enrol(snapshot: GallerySnapshot) -> Matcher:
+            size = GallerySize.of(snapshot, 3)
+            least = tuple(at + moved for at in curve.by_frames(0.05, size))
+            return Matcher(snapshot, thresholds=least)
+
+        method = Method("made", None, {}, 0.5, enrol)  # type: ignore[arg-type]
+        return stated_rates(people, faces, method, fpir=0.05, seeds=(1,), sizes=(5, 20, 500))
+
+    people, crowd = made_people(100), made_people(120)
+    faces, others = made_faces(people, 0.5), made_faces(crowd, 0.5)
+    number = {name: who for who, name in enumerate(crowd)}
+    shots = [s for own in crowd.values() for s in own]
+    curve = measure_curve(calibration.impostors_of_shots(shots, others, number))
+    kept = rates(0.0)
+    assert [(r.people, r.frames) for r in kept if r.source == "impostor curve"] == [
+        (5, 1), (5, 3), (20, 1), (20, 3)
+    ]  # fmt: skip
+    assert all(rate.holds for rate in kept), kept
+    assert not any(r.holds for r in rates(-0.15) if r.source == "impostor curve")
 
 
 def test_no_stranger_to_test_with_is_one_to_calibrate_with() -> None:

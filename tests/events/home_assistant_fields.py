@@ -8,6 +8,7 @@ source/_integrations), and for device-based discovery in the schema of the integ
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 DOCS = "https://www.home-assistant.io/integrations"
@@ -95,7 +96,7 @@ def check(topic: str, payload: bytes) -> dict[str, Any]:
     return message
 
 
-def _fields(found: dict[str, Any], known: dict[str, type], required: set[str]) -> None:
+def _fields(found: dict[str, Any], known: Mapping[str, type], required: set[str]) -> None:
     assert required <= found.keys(), required - found.keys()
     for key, value in found.items():
         assert key in known, f"not documented: {key}"

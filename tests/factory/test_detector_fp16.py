@@ -49,7 +49,7 @@ class Counted:
 
 def test_a_picture_costs_one_run_a_level_and_one_each_for_the_other_two(tmp_path: Path) -> None:
     """All candidates of a picture go through R-Net and O-Net together, however many there are."""
-    config = load_config(None, [f"engines.cache={tmp_path}"])
+    config = load_config(None, ["detector.type=mtcnn", f"engines.cache={tmp_path}"])
     nets = {
         name: Counted(OnnxBackend(network.reference, threads=1))
         for name, network in networks_of(config).items()

@@ -1,0 +1,111 @@
+"""Templates that do harm are found, set aside and taken back; what they decided is shown before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jetson_face.core.errors import UsageError
+from jetson_face.core.types import F32, Embeddings, EmbeddingSpace, Person
+from jetson_face.gallery.hygiene import FaultyTemplate, faulty_templates, preview, without_rows
+from jetson_face.gallery.matcher import GallerySnapshot, Matcher
+from jetson_face.gallery.records import NewTemplate
+from jetson_face.gallery.store import GalleryStore
+
+SPACE = EmbeddingSpace("made", "0" * 64, 4)
+ADA, BOB = Person("1", "Ada"), Person("2", "Bob")
+
+
+def unit(*values: float) -> F32:
+    vector = np.array([*values, *[0.0] * (4 - len(values))], np.float32)
+    return np.asarray(vector / np.linalg.norm(vector), np.float32)
+
+
+def gallery(ada: Sequence[F32], bob: Sequence[F32]) -> GallerySnapshot:
+    index = np.array([0] * len(ada) + [1] * len(bob))
+    return GallerySnapshot(SPACE, np.stack([*ada, *bob]), index, (ADA, BOB))
+
+
+def faults(snapshot: GallerySnapshot) -> list[tuple[int, str, str]]:
+    return [(one.row, one.fault, one.other) for one in faulty_templates(snapshot, 0.5)]
+
+
+ADAS = [unit(1, 0.1), unit(1, -0.2), unit(1, 0, 0.3)]
+BOBS = [unit(0, 1, 0.1), unit(0, 1, -0.2)]
+
+
+def test_a_good_gallery_has_no_fault() -> None:
+    assert faults(gallery(ADAS, BOBS)) == []
+
+
+def test_a_template_near_another_person_is_found() -> None:
+    assert faults(gallery([*ADAS, unit(0.1, 1)], BOBS)) == [(3, "near another", "Bob")]
+
+
+def test_a_template_far_from_the_others_is_found_where_those_agree() -> None:
+    odd = unit(0, 0, 0, 1)
+    assert faults(gallery([*ADAS, odd], BOBS)) == [(3, "far from the others", "")]
+    # of two that do not agree nobody can say which is wrong
+    assert faults(gallery([ADAS[0], odd], BOBS)) == []
+    assert faults(gallery([ADAS[0], odd, unit(0, 0, 1)], BOBS)) == []
+
+
+def test_a_duplicate_is_told_of_once_and_does_no_harm() -> None:
+    (found,) = faulty_templates(gallery([*ADAS, ADAS[0]], BOBS), 0.5)
+    assert (found.row, found.fault, found.harmful) == (3, "duplicate", False)
+    assert FaultyTemplate(0, "near another", 0.6, "Bob").harmful
+
+
+def test_the_preview_says_whose_names_would_change() -> None:
+    before = gallery([*ADAS, unit(0, 0, 0, 1)], BOBS)
+    probes = Embeddings(np.stack([unit(1), unit(0, 0, 0.1, 1)]), SPACE)
+
+    def named(matcher: Matcher, faces: Embeddings) -> list[str | None]:
+        found = matcher.match(faces)
+        return [m.person.name if m.person and m.similarity >= 0.5 else None for m in found]
+
+    after = Matcher(without_rows(before, [3]), top_k=1)
+    (changed,) = preview(Matcher(before, top_k=1), after, probes, named)
+    assert (changed.probe, changed.before, changed.after) == (1, "Ada", None)
+
+
+def new(vector: F32, photo: int) -> NewTemplate:
+    picture = np.zeros((8, 8, 3), np.uint8)
+    return NewTemplate(
+        vector, 0.5, f"{photo:064x}", picture, np.zeros((5, 2), np.float32), f"{photo}.jpg"
+    )
+
+
+def test_what_is_set_aside_is_kept_but_not_matched_until_it_is_taken_back(tmp_path: Path) -> None:
+    path = tmp_path / "gallery.db"
+    with GalleryStore.open(path, SPACE, create=True) as store:
+        ada = store.add_person("Ada")
+        for number, vector in enumerate(ADAS):
+            store.add_template(ada, new(vector, number))
+        key = store.show("Ada").templates[1].id
+        revision = store.revision()
+        store.set_aside([key])
+        assert store.revision() > revision, "running programs notice"
+        assert np.allclose(store.snapshot().vectors, [ADAS[0], ADAS[2]])
+        assert len(store.show("Ada").templates) == 3
+    with GalleryStore.open(path, SPACE) as store:
+        assert store.aside() == {key}
+        assert len(store.snapshot().vectors) == 2
+        store.set_aside([])
+        assert len(store.snapshot().vectors) == 3
+        assert not store.aside()
+        with pytest.raises(UsageError, match="no template"):
+            store.set_aside(["nonsense"])
+
+
+def test_who_is_erased_leaves_nothing_set_aside(tmp_path: Path) -> None:
+    with GalleryStore.open(tmp_path / "gallery.db", SPACE, create=True) as store:
+        ada = store.add_person("Ada")
+        store.add_template(ada, new(ADAS[0], 0))
+        store.set_aside([store.show("Ada").templates[0].id])
+        assert not store.snapshot().people
+        store.remove("Ada")
+        assert not store.aside()
