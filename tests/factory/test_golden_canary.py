@@ -34,7 +34,7 @@ def parts_of(config: Config, embedder: Any) -> Parts:
 
 
 def test_its_points_are_where_mtcnn_finds_them(tmp_path: Path) -> None:
-    config = config_with(tmp_path)
+    config = config_with(tmp_path, "detector.type=mtcnn")
     nets = {
         name: OnnxBackend(network.reference, threads=1)
         for name, network in networks_of(config).items()
