@@ -123,11 +123,7 @@ class Daemon:
             ),
             unix=config.status_socket,
             port=config.service.status_port,
-            folders={
-                "/events/": self._history.page,
-                "/frames/": self._watching.page,
-                "/faces/": self._watching.face,
-            },
+            folders={"/events/": self._history.page, **self._watching.folders},
         )
         self._reception = Reception(server)
         self._notifier.send(STATUS="starting: loading the networks")
