@@ -13,6 +13,7 @@ from jetson_face.factory.parts import build_enroller
 from jetson_face.gallery.batch import EnrollmentResult
 from jetson_face.gallery.enroll import PictureBytes
 from jetson_face.gallery.label_check import mislabelled_templates
+from jetson_face.gallery.merging import merge
 from jetson_face.gallery.names import name_key, valid_name
 from jetson_face.gallery.records import PersonInfo
 from jetson_face.gallery.store import GalleryStore
@@ -101,7 +102,7 @@ class People:
         """This person is `into`: the templates move there."""
         into = _text(request.document(), "into")
         with self._desk.gallery() as (_, store):
-            info = store.show(store.merge(who, into).id)
+            info = store.show(merge(store, who, into).id)
         self._desk.told()
         return Reply.of(_plain(info))
 
