@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from jetson_face.core.errors import UsageError
 from jetson_face.core.types import Person
 from jetson_face.gallery.accept import erase
 from jetson_face.gallery.book import Book
 from jetson_face.gallery.records import NewTemplate
+from jetson_face.gallery.store import GalleryStore
 from jetson_face.gallery.templates import TemplateRows
 
 
-def move_templates(book: Book, gone: str, kept: Person) -> int:
+def merge(store: GalleryStore, who: str, into: str) -> Person:
+    """Move every template of one person to another, and remove the first; returns the second.
+
+    Raises UsageError when nobody is called so, or both are one.
+    """
+    with store.transaction():
+        gone, kept = store.show(who).person, store.show(into).person
+        if gone.id == kept.id:
+            raise UsageError(f"{gone.name} cannot be merged with themselves")
+        moved = _move_templates(store.book, gone.id, kept)
+        store.act("merged", kept, {"from": gone.id, "name": gone.name, "templates": moved})
+    store.checkpoint()
+    return kept
+
+
+def _move_templates(book: Book, gone: str, kept: Person) -> int:
     """Move the templates of `gone` (id) to `kept` and erase `gone`, inside a transaction; returns
     how many moved. A photo that `kept` has already is not kept twice."""
     rows = TemplateRows(book)

@@ -11,21 +11,16 @@ from types import MappingProxyType
 
 import numpy as np
 
-from jetson_face.core.errors import (
-    EmbeddingSpaceError,
-    GalleryError,
-    NameInvalidError,
-    UsageError,
-)
+from jetson_face.core.errors import EmbeddingSpaceError, GalleryError, NameInvalidError, UsageError
 from jetson_face.core.protocols import Cipher
 from jetson_face.core.types import F32, Embeddings, EmbeddingSpace, ImageU8, Person
 from jetson_face.gallery import aside, opening, schema
 from jetson_face.gallery.accept import erase, erase_again
 from jetson_face.gallery.acts import Act, Recorder
+from jetson_face.gallery.book import Book
 from jetson_face.gallery.file import GalleryFile
 from jetson_face.gallery.ledger import Ledger
 from jetson_face.gallery.matcher import REEMBED, GallerySnapshot
-from jetson_face.gallery.merging import move_templates
 from jetson_face.gallery.names import valid_name
 from jetson_face.gallery.records import (
     Accepted,
@@ -264,19 +259,10 @@ class GalleryStore:
         self.checkpoint()
         return Removed(info.person, info.templates)
 
-    def merge(self, who: str, into: str) -> Person:
-        """Move every template of one person to another, and remove the first; returns the second.
-
-        Raises UsageError when nobody is called so, or both are one.
-        """
-        with self.transaction():
-            gone, kept = self.show(who).person, self.show(into).person
-            if gone.id == kept.id:
-                raise UsageError(f"{gone.name} cannot be merged with themselves")
-            moved = move_templates(self._file.book, gone.id, kept)
-            self.act("merged", kept, {"from": gone.id, "name": gone.name, "templates": moved})
-        self.checkpoint()
-        return kept
+    @property
+    def book(self) -> Book:
+        """Its rows, for who changes several at once inside a transaction."""
+        return self._file.book
 
     def has_photo(self, person: Person, photo: str) -> bool:
         """A face of that photo (hex SHA-256) is enrolled for the person already."""

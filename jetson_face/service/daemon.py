@@ -61,8 +61,7 @@ _LOOK_EVERY_S = 0.4
 
 
 def serve(load: Callable[[], Config], control: Sequence[str] = ()) -> int:
-    """Recognise until SIGTERM or SIGINT; SIGHUP reloads. load: reads the configuration. control:
-    the command that answers on the control socket; none: nobody does.
+    """Recognise until SIGTERM or SIGINT; SIGHUP reloads by `load`. control: see ControlGate.
 
     Raises ConfigError, StateLockedError, and what building the parts raises.
     """
@@ -123,11 +122,7 @@ class Daemon:
             ),
             unix=config.status_socket,
             port=config.service.status_port,
-            folders={
-                "/events/": self._history.page,
-                "/frames/": self._watching.page,
-                "/faces/": self._watching.face,
-            },
+            folders={"/events/": self._history.page, **self._watching.folders},
         )
         self._reception = Reception(server)
         self._notifier.send(STATUS="starting: loading the networks")
@@ -151,7 +146,7 @@ class Daemon:
         self._writer = EventWriter(
             self._queue, self._recorder, self._snapshots, self._review_writer
         )
-        self._gate = ControlGate(config.control_socket, control) if control else None
+        self._gate = ControlGate(config.control_socket, control)
 
     def run(self) -> None:
         """Run loop after loop until told to stop, or until every source ended."""
@@ -167,8 +162,7 @@ class Daemon:
     def close(self) -> None:
         """Everything that waits goes to the disk; harmless when repeated."""
         self._notifier.stopping()
-        if self._gate is not None:
-            self._gate.close()
+        self._gate.close()
         self._writer.drain()
         self._recorder.close()
         if self._review_writer is not None:
@@ -237,8 +231,7 @@ class Daemon:
         """In the main thread, twice a second and after signals."""
         assert self._pipeline is not None
         self._reception.check()
-        if self._gate is not None:
-            self._gate.check()
+        self._gate.check()
         if self._signals.end:
             self._pipeline.stop()
             return

@@ -14,7 +14,7 @@ import cv2
 
 from jetson_face.core.types import Frame, ImageU8, Report, Sighting
 from jetson_face.output.overlay import draw
-from jetson_face.service.http import Page, problem
+from jetson_face.service.http import Folders, Page, problem
 from jetson_face.service.walking import FaceParts, Walking
 from jetson_face.util.images import encode_jpeg
 
@@ -46,6 +46,11 @@ class Watching:
         self._until: dict[str, float] = {}
         self._newest: dict[str, tuple[Frame, Report]] = {}
         self._made: dict[str, _Made] = {}
+
+    @property
+    def folders(self) -> Folders:
+        """What the status socket answers."""
+        return {"/frames/": self.page, "/faces/": self.face}
 
     def offer(self, frame: Frame, report: Report) -> None:
         """In the recogniser's thread, after each frame."""

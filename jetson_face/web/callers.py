@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from jetson_face.web.accounts import Accounts, Role, at_least
 from jetson_face.web.problems import ProblemError
-from jetson_face.web.sessions import Limiter, Session, Sessions, fingerprint
+from jetson_face.web.sessions import Limiter, Sessions, WebSession, fingerprint
 
 CSRF = "x-csrf-token"
 
@@ -23,7 +23,7 @@ class Caller:
 
     name: str
     role: Role
-    session: Session | None
+    session: WebSession | None
 
     @property
     def actor(self) -> str:
@@ -50,7 +50,7 @@ class Doorkeeper:
                 raise ProblemError(403, f"send the session's csrf value as {CSRF}")
         return Caller(session.user, session.role, session)
 
-    def _session(self, request: Request) -> Session:
+    def _session(self, request: Request) -> WebSession:
         secret = request.cookies.get(self.cookie, "")
         session = self.sessions.find(secret) if secret else None
         if session is None:

@@ -19,7 +19,7 @@ _WAIT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class AnnotatedPicture:
     """head: what was said about it; `seq` rises. jpeg: the annotated frame."""
 
     head: dict[str, Any]
@@ -33,7 +33,7 @@ class Feeds:
         self._upstream = upstream
         self._feeds: dict[tuple[str, int], _Feed] = {}
 
-    async def picture(self, camera: str, width: int, after: int | None) -> Picture | None:
+    async def picture(self, camera: str, width: int, after: int | None) -> AnnotatedPicture | None:
         """The newest picture that is not `after`; None where none came for some seconds."""
         key = (camera, width)
         feed = self._feeds.get(key)
@@ -54,12 +54,12 @@ class _Feed:
     def __init__(self, upstream: Upstream, camera: str, width: int) -> None:
         self._upstream, self._camera, self._width = upstream, camera, width
         self._came = asyncio.Condition()
-        self._newest: Picture | None = None
+        self._newest: AnnotatedPicture | None = None
         self._problem: ProblemError | None = None
         self._used = time.monotonic()
         self.task = asyncio.create_task(self._run())
 
-    async def newer(self, after: int | None) -> Picture | None:
+    async def newer(self, after: int | None) -> AnnotatedPicture | None:
         self._used = time.monotonic()
 
         def there() -> bool:
@@ -93,4 +93,4 @@ class _Feed:
         answer = await self._upstream.status(f"/frames/{segment(self._camera)}", query)
         if answer.status == 200:
             head, _, jpeg = answer.body.partition(b"\n")
-            self._newest = Picture(json.loads(head), jpeg)
+            self._newest = AnnotatedPicture(json.loads(head), jpeg)

@@ -19,7 +19,7 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class Page(BaseModel, Generic[T]):
+class ListPage(BaseModel, Generic[T]):
     """One page of a list. next: the `cursor` of the next one, null at the end."""
 
     items: list[T]
@@ -50,7 +50,7 @@ class PersonRow(BaseModel):
     template_count: int
 
 
-class Template(BaseModel):
+class TemplateRow(BaseModel):
     """One enrolled face. warning: why it may be somebody else's."""
 
     id: str
@@ -64,7 +64,7 @@ class Template(BaseModel):
 class PersonDetails(PersonRow):
     """With the templates."""
 
-    templates: list[Template]
+    templates: list[TemplateRow]
 
 
 class Rename(Strict):
@@ -95,7 +95,7 @@ class Enrolment(Strict):
     force: bool = False
 
 
-class Refused(BaseModel):
+class RefusedPicture(BaseModel):
     """A picture that was not enrolled."""
 
     label: str
@@ -110,11 +110,11 @@ class Outcome(BaseModel):
     time: str
     added: list[str]
     already: list[str]
-    refused: list[Refused]
+    refused: list[RefusedPicture]
     warnings: list[str]
 
 
-class Receipt(BaseModel):
+class ErasureReceipt(BaseModel):
     """What was erased of a person. complete: nothing is left."""
 
     model_config = ConfigDict(extra="allow")
@@ -131,7 +131,7 @@ class Receipt(BaseModel):
     complete: bool
 
 
-class Candidate(BaseModel):
+class LikelyPerson(BaseModel):
     """Somebody whom a face may be."""
 
     person: str
@@ -146,7 +146,7 @@ class FoundFace(BaseModel):
     name: str | None
     person: str | None
     similarity: float | None
-    candidates: list[Candidate]
+    candidates: list[LikelyPerson]
     quality: float | None
     reasons: list[str]
     box: list[float]
@@ -177,7 +177,7 @@ class ReviewRow(BaseModel):
     error: str | None = None
 
 
-class Vote(Strict):
+class ReviewAnswer(Strict):
     """yes: it is the candidate; no: it is not; other: it is `name`, new or not."""
 
     number: Number
@@ -185,10 +185,10 @@ class Vote(Strict):
     name: Name | None = None
 
 
-class Votes(Strict):
+class ReviewAnswers(Strict):
     """Answers, at most one a face."""
 
-    answers: list[Vote] = Field(min_length=1, max_length=200)
+    answers: list[ReviewAnswer] = Field(min_length=1, max_length=200)
 
 
 class Numbers(Strict):
@@ -197,7 +197,7 @@ class Numbers(Strict):
     numbers: list[Number] = Field(min_length=1, max_length=200)
 
 
-class Said(BaseModel):
+class FaceDecision(BaseModel):
     """What would be said of a face."""
 
     state: State
@@ -210,8 +210,8 @@ class Change(BaseModel):
     """A waiting face about which something else would be said."""
 
     number: int
-    before: Said
-    after: Said
+    before: FaceDecision
+    after: FaceDecision
 
 
 class Note(BaseModel):
@@ -229,7 +229,7 @@ class Preview(BaseModel):
     warnings: list[Note]
 
 
-class Result(BaseModel):
+class DecidedItem(BaseModel):
     """What became of one answer. reason: why it was not taken."""
 
     number: int
@@ -239,10 +239,10 @@ class Result(BaseModel):
     reason: str | None = None
 
 
-class Results(BaseModel):
+class DecidedItems(BaseModel):
     """In the order of the answers."""
 
-    results: list[Result]
+    results: list[DecidedItem]
 
 
 class Undone(BaseModel):
@@ -342,7 +342,7 @@ class Tuning(BaseModel):
     stages_p95_ms: dict[str, float]
 
 
-class Rate(BaseModel):
+class ShareOfFaces(BaseModel):
     """A share of faces, with its 95 % interval."""
 
     share: float
@@ -355,8 +355,8 @@ class ThresholdPoint(BaseModel):
     """What a threshold means. fpir: of strangers' faces, those that get a name. null: no faces."""
 
     similarity_min: float
-    fpir: Rate | None
-    correctly_identified: Rate | None
+    fpir: ShareOfFaces | None
+    correctly_identified: ShareOfFaces | None
 
 
 class ThresholdCurve(BaseModel):

@@ -17,7 +17,7 @@ _KEYS_MAX = 10_000
 
 
 @dataclass(slots=True)
-class Session:
+class WebSession:
     """One sign-in. csrf: what changes must show beside the cookie. password: fingerprint of the
     hash it was made with: another password ends it. began, used: monotonic seconds."""
 
@@ -41,12 +41,12 @@ class Sessions:
     ) -> None:  # fmt: skip
         self._idle_s, self._most_s, self._clock = idle_s, most_s, clock
         self._lock = threading.Lock()
-        self._open: OrderedDict[str, Session] = OrderedDict()
+        self._open: OrderedDict[str, WebSession] = OrderedDict()
 
-    def begin(self, user: User) -> tuple[str, Session]:
+    def begin(self, user: User) -> tuple[str, WebSession]:
         """A new session; its secret for the cookie."""
         secret, now = secrets.token_urlsafe(32), self._clock()
-        session = Session(
+        session = WebSession(
             user.name, user.role, secrets.token_urlsafe(24), fingerprint(user), now, now
         )
         with self._lock:
@@ -55,7 +55,7 @@ class Sessions:
                 self._open.popitem(last=False)
         return secret, session
 
-    def find(self, secret: str) -> Session | None:
+    def find(self, secret: str) -> WebSession | None:
         """The session of a cookie, unless it is over."""
         now, key = self._clock(), _key(secret)
         with self._lock:

@@ -17,7 +17,7 @@ from jetson_face.gallery.records import NewTemplate
 from jetson_face.privacy.audit import acting_as
 from jetson_face.privacy.encryption import open_cipher
 from jetson_face.review.queue import ReviewQueue
-from jetson_face.service.control.http import Request, answer
+from jetson_face.service.control.http import ControlRequest, answer
 from jetson_face.service.control.process import routes
 from jetson_face.service.erasure import audit_log
 from jetson_face.service.page_settings import PageSettings
@@ -40,7 +40,7 @@ def asks(config: Config) -> Asks:
     every = routes(PageSettings(load))
 
     def _asks(method: str, path: str, body: object = None, **query: str) -> tuple[int, Any]:
-        reply = answer(every, Request(method, path, query, json.dumps(body or {}).encode()))
+        reply = answer(every, ControlRequest(method, path, query, json.dumps(body or {}).encode()))
         is_json = "json" in reply.content_type
         return reply.status, json.loads(reply.body) if is_json else reply.body
 

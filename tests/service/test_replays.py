@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from jetson_face.service.control.http import Request
+from jetson_face.service.control.http import ControlRequest
 from jetson_face.service.control.replays import KEPT_S, KeyUsedError, Replays
 
-ENROL = Request("POST", "/people", body=b"1")
+ENROL = ControlRequest("POST", "/people", body=b"1")
 
 
 class Clock:
@@ -31,7 +31,7 @@ def test_the_second_gets_the_answer_of_the_first() -> None:
     assert [replays.once("k", ENROL, do) for _ in range(3)] == [1, 1, 1]
     assert replays.once("other", ENROL, do) == 2
     with pytest.raises(KeyUsedError):
-        replays.once("k", Request("POST", "/people", body=b"2"), do)
+        replays.once("k", ControlRequest("POST", "/people", body=b"2"), do)
     clock.now = KEPT_S + 1
     assert replays.once("k", ENROL, do) == 3
 

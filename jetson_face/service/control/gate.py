@@ -26,7 +26,8 @@ _BACKLOG = 32
 class ControlGate:
     """Listens at `path` (mode 0660) until closed, in a thread of its own.
 
-    command: starts the process; `--listener N --parent N` are added, numbers of open files.
+    command: starts the process; `--listener N --parent N` are added, numbers of open files. None:
+    nobody answers, and there is no socket.
     Raises OutputError where it cannot listen.
     """
 
@@ -34,6 +35,9 @@ class ControlGate:
         self._path, self._command = path, list(command)
         self._stop = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
+        if not self._command:
+            self._stop.set()
+            return
         self._bell = Bell()
         self._listener = _listen(path)
         self._courier: Courier[None] = Courier("control")
@@ -41,6 +45,8 @@ class ControlGate:
 
     def check(self) -> None:
         """Raises what ended the thread, if anything did."""
+        if not self._command:
+            return
         with contextlib.suppress(StillBusyError):
             self._courier.fetch(self._run, timeout_s=0)
 

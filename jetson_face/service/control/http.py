@@ -41,7 +41,7 @@ _PEER = struct.Struct("3i")
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ControlRequest:
     """path: decoded, without the query. query: the last value of each name. body: as it came."""
 
     method: str
@@ -51,20 +51,20 @@ class Request:
     content_type: str = ""
 
     def document(self) -> dict[str, Any]:
-        """The body as a JSON object. Raises ProblemError."""
+        """The body as a JSON object. Raises ControlError."""
         try:
             found = json.loads(self.body or b"{}")
         except ValueError:
-            raise ProblemError(400, "the body is not JSON") from None
+            raise ControlError(400, "the body is not JSON") from None
         if not isinstance(found, dict):
-            raise ProblemError(400, "the body is not a JSON object")
+            raise ControlError(400, "the body is not a JSON object")
         return found
 
     def number(self, name: str, default: int, most: int) -> int:
-        """A whole number of the query, from 1 to `most`. Raises ProblemError."""
+        """A whole number of the query, from 1 to `most`. Raises ControlError."""
         text = self.query.get(name, str(default))
         if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= most:
-            raise ProblemError(400, f"{name} is a whole number from 1 to {most}")
+            raise ControlError(400, f"{name} is a whole number from 1 to {most}")
         return int(text)
 
 
@@ -82,7 +82,7 @@ class Reply:
         return cls(status, json.dumps(document, ensure_ascii=False).encode())
 
 
-class ProblemError(Exception):
+class ControlError(Exception):
     """A request that is answered with an error. more: further members of the answer."""
 
     def __init__(self, status: int, detail: str, **more: object) -> None:
@@ -103,7 +103,7 @@ _STATUS: tuple[tuple[type[JetsonFaceError], int], ...] = (
 )
 
 
-def answer(routes: Sequence[Route], request: Request) -> Reply:
+def answer(routes: Sequence[Route], request: ControlRequest) -> Reply:
     """What the route says; every error is application/problem+json."""
     allowed = []
     try:
@@ -113,9 +113,9 @@ def answer(routes: Sequence[Route], request: Request) -> Reply:
                     return call(request, *found.groups())
                 allowed.append(method)
         if allowed:
-            raise ProblemError(405, f"{request.path} takes {', '.join(allowed)}")
-        raise ProblemError(404, f"there is no {clean(request.path)[:80]}")
-    except ProblemError as error:
+            raise ControlError(405, f"{request.path} takes {', '.join(allowed)}")
+        raise ControlError(404, f"there is no {clean(request.path)[:80]}")
+    except ControlError as error:
         return problem(error.status, error.detail, **error.more)
     except JetsonFaceError as error:
         status = next((code for kind, code in _STATUS if isinstance(error, kind)), 409)
@@ -210,7 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(length))
         parts = urlsplit(self.path)
         query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-        request = Request(
+        request = ControlRequest(
             self.command, unquote(parts.path), query, body, self.headers.get("Content-Type", "")
         )
         with acting_as(self.headers.get("X-Actor", "control")[:120]):

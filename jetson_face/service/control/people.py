@@ -13,12 +13,13 @@ from jetson_face.factory.parts import build_enroller
 from jetson_face.gallery.batch import EnrollmentResult
 from jetson_face.gallery.enroll import PictureBytes
 from jetson_face.gallery.label_check import mislabelled_templates
+from jetson_face.gallery.merging import merge
 from jetson_face.gallery.names import name_key, valid_name
 from jetson_face.gallery.records import PersonInfo
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.privacy.audit import utc
 from jetson_face.service.control.desk import Desk, same_person_min
-from jetson_face.service.control.http import ProblemError, Reply, Request, Route
+from jetson_face.service.control.http import ControlError, ControlRequest, Reply, Route
 from jetson_face.service.control.values import page, picture, when
 from jetson_face.service.erasure import erase
 
@@ -43,7 +44,7 @@ class People:
             ("DELETE", f"/people/{_ID}/templates/{_ID}", self.remove_template),
         )
 
-    def list(self, request: Request) -> Reply:
+    def list(self, request: ControlRequest) -> Reply:
         """Everybody, by name."""
         if not self._desk.config.gallery_path.exists():
             return page([], None)
@@ -57,25 +58,25 @@ class People:
         start = 0
         if after is not None:
             if after not in ids:
-                raise ProblemError(400, "this cursor is of a list that changed: begin again")
+                raise ControlError(400, "this cursor is of a list that changed: begin again")
             start = ids.index(after) + 1
         part = rows[start : start + limit]
         return page(part, part[-1]["id"] if start + limit < len(rows) else None)
 
-    def show(self, request: Request, who: str) -> Reply:
+    def show(self, request: ControlRequest, who: str) -> Reply:
         """One person, with the templates and what is doubtful about them."""
         with self._desk.gallery() as (config, store):
             info = store.show(who)
             notes = _mislabelled(config, store, info)
         return Reply.of(_plain(info) | {"templates": _templates(info, notes)})
 
-    def enroll(self, request: Request) -> Reply:
+    def enroll(self, request: ControlRequest) -> Reply:
         """Enrol pictures of one person; each that is refused says why."""
         wanted = request.document()
         if unknown := set(wanted) - {"name", "pictures", "force"}:
-            raise ProblemError(422, f"nobody knows {min(unknown)[:40]}")
+            raise ControlError(422, f"nobody knows {min(unknown)[:40]}")
         if not isinstance(wanted.get("force", False), bool):
-            raise ProblemError(422, "force is true or false")
+            raise ControlError(422, "force is true or false")
         name = valid_name(_text(wanted, "name"))
         photos = _photos(wanted)
         force = wanted.get("force", False) is True
@@ -88,7 +89,7 @@ class People:
         self._desk.told()
         return Reply.of(_outcome(result), 201 if result.added else 200)
 
-    def rename(self, request: Request, who: str) -> Reply:
+    def rename(self, request: ControlRequest, who: str) -> Reply:
         """Another name; id and templates stay."""
         name = _text(request.document(), "name")
         with self._desk.gallery() as (_, store):
@@ -97,35 +98,35 @@ class People:
         self._desk.told()
         return Reply.of(_plain(info))
 
-    def merge(self, request: Request, who: str) -> Reply:
+    def merge(self, request: ControlRequest, who: str) -> Reply:
         """This person is `into`: the templates move there."""
         into = _text(request.document(), "into")
         with self._desk.gallery() as (_, store):
-            info = store.show(store.merge(who, into).id)
+            info = store.show(merge(store, who, into).id)
         self._desk.told()
         return Reply.of(_plain(info))
 
-    def remove(self, request: Request, who: str) -> Reply:
+    def remove(self, request: ControlRequest, who: str) -> Reply:
         """Erase a person for good; the receipt says what went, and whether all of it did."""
         with self._desk.gallery() as (config, store):
             receipt, _ = erase(config, store, who)
         return Reply.of(asdict(receipt) | {"complete": receipt.complete})
 
-    def remove_template(self, request: Request, who: str, template: str) -> Reply:
+    def remove_template(self, request: ControlRequest, who: str, template: str) -> Reply:
         """Take one photo out; a person without any is removed with a receipt instead."""
         with self._desk.gallery() as (_, store):
             info = store.show(who)
             photo = next((t.photo for t in info.templates if t.id == template), None)
             if photo is None:
-                raise ProblemError(404, f"{info.name} has no such template")
+                raise ControlError(404, f"{info.name} has no such template")
             if len({t.photo for t in info.templates}) == 1:
-                raise ProblemError(409, f"it is the last photo of {info.name}: remove the person")
+                raise ControlError(409, f"it is the last photo of {info.name}: remove the person")
             store.remove_photo(info.person, photo, "photo_withdrawn")
             left = store.show(who)
         self._desk.told()
         return Reply.of(_plain(left))
 
-    def portrait(self, request: Request, who: str, template: str | None = None) -> Reply:
+    def portrait(self, request: ControlRequest, who: str, template: str | None = None) -> Reply:
         """The kept face of a template, or of the person's best one."""
         with self._desk.gallery() as (_, store):
             info = store.show(who)
@@ -133,7 +134,7 @@ class People:
             wanted = template or (best.id if best else "")
             row = next((i for i, t in enumerate(info.templates) if t.id == wanted), None)
             if row is None:
-                raise ProblemError(404, f"{info.name} has no such template")
+                raise ControlError(404, f"{info.name} has no such template")
             image, _ = store.portraits(info.person.id)[row]
         return picture(image)
 
@@ -185,20 +186,20 @@ def _outcome(result: EnrollmentResult) -> dict[str, Any]:
 def _text(document: dict[str, Any], key: str) -> str:
     value = document.get(key)
     if not isinstance(value, str):
-        raise ProblemError(422, f"{key} is missing, or no text")
+        raise ControlError(422, f"{key} is missing, or no text")
     return value
 
 
 def _photos(document: dict[str, Any]) -> list[PictureBytes]:
     given = document.get("pictures")
     if not isinstance(given, list) or not 1 <= len(given) <= PICTURES_MAX:
-        raise ProblemError(422, f"pictures is a list of 1 to {PICTURES_MAX}")
+        raise ControlError(422, f"pictures is a list of 1 to {PICTURES_MAX}")
     photos = []
     for number, one in enumerate(given, 1):
         try:
             data = base64.b64decode(one["data"], validate=True)
             label = str(one.get("label") or f"picture {number}")
         except (TypeError, KeyError, AttributeError, ValueError, binascii.Error):
-            raise ProblemError(422, f"picture {number}: `data` is the file in base64") from None
+            raise ControlError(422, f"picture {number}: `data` is the file in base64") from None
         photos.append(PictureBytes(Path(Path(label).name[:80] or f"picture {number}"), data))
     return photos

@@ -12,7 +12,7 @@ from jetson_face.factory.threshold import calibrated
 from jetson_face.gallery.matcher import GallerySnapshot
 from jetson_face.recognition.still import identify
 from jetson_face.service.control.desk import Desk
-from jetson_face.service.control.http import ProblemError, Reply, Request, Route
+from jetson_face.service.control.http import ControlError, ControlRequest, Reply, Route
 from jetson_face.util.images import decode_picture
 
 _SIDE_MAX = 2000
@@ -25,10 +25,10 @@ class Pictures:
         self._desk = desk
         self.routes: tuple[Route, ...] = (("POST", "/identify", self.identify),)
 
-    def identify(self, request: Request) -> Reply:
+    def identify(self, request: ControlRequest) -> Reply:
         """Every face, best detection first."""
         if not request.body:
-            raise ProblemError(422, "the body is empty: send a picture file")
+            raise ControlError(422, "the body is empty: send a picture file")
         image = decode_picture(request.body, "the picture", side_max=_SIDE_MAX)
         with self._desk.photo_parts() as (config, parts):
             snapshot = GallerySnapshot.empty(parts.embedder.space)

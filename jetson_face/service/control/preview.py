@@ -24,7 +24,7 @@ from jetson_face.service.review import Review
 
 
 @dataclass(frozen=True, slots=True)
-class Vote:
+class ReviewVote:
     """One answer. answer: yes (it is the candidate), no, other (it is `name`, new or not)."""
 
     number: int
@@ -33,7 +33,11 @@ class Vote:
 
 
 def changes(
-    config: Config, review: Review, queue: ReviewQueue, store: GalleryStore, votes: Sequence[Vote]
+    config: Config,
+    review: Review,
+    queue: ReviewQueue,
+    store: GalleryStore,
+    votes: Sequence[ReviewVote],
 ) -> dict[str, Any]:
     """The people whom the votes add to, the faces still waiting that would then be decided in
     another way, and what does not look right. Raises the errors of gallery and queue."""
@@ -64,7 +68,7 @@ def _added(
     store: GalleryStore,
     queue: ReviewQueue,
     before: GallerySnapshot,
-    votes: Sequence[Vote],
+    votes: Sequence[ReviewVote],
     same: float,
 ) -> tuple[list[tuple[Person, list[F32]]], list[dict[str, Any]]]:
     known = {person.id: i for i, person in enumerate(before.people)}

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 
 from jetson_face.service.control.desk import Desk
-from jetson_face.service.control.http import ProblemError, Reply, Request, Route
+from jetson_face.service.control.http import ControlError, ControlRequest, Reply, Route
 from jetson_face.service.control.values import page
 from jetson_face.service.erasure import audit_log
 
@@ -21,7 +21,7 @@ class Records:
             ("GET", "/receipts", self.receipts),
         )
 
-    def audit(self, request: Request) -> Reply:
+    def audit(self, request: ControlRequest) -> Reply:
         """Entries of the audit log; the cursor counts them from the first one ever."""
         entries = audit_log(self._desk.config).read()
         limit = request.number("limit", 100, 500)
@@ -32,7 +32,7 @@ class Records:
         rows = [asdict(entry) for entry in reversed(entries[start:end])]
         return page(rows, str(start) if start else None)
 
-    def receipts(self, request: Request) -> Reply:
+    def receipts(self, request: ControlRequest) -> Reply:
         """Of people who were removed."""
         folder = self._desk.config.state_dir / "receipts"
         limit, rows = request.number("limit", 100, 500), []
@@ -44,5 +44,5 @@ class Records:
             try:
                 rows.append(json.loads((folder / name).read_text("utf-8")) | {"file": name})
             except (OSError, ValueError) as error:
-                raise ProblemError(409, f"{name}: cannot be read: {error}") from error
+                raise ControlError(409, f"{name}: cannot be read: {error}") from error
         return page(rows, names[limit - 1] if len(names) > limit else None)

@@ -15,7 +15,7 @@ _MOST = 500
 R = TypeVar("R")
 
 
-class Asked(Protocol):
+class Repeatable(Protocol):
     """A request, as far as it says what is to be done."""
 
     @property
@@ -51,7 +51,7 @@ class Replays(Generic[R]):
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, _Kept[R]] = OrderedDict()
 
-    def once(self, key: str, request: Asked, do: Callable[[], R]) -> R:
+    def once(self, key: str, request: Repeatable, do: Callable[[], R]) -> R:
         """The answer that the same request with this key got, or what `do` returns now; one that
         is under way is waited for. Raises KeyUsedError for another request."""
         plain = f"{request.method} {request.path}\n".encode() + request.body

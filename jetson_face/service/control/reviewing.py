@@ -12,8 +12,8 @@ from jetson_face.core.types import F32
 from jetson_face.gallery.names import valid_name
 from jetson_face.review.queue import ReviewQueue
 from jetson_face.service.control.desk import Desk, same_person_min
-from jetson_face.service.control.http import ProblemError, Reply, Request, Route
-from jetson_face.service.control.preview import Vote, changes
+from jetson_face.service.control.http import ControlError, ControlRequest, Reply, Route
+from jetson_face.service.control.preview import ReviewVote, changes
 from jetson_face.service.control.values import page
 from jetson_face.service.review import Review
 
@@ -34,11 +34,11 @@ class Reviewing:
             ("POST", "/review/undo", self.undo),
         )
 
-    def list(self, request: Request) -> Reply:
+    def list(self, request: ControlRequest) -> Reply:
         """What waits, oldest first; `group` is the same for faces that look alike."""
         limit, after = request.number("limit", 100, 500), request.query.get("cursor", "0")
         if not after.isdecimal() or len(after) > 9:
-            raise ProblemError(400, "cursor is what `next` of the page before said")
+            raise ControlError(400, "cursor is what `next` of the page before said")
         if not self._desk.config.gallery_path.exists():
             return page([], None)
         with self._desk.review() as (config, review, queue, _):
@@ -48,19 +48,19 @@ class Reviewing:
         part = rows[:limit]
         return page(part, str(part[-1]["number"]) if len(rows) > limit else None)
 
-    def face(self, request: Request, number: str) -> Reply:
+    def face(self, request: ControlRequest, number: str) -> Reply:
         """The face that waits."""
         with self._desk.review() as (_, _, queue, _):
             return Reply(200, queue.read(int(number)).item.portrait, "image/jpeg")
 
-    def preview(self, request: Request) -> Reply:
+    def preview(self, request: ControlRequest) -> Reply:
         """What the answers would change about the faces that go on waiting; nothing is kept."""
         votes = _votes(request)
         with self._desk.review() as (config, review, queue, store):
             found = changes(config, review, queue, store, votes)
         return Reply.of(found)
 
-    def decide(self, request: Request) -> Reply:
+    def decide(self, request: ControlRequest) -> Reply:
         """Answer, in the order given; what cannot be answered says why and stops nothing."""
         votes = _votes(request)
         done: list[dict[str, Any]] = []
@@ -70,7 +70,7 @@ class Reviewing:
         self._desk.told()
         return Reply.of({"results": done})
 
-    def undo(self, request: Request) -> Reply:
+    def undo(self, request: ControlRequest) -> Reply:
         """Take answers back, the last one first; only those that nobody answered after."""
         numbers = _numbers(request.document())
         back: list[int] = []
@@ -83,7 +83,7 @@ class Reviewing:
         self._desk.told()
         left = sorted(numbers - set(back))
         if left and not back:
-            raise ProblemError(
+            raise ControlError(
                 409, "none of these is the last answer: somebody answered since", left=left
             )
         return Reply.of({"undone": back, "left": left})
@@ -95,7 +95,7 @@ def _beside(queue: ReviewQueue, groups: dict[int, int], row: dict[str, Any]) -> 
     return {"group": groups.get(row["number"]), "candidate_id": who}
 
 
-def _answer(review: Review, vote: Vote) -> dict[str, Any]:
+def _answer(review: Review, vote: ReviewVote) -> dict[str, Any]:
     try:
         if vote.answer == "no":
             return {"done": True, "name": review.reject(vote.number)}
@@ -105,25 +105,25 @@ def _answer(review: Review, vote: Vote) -> dict[str, Any]:
         return {"done": False, "reason": str(error)}
 
 
-def _votes(request: Request) -> list[Vote]:
+def _votes(request: ControlRequest) -> list[ReviewVote]:
     given = request.document().get("answers")
     if not isinstance(given, list) or not 1 <= len(given) <= _AT_ONCE:
-        raise ProblemError(422, f"answers is a list of 1 to {_AT_ONCE}")
+        raise ControlError(422, f"answers is a list of 1 to {_AT_ONCE}")
     votes = []
     for one in given:
         if not isinstance(one, dict) or one.get("answer") not in _ANSWERS:
-            raise ProblemError(422, "an answer is {number, answer: yes|no|other, name}")
+            raise ControlError(422, "an answer is {number, answer: yes|no|other, name}")
         number, name = one.get("number"), one.get("name")
         if not isinstance(number, int) or isinstance(number, bool) or not 0 < number < 1 << 53:
-            raise ProblemError(422, "number is that of a face in the list")
+            raise ControlError(422, "number is that of a face in the list")
         if one["answer"] == "other":
             if not isinstance(name, str):
-                raise ProblemError(422, "`other` needs the name of somebody, new or not")
-            votes.append(Vote(number, "other", valid_name(name)))
+                raise ControlError(422, "`other` needs the name of somebody, new or not")
+            votes.append(ReviewVote(number, "other", valid_name(name)))
         else:
-            votes.append(Vote(number, one["answer"], None))
+            votes.append(ReviewVote(number, one["answer"], None))
     if len({vote.number for vote in votes}) != len(votes):
-        raise ProblemError(422, "a face has two answers")
+        raise ControlError(422, "a face has two answers")
     return votes
 
 
@@ -131,7 +131,7 @@ def _numbers(document: dict[str, Any]) -> set[int]:
     given = document.get("numbers")
     whole = isinstance(given, list) and all(type(n) is int and 0 < n < 1 << 53 for n in given)
     if not isinstance(given, list) or not whole or not 1 <= len(given) <= _AT_ONCE:
-        raise ProblemError(422, f"numbers is a list of 1 to {_AT_ONCE} whole numbers")
+        raise ControlError(422, f"numbers is a list of 1 to {_AT_ONCE} whole numbers")
     return set(given)
 
 

@@ -11,7 +11,7 @@ from jetson_face.calibration.stored import read_calibration
 from jetson_face.config import Config
 from jetson_face.core.errors import ConfigError, JetsonFaceError
 from jetson_face.service.control.desk import Desk, same_person_min
-from jetson_face.service.control.http import ProblemError, Reply, Request, Route
+from jetson_face.service.control.http import ControlError, ControlRequest, Reply, Route
 from jetson_face.service.erasure import audit_log
 from jetson_face.service.page_settings import PageSettings, may_change
 from jetson_face.service.reload import check_reloadable, needs_new_loop
@@ -40,17 +40,17 @@ class Settings:
             ("GET", "/tuning", self.tuning),
         )
 
-    def show(self, request: Request) -> Reply:
+    def show(self, request: ControlRequest) -> Reply:
         """Every key with its value in force, without secrets, and what the page changed."""
         config = self._desk.config
         values = redact_values(flat(config), redact_address)
         return Reply.of({"values": values, "changed": self._settings.read(config.state_dir)})
 
-    def schema(self, request: Request) -> Reply:
+    def schema(self, request: ControlRequest) -> Reply:
         """The JSON Schema of the configuration."""
         return Reply.of(Config.model_json_schema())
 
-    def check(self, request: Request) -> Reply:
+    def check(self, request: ControlRequest) -> Reply:
         """Whether changes are valid, and what they would change; nothing is applied."""
         wanted = _changes(request)
         old = self._desk.config
@@ -64,7 +64,7 @@ class Settings:
             {"valid": True, "errors": [], "diff": diff, "restarts": needs_new_loop(old, new)}
         )
 
-    def apply(self, request: Request) -> Reply:
+    def apply(self, request: ControlRequest) -> Reply:
         """Keep the changes and let the service take them over; refused ones leave all as it was."""
         wanted = _changes(request)
         old = self._desk.config
@@ -74,11 +74,11 @@ class Settings:
             new = self._settings.tried(changes)
             check_reloadable(old, new)
         except ConfigError as error:
-            raise ProblemError(422, "not valid", errors=str(error).split("\n")) from None
+            raise ControlError(422, "not valid", errors=str(error).split("\n")) from None
         self._settings.write(old.state_dir, changes)
         try:
             message = self._reloaded()
-        except (JetsonFaceError, ProblemError):
+        except (JetsonFaceError, ControlError):
             self._settings.write(old.state_dir, before)
             raise
         diff = difference(old, new)
@@ -90,7 +90,7 @@ class Settings:
         )
         return Reply.of({"message": message, "diff": diff})
 
-    def tuning(self, request: Request) -> Reply:
+    def tuning(self, request: ControlRequest) -> Reply:
         """What is in force: N, the searched image's size, the threshold and where it is from, and
         the measured rates of now."""
         config = self._desk.config
@@ -126,7 +126,7 @@ class Settings:
         return {key: value for key, value in merged.items() if value is not None}
 
     def _reloaded(self) -> str:
-        """Ask for a reload and wait for it. Raises ProblemError where it was refused."""
+        """Ask for a reload and wait for it. Raises ControlError where it was refused."""
         socket = self._desk.config.status_socket
         asked = json.loads(ask(socket, "/reload", "POST").body)
         end = time.monotonic() + _RELOAD_S
@@ -134,10 +134,10 @@ class Settings:
             state = self._desk.status().get("reload", {})
             if state.get("request", 0) >= asked["request"]:
                 if state.get("error"):
-                    raise ProblemError(409, f"the service refused it: {state['error']}")
+                    raise ControlError(409, f"the service refused it: {state['error']}")
                 return str(state.get("message", ""))
             time.sleep(0.1)
-        raise ProblemError(503, f"the service did not reload in {_RELOAD_S:g} s")
+        raise ControlError(503, f"the service did not reload in {_RELOAD_S:g} s")
 
 
 def flat(config: Config) -> dict[str, Any]:
@@ -169,13 +169,13 @@ def difference(old: Config, new: Config) -> list[dict[str, Any]]:
     ]
 
 
-def _changes(request: Request) -> dict[str, Any]:
+def _changes(request: ControlRequest) -> dict[str, Any]:
     given = request.document().get("changes")
     if not isinstance(given, dict) or not 1 <= len(given) <= 100:
-        raise ProblemError(422, "changes is an object of 1 to 100 keys; null takes a change back")
+        raise ControlError(422, "changes is an object of 1 to 100 keys; null takes a change back")
     for key, value in given.items():
         if not may_change(key):
-            raise ProblemError(422, f"{key[:80]} cannot be changed here: edit the file on the box")
+            raise ControlError(422, f"{key[:80]} cannot be changed here: edit the file on the box")
         if not isinstance(value, (str, int, float, bool, type(None))):
-            raise ProblemError(422, f"{key} takes a number, a text, true, false or null")
+            raise ControlError(422, f"{key} takes a number, a text, true, false or null")
     return given

@@ -11,7 +11,7 @@ from jetson_face.calibration.leave_one_out import ask_as_known, ask_as_strangers
 from jetson_face.factory.parts import build_matcher
 from jetson_face.gallery.matcher import GallerySnapshot, Matcher
 from jetson_face.service.control.desk import Desk, same_person_min
-from jetson_face.service.control.http import ProblemError, Reply, Request, Route
+from jetson_face.service.control.http import ControlError, ControlRequest, Reply, Route
 
 _METHODS = ("cosine", "knn")
 _TEMPLATES_MAX = 5000
@@ -25,19 +25,19 @@ class Thresholds:
         self._desk = desk
         self.routes: tuple[Route, ...] = (("GET", "/tuning/thresholds", self.show),)
 
-    def show(self, request: Request) -> Reply:
+    def show(self, request: ControlRequest) -> Reply:
         """For thresholds between 0.1 and 0.9: the share of strangers' faces that would get a name
         (FPIR), each enrolled person counting as a stranger to the others, and of the enrolled
         people's faces that would get the right one, both with their 95 % intervals."""
         config = self._desk.config
         if config.matching.method not in _METHODS:
-            raise ProblemError(
+            raise ControlError(
                 409, f"not for matching by {config.matching.method}: run `jetson-face calibrate`"
             )
         with self._desk.gallery() as (_, store):
             snapshot = store.snapshot()
         if len(snapshot.vectors) > _TEMPLATES_MAX:
-            raise ProblemError(
+            raise ControlError(
                 409, "the gallery is too large for this: run `jetson-face calibrate`"
             )
         same, margin = same_person_min(config), config.matching.margin_min

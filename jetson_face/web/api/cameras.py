@@ -14,7 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from jetson_face.web.api.common import JPEG, Up
 from jetson_face.web.callers import Operator, Viewer
 from jetson_face.web.feed import Feeds
-from jetson_face.web.models import Camera, Page, WalkingFace
+from jetson_face.web.models import Camera, ListPage, WalkingFace
 from jetson_face.web.problems import ProblemError
 from jetson_face.web.upstream import segment
 
@@ -25,7 +25,7 @@ _BOUNDARY = "frame"
 _STREAMS_MAX = 60
 
 
-@router.get("", response_model=Page[Camera])
+@router.get("", response_model=ListPage[Camera])
 async def cameras(up: Up, caller: Viewer) -> object:
     """Every camera; all are on one page."""
     return {"items": await _known(up), "next": None}

@@ -15,7 +15,7 @@ from starlette.responses import Response, StreamingResponse
 
 from jetson_face.web.api.common import JPEG, Limit, Up, picture
 from jetson_face.web.callers import Viewer
-from jetson_face.web.models import Page, State
+from jetson_face.web.models import ListPage, State
 from jetson_face.web.problems import ProblemError
 from jetson_face.web.tail import Tail
 from jetson_face.web.upstream import Upstream
@@ -43,7 +43,7 @@ _STREAM: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("", response_model=Page[dict[str, Any]])
+@router.get("", response_model=ListPage[dict[str, Any]])
 async def events(
     up: Up,
     caller: Viewer,

@@ -12,13 +12,13 @@ from jetson_face.web.api.common import JPEG, Cursor, Key, Limit, Up, change, lis
 from jetson_face.web.callers import Admin, Operator, Viewer
 from jetson_face.web.models import (
     Enrolment,
+    ErasureReceipt,
     Identified,
+    ListPage,
     Merge,
     Outcome,
-    Page,
     PersonDetails,
     PersonRow,
-    Receipt,
     Rename,
 )
 from jetson_face.web.problems import ProblemError
@@ -44,7 +44,7 @@ _PICTURE: dict[str, Any] = {
 assert Enrolment.__name__ == "Enrolment"
 
 
-@router.get("/people", response_model=Page[PersonRow])
+@router.get("/people", response_model=ListPage[PersonRow])
 async def people(
     up: Up,
     caller: Viewer,
@@ -107,7 +107,7 @@ async def merge(up: Up, caller: Admin, person: Id, wanted: Merge, key: Key = Non
     return (await change(up, caller, "POST", f"/people/{person}/merge", wanted, key)).document()
 
 
-@router.delete("/people/{person}", response_model=Receipt)
+@router.delete("/people/{person}", response_model=ErasureReceipt)
 async def remove(up: Up, caller: Admin, person: Id, key: Key = None) -> object:
     """Erase a person for good; the answer is the receipt."""
     return (await change(up, caller, "DELETE", f"/people/{person}", None, key)).document()

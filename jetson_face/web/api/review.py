@@ -9,12 +9,20 @@ from starlette.responses import Response
 
 from jetson_face.web.api.common import JPEG, Cursor, Key, Limit, Up, change, listed, picture
 from jetson_face.web.callers import Operator, Viewer
-from jetson_face.web.models import Numbers, Page, Preview, Results, ReviewRow, Undone, Votes
+from jetson_face.web.models import (
+    DecidedItems,
+    ListPage,
+    Numbers,
+    Preview,
+    ReviewAnswers,
+    ReviewRow,
+    Undone,
+)
 
 router = APIRouter(prefix="/review", tags=["review"])
 
 
-@router.get("", response_model=Page[ReviewRow])
+@router.get("", response_model=ListPage[ReviewRow])
 async def waiting(up: Up, caller: Viewer, cursor: Cursor = None, limit: Limit = 100) -> object:
     """What waits for a person, oldest first."""
     return (await up.control("GET", "/review", query=listed(cursor, limit))).document()
@@ -29,13 +37,13 @@ async def face(
 
 
 @router.post("/preview", response_model=Preview)
-async def preview(up: Up, caller: Operator, wanted: Votes) -> object:
+async def preview(up: Up, caller: Operator, wanted: ReviewAnswers) -> object:
     """What answers would change; nothing is kept."""
     return (await change(up, caller, "POST", "/review/preview", wanted)).document()
 
 
-@router.post("/decide", response_model=Results)
-async def decide(up: Up, caller: Operator, wanted: Votes, key: Key = None) -> object:
+@router.post("/decide", response_model=DecidedItems)
+async def decide(up: Up, caller: Operator, wanted: ReviewAnswers, key: Key = None) -> object:
     """Answer one or many."""
     return (await change(up, caller, "POST", "/review/decide", wanted, key)).document()
 

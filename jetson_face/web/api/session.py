@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from jetson_face.web.callers import CSRF, Doorkeeper, Viewer
 from jetson_face.web.models import Credentials, SessionInfo
 from jetson_face.web.problems import ProblemError
-from jetson_face.web.sessions import Limiter, Session
+from jetson_face.web.sessions import Limiter, WebSession
 
 logger = logging.getLogger(__name__)
 router = APIRouter(tags=["session"])
@@ -81,7 +81,7 @@ async def sign_out(request: Request, caller: Viewer) -> Response:
     return answer
 
 
-def _info(session: Session) -> dict[str, str]:
+def _info(session: WebSession) -> dict[str, str]:
     return {"user": session.user, "role": session.role, "csrf": session.csrf}
 
 

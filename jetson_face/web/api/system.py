@@ -13,8 +13,8 @@ from jetson_face.web.models import (
     Applied,
     AuditRow,
     Checked,
-    Page,
-    Receipt,
+    ErasureReceipt,
+    ListPage,
     SettingsIn,
     SettingsOut,
     ThresholdCurve,
@@ -73,13 +73,13 @@ async def apply(up: Up, caller: Admin, wanted: SettingsIn, key: Key = None) -> o
     return (await change(up, caller, "POST", "/settings", wanted, key)).document()
 
 
-@router.get("/audit", response_model=Page[AuditRow])
+@router.get("/audit", response_model=ListPage[AuditRow])
 async def audit(up: Up, caller: Admin, cursor: Cursor = None, limit: Limit = 100) -> object:
     """Who did what to whom, newest first."""
     return (await up.control("GET", "/audit", query=listed(cursor, limit))).document()
 
 
-@router.get("/receipts", response_model=Page[Receipt])
+@router.get("/receipts", response_model=ListPage[ErasureReceipt])
 async def receipts(up: Up, caller: Admin, cursor: Cursor = None, limit: Limit = 100) -> object:
     """Of people who were erased, newest first."""
     return (await up.control("GET", "/receipts", query=listed(cursor, limit))).document()
