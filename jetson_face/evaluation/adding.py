@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
 import platform
 import re
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +19,15 @@ from typing import Any, Literal
 import numpy as np
 import yaml
 
+from jetson_face.calibration.curve_measuring import LEAST_PEOPLE, measure_curve
+from jetson_face.calibration.impostor_curve import read_curve
+from jetson_face.calibration.impostors import SourceFace, impostors_of
 from jetson_face.config import Config, EmbedderConfig
-from jetson_face.core.errors import InputMissingError, ModelError, UsageError
-from jetson_face.core.types import ImageU8
+from jetson_face.core.errors import InputBrokenError, InputMissingError, ModelError, UsageError
+from jetson_face.core.types import I64, Embeddings, ImageU8
 from jetson_face.embedding.align import TEMPLATES
 from jetson_face.embedding.onnx import OnnxEmbedder, preprocess
-from jetson_face.evaluation.asked import Asked, ask
+from jetson_face.evaluation.asked import NetworkFacts, ask
 from jetson_face.evaluation.false_match_curve import FMR, false_match_curve, people_of, threshold_at
 from jetson_face.evaluation.method import build_method, log_progress
 from jetson_face.evaluation.pairs import find_pictures, read_pairs
@@ -35,6 +39,7 @@ from jetson_face.models.fetched import RECORD, locked, record
 from jetson_face.models.golden import drawn
 from jetson_face.util.files import TEMPORARY, write_all
 
+_log = logging.getLogger(__name__)
 _NAME = re.compile(r"\w[\w.-]*")
 _TOGETHER = 8
 _ROUNDS = 15
@@ -70,8 +75,9 @@ class Added:
 @dataclass(frozen=True, slots=True)
 class _Measured:
     similarity_min: float
-    false_match: FalseMatchCurve | None
     said: str
+    false_match: FalseMatchCurve | None = None
+    impostors: bytes | None = None
 
 
 def add(network: Path, told: Told, config: Config) -> Added:
@@ -94,10 +100,12 @@ def add(network: Path, told: Told, config: Config) -> Added:
             _check_batch(network, embedder, crops)
             speed = _speed(embedder, crops)
             golden = _golden(embedder, trial, crops, asked)
-        measured = _measure(trial, told)
+        measured = _measure(trial, told, Path(made))
         facts = _facts(told, asked, name, measured, speed)
-        files = _files(places.home(name), name, facts, content, golden)
-        write_all(files)
+        data = {f"{name}.golden.npz": golden}
+        if measured.impostors is not None:
+            data[f"{name}.impostors.json"] = measured.impostors
+        write_all(_files(places.home(name), name, facts, content, data))
     lines = [f"{name}: {asked}", speed, measured.said]
     return Added(name, places.home(name) / f"{name}.yaml", "\n".join(lines))
 
@@ -110,7 +118,7 @@ def _read(network: Path) -> bytes:
     return network.read_bytes()
 
 
-def _check(network: Path, told: Told, asked: Asked, name: str, places: Places) -> None:
+def _check(network: Path, told: Told, asked: NetworkFacts, name: str, places: Places) -> None:
     """Everything that is lacking or does not fit, in one error."""
     fitting = [one.name for one in TEMPLATES.values() if one.size == asked.size]
     if not fitting:
@@ -154,7 +162,7 @@ def _misfits(told: Told, name: str, fitting: list[str], places: Places) -> list[
 
 def _facts(
     told: Told,
-    asked: Asked,
+    asked: NetworkFacts,
     name: str,
     measured: _Measured | None = None,
     speed: str = "",
@@ -173,29 +181,30 @@ def _facts(
     if measured is not None:
         if measured.false_match is not None:
             facts["false_match"] = json.loads(measured.false_match.model_dump_json())
+        if measured.impostors is not None:
+            facts["impostors"] = f"{name}.impostors.json"
         facts |= {"golden": f"{name}.golden.npz", "notes": f"{speed}. {measured.said}"}
     return facts
 
 
 def _write(folder: Path, name: str, facts: dict[str, Any], content: bytes) -> Path:
     """The draft of the card, with its network. Raises OutputError."""
-    files = _files(folder, name, facts, content, b"")
-    write_all({path: files[path] for path in list(files)[:2]})
+    write_all(_files(folder, name, facts, content, {}))
     return folder / f"{name}.yaml"
 
 
 def _files(
-    home: Path, name: str, facts: dict[str, Any], content: bytes, golden: bytes
+    home: Path, name: str, facts: dict[str, Any], content: bytes, more: Mapping[str, bytes]
 ) -> dict[Path, bytes | str]:
-    """What lies in a model's folder; the card is the last but one, the record of all the last."""
+    """What lies in a model's folder: network, `more`, card, and the record of them."""
     network = {"path": f"{name}.onnx", "sha256": hashlib.sha256(content).hexdigest()}
     document = {**facts, "files": {"fp32": network}}
     text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
     card = ModelCard.model_validate(document)
     data: dict[str, bytes] = {
         f"{name}.onnx": content,
+        **more,
         f"{name}.yaml": text.encode(),
-        f"{name}.golden.npz": golden,
     }
     digests = {path: hashlib.sha256(one).hexdigest() for path, one in data.items()}
     return {
@@ -247,7 +256,7 @@ def _median_ms(work: Callable[[], object]) -> float:
     return float(np.median(spent)) * 1e3
 
 
-def _golden(embedder: OnnxEmbedder, config: Config, crops: ImageU8, asked: Asked) -> bytes:
+def _golden(embedder: OnnxEmbedder, config: Config, crops: ImageU8, asked: NetworkFacts) -> bytes:
     """The answer to a drawn picture, for `models verify` on another day or machine."""
     from jetson_face.factory.files import network_file
     from jetson_face.inference.onnxruntime import OnnxBackend
@@ -264,18 +273,19 @@ def _golden(embedder: OnnxEmbedder, config: Config, crops: ImageU8, asked: Asked
     return out.getvalue()
 
 
-def _measure(config: Config, told: Told) -> _Measured:
+def _measure(config: Config, told: Told, folder: Path) -> _Measured:
     """The threshold: as told, or where one in a thousand pairs of strangers reach it."""
     if told.pairs is None or told.images is None:
         assert told.similarity_min is not None
-        return _Measured(told.similarity_min, None, "similarity_min was given, not measured")
+        return _Measured(told.similarity_min, "similarity_min was given, not measured")
     pairs = read_pairs(told.pairs)
     method = build_method(config)
     faces = method.extractor.extract(
         find_pictures(told.images, pairs.pictures), log_progress("pictures")
     )
     there = [name for name, found in zip(faces.names, faces.found, strict=True) if found]
-    curve = false_match_curve(faces.vectors[faces.rows(there)], people_of(pairs, there))
+    vectors, person = faces.vectors[faces.rows(there)], people_of(pairs, there)
+    curve = false_match_curve(vectors, person)
     least = threshold_at(curve) if told.similarity_min is None else told.similarity_min
     equal = [pair for pair in pairs.pairs if pair.same]
     scores = cosine_scores(
@@ -295,4 +305,25 @@ def _measure(config: Config, told: Told) -> _Measured:
         f"{len(faces) - len(there)} of {len(faces)} pictures show no face; detector "
         f"{config.detector.type}; share of different people who reach a cosine: {points}"
     )
-    return _Measured(least, curve, said)
+    impostors = impostor_file(Embeddings(vectors, faces.space), person, there, folder)
+    return _Measured(least, said, curve, impostors)
+
+
+def impostor_file(
+    faces: Embeddings, person: I64, names: Sequence[str], folder: Path
+) -> bytes | None:
+    """The curve from which thresholds for a false positive rate come; None where there are too few
+    people to draw one. person: (N,) whose the faces are; names: their pictures; folder: to write
+    in. Raises OutputError."""
+    if len(np.unique(person)) < LEAST_PEOPLE:
+        return None
+    sources = [SourceFace(f"{who:06}", name, name) for who, name in zip(person, names, strict=True)]
+    note = "by jetson-face models add: single pictures, without their mirror images"
+    path = folder / "impostors.json"
+    measure_curve(impostors_of(sources, faces), note=note).save(path)
+    try:
+        read_curve(path, faces.space)
+    except InputBrokenError as error:
+        _log.warning("no impostor curve is kept: %s", error)
+        return None
+    return path.read_bytes()

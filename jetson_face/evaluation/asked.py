@@ -18,7 +18,7 @@ Layout = Literal["NCHW", "NHWC"]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class NetworkFacts:
     """input, output: tensors. size: pixels of the square picture. dim: numbers of a vector.
     one_at_a_time: it was exported for one picture, and its card needs `fold: batch`."""
 
@@ -47,7 +47,7 @@ class Asked:
         return f"takes {self.input!r} {side} {self.layout}, gives {self.output!r} of {self.dim}"
 
 
-def ask(content: bytes, what: str, output: str | None = None) -> Asked:
+def ask(content: bytes, what: str, output: str | None = None) -> NetworkFacts:
     """What the network takes and gives, as it says and as a run shows.
 
     output: which, where it has several. Raises ModelError where it embeds no pictures.
@@ -73,7 +73,7 @@ def ask(content: bytes, what: str, output: str | None = None) -> Asked:
         raise ModelError(
             f"{what}: {output!r} is {vector.shape} for one picture: (1, numbers) is wanted"
         )
-    asked = Asked(name, output, size, layout, int(vector.shape[1]), one)
+    asked = NetworkFacts(name, output, size, layout, int(vector.shape[1]), one)
     if one:
         try:
             any_batch(content)

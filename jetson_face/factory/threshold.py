@@ -16,6 +16,7 @@ from jetson_face.core.types import EmbeddingSpace
 from jetson_face.gallery.classifiers import SCORE_MIN
 from jetson_face.gallery.matcher import GallerySnapshot, Thresholds
 from jetson_face.gallery.store import GalleryStore
+from jetson_face.models.card_files import Places
 from jetson_face.models.cards import embedding_space, load_card
 
 _log = logging.getLogger(__name__)
@@ -77,8 +78,8 @@ people of a collection, and a face has many chances while it is in view."""
 
 
 @lru_cache(maxsize=16)
-def _curve(model: str, space: EmbeddingSpace) -> ImpostorCurve | None:
-    card = load_card(model)
+def _curve(model: str, space: EmbeddingSpace, places: Places) -> ImpostorCurve | None:
+    card = load_card(model, places)
     if card.kind != "embedder" or card.impostors is None or embedding_space(card) != space:
         return None
     return read_curve(card.folder / card.impostors, space)
@@ -91,7 +92,7 @@ def curve_of(config: Config, space: EmbeddingSpace) -> ImpostorCurve | None:
     model = getattr(config.embedder, "model", None)
     if model is None or config.matching.method != "cosine":
         return None
-    return _curve(str(model), space)
+    return _curve(str(model), space, config.model_places)
 
 
 def thresholds_for(config: Config, snapshot: GallerySnapshot) -> Thresholds | None:
@@ -145,7 +146,7 @@ class ThresholdInForce:
 def own_threshold(config: Config) -> float:
     """The cosine of the configured network's card; 0 where it is not one with a card."""
     model = getattr(config.embedder, "model", None)
-    return 0.0 if model is None else load_card(model).similarity_min or 0.0
+    return 0.0 if model is None else load_card(model, config.model_places).similarity_min or 0.0
 
 
 def threshold_in_force(

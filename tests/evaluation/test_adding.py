@@ -11,16 +11,20 @@ import pytest
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 
+from jetson_face.calibration import curve_measuring
 from jetson_face.cli.main import main
-from jetson_face.config import load_config
+from jetson_face.config import Config, load_config
 from jetson_face.core.errors import CalibrationError, InputBrokenError, ModelError
+from jetson_face.core.types import Embeddings
+from jetson_face.evaluation import adding
 from jetson_face.evaluation import false_match_curve as curves
 from jetson_face.evaluation.asked import ask
 from jetson_face.evaluation.pairs import Pair, PairList
 from jetson_face.factory.networks import build_embedder
+from jetson_face.factory.threshold import curve_of, own_threshold
 from jetson_face.inference.onnxruntime import OnnxBackend
 from jetson_face.models.batch import any_batch
-from jetson_face.models.cards import card_dir, load_card
+from jetson_face.models.cards import card_dir, embedding_space, load_card
 from jetson_face.util.images import read_picture, write_picture
 from tests.cli.conftest import collins, hopper
 
@@ -234,6 +238,8 @@ def test_the_threshold_is_measured_on_pairs(
     call: Call, tmp_path: Path, collins: Path, hopper: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(curves, "SEEN", 0.01)  # two people are enough for a test
+    monkeypatch.setattr(adding, "LEAST_PEOPLE", 2)
+    monkeypatch.setattr(curve_measuring, "LEAST_PEOPLE", 2)
     rows = ["fold\ta\tb\tsame"]
     for name, portrait in (("Ada", collins), ("Eve", hopper)):
         image = read_picture(portrait)
@@ -249,10 +255,43 @@ def test_the_threshold_is_measured_on_pairs(
                           "--images", tmp_path, "--set", "detector.type=yunet",
                           content=SHIPPED)  # fmt: skip
     assert (code, err) == (0, "")
-    card = load_card("net", load_config(None, [f"state_dir={tmp_path / 'state'}"]).model_places)
+    config = load_config(None, [f"state_dir={tmp_path / 'state'}", "embedder.model=net"])
+    card = load_card("net", config.model_places)
     assert card.false_match is not None
     assert card.false_match.people == 2
     assert card.similarity_min is not None
     assert -0.5 < card.similarity_min < 0.5
     assert "100.00% of 6 pairs of one person reach it" in out
     assert "0 of 8 pictures show no face" in card.notes or "of 7 pictures" in card.notes
+    assert card.impostors is None  # two people draw no line
+    assert own_threshold(config) == card.similarity_min
+    assert call("remove", "net")[0] == 0
+    assert {path.name for path in home(tmp_path).iterdir()} == {".lock"}
+
+
+def test_the_impostor_curve_is_one_that_thresholds_come_from(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(3)
+    person = np.repeat(np.arange(120), 4)
+    vectors = rng.normal(size=(120, 128)).repeat(4, 0) + 2 * rng.normal(size=(480, 128))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    names = [f"{number}.jpg" for number in range(480)]
+
+    def curve(config: Config, told: object, folder: Path) -> adding._Measured:
+        space = embedding_space(load_card(config.embedder.model))
+        faces = Embeddings(vectors.astype(np.float32), space)
+        return adding._Measured(
+            0.4, "measured", impostors=adding.impostor_file(faces, person, names, folder)
+        )
+
+    monkeypatch.setattr(adding, "_measure", curve)
+    code, _, err = call("add", tmp_path / "net.onnx", *SAID, "--similarity-min=0.4",
+                        content=SHIPPED)  # fmt: skip
+    assert (code, err) == (0, "")
+    config = load_config(None, [f"state_dir={tmp_path / 'state'}", "embedder.model=net"])
+    found = curve_of(config, embedding_space(load_card("net", config.model_places)))
+    assert found is not None
+    assert (found.people, found.faces) == (120, 480)
+    assert call("remove", "net")[0] == 0
+    assert {path.name for path in home(tmp_path).iterdir()} == {".lock"}

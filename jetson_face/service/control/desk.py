@@ -100,4 +100,4 @@ def same_person_min(config: Config) -> float:
     """Cosine at or above which two faces are one person, as the network's card says."""
     if not isinstance(config.embedder, EmbedderConfig):
         return 1.0
-    return load_card(config.embedder.model).similarity_min or 1.0
+    return load_card(config.embedder.model, config.model_places).similarity_min or 1.0
