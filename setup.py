@@ -49,6 +49,7 @@ EXTRAS = {
         "build",
         "hypothesis>=6",
         "import-linter>=2",
+        "jinja2>=3",
         "mutmut>=3.8",
         "jsonschema>=4.18",
         "mypy>=1.10",

@@ -90,7 +90,7 @@ class StatePublisher:
             session = self._connect(courier)
             self._clear_left(session)
             while not stop.is_set():
-                self._publish(session, self._wanted())
+                self._publish(session, self.wanted())
                 if not self.connected:
                     self._publish(session, {self._topics.status: ONLINE})
                     self._up()
@@ -139,12 +139,13 @@ class StatePublisher:
         while self._clock() < until:
             session.rest(until - self._clock(), self._bell)
         session.client.unsubscribe(asked)
-        wanted = self._wanted()
+        wanted = self.wanted()
         gone = {t for found in self._left - wanted.keys() for t in leftovers(self._topics, found)}
         self._left.clear()
         self._publish(session, dict.fromkeys(sorted(gone - wanted.keys()), b""))
 
-    def _wanted(self) -> dict[str, bytes]:
+    def wanted(self) -> dict[str, bytes]:
+        """All that is to be retained now but the status, by topic."""
         enrolled = dict(self._enrolled())
         return messages(
             self._topics,

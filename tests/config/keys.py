@@ -85,6 +85,7 @@ NEEDED = {
     "sources": {"uri": "test://?frames=20&width=160&height=120"},
     "sinks[webhook]": {"url": "http://127.0.0.1:9/"},
     "sinks[mqtt]": {"host": "127.0.0.1"},
+    "home_assistant": {"host": "127.0.0.1"},
 }
 """What a part cannot be without."""
 

@@ -17,7 +17,8 @@ paho = pytest.importorskip("paho.mqtt.client", reason="the extra `mqtt` is not i
 
 
 class Mosquitto:
-    """A broker that keeps retained messages over restarts. password: of the user `box`."""
+    """A broker that keeps retained messages over restarts. password: of the user `box`, without
+    which nobody may come."""
 
     def __init__(self, folder: Path, *, password: str | None = None) -> None:
         program = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
@@ -27,7 +28,7 @@ class Mosquitto:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
-        users = ""
+        users, anonymous = "", str(password is None).lower()
         if password is not None:
             passwords = folder / "passwords"
             passwords.touch()
@@ -35,7 +36,7 @@ class Mosquitto:
             passwords.chmod(0o644)
             users = f"password_file {passwords}\n"
         self._config.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\nuser root\n{users}"
+            f"listener {self.port} 127.0.0.1\nallow_anonymous {anonymous}\nuser root\n{users}"
             f"persistence true\npersistence_location {folder}/\n"
         )
         self._running: subprocess.Popen[bytes] | None = None

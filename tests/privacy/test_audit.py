@@ -70,6 +70,8 @@ def test_a_receipt_lists_what_went(tmp_path: Path) -> None:
         "failed": [],
         "queued_events": 0,
         "event_lines": 0,
+        "history_events": 0,
+        "history_crops": 0,
         "service": "none runs",
         "complete": True,
     }
