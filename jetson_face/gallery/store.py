@@ -12,7 +12,6 @@ from types import MappingProxyType
 import numpy as np
 
 from jetson_face.core.errors import (
-    EmbeddingSpaceError,
     GalleryError,
     NameInvalidError,
     UsageError,
@@ -24,7 +23,7 @@ from jetson_face.gallery.accept import erase, erase_again
 from jetson_face.gallery.acts import Act, Recorder
 from jetson_face.gallery.file import GalleryFile
 from jetson_face.gallery.ledger import Ledger
-from jetson_face.gallery.matcher import REEMBED, GallerySnapshot
+from jetson_face.gallery.matcher import GallerySnapshot
 from jetson_face.gallery.merging import move_templates
 from jetson_face.gallery.names import valid_name
 from jetson_face.gallery.records import (
@@ -94,7 +93,7 @@ class GalleryStore:
             try:
                 file = GalleryFile(path, connection, cipher, ledger, recorder)
                 with file.errors():
-                    _check_space(path, file.book.space(), wanted)
+                    opening.check_space(path, file.book.space(), wanted)
                 if not restored:
                     file.check()
             except BaseException:
@@ -372,7 +371,7 @@ class GalleryStore:
 
     def _read(self) -> GallerySnapshot:
         with self._file.reading():
-            _check_space(self.path, self._file.book.space(), self.space)
+            opening.check_space(self.path, self._file.book.space(), self.space)
             people = [person for person, _ in self._file.people.all()]
             return self._file.templates.snapshot(people, self.space, aside.read(self._file.book))
 
@@ -402,10 +401,3 @@ class GalleryStore:
         if taken is not None and taken[0].id != own:
             raise NameInvalidError(f"the name {taken[0].name!r} is taken: choose another one")
         return valid
-
-
-def _check_space(path: Path, stored: EmbeddingSpace, mine: EmbeddingSpace | None) -> None:
-    if mine is not None and stored != mine:
-        raise EmbeddingSpaceError(
-            f"{path}: the gallery was made with {stored}, the embedder is {mine}: run {REEMBED}"
-        )

@@ -22,7 +22,6 @@ from jetson_face.events.mqtt_states import StatePublisher
 from jetson_face.events.recorder import EventRecorder
 from jetson_face.factory.parts import max_ages, open_sources, run_facts
 from jetson_face.factory.plugins import build_sinks
-from jetson_face.factory.threshold import threshold_in_force
 from jetson_face.live import LivePipeline, LivePolicy
 from jetson_face.output.run_report import RunReport
 from jetson_face.privacy.audit import AuditLog
@@ -362,15 +361,7 @@ class Daemon:
             "engines": pages.engines(deck.config, deck.parts),
             "canary": self._canary.document(),
             "similarity": self._drift.document(),
-            "gallery": pages.gallery(deck.people)
-            | {
-                "threshold": threshold_in_force(
-                    deck.config,
-                    deck.deciding,
-                    deck.people.snapshot,
-                    deck.parts.embedder.similarity_min,
-                ).as_json()
-            },
+            "gallery": pages.gallery(deck.people) | {"threshold": pages.threshold(deck)},
             "rates": pages.rates(pipeline.metrics.snapshot()),
             "stages_p95_ms": {s.name: round(s.p95_ms, 2) for s in report.stages},
             "queues": {"events": self._queue.counts.waiting},
