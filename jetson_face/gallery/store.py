@@ -195,10 +195,7 @@ class GalleryStore:
         """Keep these templates (ids) out of matching, and no others. Raises UsageError for an id
         that no template has."""
         with self.transaction():
-            unknown = sorted(set(templates) - set(self._file.templates.ids()))
-            if unknown:
-                raise UsageError(f"no template {unknown[0]!r}: see `jetson-face gallery hygiene`")
-            aside.write(self._file.book, templates)
+            aside.write(self._file.book, templates, self._file.templates.ids())
 
     def people(self) -> tuple[PersonInfo, ...]:
         """Everybody, in the order of their names, with what is stored of them."""
