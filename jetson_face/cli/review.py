@@ -72,7 +72,8 @@ def _preview(config: Config, number: int) -> int:
         raise UsageError(f"no review item {number} waits: see `jetson-face review list`")
     before = build_matcher(deciding, snapshot, least)
     known = before.negatives
-    vectors, person = wanted.item.face.vectors, (wanted.item.candidate,)
+    vectors = wanted.item.face.vectors
+    person: tuple[str, ...] = (wanted.item.candidate,)
     if known is not None:
         vectors, person = np.concatenate([known.vectors, vectors]), (*known.person, *person)
     after = before.holding(Negatives(vectors, person, least))

@@ -252,7 +252,7 @@ def test_what_rejecting_would_change_is_said_before_and_running_programs_notice_
     ]
     with open_gallery(config, SPACE) as gallery:
         before = gallery.revision()
-        people = live_people(config, gallery, SimpleNamespace(similarity_min=0.42))  # type: ignore[arg-type]
+        people = live_people(config, gallery, SimpleNamespace(similarity_min=0.42))
         assert people(0).match(mixed)[0].similarity > 0.5
         assert review("reject", 1) == 0
         assert gallery.revision() > before
