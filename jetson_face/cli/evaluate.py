@@ -38,30 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="enrol four of five single pictures of a person (at most 20), not half",
     )
     video = kinds.add_parser("video", help="what averaging over frames gains")
-    for sub in (identification, video):
-        sub.add_argument(
-            "--divisions",
-            type=int,
-            default=0,
-            metavar="N",
-            help="also identify over N random divisions into enrolled people and impostors",
-        )
     calibration = kinds.add_parser(
         "calibration", help="does a calibrated threshold hold on strangers it was not set with?"
     )
-    for sub in (identification, video, calibration):
-        sub.add_argument(
-            "--each-picture",
-            action="store_true",
-            help="folders below a person are no videos: enrolled and asked pictures may share one",
-        )
-        sub.add_argument(
-            "--strangers",
-            type=number,
-            default=0.5,
-            metavar="SHARE",
-            help="of the people that could be enrolled, those who are not",
-        )
+    _add_divided(identification, video, calibration)
     tracks = kinds.add_parser("tracks", help="do names hold on video, and on whom?")
     tracks.add_argument(
         "--clips",
@@ -84,6 +64,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for sub in kinds.choices.values():
         _add_common(sub)
     bakeoff.add_parser(kinds)
+
+
+def _add_divided(
+    identification: argparse.ArgumentParser,
+    video: argparse.ArgumentParser,
+    calibration: argparse.ArgumentParser,
+) -> None:
+    """What divides people into enrolled ones and impostors."""
+    for sub in (identification, video):
+        sub.add_argument(
+            "--divisions",
+            type=int,
+            default=0,
+            metavar="N",
+            help="also identify over N random divisions into enrolled people and impostors",
+        )
+    for sub in (identification, video, calibration):
+        sub.add_argument(
+            "--each-picture",
+            action="store_true",
+            help="folders below a person are no videos: enrolled and asked pictures may share one",
+        )
+        sub.add_argument(
+            "--strangers",
+            type=number,
+            default=0.5,
+            metavar="SHARE",
+            help="of the people that could be enrolled, those who are not",
+        )
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:

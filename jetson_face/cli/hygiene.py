@@ -11,16 +11,14 @@ import numpy as np
 
 from jetson_face.cli.common import add_config_arguments, say, say_json
 from jetson_face.config import Config
-from jetson_face.core.types import Embeddings
+from jetson_face.factory.negatives import queued
 from jetson_face.factory.parts import build_matcher, open_gallery
 from jetson_face.factory.threshold import calibrated, own_threshold
-from jetson_face.gallery.hygiene import FaultyTemplate, faulty_templates, preview, without_rows
-from jetson_face.gallery.matcher import GallerySnapshot, Matcher
+from jetson_face.gallery.hygiene import FaultyTemplate, faulty_templates, without_rows
+from jetson_face.gallery.matcher import GallerySnapshot
 from jetson_face.gallery.records import TemplateInfo
 from jetson_face.gallery.store import GalleryStore
-from jetson_face.privacy.encryption import open_cipher
-from jetson_face.review.queue import ReviewQueue
-from jetson_face.service.plumbing import REVIEW
+from jetson_face.service.previewing import would_change
 
 
 def add_parser(actions: Any) -> None:
@@ -99,37 +97,8 @@ def _found(
 def _changed(
     config: Config, least: float, before: GallerySnapshot, after: GallerySnapshot
 ) -> list[str]:
-    """Past decisions that would be others: of the faces that wait for review or were answered."""
-    numbers, vectors = [], []
-    if (config.state_dir / REVIEW).exists():
-        with ReviewQueue.open(config.state_dir / REVIEW, open_cipher(config.state_dir)) as queue:
-            for state in ("open", "accepted", "rejected"):
-                for number in queue.numbers(state):
-                    face = queue.read(number).item.face
-                    if face.space == before.space:
-                        numbers.append(number)
-                        vectors.append(face.vectors[0])
-    if not vectors:
-        return []
-
-    def named(matcher: Matcher, faces: Embeddings) -> list[str | None]:
-        bound = config.matching.similarity_min
-        if bound is None:
-            bound = least if matcher.thresholds is None else matcher.thresholds[0]
-        return [
-            m.person.name
-            if m.person and m.similarity >= bound and m.margin >= config.matching.margin_min
-            else None
-            for m in matcher.match(faces)
-        ]
-
-    faces = Embeddings(np.stack(vectors), before.space)
     one, other = (build_matcher(config, side, least) for side in (before, after))
-    return [
-        f"review item {numbers[change.probe]}: {change.before or 'nobody'}, then "
-        f"{change.after or 'nobody'}"
-        for change in preview(one, other, faces, named)
-    ]
+    return would_change(config, least, one, other, queued(config, before.space))
 
 
 def _plain(found: Sequence[_Found]) -> dict[str, Any]:

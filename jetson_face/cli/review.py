@@ -6,13 +6,19 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jetson_face.cli.common import add_config_arguments, config_of, say, say_json
+from jetson_face.config import Config
 from jetson_face.core.errors import UsageError
-from jetson_face.factory.parts import open_gallery
+from jetson_face.factory.negatives import queued
+from jetson_face.factory.parts import build_matcher, open_gallery
+from jetson_face.factory.threshold import calibrated, own_threshold
+from jetson_face.gallery.negatives import Negatives
 from jetson_face.privacy.encryption import open_cipher
-from jetson_face.review.queue import ReviewQueue
+from jetson_face.review.queue import REVIEW, ReviewQueue
 from jetson_face.service.erasure import audit_log
-from jetson_face.service.plumbing import REVIEW
+from jetson_face.service.previewing import would_change
 from jetson_face.service.review import REMOVED, Review
 from jetson_face.util.files import write_file
 
@@ -30,6 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     accept.add_argument("--as", dest="name", metavar="NAME", help="it is this person, new or not")
     reject = actions.add_parser("reject", help="it is not that person: do not ask again")
     reject.add_argument("number", type=int, metavar="N", help="as `list` says")
+    reject.add_argument(
+        "--preview", action="store_true", help="only say what past decisions it would change"
+    )
     undo = actions.add_parser("undo", help="take the last answer back")
     for sub in (listing, show, accept, reject, undo):
         add_config_arguments(sub)
@@ -38,6 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError for a number that does not wait, the errors of queue and gallery."""
     config = config_of(args)
+    if args.action == "reject" and args.preview:
+        return _preview(config, args.number)
     if not (config.state_dir / REVIEW).exists():
         if args.action != "list":
             raise UsageError("no face waits for review: the service has kept none")
@@ -49,6 +60,27 @@ def run(args: argparse.Namespace) -> int:
     ):
         review = Review(gallery, queue, audit_log(config))
         return _list(review, args.json) if args.action == "list" else _answer(review, args)
+
+
+def _preview(config: Config, number: int) -> int:
+    with open_gallery(config) as gallery:
+        deciding, snapshot = calibrated(config, gallery), gallery.snapshot()
+    least = own_threshold(config)
+    items = queued(config, snapshot.space)
+    wanted = next((one for one in items if one.number == number and one.state == "open"), None)
+    if wanted is None:
+        raise UsageError(f"no review item {number} waits: see `jetson-face review list`")
+    before = build_matcher(deciding, snapshot, least)
+    known = before.negatives
+    vectors = wanted.item.face.vectors
+    person: tuple[str, ...] = (wanted.item.candidate,)
+    if known is not None:
+        vectors, person = np.concatenate([known.vectors, vectors]), (*known.person, *person)
+    after = before.holding(Negatives(vectors, person, least))
+    changes = would_change(deciding, least, before, after, items)
+    say(f"{len(changes)} of {len(items)} faces of the review queue would be named otherwise")
+    say(*(f"  {line}" for line in changes))
+    return 0
 
 
 def _list(review: Review, as_json: bool) -> int:

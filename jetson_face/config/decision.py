@@ -56,6 +56,9 @@ class MatchingConfig(Section):
         "--write` kept with the gallery, else the network's impostor curve, else what model card "
         "or method says",
     )
+    negatives: bool = Field(
+        True, description="faces that were rejected in review count against who they are not"
+    )
     drift_faces: int = Field(
         200,
         ge=0,

@@ -25,10 +25,11 @@ from jetson_face.embedding.quality import QualityGate
 from jetson_face.factory.choice import log_choice, with_detector
 from jetson_face.factory.galleries import open_gallery as open_gallery
 from jetson_face.factory.golden import golden_face
+from jetson_face.factory.negatives import negatives_of
 from jetson_face.factory.networks import build_detector, build_embedder
 from jetson_face.factory.parity_gate import check_against_reference
 from jetson_face.factory.refiners import build_refiner
-from jetson_face.factory.threshold import thresholds_for
+from jetson_face.factory.threshold import own_threshold, thresholds_for
 from jetson_face.gallery.classifiers import (
     SCORE_MIN,
     KnnMatcher,
@@ -153,8 +154,13 @@ def build_matcher(
     """
     wanted = config.matching
     if wanted.method == "cosine":
-        least = thresholds_for(config, snapshot)
-        return Matcher(snapshot, top_k=wanted.top_k, thresholds=least)
+        own = own_threshold(config) if similarity_min is None else similarity_min
+        return Matcher(
+            snapshot,
+            top_k=wanted.top_k,
+            thresholds=thresholds_for(config, snapshot),
+            negatives=negatives_of(config, snapshot.space, own),
+        )
     if wanted.method == "knn":
         return KnnMatcher(snapshot, neighbours=wanted.neighbours)
     if wanted.method == "siamese":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 
+from jetson_face.core.errors import UsageError
 from jetson_face.gallery.book import Book
 
 NOTE = "set_aside"
@@ -20,7 +21,10 @@ def read(book: Book) -> frozenset[str]:
     return frozenset() if text is None else frozenset(map(str, json.loads(text)))
 
 
-def write(book: Book, templates: Collection[str]) -> None:
-    """Set these aside, and no others; inside a transaction."""
+def write(book: Book, templates: Collection[str], known: Collection[str]) -> None:
+    """Set these aside, and no others; inside a transaction. known: all ids. Raises UsageError for
+    another one."""
+    if unknown := sorted(set(templates) - set(known)):
+        raise UsageError(f"no template {unknown[0]!r}: see `jetson-face gallery hygiene`")
     if frozenset(templates) != read(book):
         book.set_note(NOTE, json.dumps(sorted(templates)) if templates else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -18,6 +19,7 @@ from jetson_face.core.types import (
     Match,
     Person,
 )
+from jetson_face.gallery.negatives import Negatives
 
 PersonScore: TypeAlias = Literal["top_k", "mean"]
 Thresholds: TypeAlias = tuple[float, ...]
@@ -67,6 +69,7 @@ class Matcher:
     when it has fewer); 1 is the plain maximum. `mean`: the cosine to the person's mean vector.
 
     thresholds: what this gallery's size asks for; None: whoever decides has a threshold of its own.
+    negatives: faces that are not somebody, with `top_k`.
 
     The default is top_k = 3. The maximum favours whoever has many photos, because the best of many
     chance similarities is large: on 200 people of Families in the Wild with 1 to 20 photos each,
@@ -81,11 +84,13 @@ class Matcher:
         score: PersonScore = "top_k",
         top_k: int = 3,
         thresholds: Thresholds | None = None,
+        negatives: Negatives | None = None,
     ) -> None:
         if top_k < 1:
             raise ValueError(f"top_k must be 1 or more, got {top_k}")
         self.snapshot = snapshot
         self.thresholds = thresholds
+        self.negatives = negatives
         self._score = score
         self._starts = np.flatnonzero(np.diff(snapshot.person_index, prepend=-1))
         self._lengths = np.diff(np.append(self._starts, len(snapshot.vectors)))
@@ -111,7 +116,16 @@ class Matcher:
             return np.zeros((len(probes), 0), np.float32)
         if self._means is not None:
             return np.asarray(probes.vectors @ self._means.T, np.float32)
-        return self._top(np.asarray(probes.vectors @ self.snapshot.vectors.T, np.float32))
+        scores = self._top(np.asarray(probes.vectors @ self.snapshot.vectors.T, np.float32))
+        if self.negatives is None:
+            return scores
+        return self.negatives.hold_against(scores, probes.vectors, self.snapshot.people)
+
+    def holding(self, negatives: Negatives | None) -> Matcher:
+        """The same with other negatives."""
+        other = copy(self)
+        other.negatives = negatives
+        return other
 
     def match(self, probes: Embeddings) -> list[Match]:
         """The nearest person to each probe, with the best other one.

@@ -8,12 +8,13 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from jetson_face.core.errors import GalleryError, GalleryRestoredError
+from jetson_face.core.errors import EmbeddingSpaceError, GalleryError, GalleryRestoredError
 from jetson_face.core.protocols import Cipher
 from jetson_face.core.types import EmbeddingSpace
 from jetson_face.gallery import manifest, meta, schema, upgrade
 from jetson_face.gallery.ledger import ACCEPT, Ledger, Record
 from jetson_face.gallery.manifest import Manifest
+from jetson_face.gallery.matcher import REEMBED
 from jetson_face.gallery.sealed import Sealer
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,14 @@ def create(path: Path, space: EmbeddingSpace, cipher: Cipher | None, ledger: Led
     with ledger.held():
         if not path.exists():
             _create(path, space, cipher, ledger)
+
+
+def check_space(path: Path, stored: EmbeddingSpace, mine: EmbeddingSpace | None) -> None:
+    """Raise EmbeddingSpaceError where `mine` is not the gallery's."""
+    if mine is not None and stored != mine:
+        raise EmbeddingSpaceError(
+            f"{path}: the gallery was made with {stored}, the embedder is {mine}: run {REEMBED}"
+        )
 
 
 def _remembered(path: Path, ledger: Ledger) -> Record | None:

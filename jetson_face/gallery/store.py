@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from jetson_face.core.errors import EmbeddingSpaceError, GalleryError, NameInvalidError, UsageError
+from jetson_face.core.errors import GalleryError, NameInvalidError, UsageError
 from jetson_face.core.protocols import Cipher
 from jetson_face.core.types import F32, Embeddings, EmbeddingSpace, ImageU8, Person
 from jetson_face.gallery import aside, opening, schema
@@ -20,7 +20,7 @@ from jetson_face.gallery.acts import Act, Recorder
 from jetson_face.gallery.book import Book
 from jetson_face.gallery.file import GalleryFile
 from jetson_face.gallery.ledger import Ledger
-from jetson_face.gallery.matcher import REEMBED, GallerySnapshot
+from jetson_face.gallery.matcher import GallerySnapshot
 from jetson_face.gallery.names import valid_name
 from jetson_face.gallery.records import (
     Accepted,
@@ -89,7 +89,7 @@ class GalleryStore:
             try:
                 file = GalleryFile(path, connection, cipher, ledger, recorder)
                 with file.errors():
-                    _check_space(path, file.book.space(), wanted)
+                    opening.check_space(path, file.book.space(), wanted)
                 if not restored:
                     file.check()
             except BaseException:
@@ -191,10 +191,7 @@ class GalleryStore:
         """Keep these templates (ids) out of matching, and no others. Raises UsageError for an id
         that no template has."""
         with self.transaction():
-            unknown = sorted(set(templates) - set(self._file.templates.ids()))
-            if unknown:
-                raise UsageError(f"no template {unknown[0]!r}: see `jetson-face gallery hygiene`")
-            aside.write(self._file.book, templates)
+            aside.write(self._file.book, templates, self._file.templates.ids())
 
     def people(self) -> tuple[PersonInfo, ...]:
         """Everybody, in the order of their names, with what is stored of them."""
@@ -358,7 +355,7 @@ class GalleryStore:
 
     def _read(self) -> GallerySnapshot:
         with self._file.reading():
-            _check_space(self.path, self._file.book.space(), self.space)
+            opening.check_space(self.path, self._file.book.space(), self.space)
             people = [person for person, _ in self._file.people.all()]
             return self._file.templates.snapshot(people, self.space, aside.read(self._file.book))
 
@@ -388,10 +385,3 @@ class GalleryStore:
         if taken is not None and taken[0].id != own:
             raise NameInvalidError(f"the name {taken[0].name!r} is taken: choose another one")
         return valid
-
-
-def _check_space(path: Path, stored: EmbeddingSpace, mine: EmbeddingSpace | None) -> None:
-    if mine is not None and stored != mine:
-        raise EmbeddingSpaceError(
-            f"{path}: the gallery was made with {stored}, the embedder is {mine}: run {REEMBED}"
-        )

@@ -20,6 +20,8 @@ from jetson_face.review.item import ReviewItem
 from jetson_face.util import sqlite
 from jetson_face.util.files import Inode
 
+REVIEW = "review.db"
+"""Its file, in the state folder."""
 _VERSION = 1
 # AUTOINCREMENT: a number that a person has read stands for one face, for ever.
 _SCHEMA = """

@@ -22,14 +22,13 @@ from jetson_face.events.mqtt_states import StatePublisher
 from jetson_face.events.recorder import EventRecorder
 from jetson_face.factory.parts import max_ages, open_sources, run_facts
 from jetson_face.factory.plugins import build_sinks
-from jetson_face.factory.threshold import threshold_in_force
 from jetson_face.live import LivePipeline, LivePolicy
 from jetson_face.output.run_report import RunReport
-from jetson_face.privacy.audit import AuditLog
 from jetson_face.service import pages, plumbing
 from jetson_face.service.canary import ServiceCanary
 from jetson_face.service.control.gate import ControlGate
 from jetson_face.service.drift import ServiceDrift
+from jetson_face.service.erasure import audit_log
 from jetson_face.service.events import EventTap, EventWriter, Occurrence, tell_end
 from jetson_face.service.history import HistoryPages, open_history
 from jetson_face.service.lock import state_lock
@@ -129,10 +128,9 @@ class Daemon:
         try:
             self._swap = HotSwap(build_deck(config))
             self._outbox, self._snapshots = plumbing.open_outbox(config)
-            audit = AuditLog(config.state_dir / "audit.jsonl")
             self._history.history = open_history(config, self._outbox.age)
             self._recorder = EventRecorder(self._outbox, self._history.history)
-            self._canary = ServiceCanary(self._swap, self._recorder, audit)
+            self._canary = ServiceCanary(self._swap, self._recorder, audit_log(config))
             self._drift = ServiceDrift(self._swap, self._recorder)
             self._review_writer = plumbing.open_review_writer(
                 config, self._outbox.age, lambda: self._swap.deck.parts.embedder.similarity_min
@@ -355,15 +353,7 @@ class Daemon:
             "engines": pages.engines(deck.config, deck.parts),
             "canary": self._canary.document(),
             "similarity": self._drift.document(),
-            "gallery": pages.gallery(deck.people)
-            | {
-                "threshold": threshold_in_force(
-                    deck.config,
-                    deck.deciding,
-                    deck.people.snapshot,
-                    deck.parts.embedder.similarity_min,
-                ).as_json()
-            },
+            "gallery": pages.gallery(deck.people) | {"threshold": pages.threshold(deck)},
             "rates": pages.rates(pipeline.metrics.snapshot()),
             "stages_p95_ms": {s.name: round(s.p95_ms, 2) for s in report.stages},
             "queues": {"events": self._queue.counts.waiting},

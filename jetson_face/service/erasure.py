@@ -36,10 +36,10 @@ from jetson_face.privacy.audit import (
 )
 from jetson_face.privacy.encryption import open_cipher
 from jetson_face.review.item import ReviewItem
-from jetson_face.review.queue import ReviewQueue
+from jetson_face.review.queue import REVIEW, ReviewQueue
 from jetson_face.service.confirming import confirm
 from jetson_face.service.history import HISTORY
-from jetson_face.service.plumbing import CROPS, OUTBOX, REVIEW, event_files
+from jetson_face.service.plumbing import CROPS, OUTBOX, event_files
 from jetson_face.service.status_server import ask
 from jetson_face.util.files import write_file
 

@@ -11,11 +11,13 @@ from jetson_face.events.delivery import Deliverer
 from jetson_face.events.making import utc
 from jetson_face.events.outbox import OutboxState
 from jetson_face.factory.parts import Parts
+from jetson_face.factory.threshold import threshold_in_force
 from jetson_face.gallery.live import LivePeople
 from jetson_face.output.run_report import RunReport
 from jetson_face.service.board import power_w, temperatures_c
 from jetson_face.service.http import Page, Routes, problem
 from jetson_face.service.notify import HealthVerdict
+from jetson_face.service.swap import Deck
 from jetson_face.util.metrics import CONTENT_TYPE, Metrics, Snapshot
 from jetson_face.util.redact import redact_values
 
@@ -91,6 +93,12 @@ def gallery(people: LivePeople) -> dict[str, Any]:
         "id": people.gallery_id,
         "generation": snapshot.revision,
     }
+
+
+def threshold(deck: Deck) -> dict[str, object]:
+    """The cosine that a single face needs, where it comes from, and the expected FPIR."""
+    least = deck.parts.embedder.similarity_min
+    return threshold_in_force(deck.config, deck.deciding, deck.people.snapshot, least).as_json()
 
 
 def engines(config: Config, parts: Parts) -> dict[str, str]:

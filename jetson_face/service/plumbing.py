@@ -21,7 +21,7 @@ from jetson_face.events.snapshots import SnapshotStore
 from jetson_face.events.webhook import WebhookSink
 from jetson_face.privacy.audit import AUDIT
 from jetson_face.privacy.encryption import bearer_token, credential, fill_credentials, open_cipher
-from jetson_face.review.queue import Limits, ReviewQueue
+from jetson_face.review.queue import REVIEW, Limits, ReviewQueue
 from jetson_face.service.review_writer import ReviewWriter
 from jetson_face.util.redact import remember, secrets_in
 
@@ -29,7 +29,6 @@ logger = logging.getLogger(__name__)
 
 CROPS = "crops"
 OUTBOX = "outbox.db"
-REVIEW = "review.db"
 _DAY_S = 86400.0
 # Where systemd puts StateDirectory= and LogsDirectory= of a system service.
 _VAR_LIB, _VAR_LOG = Path("/var/lib"), Path("/var/log")

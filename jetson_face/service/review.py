@@ -99,6 +99,7 @@ class Review:
         name = self._name(item.candidate)
         self._note("rejected", item.candidate, name, number)
         self._queue.answer(number, "rejected", None)
+        self._notice(number, "rejected")
         return name
 
     def undo(self) -> QueuedItem:
@@ -114,7 +115,12 @@ class Review:
         else:
             self._note("undone", about, name, last.number, answer=last.state)
         self._queue.reopen(last.number)
+        self._notice(last.number, "undone")
         return last
+
+    def _notice(self, number: int, answer: str) -> None:
+        """Running programs read the gallery again when it changed, and the negatives with it."""
+        self._gallery.set_note("negatives", f"{number} {answer}")
 
     def _waiting(self, number: int) -> QueuedItem:
         queued = self._queue.read(number)

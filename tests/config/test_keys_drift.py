@@ -9,14 +9,20 @@ from typing import Any
 import numpy as np
 
 from jetson_face.config import Config
-from jetson_face.core.types import Frame, Person, Report, Sighting
+from jetson_face.core.types import Embeddings, Frame, Person, Report, Sighting
 from jetson_face.events.older import document
 from jetson_face.events.outbox import Outbox
 from jetson_face.events.recorder import EventRecorder
+from jetson_face.factory.parts import build_matcher
 from jetson_face.gallery.matcher import GallerySnapshot
 from jetson_face.models.cards import embedding_space, load_card
+from jetson_face.privacy.encryption import open_cipher
+from jetson_face.review.item import ReviewItem
+from jetson_face.review.queue import ReviewQueue
 from jetson_face.service.drift import ServiceDrift
+from jetson_face.util.images import encode_jpeg
 from tests.config.keys import Site, shows
+from tests.config.parts import ADA, BOB, SPACE, gallery, unit
 from tests.events.event_help import read_event
 
 
@@ -59,3 +65,36 @@ def test_faces_that_are_too_alike_are_an_event(site: Site, tmp_path: Path) -> No
 def test_one_face_that_stays_counts_once(tmp_path: Path) -> None:
     config = Config.model_validate({"matching": {"drift_faces": 50}})
     assert drifting(config, tmp_path / "one", repeat=True) == []
+
+
+@shows("matching.negatives")
+def test_a_rejected_face_counts_against_who_it_is_not(site: Site) -> None:
+    def nearest(config: Config) -> list[str]:
+        said = []
+        face = Embeddings(unit(1, 0, 1)[None], SPACE)
+        people = gallery((ADA, [unit(1)]), (BOB, [unit(0, 1)]))
+        portrait = encode_jpeg(np.zeros((16, 16, 3), np.uint8))
+        marks = np.zeros((5, 2), np.float32)
+        item = ReviewItem(ADA.id, 0.7, 0.0, 1e9, "door", 1, 0.8, face, portrait, marks)
+        path = config.state_dir / "review.db"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cipher = open_cipher(config.state_dir, create=True)
+        with ReviewQueue.open(path, cipher) as queue:
+            number = queue.add(item, same_face_min=2.0)
+            assert number is not None
+            said.append(_name(config, people, face))
+            queue.answer(number, "rejected", None)
+            said.append(_name(config, people, face))
+            queue.reopen(number)
+            said.append(_name(config, people, face))
+            queue.throw_away(number)
+        return said
+
+    assert nearest(site()) == ["Ada", "Bob", "Ada"]
+    assert nearest(site({"matching.negatives": False})) == ["Ada", "Ada", "Ada"]
+
+
+def _name(config: Config, people: GallerySnapshot, face: Embeddings) -> str:
+    (match,) = build_matcher(config, people, 0.5).match(face)
+    assert match.person is not None
+    return match.person.name

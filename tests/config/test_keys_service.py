@@ -24,6 +24,7 @@ from jetson_face.events.outbox import Event, Outbox
 from jetson_face.factory.parts import open_gallery
 from jetson_face.gallery.records import NewTemplate
 from jetson_face.privacy.encryption import create_key
+from jetson_face.review.queue import REVIEW
 from jetson_face.service import plumbing, swap
 from jetson_face.service.daemon import Daemon
 from jetson_face.service.history import HistoryPages, open_history
@@ -135,7 +136,7 @@ def test_pictures_of_events_and_doubtful_faces_are_kept_or_not(site: Site) -> No
     document = served(config)
     assert list((config.state_dir / plumbing.CROPS).glob("*.crop"))
     assert document["review"] == {}
-    assert not (config.state_dir / plumbing.REVIEW).exists()
+    assert not (config.state_dir / REVIEW).exists()
 
 
 class Receiver(ThreadingHTTPServer):

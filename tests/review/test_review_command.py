@@ -5,21 +5,24 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from jetson_face.cli.main import main
 from jetson_face.config import Config, load_config
-from jetson_face.core.types import EmbeddingSpace, Person
-from jetson_face.factory.parts import open_gallery
+from jetson_face.core.types import Embeddings, EmbeddingSpace, Person
+from jetson_face.factory.parts import live_people, open_gallery
 from jetson_face.gallery.records import NewTemplate
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.privacy.encryption import open_cipher
 from jetson_face.review.queue import ReviewQueue
 from jetson_face.service.erasure import audit_log
 from jetson_face.util.images import decode_picture, read_picture
-from tests.review.review_fakes import SPACE, review_item
+from tests.review.review_fakes import SPACE, face, review_item
 
 Review = Callable[..., int]
 
@@ -232,3 +235,28 @@ def test_a_damaged_queue_is_one_line(
     (config.state_dir / "review.db").write_bytes(b"no database " * 100)
     assert review("list") == 7
     assert "the review queue is damaged" in one_line(capsys)
+
+
+def test_what_rejecting_would_change_is_said_before_and_running_programs_notice_after(
+    config: Config, review: Review, ada: Person, capsys: pytest.CaptureFixture[str]
+) -> None:
+    vector = face(90).vectors[0] + face(3).vectors[0]
+    mixed = Embeddings((vector / np.linalg.norm(vector))[None], SPACE)
+    path = config.state_dir / "review.db"
+    with ReviewQueue.open(path, open_cipher(config.state_dir)) as queue:
+        queue.add(replace(review_item(ada.id), face=mixed), same_face_min=0.9)
+    assert review("reject", 1, "--preview") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "1 of 1 faces of the review queue would be named otherwise",
+        "  review item 1: Ada, then nobody",
+    ]
+    with open_gallery(config, SPACE) as gallery:
+        before = gallery.revision()
+        people = live_people(config, gallery, SimpleNamespace(similarity_min=0.42))
+        assert people(0).match(mixed)[0].similarity > 0.5
+        assert review("reject", 1) == 0
+        assert gallery.revision() > before
+        assert people(10**12).match(mixed)[0].similarity == -1
+        assert review("undo") == 0
+        assert people(10**13).match(mixed)[0].similarity > 0.5
+    assert review("reject", 7, "--preview") == 2

@@ -14,9 +14,8 @@ from jetson_face.factory.parts import Parts, build_parts, for_photos, open_galle
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.models.cards import load_card
 from jetson_face.privacy.encryption import open_cipher
-from jetson_face.review.queue import ReviewQueue
+from jetson_face.review.queue import REVIEW, ReviewQueue
 from jetson_face.service.erasure import audit_log
-from jetson_face.service.plumbing import REVIEW
 from jetson_face.service.review import Review
 from jetson_face.service.status_server import ask
 
