@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 
 from jetson_face.cli.common import add_config_arguments, config_of, say, say_json
+from jetson_face.config import AutoDetectorConfig
 from jetson_face.doctor.checks import examine, summary
 from jetson_face.doctor.needs import needs_of
 from jetson_face.doctor.probe import Finding, Probe, jetson_linux
+from jetson_face.factory.choice import choose_detector
 
 _MARKS = {"ok": "ok     ", "info": "info   ", "missing": "missing", "problem": "PROBLEM"}
 
@@ -22,7 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """1 where something that this configuration needs does not work, else 0. Raises ConfigError."""
     probe = Probe()
-    found = examine(probe, needs_of(config_of(args), jetson=jetson_linux(probe) is not None))
+    config = config_of(args)
+    found = examine(probe, needs_of(config, jetson=jetson_linux(probe) is not None))
+    if isinstance(config.detector, AutoDetectorConfig):
+        choice = choose_detector(config)
+        found.append(Finding("detector", "ok", f"auto is {choice.type}: {choice.reason}"))
     shown, more = (found, []) if args.all else summary(found)
     if args.json:
         say_json([finding.to_json() for finding in found])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jetson_face.capture.uri import parse_uri
 from jetson_face.config import Config
+from jetson_face.factory.choice import with_detector
 
 _MIB = 1 << 20
 """A program with its networks, and what TensorRT's builder takes beside its workspace."""
@@ -84,7 +85,7 @@ def needs_of(config: Config, *, jetson: bool) -> Needs:
 
 def _modules(config: Config) -> frozenset[str]:
     wanted = {
-        *_BY_DETECTOR.get(config.detector.type, ()),
+        *_BY_DETECTOR.get(with_detector(config).detector.type, ()),
         *_BY_METHOD.get(config.matching.method, ()),
     }
     model = config.embedder.model

