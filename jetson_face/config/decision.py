@@ -88,3 +88,15 @@ class TrackingConfig(Section):
     max_gap_ms: int = Field(
         1000, ge=0, le=3_600_000, description="a face unseen for longer is a new one"
     )
+    hold_ms: int = Field(
+        500,
+        ge=0,
+        le=60_000,
+        description="without `sampling.refine`: a name stays on a predicted box for so long after "
+        "its face was seen",
+    )
+    scene_cut: Fraction | None = Field(
+        0.4,
+        description="share of the picture that must change in colour for a cut, which ends all "
+        "tracks; null: cuts are not looked for",
+    )

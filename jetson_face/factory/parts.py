@@ -49,6 +49,7 @@ from jetson_face.recognition.fusion import Fuser, contradiction_below
 from jetson_face.recognition.rate_controlled import GovernedRecognizer
 from jetson_face.recognition.rate_controller import Bounds, Governor, RateGoal
 from jetson_face.recognition.recognizer import FaceRecognizer
+from jetson_face.recognition.scene_cut import SceneCuts
 from jetson_face.recognition.track_decisions import TrackDecisions
 from jetson_face.recognition.tracker import Tracker
 
@@ -195,6 +196,14 @@ def live_people(config: Config, gallery: GalleryStore, embedder: Embedder) -> Li
     )
 
 
+def build_tracker(config: Config) -> Tracker:
+    """What follows the faces of one source."""
+    wanted = config.tracking
+    return Tracker(
+        wanted.iou_min, max_gap_ns=wanted.max_gap_ms * 1_000_000, hold_ns=wanted.hold_ms * 1_000_000
+    )
+
+
 def build_recognizer(
     config: Config, parts: Parts, people: Callable[[int], Matcher], *, stills: bool = False
 ) -> FaceRecognizer:
@@ -204,14 +213,16 @@ def build_recognizer(
     """
     if stills:
         parts = for_photos(config, parts)
+    cut_share = config.tracking.scene_cut
     finder = FaceFinder(
         parts.detector,
         parts.refiner,
         DetectionInterval(
             1 if stills else config.sampling.interval, on_loss=config.sampling.on_loss
         ),
-        Tracker(config.tracking.iou_min, max_gap_ns=config.tracking.max_gap_ms * 1_000_000),
+        build_tracker(config),
         stills=stills,
+        cuts=None if cut_share is None or stills else SceneCuts(cut_share),
     )
     budget = EmbeddingBudget(
         embed_interval=config.fusion.embed_interval,
@@ -220,16 +231,24 @@ def build_recognizer(
         quality_min=config.quality.embed_min,
         mirror=config.embedder.mirror and not stills,
     )
+    # the network's own: how strict a site is with names says nothing of two frames
+    least = parts.embedder.similarity_min
     fuser = Fuser(
         parts.embedder.space,
         strategy=config.fusion.strategy,
-        # the network's own: how strict a site is with names says nothing of two frames
-        contradiction_below=contradiction_below(parts.embedder.similarity_min),
+        contradiction_below=contradiction_below(least),
+    )
+    decisions = TrackDecisions(
+        fuser,
+        build_decider(config, parts.embedder, single=stills),
+        people,
+        contradiction_below=contradiction_below(least),
+        doubted_below=least,
     )
     return FaceRecognizer(
         finder,
         EmbeddingScheduler(parts.aligner, parts.quality, parts.embedder, budget),
-        TrackDecisions(fuser, build_decider(config, parts.embedder, single=stills), people),
+        decisions,
         review_quality_min=config.quality.enroll_min,
     )
 

@@ -71,7 +71,7 @@ class EmbeddingScheduler:
         if not usable.any():  # most frames without a search
             return np.zeros(0, np.int64)
         return select_for_embedding(
-            np.array([s.decision.state in ("known", "unknown") for s in states], np.bool_),
+            np.array([_is_sure(state) for state in states], np.bool_),
             np.array([s.embeddings for s in states], np.int64),
             np.array([s.waited for s in states], np.int64),
             usable=usable,
@@ -108,6 +108,10 @@ class EmbeddingScheduler:
             return Embeddings(np.zeros((0, space.dim), np.float32), space)
         with watch("embed"):
             return self.embedder.embed(crops.images)
+
+
+def _is_sure(state: TrackState) -> bool:
+    return state.decision.state in ("known", "unknown") and not state.doubted
 
 
 def select_for_embedding(

@@ -9,13 +9,13 @@ import pytest
 
 from jetson_face.capture.source import SourceInfo
 from jetson_face.config import Config
-from jetson_face.core.types import Embeddings
+from jetson_face.core.types import Embeddings, Frame
 from jetson_face.factory.parts import build_matcher, build_parts, decision_threshold, govern
 from jetson_face.gallery.classifiers import KnnMatcher, LinearMatcher, PairMatcher, PairWeights
 from jetson_face.gallery.matcher import Matcher
 from jetson_face.recognition.rate_controller import Governor, RateMeasurement
 from tests.config.keys import Site, shows
-from tests.config.parts import ADA, BOB, SPACE, Rig, Says, gallery, matched, unit
+from tests.config.parts import ADA, BOB, MS, SPACE, Rig, Says, gallery, matched, unit
 
 LIVE = SourceInfo("test", "test://", True, 320, 240)
 
@@ -92,6 +92,34 @@ def test_auto_stays_within_its_bounds(site: Site, monkeypatch: pytest.MonkeyPatc
     governor = governed(config, monkeypatch)
     assert rate_after(governor, RateMeasurement(30, 30, age_ms=1000)) == 9
     assert rate_after(governor, RateMeasurement(30, 30, age_ms=1)) == 3
+
+
+@shows("tracking.scene_cut")
+def test_a_cut_ends_the_tracks_or_not(site: Site) -> None:
+    def tracks(share: float | None) -> list[int]:
+        rig = Rig(site({"tracking.scene_cut": share}))
+        seen = []
+        for scene in (0, 0, 1, 1):
+            rig.now_ms += 40
+            image = np.full((240, 320, 3), 90, np.uint8)
+            image[:, :, scene] = 20
+            image[60 * scene : 60 * scene + 120] = 200
+            report = rig.recognizer.process(Frame(image, rig.now_ms, rig.now_ms * MS, 0.0, "test"))
+            seen.append(report.sightings[0].track)
+        return seen
+
+    assert tracks(None) == [1, 1, 1, 1]
+    assert tracks(0.4) == [1, 1, 2, 2]
+
+
+@shows("tracking.hold_ms")
+def test_a_predicted_box_is_shown_for_so_long(site: Site) -> None:
+    def shown(hold_ms: int) -> int:
+        config = site({"sampling.interval": 20, "tracking.hold_ms": hold_ms})
+        return sum(said != "" for said in Rig(config, refine=False).see(20))
+
+    assert shown(0) == 1
+    assert shown(200) == 6
 
 
 @shows("quality.embed_min")
