@@ -1,4 +1,4 @@
-"""`jetson-face engines build|list|check|clean|calibrate`."""
+"""`jetson-face engines build|list|check|clean|calibrate|unrecognisable`."""
 
 from __future__ import annotations
 
@@ -44,11 +44,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     clean.add_argument("--all", action="store_true", help="remove every plan and timing cache")
     calibrate = actions.add_parser("calibrate", help="make the embedder's int8 graph")
     _add_faces(calibrate)
+    unrecognisable = actions.add_parser(
+        "unrecognisable", help="measure what the embedder makes of crops that show nobody"
+    )
+    unrecognisable.add_argument("--pictures", type=Path, required=True, metavar="DIR")
+    unrecognisable.add_argument("--out", type=Path, required=True, metavar="FILE", help=".json")
     for sub in (build, check):
         sub.add_argument("networks", nargs="*", metavar="NETWORK", help="default: all")
     for sub in (build, listing, check):
         sub.add_argument("--json", action="store_true", help="print JSON")
-    for sub in (build, listing, check, clean, calibrate):
+    for sub in (build, listing, check, clean, calibrate, unrecognisable):
         add_config_arguments(sub)
 
 
@@ -70,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
         "check": _check,
         "clean": _clean,
         "calibrate": _calibrate,
+        "unrecognisable": _unrecognisable,
     }
     return actions[args.action](args, config)
 
@@ -295,3 +301,11 @@ class ProgressLine:
         start, end = ("\r", "\033[K") if self._tty else ("", "\n")
         self._out.write(f"{start}{text[:100]}{end}")
         self._out.flush()
+
+
+def _unrecognisable(args: argparse.Namespace, config: Config) -> int:
+    from jetson_face.benchmark.unrecognisable import make_recognisability
+
+    make_recognisability(config, args.pictures).write(args.out)
+    say(f"wrote {args.out}: name it in the model's card as `unrecognisable: {args.out.name}`")
+    return 0

@@ -31,6 +31,11 @@ class QualityConfig(Section):
     )
     enroll_min: Fraction = Field(0.25, description="least quality of an enrolment photo")
     embed_min: Fraction = Field(0.05, description="least quality of a face worth embedding")
+    recognisable_min: Fraction = Field(
+        0.6,
+        description="1 minus the cosine to the network's unrecognisable crops; what is below counts "
+        "for nothing: no template, no name, no `unknown`; 0: everything counts",
+    )
 
 
 class MatchingConfig(Section):

@@ -13,6 +13,7 @@ import numpy as np
 from jetson_face.capture.opening import open_source
 from jetson_face.capture.source import OpenOptions, Source, SourceInfo
 from jetson_face.config import Config, PluginDetectorConfig, SourceConfig, TensorRTConfig
+from jetson_face.core.errors import InputMissingError, ModelError
 from jetson_face.core.protocols import FrameProcessor
 from jetson_face.core.types import EmbeddingSpace
 from jetson_face.detection.detector import Detector, Refiner
@@ -21,6 +22,7 @@ from jetson_face.embedding.align import Aligner, cut_portraits
 from jetson_face.embedding.embedder import Embedder
 from jetson_face.embedding.mirrored import Mirrored
 from jetson_face.embedding.quality import QualityGate
+from jetson_face.embedding.recognisable import Recognisability
 from jetson_face.factory.galleries import open_gallery as open_gallery
 from jetson_face.factory.golden import golden_face
 from jetson_face.factory.networks import build_detector, build_embedder
@@ -132,9 +134,25 @@ def build_enroller(config: Config, parts: Parts, gallery: GalleryStore) -> Enrol
         embedder=parts.embedder,
         portraits=cut_portraits,
         assess=parts.quality.verdict,
+        recognisable=build_recognisability(config, parts.embedder),
+        recognisable_min=config.quality.recognisable_min,
         face_px_min=config.quality.enroll_min_px,
         quality_min=config.quality.enroll_min,
     )
+
+
+def build_recognisability(config: Config, embedder: Embedder) -> Recognisability | None:
+    """What the network makes of crops that show nobody; None where its card does not say.
+
+    Raises InputMissingError, ModelError.
+    """
+    try:
+        card = load_card(config.embedder.model)
+    except (InputMissingError, ModelError):
+        return None  # dlib's own, or a plug-in's: has no card
+    if card.unrecognisable is None or card.name != embedder.space.model:
+        return None
+    return Recognisability.read(card.folder / card.unrecognisable, embedder.space)
 
 
 def build_matcher(
@@ -230,6 +248,7 @@ def build_recognizer(
         per_frame=config.detector.max_faces if stills else config.fusion.max_per_frame,
         quality_min=config.quality.embed_min,
         mirror=config.embedder.mirror and not stills,
+        recognisable_min=config.quality.recognisable_min,
     )
     # the network's own: how strict a site is with names says nothing of two frames
     least = parts.embedder.similarity_min
@@ -238,6 +257,7 @@ def build_recognizer(
         strategy=config.fusion.strategy,
         contradiction_below=contradiction_below(least),
     )
+    recognisable = build_recognisability(config, parts.embedder)
     decisions = TrackDecisions(
         fuser,
         build_decider(config, parts.embedder, single=stills),
@@ -247,7 +267,7 @@ def build_recognizer(
     )
     return FaceRecognizer(
         finder,
-        EmbeddingScheduler(parts.aligner, parts.quality, parts.embedder, budget),
+        EmbeddingScheduler(parts.aligner, parts.quality, parts.embedder, budget, recognisable),
         decisions,
         review_quality_min=config.quality.enroll_min,
     )

@@ -104,6 +104,9 @@ class ModelCard(_Part):
     alignment: str | None = None
     similarity_min: float | None = Field(None, ge=-1, le=1)
     golden: str | None = None
+    unrecognisable: str | None = Field(
+        None, description="file of the centroid of its unrecognisable crops, beside the card"
+    )
     notes: str = ""
     _folder: Path = PrivateAttr(default=Path())
 

@@ -51,6 +51,7 @@ class FaceRecognizer:
         vectors = self.embedding.embed(crops, watch)
         with watch("decide"):
             found = self._one_person_a_track(found, crops, vectors, frame)
+            crops, vectors = self.embedding.recognisable(crops, vectors)
             tracks = found.tracks[crops.rows]
             self.decisions.fuse(tracks, crops, vectors, self._states)
             self.decisions.decide(tracks, self._states, frame.captured_ns)
