@@ -32,12 +32,14 @@ def make_recognisability(config: Config, pictures: Path, *, seed: int = 1) -> Re
     parts = build_parts(config)
     try:
         random = np.random.default_rng(seed)
-        blurred, tiny, other = [], [], []
+        blurred: list[ImageU8] = []
+        tiny: list[ImageU8] = []
+        other: list[ImageU8] = []
         for crop, picture, box in _faces(parts, pictures, random):
             side = crop.shape[0]
-            blurred.append(cv2.GaussianBlur(crop, (0, 0), _BLUR * side))
+            blurred.append(np.asarray(cv2.GaussianBlur(crop, (0, 0), _BLUR * side), np.uint8))
             small = cv2.resize(crop, (_TINY_PX, _TINY_PX), interpolation=cv2.INTER_AREA)
-            tiny.append(cv2.resize(small, (side, side)))
+            tiny.append(np.asarray(cv2.resize(small, (side, side)), np.uint8))
             other.append(_no_face(len(other), picture, box, side, random))
         if len(tiny) < _FACES_MIN:
             raise InputBrokenError(

@@ -33,8 +33,8 @@ class QualityConfig(Section):
     embed_min: Fraction = Field(0.05, description="least quality of a face worth embedding")
     recognisable_min: Fraction = Field(
         0.6,
-        description="1 minus the cosine to the network's unrecognisable crops; what is below counts "
-        "for nothing: no template, no name, no `unknown`; 0: everything counts",
+        description="1 minus the cosine to the network's unrecognisable crops; below it a crop "
+        "counts for nothing: no template, name or `unknown`; 0: everything counts",
     )
 
 

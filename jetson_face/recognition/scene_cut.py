@@ -85,7 +85,7 @@ def _face_pixels(image: ImageU8, box: F32) -> F32:
     steps = (np.arange(_FACE) + 0.5) / _FACE
     rows = np.clip(box[1] + steps * (box[3] - box[1]), 0, height - 1).astype(np.intp)
     columns = np.clip(box[0] + steps * (box[2] - box[0]), 0, width - 1).astype(np.intp)
-    return image[rows[:, None], columns].reshape(-1, 3).astype(np.float32)
+    return np.asarray(image[rows[:, None], columns].reshape(-1, 3), np.float32)
 
 
 def _differ(before: F32, now: F32) -> bool:

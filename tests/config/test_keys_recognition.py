@@ -10,6 +10,7 @@ import pytest
 from jetson_face.capture.source import SourceInfo
 from jetson_face.config import Config
 from jetson_face.core.types import Embeddings, Frame
+from jetson_face.embedding.recognisable import Recognisability
 from jetson_face.factory.parts import build_matcher, build_parts, decision_threshold, govern
 from jetson_face.gallery.classifiers import KnnMatcher, LinearMatcher, PairMatcher, PairWeights
 from jetson_face.gallery.matcher import Matcher
@@ -128,6 +129,21 @@ def test_a_face_of_less_quality_is_not_embedded(site: Site) -> None:
     assert rig.see(10) == ["pending"] * 10
     assert rig.embedded == 0
     assert Rig(site({"quality.embed_min": 0.4}), quality=0.5).see(10)[-1] == "Ada"
+
+
+@shows("quality.recognisable_min")
+def test_a_crop_that_shows_nobody_counts_for_nothing(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobody = Recognisability(SPACE, unit(0.8, 0.6))
+    monkeypatch.setattr("jetson_face.factory.parts.build_recognisability", lambda *_: nobody)
+
+    def said(least: float) -> str:
+        config = site({"quality.recognisable_min": least, "quality.embed_min": 0})
+        return Rig(config, says=Says(unit(0, 0.8, 0.6))).see(12)[-1]
+
+    assert said(0.6) == "pending"
+    assert said(0.4) == "Bob"
 
 
 @shows("embedder[network].mirror")

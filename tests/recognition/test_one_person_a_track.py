@@ -18,7 +18,7 @@ def room(seed: int, *, gain: float = 1.0, shift: int = 0) -> ImageU8:
     fields = random.integers(20, 220, (6, 8, 3)).astype(np.float32)
     image = np.roll(np.kron(fields, np.ones((40, 40, 1))), shift, axis=1) * gain
     noise = np.random.default_rng(seed + shift).normal(0, 6, image.shape)
-    return np.clip(image + noise, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(image + noise, 0, 255), np.uint8)
 
 
 def cuts_in(*images: ImageU8) -> list[bool]:

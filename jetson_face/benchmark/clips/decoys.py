@@ -40,7 +40,7 @@ def texture(random: Generator) -> Cutout:
         field += soft / max(float(soft.std()), 1e-6) * float(random.uniform(0.2, 1))
     share = 1 / (1 + np.exp(-2 * field[..., None]))
     dark, bright = random.uniform(20, 110, 3), random.uniform(110, 230, 3)
-    return _decoy(dark + (bright - dark) * share)
+    return _decoy(np.asarray(dark + (bright - dark) * share, np.float32))
 
 
 def beside_face(picture: ImageU8, face: Box, random: Generator) -> Cutout:
