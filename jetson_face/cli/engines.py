@@ -1,4 +1,4 @@
-"""`jetson-face engines build|list|check|clean|calibrate|export|import`."""
+"""`jetson-face engines build|list|check|clean|calibrate|unrecognisable|export|import`."""
 
 from __future__ import annotations
 
@@ -52,11 +52,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     take.add_argument(
         "--sha256", required=True, metavar="HEX", help="what the export printed: plans are code"
     )
+    unrecognisable = actions.add_parser(
+        "unrecognisable", help="measure what the embedder makes of crops that show nobody"
+    )
+    unrecognisable.add_argument("--pictures", type=Path, required=True, metavar="DIR")
+    unrecognisable.add_argument("--out", type=Path, required=True, metavar="FILE", help=".json")
     for sub in (build, check, ship):
         sub.add_argument("networks", nargs="*", metavar="NETWORK", help="default: all")
     for sub in (build, listing, check):
         sub.add_argument("--json", action="store_true", help="print JSON")
-    for sub in (build, listing, check, clean, calibrate, ship, take):
+    for sub in (build, listing, check, clean, calibrate, ship, take, unrecognisable):
         add_config_arguments(sub)
 
 
@@ -80,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
         "calibrate": _calibrate,
         "export": _export,
         "import": _import,
+        "unrecognisable": _unrecognisable,
     }
     return actions[args.action](args, config)
 
@@ -329,3 +335,11 @@ class ProgressLine:
         start, end = ("\r", "\033[K") if self._tty else ("", "\n")
         self._out.write(f"{start}{text[:100]}{end}")
         self._out.flush()
+
+
+def _unrecognisable(args: argparse.Namespace, config: Config) -> int:
+    from jetson_face.benchmark.unrecognisable import make_recognisability
+
+    make_recognisability(config, args.pictures).write(args.out)
+    say(f"wrote {args.out}: name it in the model's card as `unrecognisable: {args.out.name}`")
+    return 0

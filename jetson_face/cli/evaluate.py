@@ -42,14 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "calibration", help="does a calibrated threshold hold on strangers it was not set with?"
     )
     _add_divided(identification, video, calibration)
-    tracks = kinds.add_parser("tracks", help="do names hold on video, and on whom?")
-    tracks.add_argument(
-        "--clips",
-        type=number,
-        default=1.0,
-        metavar="SHARE",
-        help="of the full set of clips (default 1); at least one of each kind is made",
-    )
+    _add_tracks(kinds)
     lab = kinds.add_parser("five-people", help="five people, 20 + 5 pictures each, turned -60..60")
     lab.add_argument(
         "--people", type=Path, required=True, metavar="FILE", help="their names, one a line"
@@ -93,6 +86,17 @@ def _add_divided(
             metavar="SHARE",
             help="of the people that could be enrolled, those who are not",
         )
+
+
+def _add_tracks(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    tracks = kinds.add_parser("tracks", help="do names hold on video, and on whom?")
+    tracks.add_argument(
+        "--clips",
+        type=number,
+        default=1.0,
+        metavar="SHARE",
+        help="of the full set of clips (default 1); at least one of each kind is made",
+    )
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:

@@ -31,6 +31,11 @@ class QualityConfig(Section):
     )
     enroll_min: Fraction = Field(0.25, description="least quality of an enrolment photo")
     embed_min: Fraction = Field(0.05, description="least quality of a face worth embedding")
+    recognisable_min: Fraction = Field(
+        0.6,
+        description="1 minus the cosine to the network's unrecognisable crops; below it a crop "
+        "counts for nothing: no template, name or `unknown`; 0: everything counts",
+    )
 
 
 class MatchingConfig(Section):
@@ -104,4 +109,16 @@ class TrackingConfig(Section):
     iou_min: Fraction = 0.3
     max_gap_ms: int = Field(
         1000, ge=0, le=3_600_000, description="a face unseen for longer is a new one"
+    )
+    hold_ms: int = Field(
+        500,
+        ge=0,
+        le=60_000,
+        description="without `sampling.refine`: a name stays on a predicted box for so long after "
+        "its face was seen",
+    )
+    scene_cut: Fraction | None = Field(
+        0.4,
+        description="share of the picture that must change in colour for a cut, which ends all "
+        "tracks; null: cuts are not looked for",
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from jetson_face.benchmark.clips.scenarios import FPS, NO_FACES, TestClip
+from jetson_face.benchmark.clips.scenarios import FPS, NO_FACES, TrackClip
 from jetson_face.benchmark.ground_truth import VISIBLE_MIN, TrueFace, match_faces
 from jetson_face.core.types import Report, Sighting
 
@@ -36,10 +36,11 @@ class _Appearances:
     right: dict[int, int] = field(default_factory=dict)
     false: set[int] = field(default_factory=set)
     actor_of: dict[int, int] = field(default_factory=dict)
+    mixed: set[int] = field(default_factory=set)
     track_of: dict[int, int] = field(default_factory=dict)
 
 
-def tally(clip: TestClip, reports: Iterable[Report]) -> ClipTally:
+def tally(clip: TrackClip, reports: Iterable[Report]) -> ClipTally:
     """Compare a run over a clip with its ground truth.
 
     A name is on the wrong face where the face is another person's, a non-enrolled person's, hardly
@@ -60,10 +61,10 @@ def tally(clip: TestClip, reports: Iterable[Report]) -> ClipTally:
     return made
 
 
-def _count_frame(counts: Counter[str], seen: _Appearances, clip: TestClip, report: Report) -> None:
+def _count_frame(counts: Counter[str], seen: _Appearances, clip: TrackClip, report: Report) -> None:
     faces = clip.faces[report.seq]
     pairs = match_faces(report.sightings, faces)
-    wrong = 0
+    wrong, carried = 0, 0
     for index, face in enumerate(faces):
         if face.visible >= VISIBLE_MIN:
             seen.first.setdefault(face.actor, report.seq)
@@ -75,7 +76,9 @@ def _count_frame(counts: Counter[str], seen: _Appearances, clip: TestClip, repor
         sighting = pairs.get(index)
         if sighting is not None:
             _count_track(counts, seen, face, sighting)
-            wrong += _count_name(counts, seen, face, sighting, report.seq)
+            false = _count_name(counts, seen, face, sighting, report.seq)
+            wrong += false
+            carried += false and sighting.track in seen.mixed
     taken = {id(sighting) for sighting in pairs.values()}
     for sighting in report.sightings:
         if id(sighting) not in taken:
@@ -84,6 +87,7 @@ def _count_frame(counts: Counter[str], seen: _Appearances, clip: TestClip, repor
             counts["non-face events"] += event
     counts["wrong names"] += wrong
     counts["wrong frames"] += wrong > 0
+    counts["carried frames"] += carried > 0
     near = any(0 <= report.seq - cut < AFTER_CUT for cut in clip.cuts)
     counts["wrong frames after a cut"] += wrong > 0 and near
 
@@ -94,7 +98,9 @@ def _count_track(
     """An identity switch: a track goes over to another person; a split: the person's track ends and
     another goes on."""
     before = seen.actor_of.get(sighting.track, face.actor)
-    counts["identity switches"] += before != face.actor
+    if before != face.actor:
+        counts["identity switches"] += 1
+        seen.mixed.add(sighting.track)
     seen.actor_of[sighting.track] = face.actor
     old = seen.track_of.get(face.actor, sighting.track)
     counts["splits"] += old != sighting.track
@@ -123,6 +129,7 @@ def figures(tallies: Sequence[ClipTally]) -> Figures:
     seconds that a wrong name is shown in each minute of clip. right_tracks, false_tracks: share of
     the enrolled appearances that ever had their name, of all that ever had a wrong one.
     time_to_name_s: mean, the whole length of an appearance that never had its name.
+    carried_frames: with a wrong name on a track that was another person's before.
     non_face_events_per_h: an hour of clip. The rest are counts.
     """
     counts: Counter[str] = Counter()
@@ -138,6 +145,7 @@ def figures(tallies: Sequence[ClipTally]) -> Figures:
         "false_tracks": _share(counts["ever false"], counts["appearances"]),
         "time_to_name_s": sum(waits) / len(waits) if waits else None,
         "wrong_frames": float(counts["wrong frames"]),
+        "carried_frames": float(counts["carried frames"]),
         "wrong_frames_after_cut": float(counts["wrong frames after a cut"]),
         "identity_switches": float(counts["identity switches"]),
         "splits": float(counts["splits"]),

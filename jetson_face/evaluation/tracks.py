@@ -15,8 +15,8 @@ from jetson_face.benchmark.clips.cutout import cut_out
 from jetson_face.benchmark.clips.scenarios import (
     FPS,
     CastMember,
-    TestClip,
-    make_test_clip,
+    TrackClip,
+    make_track_clip,
     planned,
 )
 from jetson_face.config import Config
@@ -28,12 +28,17 @@ from jetson_face.evaluation.extract import ExtractedFaces
 from jetson_face.evaluation.method import Method, snapshot_of
 from jetson_face.evaluation.people import Shot, by_hash
 from jetson_face.evaluation.track_tally import ClipTally, tally
-from jetson_face.factory.parts import Parts, build_parts, build_recognizer, decision_threshold
+from jetson_face.factory.parts import (
+    Parts,
+    build_parts,
+    build_recognizer,
+    build_tracker,
+    decision_threshold,
+)
 from jetson_face.gallery.matcher import Matcher
 from jetson_face.recognition.detection_interval import DetectionInterval
 from jetson_face.recognition.embedding_scheduler import EmbeddingBudget, EmbeddingScheduler
 from jetson_face.recognition.finder import FaceFinder
-from jetson_face.recognition.tracker import Tracker
 from jetson_face.util.images import read_picture
 
 ENROLLED, OTHERS = 24, 36
@@ -201,12 +206,12 @@ def _cache(folder: Path | None) -> Iterator[DetectionCache]:
 
 
 def _by_rule(config: Config, parts: Parts, matcher: Matcher, rule: rules.Rule) -> FrameRecognizer:
-    sampling, tracking = config.sampling, config.tracking
+    sampling = config.sampling
     finder = FaceFinder(
         parts.detector,
         parts.refiner,
         DetectionInterval(sampling.interval, on_loss=sampling.on_loss),
-        Tracker(tracking.iou_min, max_gap_ns=tracking.max_gap_ms * 1_000_000),
+        build_tracker(config),
     )
     budget = EmbeddingBudget(
         config.fusion.embed_interval,
@@ -246,7 +251,7 @@ def run_tracks(
     cuts, frames = 0, 0
     with deciders(config, matcher, cache) as (makers, between):
         for done, kind in enumerate(kinds, 1):
-            clip = make_test_clip(kind, kinds[: done - 1].count(kind), *members, seed=seed)
+            clip = make_track_clip(kind, kinds[: done - 1].count(kind), *members, seed=seed)
             cuts, frames = cuts + len(clip.cuts), frames + len(clip.images)
             for name, make in makers.items():
                 rows = made.setdefault(name, {}).setdefault(kind, [])
@@ -265,7 +270,7 @@ def run_tracks(
     return made, facts
 
 
-def _reports(recognizer: FrameRecognizer, clip: TestClip) -> Iterator[Report]:
+def _reports(recognizer: FrameRecognizer, clip: TrackClip) -> Iterator[Report]:
     for seq, image in enumerate(clip.images):
         yield recognizer.process(Frame(image, seq, round(seq * 1e9 / FPS), 0.0, clip.kind))
 

@@ -20,7 +20,8 @@ _COLUMNS = {
     "false_tracks": "ever falsely",
     "time_to_name_s": "time to name, s",
     "wrong_frames": "frames with a wrong name",
-    "wrong_frames_after_cut": "of these after a cut",
+    "carried_frames": "of these carried over from another face",
+    "wrong_frames_after_cut": "within half a second of a cut",
     "identity_switches": "identity switches",
     "splits": "splits",
     "non_face_events": "events that are no face",
@@ -32,6 +33,8 @@ RULES = (
     "Named: share of the visible face-frames (half of the face or more) of enrolled people with "
     "their name; false name: seconds that a wrong name is shown in each minute of clip; the time "
     "to a name is a mean over all enrolled appearances, the whole length of one never named.",
+    "A wrong name is carried over where its track was another person's before; the others "
+    "are people who are taken for somebody enrolled on their own looks.",
     "An identity switch is a track that goes over to another person, a split one more track of "
     "the same appearance.",
     "All deciders got the same answers of the detector, the refiner and the network for the same "

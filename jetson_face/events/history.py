@@ -199,7 +199,7 @@ class History:
         """
         if not 1 <= limit <= PAGE_MAX:
             raise UsageError(f"limit {limit}: a page has 1 to {PAGE_MAX} events")
-        wanted = rows.Wanted(
+        wanted = rows.HistoryFilter(
             before, after, person, source, kind, state, rows.moment(since), rows.moment(until)
         )
         return self._read(lambda db: rows.read_page(db, wanted, limit))

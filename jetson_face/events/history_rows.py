@@ -87,7 +87,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class HistoryFilter:
     """Which events; see `History.page`. since, until: as events have their time."""
 
     before: int | None = None
@@ -151,7 +151,7 @@ def count(db: sqlite3.Connection) -> int:
     return int(db.execute("SELECT count(*) FROM events").fetchone()[0])
 
 
-def read_page(db: sqlite3.Connection, wanted: Wanted, limit: int) -> list[StoredEvent]:
+def read_page(db: sqlite3.Connection, wanted: HistoryFilter, limit: int) -> list[StoredEvent]:
     """See `History.page`."""
     tests = {
         "before": "cursor < :before",

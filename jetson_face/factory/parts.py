@@ -13,6 +13,7 @@ import numpy as np
 from jetson_face.capture.opening import open_source
 from jetson_face.capture.source import OpenOptions, Source, SourceInfo
 from jetson_face.config import Config, PluginDetectorConfig, SourceConfig, TensorRTConfig
+from jetson_face.core.errors import InputMissingError, ModelError
 from jetson_face.core.protocols import FrameProcessor
 from jetson_face.core.types import EmbeddingSpace
 from jetson_face.detection.detector import Detector, Refiner
@@ -22,6 +23,7 @@ from jetson_face.embedding.align import Aligner, cut_portraits
 from jetson_face.embedding.embedder import Embedder
 from jetson_face.embedding.mirrored import Mirrored
 from jetson_face.embedding.quality import QualityGate
+from jetson_face.embedding.recognisable import Recognisability
 from jetson_face.factory.choice import log_choice, with_detector
 from jetson_face.factory.galleries import open_gallery as open_gallery
 from jetson_face.factory.golden import golden_face
@@ -53,6 +55,7 @@ from jetson_face.recognition.fusion import Fuser, contradiction_below
 from jetson_face.recognition.rate_controlled import GovernedRecognizer
 from jetson_face.recognition.rate_controller import Bounds, Governor, RateGoal
 from jetson_face.recognition.recognizer import FaceRecognizer
+from jetson_face.recognition.scene_cut import SceneCuts
 from jetson_face.recognition.track_decisions import TrackDecisions
 from jetson_face.recognition.tracker import Tracker
 
@@ -139,9 +142,25 @@ def build_enroller(config: Config, parts: Parts, gallery: GalleryStore) -> Enrol
         embedder=parts.embedder,
         portraits=cut_portraits,
         assess=parts.quality.verdict,
+        recognisable=build_recognisability(config, parts.embedder),
+        recognisable_min=config.quality.recognisable_min,
         face_px_min=config.quality.enroll_min_px,
         quality_min=config.quality.enroll_min,
     )
+
+
+def build_recognisability(config: Config, embedder: Embedder) -> Recognisability | None:
+    """What the network makes of crops that show nobody; None where its card does not say.
+
+    Raises InputMissingError, ModelError.
+    """
+    try:
+        card = load_card(config.embedder.model)
+    except (InputMissingError, ModelError):
+        return None  # dlib's own, or a plug-in's: has no card
+    if card.unrecognisable is None or card.name != embedder.space.model:
+        return None
+    return Recognisability.read(card.folder / card.unrecognisable, embedder.space)
 
 
 def build_matcher(
@@ -211,6 +230,14 @@ def live_people(config: Config, gallery: GalleryStore, embedder: Embedder) -> Li
     )
 
 
+def build_tracker(config: Config) -> Tracker:
+    """What follows the faces of one source."""
+    wanted = config.tracking
+    return Tracker(
+        wanted.iou_min, max_gap_ns=wanted.max_gap_ms * 1_000_000, hold_ns=wanted.hold_ms * 1_000_000
+    )
+
+
 def build_recognizer(
     config: Config, parts: Parts, people: Callable[[int], Matcher], *, stills: bool = False
 ) -> FaceRecognizer:
@@ -220,14 +247,16 @@ def build_recognizer(
     """
     if stills:
         parts = for_photos(config, parts)
+    cut_share = config.tracking.scene_cut
     finder = FaceFinder(
         parts.detector,
         parts.refiner,
         DetectionInterval(
             1 if stills else config.sampling.interval, on_loss=config.sampling.on_loss
         ),
-        Tracker(config.tracking.iou_min, max_gap_ns=config.tracking.max_gap_ms * 1_000_000),
+        build_tracker(config),
         stills=stills,
+        cuts=None if cut_share is None or stills else SceneCuts(cut_share),
     )
     budget = EmbeddingBudget(
         embed_interval=config.fusion.embed_interval,
@@ -235,17 +264,27 @@ def build_recognizer(
         per_frame=config.detector.max_faces if stills else config.fusion.max_per_frame,
         quality_min=config.quality.embed_min,
         mirror=config.embedder.mirror and not stills,
+        recognisable_min=config.quality.recognisable_min,
     )
+    # the network's own: how strict a site is with names says nothing of two frames
+    least = parts.embedder.similarity_min
     fuser = Fuser(
         parts.embedder.space,
         strategy=config.fusion.strategy,
-        # the network's own: how strict a site is with names says nothing of two frames
-        contradiction_below=contradiction_below(parts.embedder.similarity_min),
+        contradiction_below=contradiction_below(least),
+    )
+    recognisable = build_recognisability(config, parts.embedder)
+    decisions = TrackDecisions(
+        fuser,
+        build_decider(config, parts.embedder, single=stills),
+        people,
+        contradiction_below=contradiction_below(least),
+        doubted_below=least,
     )
     return FaceRecognizer(
         finder,
-        EmbeddingScheduler(parts.aligner, parts.quality, parts.embedder, budget),
-        TrackDecisions(fuser, build_decider(config, parts.embedder, single=stills), people),
+        EmbeddingScheduler(parts.aligner, parts.quality, parts.embedder, budget, recognisable),
+        decisions,
         review_quality_min=config.quality.enroll_min,
     )
 

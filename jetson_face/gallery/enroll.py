@@ -16,11 +16,12 @@ from jetson_face.core.errors import (
     InputMissingError,
     NameInvalidError,
 )
-from jetson_face.core.types import F32, Detections, ImageU8
+from jetson_face.core.types import F32, Detections, Embeddings, ImageU8
 from jetson_face.detection.detector import Detector
 from jetson_face.embedding.align import Portrait
 from jetson_face.embedding.embedder import Embedder
 from jetson_face.embedding.quality import Verdict
+from jetson_face.embedding.recognisable import Recognisability
 from jetson_face.gallery.batch import Batch, EnrollmentResult, Refusal, RefusedError
 from jetson_face.gallery.names import valid_name
 from jetson_face.gallery.records import NewTemplate
@@ -76,6 +77,8 @@ class Enroller:
         embedder: Embedder,
         portraits: Callable[[ImageU8, F32], Sequence[Portrait]],
         assess: Callable[[ImageU8, Detections], Verdict],
+        recognisable: Recognisability | None = None,
+        recognisable_min: float = 0.0,
         face_px_min: float = 48.0,
         quality_min: float = 0.25,
     ) -> None:
@@ -85,6 +88,7 @@ class Enroller:
         self._embedder = embedder
         self._portraits = portraits
         self._assess = assess
+        self._recognisable, self._recognisable_min = recognisable, recognisable_min
         self._face_px_min = face_px_min
         self._quality_min = quality_min
 
@@ -177,12 +181,25 @@ class Enroller:
                 f"{why} (quality {away(verdict.score, self._quality_min, 2)}, needs "
                 f"{self._quality_min:g})"
             )
-        vector = self._embedder.embed(crops).vectors[0].copy()
+        embedded = self._embedder.embed(crops)
+        self._must_show_somebody(embedded)
+        vector = embedded.vectors[0].copy()
         portrait = self._portraits(image, face.landmarks)[0]
         new = NewTemplate(
             vector, verdict.score, photo, portrait.image, portrait.landmarks, path.name
         )
         return batch.add(result, path, new)
+
+    def _must_show_somebody(self, face: Embeddings) -> None:
+        """Raises RefusedError for a crop that the network can make nothing of."""
+        if self._recognisable is None:
+            return
+        score = float(self._recognisable.scores(face)[0])
+        if score < self._recognisable_min:
+            raise RefusedError(
+                f"the face cannot be recognised ({away(score, self._recognisable_min, 2)}, needs "
+                f"{self._recognisable_min:g}): give a sharper or a larger photo"
+            )
 
     def _only_face(self, found: Detections) -> Detections:
         """The one face of a photo that is meant. Raises RefusedError."""

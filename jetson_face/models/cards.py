@@ -96,6 +96,9 @@ class ModelCard(Part):
     false_match: FalseMatchCurve | None = None
     golden: str | None = None
     impostors: str | None = Field(None, description="file of the impostor curve, beside the card")
+    unrecognisable: str | None = Field(
+        None, description="file of the centroid of its unrecognisable crops, beside the card"
+    )
     notes: str = ""
     _folder: Path = PrivateAttr(default=Path())
     _places: Places | None = PrivateAttr(default=None)

@@ -23,7 +23,7 @@ from jetson_face.models.card_files import (
     sha256_of,
 )
 from jetson_face.models.cards import ModelCard, fetched_file
-from jetson_face.models.fetching import PART, FetchLimits, Wanted, download
+from jetson_face.models.fetching import PART, FetchLimits, WantedFile, download
 from jetson_face.models.npm import pack
 from jetson_face.util.files import write_all
 from jetson_face.util.locks import HeldError, file_lock
@@ -103,7 +103,7 @@ def _bring(card: ModelCard, part: str, places: Places, limits: FetchLimits, told
         pack(wanted, path, deadline_s=limits.deadline_s)
         return Brought(part, path, "npm")
     download(
-        Wanted(wanted.url, wanted.sha256, wanted.size),
+        WantedFile(wanted.url, wanted.sha256, wanted.size),
         path,
         limits=limits,
         progress=lambda have, size: told(path.name, have, size),

@@ -62,7 +62,7 @@ class FetchLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedFile:
     """A file on the web. sha256: hex. size: bytes; None: not known."""
 
     url: str
@@ -79,7 +79,7 @@ class _AgainError(Exception):
 
 
 def download(
-    wanted: Wanted,
+    wanted: WantedFile,
     path: Path,
     *,
     limits: FetchLimits = FetchLimits(),
@@ -134,7 +134,9 @@ def _run(what: Coroutine[Any, Any, T]) -> T:
 class _Fetch:
     """A file on its way. have: bytes that are there."""
 
-    def __init__(self, wanted: Wanted, part: Path, limits: FetchLimits, progress: Progress) -> None:
+    def __init__(
+        self, wanted: WantedFile, part: Path, limits: FetchLimits, progress: Progress
+    ) -> None:
         self._wanted, self._part = wanted, part
         self._limits, self._progress = limits, progress
         self.have = self._there()

@@ -23,14 +23,14 @@ _ENCODERS = {
 _USER = "viewer"
 
 
-class Picture(NamedTuple):
+class AnnotatedPicture(NamedTuple):
     """seq: of the frame, rising. jpeg: the annotated frame."""
 
     seq: int
     jpeg: bytes
 
 
-Ask: TypeAlias = Callable[[str, int], Picture | None]
+Ask: TypeAlias = Callable[[str, int], AnnotatedPicture | None]
 """(camera, seq of the last picture) to a newer one; None while there is none."""
 
 

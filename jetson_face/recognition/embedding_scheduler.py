@@ -11,6 +11,7 @@ from jetson_face.core.types import F32, I64, BoolArray, Embeddings, ImageU8
 from jetson_face.embedding.align import Aligner
 from jetson_face.embedding.embedder import Embedder
 from jetson_face.embedding.quality import QualityGate
+from jetson_face.embedding.recognisable import Recognisability
 from jetson_face.recognition.finder import Found
 from jetson_face.recognition.stopwatch import Stopwatch
 from jetson_face.recognition.track_state import TrackState
@@ -25,13 +26,14 @@ class EmbeddingBudget:
 
     embed_interval: frames between two embeddings of a face that is surely known. per_frame: faces
     on one frame. quality_min: [0, 1], of the aligned crop. mirror: every other crop of a track is
-    mirrored.
+    mirrored. recognisable_min: [0, 1], see `Recognisability.scores`.
     """
 
     embed_interval: int = 5
     per_frame: int = 8
     quality_min: float = 0.05
     mirror: bool = False
+    recognisable_min: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,9 +63,11 @@ class EmbeddingScheduler:
         quality: QualityGate,
         embedder: Embedder,
         budget: EmbeddingBudget | None = None,
+        recognisable: Recognisability | None = None,
     ) -> None:
         self.aligner, self.quality, self.embedder = aligner, quality, embedder
         self.budget = budget or EmbeddingBudget()
+        self._recognisable = recognisable
 
     def select(self, found: Found, states: Sequence[TrackState]) -> I64:
         """Rows (M,) of the faces to embed now. states: of the faces' tracks, in their order."""
@@ -71,7 +75,7 @@ class EmbeddingScheduler:
         if not usable.any():  # most frames without a search
             return np.zeros(0, np.int64)
         return select_for_embedding(
-            np.array([s.decision.state in ("known", "unknown") for s in states], np.bool_),
+            np.array([_is_sure(state) for state in states], np.bool_),
             np.array([s.embeddings for s in states], np.int64),
             np.array([s.waited for s in states], np.int64),
             usable=usable,
@@ -108,6 +112,22 @@ class EmbeddingScheduler:
             return Embeddings(np.zeros((0, space.dim), np.float32), space)
         with watch("embed"):
             return self.embedder.embed(crops.images)
+
+    def recognisable(
+        self, crops: AlignedCrops, vectors: Embeddings
+    ) -> tuple[AlignedCrops, Embeddings]:
+        """Those that show somebody, with their quality weighted by how well they do."""
+        if self._recognisable is None or not len(crops):
+            return crops, vectors
+        scores = self._recognisable.scores(vectors)
+        good = scores >= self.budget.recognisable_min
+        quality = np.asarray(crops.quality * scores, np.float32)[good]
+        kept = AlignedCrops(crops.rows[good], crops.images[good], quality)
+        return kept, Embeddings(vectors.vectors[good], vectors.space)
+
+
+def _is_sure(state: TrackState) -> bool:
+    return state.decision.state in ("known", "unknown") and not state.doubted
 
 
 def select_for_embedding(

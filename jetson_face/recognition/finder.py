@@ -9,6 +9,7 @@ import numpy as np
 from jetson_face.core.types import F32, I64, Detections, Frame
 from jetson_face.detection.detector import Detector, Refiner
 from jetson_face.recognition.detection_interval import DetectionInterval
+from jetson_face.recognition.scene_cut import SceneCuts
 from jetson_face.recognition.stopwatch import Stopwatch
 from jetson_face.recognition.tracker import Tracker
 
@@ -28,7 +29,8 @@ class FaceFinder:
     """Searches one frame in N, and follows each face on the frames between, in order.
 
     refiner: finds a face again near its predicted box; None: boxes are only predicted. stills:
-    each frame stands alone, no face is followed from one to the next.
+    each frame stands alone, no face is followed from one to the next. cuts: all tracks end where
+    it sees another scene, which is searched at once.
     """
 
     def __init__(
@@ -39,16 +41,19 @@ class FaceFinder:
         tracker: Tracker,
         *,
         stills: bool = False,
+        cuts: SceneCuts | None = None,
     ) -> None:
         self.detector, self.refiner = detector, refiner
         self.interval, self.tracker = interval, tracker
         self._stills = stills
+        self._cuts = cuts
         self._size: tuple[int, int] | None = None
 
     def find(self, frame: Frame, watch: Stopwatch) -> Found:
         """The faces of the frame that comes now."""
         height, width = frame.image.shape[:2]
-        if self._stills or self._size not in (None, (width, height)):
+        other = self._cuts is not None and self._cuts.is_cut(frame.image)
+        if other or self._stills or self._size not in (None, (width, height)):
             self.tracker.reset()
             self.interval.reset()
         self._size = (width, height)

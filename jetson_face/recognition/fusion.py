@@ -10,7 +10,7 @@ from typing import Literal, Protocol, TypeAlias
 import numpy as np
 
 from jetson_face.core.errors import EmbeddingSpaceError
-from jetson_face.core.types import F32, I64, NO_MATCH, Embeddings, EmbeddingSpace, Match
+from jetson_face.core.types import F32, I64, NO_MATCH, BoolArray, Embeddings, EmbeddingSpace, Match
 
 Strategy: TypeAlias = Literal["embedding_mean", "score_mean", "vote"]
 WEIGHT_MIN = 0.01
@@ -100,6 +100,17 @@ class Fuser:
             if self._add_one(int(track), vector.copy(), max(float(weight), WEIGHT_MIN))
         ]
         return np.array(restarted, np.int64)
+
+    def contradicted(self, tracks: I64, faces: Embeddings, least: F32) -> BoolArray:
+        """Which of the vectors (N, dim) are another face than the mean of its track says: (N,).
+
+        least: (N,) cosine to the mean below which one is. A track never added contradicts nothing.
+        """
+        found = np.zeros(len(tracks), np.bool_)
+        for row, (track, vector) in enumerate(zip(tracks, faces.vectors, strict=True)):
+            item = self._tracks.get(int(track))
+            found[row] = item is not None and float(vector @ _unit(item.total)) < least[row]
+        return found
 
     def frames(self, tracks: I64) -> I64:
         """Embeddings that stand behind each track's average: (N,), 0 for one never added."""

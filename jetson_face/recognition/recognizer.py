@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from jetson_face.core.types import Embeddings, Frame, Report, ReviewCandidate, Sighting
 from jetson_face.recognition.embedding_scheduler import AlignedCrops, EmbeddingScheduler
 from jetson_face.recognition.finder import FaceFinder, Found
+from jetson_face.recognition.scene_cut import FaceLooks
 from jetson_face.recognition.stopwatch import Stopwatch
 from jetson_face.recognition.track_decisions import TrackDecisions
 from jetson_face.recognition.track_state import TrackStates
@@ -36,6 +38,7 @@ class FaceRecognizer:
         self._review_quality_min = review_quality_min
         self._timer_ns = timer_ns
         self._states = TrackStates()
+        self._looks = FaceLooks()
 
     def process(self, frame: Frame) -> Report:
         """Who is in the frame, given the frames before it."""
@@ -47,6 +50,8 @@ class FaceRecognizer:
         crops = self.embedding.crop(frame.image, found, rows, states, watch)
         vectors = self.embedding.embed(crops, watch)
         with watch("decide"):
+            found = self._one_person_a_track(found, crops, vectors, frame)
+            crops, vectors = self.embedding.recognisable(crops, vectors)
             tracks = found.tracks[crops.rows]
             self.decisions.fuse(tracks, crops, vectors, self._states)
             self.decisions.decide(tracks, self._states, frame.captured_ns)
@@ -60,7 +65,7 @@ class FaceRecognizer:
         that faces in view keep their names when settings change."""
         self.finder.take_over(older.finder)
         self.decisions.fuser = older.decisions.fuser
-        self._states = older._states
+        self._states, self._looks = older._states, older._looks
 
     def begin_after(self, older: FaceRecognizer) -> None:
         """Begin with no face, and give no track a number that another recogniser of the same source
@@ -70,8 +75,30 @@ class FaceRecognizer:
     def _remember(self, found: Found, frame: Frame) -> None:
         """Begin a state for each new track, and drop those of faces that left."""
         self._states.next_frame(found.tracks, frame.captured_ns)
-        if self._states.keep_only(self.finder.alive()):
+        alive = self.finder.alive()
+        if self._states.keep_only(alive):
             self.decisions.fuser.keep_only(self._states.ids())
+            self._looks.keep_only(alive)
+        doubted = self._looks.changed(frame.image, found.tracks, found.faces.boxes)
+        for state in self._states.of(found.tracks[doubted]):
+            state.doubted = True
+
+    def _one_person_a_track(
+        self, found: Found, crops: AlignedCrops, vectors: Embeddings, frame: Frame
+    ) -> Found:
+        """Where a face is another than its track's, a new track without a past takes its place."""
+        if not len(crops):
+            return found
+        other = self.decisions.contradicted(found.tracks[crops.rows], vectors, self._states)
+        if not other.any():
+            return found
+        rows, tracks = crops.rows[other], found.tracks.copy()
+        ended = tracks[rows]
+        tracks[rows] = self.finder.tracker.renumber(ended)
+        self.decisions.fuser.forget(ended)
+        self._states.begin(tracks[rows], frame.captured_ns)
+        self._states.keep_only(self.finder.alive())
+        return replace(found, tracks=tracks)
 
     def _sightings(self, found: Found, crops: AlignedCrops) -> tuple[Sighting, ...]:
         points = found.faces.landmarks

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from jetson_face.core.types import I64, Embeddings
+from jetson_face.core.types import I64, BoolArray, Embeddings
 from jetson_face.gallery.matcher import Matcher
 from jetson_face.recognition.decision import Decider
 from jetson_face.recognition.embedding_scheduler import AlignedCrops
@@ -18,12 +18,29 @@ class TrackDecisions:
     """Fuses the embeddings of each track and decides about it; writes both into its state.
 
     people: called with the frame's time, gives the gallery to match against; a new one when
-    somebody was added.
+    somebody was added. contradiction_below: cosine of a new vector to its track's mean below which
+    it is another person's; doubted_below: the same where the face suddenly looked different.
     """
 
-    def __init__(self, fuser: Fuser, decider: Decider, people: Callable[[int], Matcher]) -> None:
+    def __init__(
+        self,
+        fuser: Fuser,
+        decider: Decider,
+        people: Callable[[int], Matcher],
+        *,
+        contradiction_below: float = 0.0,
+        doubted_below: float | None = None,
+    ) -> None:
         self.fuser, self.decider, self.people = fuser, decider, people
+        self._below = contradiction_below
+        self._doubted_below = contradiction_below if doubted_below is None else doubted_below
         self._revision = -1
+
+    def contradicted(self, tracks: I64, vectors: Embeddings, states: TrackStates) -> BoolArray:
+        """Which of the vectors (M, dim) show another person than their `tracks` (M,): (M,)."""
+        doubted = [state.doubted for state in states.of(tracks)]
+        least = np.where(doubted, self._doubted_below, self._below).astype(np.float32)
+        return self.fuser.contradicted(tracks, vectors, least)
 
     def fuse(
         self, tracks: I64, crops: AlignedCrops, vectors: Embeddings, states: TrackStates
@@ -35,6 +52,7 @@ class TrackDecisions:
         for state in states.of(tracks):
             state.waited = 0
             state.embeddings += 1
+            state.doubted = False
 
     def decide(self, tracks: I64, states: TrackStates, now_ns: int) -> None:
         """Match the tracks with new evidence; all of them when the gallery changed."""

@@ -13,7 +13,8 @@ from jetson_face.recognition.decision import Decision, undecided
 class TrackState:
     """One track. waited: frames since it was last embedded, or since it began. embeddings: how
     often it was. reported: state and person id of its last sighting: a difference is an event.
-    in_review: it was a review candidate already."""
+    in_review: it was a review candidate already. doubted: the face suddenly looked different, and
+    was not embedded since."""
 
     decision: Decision
     match: Match = NO_MATCH
@@ -21,6 +22,7 @@ class TrackState:
     embeddings: int = 0
     reported: tuple[State, str | None] = ("pending", None)
     in_review: bool = False
+    doubted: bool = False
 
 
 class TrackStates:
@@ -45,11 +47,15 @@ class TrackStates:
 
     def next_frame(self, tracks: Iterable[int], now_ns: int) -> None:
         """A frame with these tracks came: begin a state for each new one; all waited once more."""
+        self.begin(tracks, now_ns)
+        for state in self._states.values():
+            state.waited += 1
+
+    def begin(self, tracks: Iterable[int], now_ns: int) -> None:
+        """Begin a state for each of these tracks that has none."""
         for track in tracks:
             if int(track) not in self._states:
                 self._states[int(track)] = TrackState(undecided(now_ns))
-        for state in self._states.values():
-            state.waited += 1
 
     def keep_only(self, alive: set[int]) -> bool:
         """Forget every track but these; whether any was forgotten."""

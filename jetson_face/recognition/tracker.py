@@ -73,6 +73,7 @@ class Tracker:
         reach_per_s: float = 1.5,
         jump_max_ns: int = 2_000_000_000,
         extrapolate_max_ns: int = 500_000_000,
+        hold_ns: int | None = None,
         tracks_max: int = 256,
     ) -> None:
         self._iou_min = iou_min
@@ -82,6 +83,7 @@ class Tracker:
         self._reach_per_s = reach_per_s
         self._jump_max_ns = jump_max_ns
         self._extrapolate_max_ns = extrapolate_max_ns
+        self._hold_ns = hold_ns
         self._tracks_max = tracks_max
         self._next_id = 1
         self._now: int | None = None
@@ -129,10 +131,29 @@ class Tracker:
         ids[fresh] = self._start(boxes[fresh], captured_ns)
         return ids
 
+    def renumber(self, ids: I64) -> I64:
+        """End these tracks, and begin one without a past in the place of each: their ids (N,).
+
+        Raises KeyError for an id that is not alive.
+        """
+        row_of = {int(track): row for row, track in enumerate(self._all.ids)}
+        rows = np.array([row_of[int(track)] for track in ids], np.int64)
+        fresh = np.arange(self._next_id, self._next_id + len(ids), dtype=np.int64)
+        self._next_id += len(ids)
+        self._all.ids = np.array(self._all.ids)
+        self._all.ids[rows] = fresh
+        self._all.velocity[rows] = 0.0
+        return fresh
+
     def predict(self, captured_ns: int, *, size: tuple[int, int] | None = None) -> tuple[I64, F32]:
-        """Where the visible tracks should be now: ids (N,), boxes (N, 4) cut to the frame."""
+        """Where the visible tracks should be now: ids (N,), boxes (N, 4) cut to the frame.
+
+        One that was last found more than `hold_ns` ago is left out; None: no limit.
+        """
         self._begin(captured_ns, size)
         shown = self._all.visible
+        if self._hold_ns is not None:
+            shown = shown & (captured_ns - self._all.seen_ns <= self._hold_ns)
         boxes = self._extrapolated(captured_ns)[shown].astype(np.float32)
         if self._size is not None:
             boxes = clip_boxes(boxes, *self._size)

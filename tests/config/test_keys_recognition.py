@@ -9,14 +9,15 @@ import pytest
 
 from jetson_face.capture.source import SourceInfo
 from jetson_face.config import Config
-from jetson_face.core.types import Embeddings, Person
+from jetson_face.core.types import Embeddings, Frame, Person
+from jetson_face.embedding.recognisable import Recognisability
 from jetson_face.factory.parts import build_matcher, build_parts, decision_threshold, govern
 from jetson_face.gallery.classifiers import KnnMatcher, LinearMatcher, PairMatcher, PairWeights
 from jetson_face.gallery.matcher import GallerySnapshot, Matcher
 from jetson_face.models.cards import embedding_space, load_card
 from jetson_face.recognition.rate_controller import Governor, RateMeasurement
 from tests.config.keys import Site, shows
-from tests.config.parts import ADA, BOB, SPACE, Rig, Says, gallery, matched, unit
+from tests.config.parts import ADA, BOB, MS, SPACE, Rig, Says, gallery, matched, unit
 
 LIVE = SourceInfo("test", "test://", True, 320, 240)
 
@@ -95,12 +96,55 @@ def test_auto_stays_within_its_bounds(site: Site, monkeypatch: pytest.MonkeyPatc
     assert rate_after(governor, RateMeasurement(30, 30, age_ms=1)) == 3
 
 
+@shows("tracking.scene_cut")
+def test_a_cut_ends_the_tracks_or_not(site: Site) -> None:
+    def tracks(share: float | None) -> list[int]:
+        rig = Rig(site({"tracking.scene_cut": share}))
+        seen = []
+        for scene in (0, 0, 1, 1):
+            rig.now_ms += 40
+            image = np.full((240, 320, 3), 90, np.uint8)
+            image[:, :, scene] = 20
+            image[60 * scene : 60 * scene + 120] = 200
+            report = rig.recognizer.process(Frame(image, rig.now_ms, rig.now_ms * MS, 0.0, "test"))
+            seen.append(report.sightings[0].track)
+        return seen
+
+    assert tracks(None) == [1, 1, 1, 1]
+    assert tracks(0.4) == [1, 1, 2, 2]
+
+
+@shows("tracking.hold_ms")
+def test_a_predicted_box_is_shown_for_so_long(site: Site) -> None:
+    def shown(hold_ms: int) -> int:
+        config = site({"sampling.interval": 20, "tracking.hold_ms": hold_ms})
+        return sum(said != "" for said in Rig(config, refine=False).see(20))
+
+    assert shown(0) == 1
+    assert shown(200) == 6
+
+
 @shows("quality.embed_min")
 def test_a_face_of_less_quality_is_not_embedded(site: Site) -> None:
     rig = Rig(site({"quality.embed_min": 0.6}), quality=0.5)
     assert rig.see(10) == ["pending"] * 10
     assert rig.embedded == 0
     assert Rig(site({"quality.embed_min": 0.4}), quality=0.5).see(10)[-1] == "Ada"
+
+
+@shows("quality.recognisable_min")
+def test_a_crop_that_shows_nobody_counts_for_nothing(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobody = Recognisability(SPACE, unit(0.8, 0.6))
+    monkeypatch.setattr("jetson_face.factory.parts.build_recognisability", lambda *_: nobody)
+
+    def said(least: float) -> str:
+        config = site({"quality.recognisable_min": least, "quality.embed_min": 0})
+        return Rig(config, says=Says(unit(0, 0.8, 0.6))).see(12)[-1]
+
+    assert said(0.6) == "pending"
+    assert said(0.4) == "Bob"
 
 
 @shows("embedder[network].mirror")

@@ -12,6 +12,7 @@ from jetson_face.core.errors import EnrollmentError, InputMissingError, NameInva
 from jetson_face.core.types import F32, Detections, Embeddings, EmbeddingSpace, ImageU8
 from jetson_face.embedding.align import Portrait
 from jetson_face.embedding.quality import Verdict
+from jetson_face.embedding.recognisable import Recognisability
 from jetson_face.gallery.batch import EnrollmentResult
 from jetson_face.gallery.enroll import Enroller, photos_by_folder
 from jetson_face.gallery.store import GalleryStore
@@ -291,3 +292,23 @@ def test_a_photo_of_somebody_who_was_erased_comes_back_only_on_purpose(
     store.rename("Ann", "Ann B")
     assert enroller.enroll_photos("Ann B", [picture]).already == [picture]
     assert not store.was_erased(store.show("Ann B").templates[0].photo)
+
+
+def test_a_photo_that_the_network_can_make_nothing_of_is_refused(
+    tmp_path: Path, store: GalleryStore
+) -> None:
+    strict = Enroller(
+        store,
+        detector=FakeDetector(),
+        aligner=FakeAligner(),
+        embedder=FakeEmbedder(),
+        portraits=lambda image, marks: [Portrait(portrait(), LANDMARKS)] * len(marks),
+        assess=_assess,
+        recognisable=Recognisability(SPACE, unit(0, 1)),
+        recognisable_min=0.6,
+    )
+    clear, blank = photo(tmp_path / "clear.png", who=0), photo(tmp_path / "no.png", who=80)
+    result = strict.enroll_photos("Ann", [clear, blank])
+    assert result.added == [clear]
+    (refusal,) = result.refused
+    assert refusal.reason.startswith("the face cannot be recognised (0.01, needs 0.6)")

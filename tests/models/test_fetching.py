@@ -17,7 +17,7 @@ import pytest
 
 import jetson_face
 from jetson_face.core.errors import FetchError, OutputError
-from jetson_face.models.fetching import PART, FetchLimits, Wanted, download
+from jetson_face.models.fetching import PART, FetchLimits, WantedFile, download
 from tests.events.hostile import make_certificate
 from tests.models.web import Request, Web, serving
 
@@ -33,7 +33,7 @@ def bring(tmp_path: Path) -> Bring:
 
     def _bring(web: Web, *, size: int | None = len(DATA), limits: FetchLimits = QUICK) -> Path:
         path = tmp_path / "net.onnx"
-        download(Wanted(f"{web.url}/net.onnx", SHA, size), path, limits=limits)
+        download(WantedFile(f"{web.url}/net.onnx", SHA, size), path, limits=limits)
         return path
 
     return _bring
@@ -426,4 +426,4 @@ def test_nobody_there_is_said(bring: Bring) -> None:
 def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with serving(lambda request: request.give(DATA)) as web, pytest.raises(OutputError):
-        download(Wanted(f"{web.url}/x", SHA), tmp_path / "file" / "x", limits=QUICK)
+        download(WantedFile(f"{web.url}/x", SHA), tmp_path / "file" / "x", limits=QUICK)

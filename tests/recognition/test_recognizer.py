@@ -152,7 +152,9 @@ class Rig:
                 Tracker(0.3),
             ),
             EmbeddingScheduler(Aligner("arcface112"), QualityGate(), self.embedder, budget),
-            TrackDecisions(Fuser(SPACE), decider, people or (lambda _: known)),
+            TrackDecisions(
+                Fuser(SPACE), decider, people or (lambda _: known), contradiction_below=0.5
+            ),
             review_quality_min=ask_quality_min,
             timer_ns=lambda: next(ticks),
         )

@@ -38,7 +38,7 @@ class CastMember:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TestClip:
+class TrackClip:
     """A clip and what is in it. cuts: frames at which another shot begins."""
 
     kind: str
@@ -205,14 +205,14 @@ def planned(share: float = 1.0) -> list[str]:
     ]
 
 
-def make_test_clip(
+def make_track_clip(
     kind: str,
     number: int,
     enrolled: Sequence[CastMember],
     others: Sequence[CastMember],
     *,
     seed: int = 1,
-) -> TestClip:
+) -> TrackClip:
     """Clip `number` of a kind, of `KINDS`; the same arguments give the same pixels."""
     random = np.random.default_rng((seed, KINDS.index(kind), number))
     stage = _Stage(enrolled, others, random)
@@ -224,7 +224,7 @@ def make_test_clip(
         for image, present in scene.frames(count):
             images.append(image)
             faces.append(present)
-    return TestClip(kind, tuple(images), tuple(faces), tuple(cuts[1:]))
+    return TrackClip(kind, tuple(images), tuple(faces), tuple(cuts[1:]))
 
 
 def _scene(

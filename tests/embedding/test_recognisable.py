@@ -1,0 +1,79 @@
+"""Crops that show nobody: their centroid, its file, and what the shipped one says of real crops."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from jetson_face.benchmark.clips import decoys
+from jetson_face.config import Config
+from jetson_face.core.errors import EmbeddingSpaceError, InputMissingError, ModelError
+from jetson_face.core.types import Embeddings, EmbeddingSpace
+from jetson_face.embedding.align import Aligner
+from jetson_face.embedding.recognisable import Recognisability
+from jetson_face.factory.golden import golden_face
+from jetson_face.factory.networks import build_embedder
+from jetson_face.factory.parts import build_recognisability
+
+SPACE = EmbeddingSpace("made", "0" * 64, 2)
+OTHER = EmbeddingSpace("made", "1" * 64, 2)
+
+
+def of(*rows: tuple[float, float], space: EmbeddingSpace = SPACE) -> Embeddings:
+    return Embeddings(np.array(rows, np.float32), space)
+
+
+def test_the_score_falls_from_one_to_nothing_towards_the_centroid() -> None:
+    made = Recognisability.of([of((1, 0))])
+    scores = made.scores(of((1, 0), (0.6, 0.8), (0, 1), (-1, 0)))
+    np.testing.assert_allclose(scores, [0, 0.4, 1, 1], atol=1e-6)
+
+
+def test_each_kind_of_crop_counts_alike_however_many_there_are() -> None:
+    made = Recognisability.of([of((1, 0), (1, 0), (1, 0)), of((0, 1))])
+    np.testing.assert_allclose(made.centroid, [0.7071, 0.7071], atol=1e-4)
+    with pytest.raises(EmbeddingSpaceError):
+        Recognisability.of([of((1, 0)), of((0, 1), space=OTHER)])
+
+
+def test_what_is_written_is_read_back_and_only_for_its_network(tmp_path: Path) -> None:
+    path = tmp_path / "centroid.json"
+    made = Recognisability.of([of((0.6, 0.8))])
+    made.write(path)
+    np.testing.assert_allclose(Recognisability.read(path, SPACE).centroid, [0.6, 0.8], atol=1e-5)
+    with pytest.raises(ModelError, match="was made for"):
+        Recognisability.read(path, OTHER)
+    path.write_text(path.read_text()[:-20])
+    with pytest.raises(ModelError, match="not a centroid"):
+        Recognisability.read(path, SPACE)
+    with pytest.raises(InputMissingError):
+        Recognisability.read(tmp_path / "none.json", SPACE)
+
+
+def test_the_shipped_centroid_tells_a_face_from_what_is_none() -> None:
+    config = Config()
+    embedder = build_embedder(config)
+    shipped = build_recognisability(config, embedder)
+    assert shipped is not None
+    face = golden_face(Aligner(embedder.alignment))
+    random = np.random.default_rng(99)
+    made = [decoys.back_of_head(random).image, decoys.texture(random).image]
+    nobody = np.stack([cv2.resize(image[16:-16, 16:-16], face.shape[1:3]) for image in made])
+    blurred = cv2.GaussianBlur(face[0], (0, 0), 14)[None]
+    good = shipped.scores(embedder.embed(face))
+    bad = [*shipped.scores(embedder.embed(nobody)), *shipped.scores(embedder.embed(blurred))]
+    embedder.close()
+    assert good[0] > 0.8
+    assert max(bad) < config.quality.recognisable_min
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_it_serves_every_precision_of_its_network(precision: str) -> None:
+    config = Config.model_validate({"embedder": {"precision": precision}})
+    embedder = build_embedder(config)
+    found = build_recognisability(config, embedder)
+    embedder.close()
+    assert found is not None
