@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from jetson_face.cli.common import add_config_arguments, config_of, say
 from jetson_face.core.errors import InputMissingError, UsageError
-from jetson_face.output.rtsp import AnnotatedPicture, AnnotatedServer
+from jetson_face.output.rtsp import AnnotatedServer, RtspPicture
 from jetson_face.service.status_server import ask
 
 
@@ -48,13 +48,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def newer(socket: Path, camera: str, last: int, width: int) -> AnnotatedPicture | None:
+def newer(socket: Path, camera: str, last: int, width: int) -> RtspPicture | None:
     """The service's annotated frame of a camera; None while there is none after `last`."""
     page = ask(socket, f"/frames/{quote(camera)}?after={last}&width={width}", timeout_s=1.0)
     if page.status != 200:
         return None
     head, _, jpeg = page.body.partition(b"\n")
-    return AnnotatedPicture(int(json.loads(head)["seq"]), jpeg)
+    return RtspPicture(int(json.loads(head)["seq"]), jpeg)
 
 
 def _password(address: str, file: Path | None) -> str | None:

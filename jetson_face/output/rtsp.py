@@ -23,14 +23,14 @@ _ENCODERS = {
 _USER = "viewer"
 
 
-class AnnotatedPicture(NamedTuple):
+class RtspPicture(NamedTuple):
     """seq: of the frame, rising. jpeg: the annotated frame."""
 
     seq: int
     jpeg: bytes
 
 
-Ask: TypeAlias = Callable[[str, int], AnnotatedPicture | None]
+Ask: TypeAlias = Callable[[str, int], RtspPicture | None]
 """(camera, seq of the last picture) to a newer one; None while there is none."""
 
 
