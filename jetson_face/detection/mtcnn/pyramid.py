@@ -29,8 +29,8 @@ def pyramid_levels(width: int, height: int, scales: Sequence[float]) -> list[Lev
 
     A large picture is halved first, and halved again, for the levels that stay _MARGIN times
     smaller than the half: reading a 1080p frame again for each level was a quarter of the search.
-    At that margin 543 faces are found and followed on the crowd clip as without, nearly all within 2
-    px; at 1.6 it is 530. Pictures below _HALVED_FROM_PX are not halved: there it changed one face
+    At that margin 543 faces are found and followed on the crowd clip as without, nearly all within
+    2 px; at 1.6 it is 530. Pictures below _HALVED_FROM_PX are not halved: there it changed one face
     in 50 by more than 2 px.
     """
     levels: list[Level] = []
