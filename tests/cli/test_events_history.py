@@ -103,7 +103,9 @@ def test_without_a_history_it_says_where_it_looked(
     assert not (tmp_path / "history.db").exists()
 
 
-def test_tail_follows_and_goes_on_where_it_was_killed(history: History, tmp_path: Path) -> None:
+def test_tail_follows_and_goes_on_where_it_was_killed(
+    request: pytest.FixtureRequest, history: History, tmp_path: Path
+) -> None:
     place = tmp_path / "place"
     command = [
         sys.executable, "-m", "jetson_face", *events(tmp_path, "tail", "--json"),
@@ -111,9 +113,11 @@ def test_tail_follows_and_goes_on_where_it_was_killed(history: History, tmp_path
     ]  # fmt: skip
 
     def follow(*more: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        started = subprocess.Popen(
             [*command, *more], stdout=subprocess.PIPE, text=True, env={**os.environ}
         )
+        request.addfinalizer(started.kill)
+        return started
 
     def told(process: subprocess.Popen[str], count: int) -> list[str]:
         assert process.stdout is not None
