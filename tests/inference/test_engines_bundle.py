@@ -36,7 +36,11 @@ def on(tmp_path: Path) -> On:
     """A command on the box of that name: each has a cache of its own."""
 
     def run(box: str, *words: str, min_face_px: int = 80) -> int:
-        wanted = (f"engines.cache={tmp_path / box}", f"detector.min_face_px={min_face_px}")
+        wanted = (
+            f"engines.cache={tmp_path / box}",
+            "detector.type=mtcnn",
+            f"detector.min_face_px={min_face_px}",
+        )
         return main(["engines", *words, *(x for w in wanted for x in ("--set", w))])
 
     return run

@@ -30,7 +30,11 @@ Run = Callable[..., int]
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     def _run(*words: str) -> int:
-        wanted = (f"engines.cache={tmp_path / 'engines'}", "detector.min_face_px=80")
+        wanted = (
+            f"engines.cache={tmp_path / 'engines'}",
+            "detector.type=mtcnn",
+            "detector.min_face_px=80",
+        )
         return main(["engines", *words, *(x for w in wanted for x in ("--set", w))])
 
     return _run
