@@ -7,17 +7,19 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 from jetson_face.calibration.impostor_curve import GallerySize, ImpostorCurve, read_curve
 from jetson_face.calibration.stored import Calibration, read_calibration
 from jetson_face.config import Config
+from jetson_face.core.errors import InputMissingError, ModelError
 from jetson_face.core.types import EmbeddingSpace
 from jetson_face.gallery.classifiers import SCORE_MIN
 from jetson_face.gallery.matcher import GallerySnapshot, Thresholds
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.models.card_files import Places
-from jetson_face.models.cards import embedding_space, load_card
+from jetson_face.models.cards import ModelCard, embedding_space, load_card
 
 _log = logging.getLogger(__name__)
 AGAIN = "run: jetson-face calibrate --write"
@@ -77,22 +79,36 @@ LEAST_PEOPLE = 5
 people of a collection, and a face has many chances while it is in view."""
 
 
+def _card(config: Config) -> ModelCard | None:
+    """Of the configured network; None for an object that was handed over, which has none."""
+    model = getattr(config.embedder, "model", None)
+    return None if model is None else _read_card(model, config.model_places)
+
+
 @lru_cache(maxsize=16)
-def _curve(model: str, space: EmbeddingSpace, places: Places) -> ImpostorCurve | None:
-    card = load_card(model, places)
-    if card.kind != "embedder" or card.impostors is None or embedding_space(card) != space:
+def _read_card(model: str | Path, places: Places) -> ModelCard | None:
+    try:
+        return load_card(model, places)
+    except (ModelError, InputMissingError):
+        # a network that is built from a card fails before anybody asks for its threshold
         return None
-    return read_curve(card.folder / card.impostors, space)
+
+
+@lru_cache(maxsize=16)
+def _read_curve(path: Path, space: EmbeddingSpace) -> ImpostorCurve:
+    return read_curve(path, space)
 
 
 def curve_of(config: Config, space: EmbeddingSpace) -> ImpostorCurve | None:
     """The impostor curve of the configured network; None where its card has none, or where the
     vectors are another's or are not compared by their cosine. Raises ModelError,
     InputMissingError, InputBrokenError, EmbeddingSpaceError."""
-    model = getattr(config.embedder, "model", None)
-    if model is None or config.matching.method != "cosine":
+    card = _card(config) if config.matching.method == "cosine" else None
+    if card is None or card.kind != "embedder" or card.impostors is None:
         return None
-    return _curve(str(model), space, config.model_places)
+    if embedding_space(card) != space:
+        return None
+    return _read_curve(card.folder / card.impostors, space)
 
 
 def thresholds_for(config: Config, snapshot: GallerySnapshot) -> Thresholds | None:
@@ -145,8 +161,8 @@ class ThresholdInForce:
 
 def own_threshold(config: Config) -> float:
     """The cosine of the configured network's card; 0 where it is not one with a card."""
-    model = getattr(config.embedder, "model", None)
-    return 0.0 if model is None else load_card(model, config.model_places).similarity_min or 0.0
+    card = _card(config)
+    return 0.0 if card is None else card.similarity_min or 0.0
 
 
 def threshold_in_force(

@@ -69,6 +69,10 @@ def test_a_network_or_a_method_without_a_curve_keeps_its_own() -> None:
     other = people(60, EmbeddingSpace("other", "0" * 64, 64))
     force = threshold_in_force(DEFAULT, DEFAULT, other, 0.42)
     assert (force.source, force.similarity_min, force.fpir) == ("model card", 0.42, None)
+    handed = DEFAULT.model_copy(
+        update={"embedder": DEFAULT.embedder.model_copy(update={"model": "nobody_has_its_card"})}
+    )
+    assert thresholds_for(handed, people(60)) is None
     svm = configured(method="svm")
     assert threshold_in_force(svm, svm, people(60), 0.42).similarity_min == 0.0
     assert own_threshold(DEFAULT) == load_card("squeezenet_face").similarity_min
