@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from jetson_face.config import Config, HaarConfig, MtcnnConfig, PluginEmbedderConfig, TensorRTConfig
+from jetson_face.config import (
+    Config,
+    DlibConfig,
+    HaarConfig,
+    MtcnnConfig,
+    PluginEmbedderConfig,
+    TensorRTConfig,
+)
 from jetson_face.core.errors import EngineError
 from jetson_face.detection.mtcnn.detector import search_levels
 from jetson_face.detection.mtcnn.graph import ensure_mtcnn
@@ -87,10 +94,13 @@ def _search(config: Config, pnet: Path, precision: str) -> Network:
 
 
 def needs_mtcnn(config: Config) -> bool:
-    """Whether the detector is MTCNN, or takes its landmarks from MTCNN's third network."""
+    """Whether the detector is MTCNN, or takes its landmarks from MTCNN's third network, or has its
+    faces followed by it."""
     wanted = with_detector(config).detector
+    follows = config.sampling.refine and config.refiner is None
     return isinstance(wanted, MtcnnConfig) or (
-        isinstance(wanted, HaarConfig) and wanted.points == "onet"
+        isinstance(wanted, HaarConfig | DlibConfig)
+        and (follows or (isinstance(wanted, HaarConfig) and wanted.points == "onet"))
     )
 
 

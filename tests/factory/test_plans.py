@@ -235,3 +235,21 @@ def test_a_damaged_golden_file_is_told(tmp_path: Path) -> None:
     broken.write_bytes(b"PK\x03\x04 no zip")
     with pytest.raises(EngineError, match="cannot be read"):
         golden_pictures(broken)
+
+
+@pytest.mark.parametrize(
+    ("settings", "there"),
+    [
+        (("detector={type: dlib}",), True),
+        (("detector={type: dlib}", "sampling.refine=false"), False),
+        (("detector={type: haar, points: eyes}",), True),
+        (("detector={type: haar, points: eyes}", "sampling.refine=false"), False),
+        (("detector={type: haar, points: onet}", "sampling.refine=false"), True),
+        (("detector={type: yunet}",), False),
+    ],
+)
+def test_who_is_followed_by_onet_has_a_plan_of_it(
+    tmp_path: Path, settings: tuple[str, ...], there: bool
+) -> None:
+    config = load_config(None, [f"engines.cache={tmp_path}", *settings])
+    assert ("onet" in networks_of(config)) is there
