@@ -270,7 +270,7 @@ class Recognizer:
         people = live_people(config, self._gallery, parts.embedder)
 
         def recognizer(info: SourceInfo) -> FrameProcessor:
-            inner = build_recognizer(config, parts, people)
+            inner = build_recognizer(config, parts, people, stills=info.stills)
             return handover.around(govern(config, inner, info))
 
         canary: CanaryWatch[Parts] = CanaryWatch(partial(_canary, config), _tell)
