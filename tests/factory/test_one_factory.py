@@ -187,6 +187,25 @@ def test_a_recogniser_is_the_same_from_every_program(
     assert json.dumps(other, default=repr, indent=1) == json.dumps(of_run, default=repr, indent=1)
 
 
+def test_pictures_of_a_folder_are_recognised_alike(
+    site: Path, caught: dict[type, list[Any]], tmp_path: Path
+) -> None:
+    """Each stands alone: in `run`, the API and `bench`."""
+    album = tmp_path / "album"
+    album.mkdir()
+    for name in "abcd":
+        cv2.imwrite(str(album / f"{name}.png"), np.full((64, 64, 3), 99, np.uint8))
+    text = site.read_text().replace(str(tmp_path / "film.avi"), str(album))
+    site.write_text(text)
+    config = load_config(site)
+    by_run(site, config)
+    by_api(site, config)
+    with open_subject(config, None, stills=True) as subject:
+        subject.recognizer()
+    of_run, *others = (json.dumps(made, default=repr) for made in caught[FaceRecognizer])
+    assert others == [of_run, of_run]
+
+
 def test_stills_are_identified_and_measured_with_the_same_parts(
     site: Path, caught: dict[type, list[Any]], tmp_path: Path
 ) -> None:
