@@ -7,7 +7,7 @@ import getpass
 import sys
 from pathlib import Path
 
-from jetson_face.cli.common import add_config_arguments, config_of, say, say_json
+from jetson_face.cli.common import add_config_arguments, config_of, number, say, say_json
 from jetson_face.config import default_state_dir
 from jetson_face.core.errors import UsageError
 from jetson_face.web.accounts import ROLES, Accounts, check_strength
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--tls-key", type=Path, metavar="PEM", help="of the certificate")
     run.add_argument("--runtime", type=Path, metavar="DIR", help="folder of the service's sockets")
     run.add_argument(
-        "--session-minutes", type=float, default=30.0, help="idle time that ends a session"
+        "--session-minutes", type=number, default=30.0, help="idle time that ends a session"
     )
     add_config_arguments(run)
     passwd.add_argument("--user", default="admin", help="default: admin")

@@ -44,7 +44,7 @@ from jetson_face.gallery.live import LivePeople
 from jetson_face.gallery.matcher import GallerySnapshot, Matcher
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.inference.canary import Canary
-from jetson_face.models.cards import card_dir, load_card
+from jetson_face.models.cards import card_dir, embedding_space, load_card
 from jetson_face.output.run_report import RunFacts
 from jetson_face.privacy.encryption import fill_credentials
 from jetson_face.recognition.decision import Decider
@@ -158,8 +158,8 @@ def build_recognisability(config: Config, embedder: Embedder) -> Recognisability
         card = load_card(config.embedder.model)
     except (InputMissingError, ModelError):
         return None  # dlib's own, or a plug-in's: has no card
-    if card.unrecognisable is None or card.name != embedder.space.model:
-        return None
+    if card.unrecognisable is None or embedding_space(card) != embedder.space:
+        return None  # an embedder of the program's own may stand in for the configured network
     return Recognisability.read(card.folder / card.unrecognisable, embedder.space)
 
 

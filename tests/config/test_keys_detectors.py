@@ -250,7 +250,7 @@ def test_dlib_can_be_harder_to_convince(site: Site, portrait: ImageU8) -> None:
 
 
 class TwoFaces:
-    """YuNet's graph, by its tensors: a face of 64 pixels with score 0.8, one of 32 with 0.75."""
+    """YuNet's graph, by its tensors: a face of 64 pixels with score 0.8, one of 16 with 0.75."""
 
     inputs: dict[str, Any] = {"input": None}  # noqa: RUF012 - nobody changes it
     outputs: dict[str, Any] = {  # noqa: RUF012
@@ -265,7 +265,7 @@ class TwoFaces:
             for part, depth in (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10)):
                 maps[f"{part}_{stride}"] = np.zeros((1, cells, depth), np.float32)
         columns = width // 8
-        for cell, score, size in ((2 * columns + 4, 0.8, 64), (2 * columns + 20, 0.75, 32)):
+        for cell, score, size in ((2 * columns + 4, 0.8, 64), (2 * columns + 20, 0.75, 16)):
             if cell < maps["cls_8"].shape[1]:
                 maps["cls_8"][0, cell] = maps["obj_8"][0, cell] = score
                 maps["bbox_8"][0, cell, 2:] = np.log(size / 8)

@@ -177,7 +177,7 @@ def test_yunet_follows_a_face_at_the_edge_and_one_far_off_is_another(
 
 @pytest.mark.parametrize(
     ("side", "min_face_px", "max_side_px", "searched"),
-    [(1920, 40, None, 960), (1920, 40, 640, 640), (640, 20, None, 640), (640, 12, 900, 640)],
+    [(1920, 40, None, 1152), (1920, 40, 640, 640), (640, 20, None, 640), (640, 12, 900, 640)],
 )
 def test_yunet_searches_at_what_the_smallest_face_needs(
     side: int, min_face_px: int, max_side_px: int | None, searched: int

@@ -178,7 +178,7 @@ def test_a_restored_backup_is_not_taken_until_it_is_accepted(
     assert "erased again: 1 people" in said
     until(lambda: service.status()["gallery"]["error"] is None)
     assert service.status()["gallery"]["people"] == 1
-    assert service.command("people", "list")[1].splitlines() == [f"{COLLINS}: 1 photo"]
+    assert service.command("people", "list")[1].splitlines()[0] == f"{COLLINS}: 1 photo"
     assert service.log.read_text().count("gallery_back") == 1
     actions = [
         json.loads(line)["action"]
