@@ -11,7 +11,7 @@ import numpy as np
 from jetson_face.core.types import Embeddings, Frame, Report, ReviewCandidate, Sighting
 from jetson_face.recognition.embedding_scheduler import AlignedCrops, EmbeddingScheduler
 from jetson_face.recognition.finder import FaceFinder, Found
-from jetson_face.recognition.scene_cut import FaceLooks
+from jetson_face.recognition.scene_cut import FaceAppearances
 from jetson_face.recognition.stopwatch import Stopwatch
 from jetson_face.recognition.track_decisions import TrackDecisions
 from jetson_face.recognition.track_state import TrackStates
@@ -38,7 +38,7 @@ class FaceRecognizer:
         self._review_quality_min = review_quality_min
         self._timer_ns = timer_ns
         self._states = TrackStates()
-        self._looks = FaceLooks()
+        self._appearances = FaceAppearances()
 
     def process(self, frame: Frame) -> Report:
         """Who is in the frame, given the frames before it."""
@@ -65,7 +65,7 @@ class FaceRecognizer:
         that faces in view keep their names when settings change."""
         self.finder.take_over(older.finder)
         self.decisions.fuser = older.decisions.fuser
-        self._states, self._looks = older._states, older._looks
+        self._states, self._appearances = older._states, older._appearances
 
     def begin_after(self, older: FaceRecognizer) -> None:
         """Begin with no face, and give no track a number that another recogniser of the same source
@@ -78,8 +78,8 @@ class FaceRecognizer:
         alive = self.finder.alive()
         if self._states.keep_only(alive):
             self.decisions.fuser.keep_only(self._states.ids())
-            self._looks.keep_only(alive)
-        doubted = self._looks.changed(frame.image, found.tracks, found.faces.boxes)
+            self._appearances.keep_only(alive)
+        doubted = self._appearances.changed(frame.image, found.tracks, found.faces.boxes)
         for state in self._states.of(found.tracks[doubted]):
             state.doubted = True
 

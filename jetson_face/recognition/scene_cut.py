@@ -54,7 +54,7 @@ def _block_means(image: ImageU8) -> NDArray[np.float32]:
     return np.asarray(blocks.mean(axis=(1, 3), dtype=np.float32))
 
 
-class FaceLooks:
+class FaceAppearances:
     """Remembers what each track's face looked like last, on 144 pixels."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class FaceLooks:
         """Faces (N,) that suddenly look different: perhaps another person's.
 
         image: (H, W, 3) uint8 BGR; boxes: (N, 4) xyxy pixels of the tracks (N,). Tracks that are
-        out of view keep their last looks until `keep_only`.
+        out of view keep their last appearance until `keep_only`.
         """
         doubted = np.zeros(len(tracks), np.bool_)
         for row, (track, box) in enumerate(zip(tracks.tolist(), boxes, strict=True)):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jetson_face.core.types import Frame, ImageU8, Report
-from jetson_face.recognition.scene_cut import FaceLooks, SceneCuts
+from jetson_face.recognition.scene_cut import FaceAppearances, SceneCuts
 from tests.recognition.test_recognizer import A_BLUE, A_GREEN, A_RED, GREEN, RED, Rig, Scene, said
 
 RED_PLACE = A_RED[0]
@@ -40,13 +40,13 @@ def test_a_light_that_changes_a_little_is_no_cut(gain: float) -> None:
 
 
 def test_a_face_is_doubted_where_its_pixels_change_not_where_it_moves_a_little() -> None:
-    looks, image = FaceLooks(), room(4)
+    appearances, image = FaceAppearances(), room(4)
     one = np.array([7], np.int64)
-    assert not looks.changed(image, one, np.array([[40, 40, 200, 200]], np.float32))[0]
-    assert not looks.changed(image, one, np.array([[42, 40, 202, 201]], np.float32))[0]
-    assert looks.changed(room(5), one, np.array([[42, 40, 202, 201]], np.float32))[0]
-    looks.keep_only(set())
-    assert not looks.changed(image, one, np.array([[40, 40, 200, 200]], np.float32))[0]
+    assert not appearances.changed(image, one, np.array([[40, 40, 200, 200]], np.float32))[0]
+    assert not appearances.changed(image, one, np.array([[42, 40, 202, 201]], np.float32))[0]
+    assert appearances.changed(room(5), one, np.array([[42, 40, 202, 201]], np.float32))[0]
+    appearances.keep_only(set())
+    assert not appearances.changed(image, one, np.array([[40, 40, 200, 200]], np.float32))[0]
 
 
 def test_another_face_in_the_same_place_gets_a_new_track_without_a_name_at_once() -> None:
