@@ -121,6 +121,7 @@ def test_the_alert_of_an_unknown_person(broker: Mosquitto) -> None:
     box.end()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_restarts_in_each_order_leave_the_states_of_now(broker: Mosquitto) -> None:
     box = Box(broker.port, ENROLLED)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from soak import Soak
 
 
+@pytest.mark.slow
 def test_a_short_soak_loses_nothing(tmp_path: Path) -> None:
     soak = Soak(21_100, tmp_path, stall_s=60)  # however busy the machine is
     soak.camera.n, soak.disk.writes, soak.sink.calls = 19_900, 1_977, 996

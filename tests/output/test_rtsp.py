@@ -83,6 +83,7 @@ def watch(url: str, count: int = 5) -> np.ndarray | None:
     return picture
 
 
+@pytest.mark.slow
 def test_pictures_are_asked_for_only_while_somebody_watches(frames: Frames, tmp_path: Path) -> None:
     serving = Serving(tmp_path, "--width", "640")
     try:

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.timeout(90)
 HERE = "service.home_assistant"
 
 
+@pytest.mark.slow
 def test_a_run_is_seen_at_the_broker_and_over_the_socket(tmp_path: Path) -> None:
     broker, site = Mosquitto(tmp_path), Site(tmp_path, None)
     long = {"sources.uri": "test://?live=1&frames=100&fps=20&width=320&height=240"}
