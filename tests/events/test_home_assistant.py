@@ -96,7 +96,7 @@ def test_a_visit_turns_presence_on_and_left_turns_it_off(broker: Mosquitto) -> N
         assert state(seen.topics, f"person/{ADA.id}") == {
             "name": "Ada", "presence": "ON", "camera": "door", "time": decided["time"],
         }  # fmt: skip
-        seen.wait(lambda topics: state(topics, "camera/door")["count"])
+        seen.wait(lambda topics: state(topics, "camera/door").get("last_person"))
         assert state(seen.topics, "camera/door") == {
             "count": 1, "people": ["Ada"], "last_person": "Ada",
             "last_person_time": decided["time"], "unknown": "OFF", "unknown_time": None,

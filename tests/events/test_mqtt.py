@@ -463,7 +463,7 @@ def test_a_name_server_that_is_silent_is_in_the_deadline(
         for _ in range(3):
             down(sink, "xn--bcher-kva.example:1883: no connection in 0.7 s")
         # One call hangs, and not one for each try.
-        assert len(asked) == 1
+        assert len([args for args in asked if "xn--bcher-kva.example" in args]) == 1
     finally:
         released.set()
     down(sink, "Temporary failure in name resolution")
