@@ -109,11 +109,12 @@ def tell_end(
         told.set()
 
 
-def cut(image: ImageU8, box: Box) -> ImageU8 | None:
-    """A copy of the face with some margin; None for a box outside the picture."""
+def cut(image: ImageU8, box: Box, margin: float = _CROP_MARGIN) -> ImageU8 | None:
+    """A copy of the face with a margin, a share of its box at each side; None for a box outside the
+    picture."""
     height, width = image.shape[:2]
     x1, y1, x2, y2 = box
-    dx, dy = (x2 - x1) * _CROP_MARGIN, (y2 - y1) * _CROP_MARGIN
+    dx, dy = (x2 - x1) * margin, (y2 - y1) * margin
     left, top = max(0, int(x1 - dx)), max(0, int(y1 - dy))
     right, bottom = min(width, int(x2 + dx) + 1), min(height, int(y2 + dy) + 1)
     if right <= left or bottom <= top:

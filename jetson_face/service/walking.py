@@ -8,8 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from jetson_face.core.types import F32, Box, Detections, Frame, ImageU8, Report, Sighting
+from jetson_face.core.types import F32, Detections, Frame, ImageU8, Report, Sighting
 from jetson_face.embedding.quality import measure_pose
+from jetson_face.service.events import cut
 from jetson_face.service.http import Page
 from jetson_face.util.images import encode_jpeg
 
@@ -43,7 +44,7 @@ class Walking:
         head: dict[str, Any] = {"seq": frame.seq, "several": several, "face": None}
         crop = None
         if faces and not several:
-            crop = _cut(frame.image, faces[0].box)
+            crop = cut(frame.image, faces[0].box, _MARGIN)
             head["face"] = self._rated(faces[0], frame.image)
         jpeg = b"" if crop is None else encode_jpeg(crop, quality=_QUALITY)
         return Page(200, json.dumps(head).encode() + b"\n" + jpeg, "application/octet-stream")
@@ -76,16 +77,3 @@ def _direction(landmarks: F32) -> int:
 def _side(face: Sighting) -> float:
     x1, y1, x2, y2 = face.box
     return min(x2 - x1, y2 - y1)
-
-
-def _cut(image: ImageU8, box: Box) -> ImageU8 | None:
-    """A copy with a margin wide enough for the face to be found in it again."""
-    height, width = image.shape[:2]
-    x1, y1, x2, y2 = box
-    dx, dy = (x2 - x1) * _MARGIN, (y2 - y1) * _MARGIN
-    left, top = max(0, int(x1 - dx)), max(0, int(y1 - dy))
-    right, bottom = min(width, int(x2 + dx) + 1), min(height, int(y2 + dy) + 1)
-    if right <= left or bottom <= top:
-        return None
-    crop: ImageU8 = image[top:bottom, left:right].copy()
-    return crop
