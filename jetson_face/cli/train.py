@@ -36,8 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tune.add_argument("--seconds", type=number, default=300, metavar="S", help="training time")
     tune.add_argument(
         "--weights",
-        metavar="FILE|CARD",
-        help="to begin with: .npz of an earlier run, .pth as torchvision's, or squeezenet_imagenet",
+        metavar="FILE|CARD|DIR",
+        help="to begin with: .npz of an earlier run, .pth as torchvision's, or "
+        "squeezenet_imagenet; with --net all the folder of an earlier comparison",
+    )
+    tune.add_argument(
+        "--from-scratch", action="store_true", help="begin with random weights all the same"
     )
     compare.add_arguments(parser)
     pairs = parser.add_argument_group("pair verification (matching.method: siamese)")
@@ -103,16 +107,29 @@ def _finetune(args: argparse.Namespace) -> int:
     from jetson_face.training.networks import TRUNKS
     from jetson_face.training.transfer_settings import TransferConfig
 
-    if args.net == "all":
-        from jetson_face.training.compare import CompareConfig
-
-        settings = {"loss": args.loss, "seconds": args.seconds}
-        all_nets = CompareConfig(finetune=settings, layers=(args.layers,))
-        return compare.run(all_nets, None, _found_faces(args), args)
-    if args.net not in TRUNKS:
-        raise UsageError(f"no network {args.net!r}; there are {', '.join(TRUNKS)}")
     if args.seconds <= 0:
         raise UsageError(f"--seconds must be above 0, got {args.seconds}")
+    if args.net != "all" and args.net not in TRUNKS:
+        raise UsageError(f"no network {args.net!r}; there are {', '.join(TRUNKS)}")
+    if args.weights is None and not args.from_scratch:
+        raise UsageError(
+            "--finetune from random weights learns next to nothing from a handful of photos: give "
+            "--weights FILE, of a network that knows faces (jetson-face train -c "
+            "configs/train_networks.yaml --export DIR leaves DIR/transfer_NAME.weights.npz) or as "
+            "torchvision saves it; or --from-scratch"
+        )
+    if args.net == "all":
+        from jetson_face.training.compare import NETWORKS, CompareConfig, begun_in
+
+        settings = {"loss": args.loss, "seconds": args.seconds}
+        starts = {} if args.weights is None else begun_in(Path(args.weights))
+        all_nets = CompareConfig(
+            networks=tuple(starts) or NETWORKS,
+            starts=starts,
+            finetune=settings,
+            layers=(args.layers,),
+        )
+        return compare.run(all_nets, None, _found_faces(args), args)
     config = TransferConfig(
         architecture=args.net, loss=args.loss, layers=args.layers, seconds=args.seconds
     )

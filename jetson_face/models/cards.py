@@ -201,7 +201,8 @@ def card_paths(places: Places | None = None) -> dict[str, Path]:
 def _training(name: str) -> str | None:
     """The command that trains a network which is not shipped; None for any other name."""
     if name.startswith("transfer_"):
-        return f"jetson-face train --finetune PEOPLE --net {name.removeprefix('transfer_')}"
+        network = name.removeprefix("transfer_")
+        return f"jetson-face train --finetune PEOPLE --net {network} --weights FILE"
     here = Path(__file__).resolve().parents[1]
     for folder in (here / "_configs", here.parent / "configs"):
         if (folder / f"train_{name}.yaml").is_file():

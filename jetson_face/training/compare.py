@@ -29,6 +29,7 @@ from jetson_face.util.files import write_file
 log = logging.getLogger(__name__)
 NETWORKS = (
     "alexnet",
+    "caffenet",
     "vgg16",
     "googlenet",
     "resnet10",
@@ -74,6 +75,21 @@ class CompareConfig(BaseModel):
         side = self.own.get(network, {}).get("side", (self.pretrain or {}).get("side", 0))
         own = {"side": side, **self.finetune, "architecture": network, "layers": layers}
         return TransferConfig.model_validate(own)
+
+
+def begun_in(folder: Path) -> dict[str, str]:
+    """The networks whose weights an earlier comparison left in `folder`, by name.
+
+    Raises UsageError where there are none.
+    """
+    held = {name: folder / f"transfer_{name}.weights.npz" for name in NETWORKS}
+    found = {name: str(path) for name, path in held.items() if path.is_file()}
+    if not found:
+        raise UsageError(
+            f"{folder}: no transfer_NAME.weights.npz in it; jetson-face train -c "
+            "configs/train_networks.yaml --export DIR leaves them in DIR"
+        )
+    return found
 
 
 def apart(given: SmallSet, people: int, photos: int) -> tuple[SmallSet, SmallSet]:

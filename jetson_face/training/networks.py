@@ -2,10 +2,10 @@
 
 Each is the published layout; what differs is small input (the first strides) and, after the last
 map, one average instead of dense layers of thousands, which on a small set would learn it by heart.
-Sources: AlexNet (Krizhevsky 2012), VGG16 (Simonyan 2014), GoogLeNet (Szegedy 2014), ResNet (He
-2015; 10 layers: one basic block a stage), SqueezeNet v1.1 (Iandola 2016), MobileNetV2 (Sandler
-2018), DenseNet (Huang 2017; 40 layers, growth 12, compressed), NN2 (Schroff 2015, table 2) and
-nn4.small2 (Amos 2016, OpenFace's table of models).
+Sources: AlexNet (Krizhevsky 2012), CaffeNet (Jia 2014: AlexNet's two groups, pools of 3), VGG16
+(Simonyan 2014), GoogLeNet (Szegedy 2014), ResNet (He 2015; 10 layers: one basic block a stage),
+SqueezeNet v1.1 (Iandola 2016), MobileNetV2 (Sandler 2018), DenseNet (Huang 2017; 40 layers, growth
+12, compressed), NN2 (Schroff 2015, table 2) and nn4.small2 (Amos 2016, OpenFace's table of models).
 """
 
 from __future__ import annotations
@@ -89,6 +89,14 @@ def _vgg16() -> tuple[nn.Sequential, int]:
     return _plain(tuple(table))
 
 
+def _caffenet() -> tuple[nn.Sequential, int]:
+    """As AlexNet was on two GPUs: half of the maps see half of the maps; pools overlap."""
+    layers = [conv(3, 96, 11, 2), nn.MaxPool2d(3, 2), conv(96, 256, 5, groups=2)]
+    layers += [nn.MaxPool2d(3, 2), conv(256, 384), conv(384, 384, groups=2)]
+    layers += [conv(384, 256, groups=2), nn.MaxPool2d(3, 2)]
+    return nn.Sequential(*layers), 256
+
+
 def _squeezenet() -> tuple[nn.Sequential, int]:
     layers: list[nn.Module] = [conv(3, 64, 3, 2), nn.MaxPool2d(3, 2, 1)]
     channels = 64
@@ -141,6 +149,7 @@ TRUNKS: Mapping[str, Callable[[], tuple[nn.Sequential, int]]] = MappingProxyType
         "openface": lambda: _inceptions(_NN4_SMALL2),
         "facenet_small": lambda: _inceptions(_NN2_SMALL),
         "alexnet": _alexnet,
+        "caffenet": _caffenet,
         "vgg16": _vgg16,
         "googlenet": lambda: _inceptions(_GOOGLENET),
         "resnet10": lambda: resnet((1, 1, 1, 1)),
@@ -157,6 +166,7 @@ BLOCKS: Mapping[str, int] = MappingProxyType(
         "openface": 2,
         "facenet_small": 2,
         "alexnet": 2,
+        "caffenet": 2,
         "vgg16": 4,
         "googlenet": 2,
         "resnet10": 1,

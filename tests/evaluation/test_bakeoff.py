@@ -280,7 +280,7 @@ def test_the_pace_says_how_long_is_left() -> None:
 def test_a_method_without_weights_is_refused_with_the_command(faces: BakeoffFaces) -> None:
     config = load_config(None, ["embedder.model=transfer_resnet10"])
     row = measure_row("transfer_resnet10", "x.yaml", config, faces)
-    assert "jetson-face train --finetune PEOPLE --net resnet10" in row["refused"]
+    assert "jetson-face train --finetune PEOPLE --net resnet10 --weights FILE" in row["refused"]
     assert "accuracy" not in str(row)
 
 
@@ -341,7 +341,7 @@ def test_a_run_that_is_repeated_measures_only_what_changed(
 
 
 def test_the_command_knows_every_method_of_the_table() -> None:
-    assert len(run.methods(None, [], None)) == 13
+    assert len(run.methods(None, [], None)) == 14
     with pytest.raises(SystemExit):
         main(["eval", "bakeoff", "--pairs", "x"])
 

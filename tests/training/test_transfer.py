@@ -119,10 +119,15 @@ def test_the_command_says_what_is_missing(
     assert main(["train"]) == 2
     assert main(["train", "--finetune", str(tmp_path)]) == 2
     assert main(["train", "--finetune", str(tmp_path), "--net", "lenet"]) == 2
+    asked = ["train", "--finetune", str(tmp_path), "--net"]
+    assert main([*asked, "alexnet"]) == 2
+    assert main([*asked, "all", "--weights", str(tmp_path)]) == 2
     assert main(["train", "--pairs", "x.tsv"]) == 2
     said = capsys.readouterr().err
     assert "--net resnet10" in said
     assert "there are openface" in said
+    assert "random weights learns next to nothing" in said
+    assert "no transfer_NAME.weights.npz in it" in said
 
 
 def test_openface_alignment_pins_eyes_and_nose_whatever_the_face() -> None:

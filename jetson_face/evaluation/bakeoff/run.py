@@ -31,6 +31,7 @@ METHODS = (
     "facenet_triplet",
     "siamese_logistic",
     "transfer_alexnet",
+    "transfer_caffenet",
     "transfer_vgg16",
     "transfer_googlenet",
     "transfer_resnet10",

@@ -17,7 +17,7 @@ COUNTERS = ("step", "samples", "asked", "spent_s")
 
 
 def keep_small(state: dict[str, Any], path: Path) -> None:
-    """Averaged weights, the hints' projections and the target's axes of a checkpoint, as npz.
+    """A checkpoint's averaged weights, hints' projections, the target's centre and axes: npz.
 
     Kernels in float16. The optimiser is left out: it finds its way again in a few hundred steps.
     """
@@ -26,7 +26,7 @@ def keep_small(state: dict[str, Any], path: Path) -> None:
         for key, value in state[part].items():
             values = value.float().numpy() if value.is_floating_point() else value.numpy()
             arrays[f"{part}/{key}"] = values.astype(np.float16) if values.ndim > 1 else values
-    arrays["axes"] = state["axes"].cpu().numpy()
+    arrays |= {key: state[key].cpu().numpy() for key in ("axes", "centre")}
     arrays |= {key: np.array(state[key]) for key in COUNTERS}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
@@ -34,7 +34,7 @@ def keep_small(state: dict[str, Any], path: Path) -> None:
 
 
 def read_small(path: Path) -> dict[str, Any]:
-    """What ``keep_small`` wrote: tensors of ``ema`` and ``hints`` by name, ``axes``, the counters.
+    """What ``keep_small`` wrote: tensors of ``ema`` and ``hints``, ``axes``, ``centre``, counters.
 
     Raises:
         InputBrokenError: it is another kind of file.
@@ -43,7 +43,7 @@ def read_small(path: Path) -> dict[str, Any]:
     try:
         with np.load(path, allow_pickle=False) as held:
             arrays = {key: held[key] for key in held.files}
-        out["axes"] = torch.from_numpy(arrays["axes"])
+        out |= {key: torch.from_numpy(arrays[key]) for key in ("axes", "centre")}
         out |= {key: arrays[key].item() for key in COUNTERS}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as exc:
         raise InputBrokenError(f"{path}: not the kept state of a campaign: {exc}") from exc

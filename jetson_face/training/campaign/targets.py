@@ -88,9 +88,13 @@ class Lesson:
 
 
 class Teachers(nn.Module):
-    """The live teachers and the axes (sum of their numbers, dim) that the target is turned to."""
+    """The live teachers; their joined vectors' mean, and the axes that the target is turned to.
+
+    axes: (sum of their numbers, dim). centre: (sum of their numbers,).
+    """
 
     axes: Tensor
+    centre: Tensor
 
     def __init__(self, config: CampaignConfig, faces: CampaignFaces) -> None:
         super().__init__()
@@ -107,6 +111,7 @@ class Teachers(nn.Module):
             self.live[name] = Teacher(network, how.colour, how.mean, how.std, wanted)
         total = sum(how.dim for how in config.teachers.values() if how.weight > 0)
         self.register_buffer("axes", torch.eye(total)[:, : config.dim].clone())
+        self.register_buffer("centre", torch.zeros(total))
         self.to(faces.device, memory_format=torch.channels_last)
 
     def ask(self, view: Tensor, rows: I64) -> tuple[Tensor, dict[int, Tensor]]:
@@ -129,17 +134,20 @@ class Teachers(nn.Module):
 
     def turn(self, joined: Tensor) -> Tensor:
         """Joined vectors to unit targets (N, dim)."""
-        return F.normalize(joined @ self.axes, dim=1)
+        return F.normalize((joined - self.centre) @ self.axes, dim=1)
 
     def learn_axes(self, joined: Tensor, own: Tensor) -> None:
         """The strongest directions of ``joined``, turned as a whole to the network's ``own``.
 
-        Not centred: the cosines are to be kept. joined: (N, sum of numbers); own: (N, dim).
+        Centred first: what all faces share says nothing of who it is, and a network that is
+        not sure answers with it. joined: (N, sum of numbers); own: (N, dim), centred, unit length.
         """
+        self.centre.copy_(joined.mean(0))
+        joined = joined - self.centre
         _, axes = torch.linalg.eigh((joined.T @ joined).double())
         self.axes.copy_(axes.flip(1)[:, : self.axes.shape[1]].float())
         # Schoenemann, "A generalized solution of the orthogonal Procrustes problem", 1966
-        left, _, right = torch.linalg.svd((self.turn(joined).T @ own).double())
+        left, _, right = torch.linalg.svd((F.normalize(joined @ self.axes, dim=1).T @ own).double())
         self.axes.copy_(self.axes @ (left @ right).float())
 
 

@@ -42,12 +42,17 @@ def rate_part(done: float, how: CampaignOptimSettings) -> float:
 
 def embed_faces(net: SqueezeNetFace, view: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
     """Views (N, 3, 112, 112), 0 to 255, to unit vectors and the last map of each side."""
+    raw, maps = _raw_vectors(net, view)
+    return F.normalize(raw, dim=1), maps
+
+
+def _raw_vectors(net: SqueezeNetFace, view: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
     x = ((view.float() - 127.5) / 127.5).contiguous(memory_format=torch.channels_last)
     maps: dict[int, Tensor] = {}
     for layer in net.trunk:
         x = layer(x)
         maps[x.shape[-1]] = x
-    return F.normalize(net.head(x).float(), dim=1), maps
+    return net.head(x).float(), maps
 
 
 class Campaign:
@@ -128,6 +133,7 @@ class Campaign:
         self.ema.load_state_dict(kept["ema"])
         self.hints.load_state_dict(kept["hints"])
         self.teachers.axes.copy_(kept["axes"])
+        self.teachers.centre.copy_(kept["centre"])
         self.step, self.samples, self.asked = kept["step"], kept["samples"], kept["asked"]
         self.spent_s = self.cycle_s = kept["spent_s"]
         self.cycle_samples = self.samples
@@ -140,14 +146,17 @@ class Campaign:
         for part in _parts(rows, self.config.prepare_rows):
             view = changed(self.faces.take(part), self.config.view, draw)
             vector, theirs = self.teachers.ask(view, part)
-            seen, mine = embed_faces(self.net, view)
+            raw, mine = _raw_vectors(self.net, view)
             vectors.append(vector)
-            own.append(seen)
+            own.append(raw)
             for side, value in theirs.items():
                 held = maps.setdefault(side, ([], []))
                 held[0].append(_some(mine[side]))
                 held[1].append(_some(value))
-        self.teachers.learn_axes(torch.cat(vectors), torch.cat(own))
+        raw = torch.cat(own)
+        middle = raw.mean(0)  # as the target: centred
+        self.net.head.norm.bias.sub_(middle)
+        self.teachers.learn_axes(torch.cat(vectors), F.normalize(raw - middle, dim=1))
         for side, (mine_of, theirs_of) in maps.items():
             self._fit_hint(side, torch.cat(mine_of), torch.cat(theirs_of))
 
@@ -319,6 +328,7 @@ class Campaign:
             "ema": self.ema.state_dict(),
             "hints": self.hints.state_dict(),
             "axes": self.teachers.axes,
+            "centre": self.teachers.centre,
             "optim": [optim.state_dict() for optim in self.optim],
             "held_out_cosine": self.cosine,
             "shape": self.config.net.model_dump(mode="json"),
@@ -340,6 +350,7 @@ class Campaign:
         self.ema.load_state_dict(state["ema"])
         self.hints.load_state_dict(state["hints"])
         self.teachers.axes.copy_(state["axes"])
+        self.teachers.centre.copy_(state["centre"])
         for optim, held in zip(self.optim, state["optim"], strict=True):
             optim.load_state_dict(held)
         for key in ("step", "samples", "asked", "cycle_samples"):
