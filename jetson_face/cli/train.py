@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_face.cli import compare, train_recipe
+from jetson_face.cli import compare, train_recipe, train_style
 from jetson_face.cli.common import number, say
 from jetson_face.core.errors import UsageError
 from jetson_face.training.machine import keep_freed_memory, need_torch
@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """A recipe, or a folder, or a list of pairs."""
+    parser.add_argument(
+        "what", nargs="?", choices=("style",), help="style: render faces in a camera's look"
+    )
     train_recipe.add_arguments(parser)
+    train_style.add_arguments(parser)
     tune = parser.add_argument_group("fine-tuning a network on people of your own")
     tune.add_argument("--finetune", type=Path, metavar="PEOPLE", help="a folder of photos a person")
     tune.add_argument("--net", metavar="NAME", help="alexnet, vgg16, ...; all: compare them")
@@ -52,6 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises the errors of recipes, pictures and models; see `train_recipe.run`."""
+    if args.what == "style":
+        return train_style.run(args)
     if args.pairs is not None:
         return _pairs(args)
     if args.finetune is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from jetson_face.core.errors import InputBrokenError
@@ -53,6 +53,12 @@ def _pictures(packs: Sequence[Path]) -> Iterator[tuple[str, str, bytes]]:
 
 
 def _write_part(folder: Path, number: int, rows: Sequence[tuple[str, str, bytes]]) -> Path:
+    return write_pack(folder / f"faces_{number}.zip", rows)
+
+
+def write_pack(path: Path, rows: Iterable[tuple[str, str, bytes]]) -> Path:
+    """A zip of pictures with labels.csv, as ``data.open_packed`` reads it; rows: file, person (""
+    unknown), the picture's bytes."""
     labels = io.StringIO()
     table = csv.writer(labels)
     table.writerow(["file", "person"])
@@ -62,7 +68,6 @@ def _write_part(folder: Path, number: int, rows: Sequence[tuple[str, str, bytes]
             archive.writestr(name, content)
             table.writerow([name, person])
         archive.writestr("labels.csv", labels.getvalue(), zipfile.ZIP_DEFLATED)
-    path = folder / f"faces_{number}.zip"
     write_file(path, buffer.getvalue())
     return path
 
