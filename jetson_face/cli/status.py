@@ -143,7 +143,8 @@ def _describe_outbox(outbox: dict[str, Any], sinks: dict[str, Any]) -> list[str]
         aside = outbox.get("set_aside", {}).get(name, 0)
         note = f", {aside} refused and set aside: jetson-face events refused" if aside else ""
         if sink.get("error"):
-            note += f", down since {sink.get('down_since')}: {sink['error']}"
+            since = f" since {sink['down_since']}" if sink.get("down_since") else ""
+            note += f", down{since}: {sink['error']}"
         lines.append(f"sink {name}: {sink.get('sent')} sent, {waiting} waiting{note}")
     return lines
 

@@ -148,8 +148,10 @@ def credential(name: str, environ: Mapping[str, str] = os.environ) -> str:
             data = file.read(_SECRET_MAX + 1)
     except FileNotFoundError:
         raise SecretMissingError(
-            f"there is no credential {name!r}: add `LoadCredential={name}:/etc/jetson-face/{name}` "
-            f"with `systemctl edit jetson-face`, or write the secret into the configuration"
+            f"there is no credential {name!r}: write the secret, one line, into "
+            f"/etc/jetson-face/{name}, run `sudo systemctl edit jetson-face`, add the line "
+            f"LoadCredential={name}:/etc/jetson-face/{name} under [Service], and restart the "
+            "service"
         ) from None
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "its name cannot be a file's"

@@ -63,6 +63,10 @@ _HEADER = re.compile(
 )
 _INNER = re.compile(r"(?ai)(?:pass[a-z]*|pwd|psw)=([^_&\s]+)")
 _OPEN_PLACE = re.compile(r"\{credential:[\w.-]{1,40}$")
+# What a unit says of a credential, `LoadCredential=NAME:PATH`: where it lies, and not what it is.
+# Only with the path that our own advice names, which has nothing but the name in it.
+_HANDED_OVER = re.compile(r"(?P<name>[\w.-]{1,40}):/etc/jetson-face/(?P=name)")
+_IN_QUERY = re.compile(r"\?[^=]*=")
 _OPENING, _CLOSING = "'\"([{<", "'\")]}>,.;:"
 _CLOSED_PLACE = re.compile(rf"{PLACE.pattern}[{re.escape(_CLOSING)}]*")
 _JOINERS = "\u200c\u200d"
@@ -192,7 +196,10 @@ class _Hider:
         userinfo, at, rest = rest.rpartition("@")
         if at:
             # Greedy to the last @: a password may hold / and @.
+            value = _IN_QUERY.search(userinfo) is not None
             userinfo = self._userinfo(userinfo)
+            if value:  # or the @ is one of a query's value, and what follows is more of it
+                return f"{head}://{userinfo}@{self._hide(re.split('[&;#]', rest)[0])}"
         rest, sharp, fragment = rest.partition("#")
         rest, mark, query = rest.partition("?")
         host, *segments = rest.split("/")
@@ -267,6 +274,10 @@ class _Hider:
         return text
 
     def _pair(self, match: re.Match[str]) -> str:
+        if match["key"] == "LoadCredential" and _HANDED_OVER.fullmatch(
+            match["value"].rstrip(_CLOSING + "`")
+        ):
+            return match[0]
         name = _NAMES.search(match["key"].strip("\"'")) is not None
         shown = self._hide(match["value"].strip("\"'"), name=name)
         return f"{match['key']}{match['equals']}{shown}"

@@ -25,7 +25,7 @@ from jetson_face.privacy.encryption import (
     is_sealed,
     open_cipher,
 )
-from jetson_face.util.redact import redact
+from jetson_face.util.redact import clean, redact
 
 KEY = bytes(range(KEY_BYTES))
 CIPHER = AesGcm(KEY)
@@ -168,8 +168,16 @@ def test_credentials_fill_their_places_escaped(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["missing", "..", ".hidden"])
 def test_a_credential_that_is_missing_says_how_to_add_it(tmp_path: Path, name: str) -> None:
-    with pytest.raises(SecretMissingError, match=f"LoadCredential={name}:"):
+    with pytest.raises(SecretMissingError) as caught:
         credential(name, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    line = f"add the line LoadCredential={name}:/etc/jetson-face/{name} under [Service]"
+    assert line in str(caught.value)
+
+
+def test_what_is_to_be_typed_survives_the_filter_for_secrets(tmp_path: Path) -> None:
+    with pytest.raises(SecretMissingError) as caught:
+        credential("mqtt.password", {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert clean(str(caught.value)) == str(caught.value)
 
 
 def test_outside_the_service_the_line_says_how_to_get_its_credentials() -> None:

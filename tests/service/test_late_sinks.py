@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from jetson_face.cli.status import describe
 from jetson_face.config import Config
 from jetson_face.events.outbox import Outbox
+from jetson_face.service import pages
 from jetson_face.service.plumbing import build_deliverers, build_sink
 from tests.events.test_webhook import EVENT, Hook, hook  # noqa: F401 - a fixture
 
@@ -48,6 +50,9 @@ def test_a_sink_without_its_token_is_down_until_it_comes(
     assert str(deliverer.last_error).startswith("there is no credential 'hook.token'")
     (record,) = caplog.records
     assert record.getMessage().startswith("sink_not_built sink=webhook error=there is no")
+    state = outbox.state()
+    status = describe({"outbox": pages.outbox(state), "sinks": pages.sinks([deliverer], state)})
+    assert status[-1].startswith("sink webhook: 0 sent, 0 waiting, down: there is no credential")
     outbox.append([("decision", b'{"n": 1}')])
     assert deliverer.step() > 0
     (credentials / "hook.token").write_text("a-token\n")

@@ -153,6 +153,23 @@ def test_what_stands_for_a_credential_is_shown(address: str, shown: str) -> None
     assert secrets_in(address) == frozenset()
 
 
+def test_a_value_of_a_query_may_begin_with_an_at() -> None:
+    assert redact("http://camera.example/video?channel=1&zq=@s3cret/x&fps=5") == "http://***@***"
+
+
+def test_where_a_credential_lies_is_shown_and_nothing_else_of_it() -> None:
+    line = "LoadCredential=mqtt.password:/etc/jetson-face/mqtt.password"
+    assert redact(f"add `{line}`, and restart") == f"add `{line}`, and restart"
+    for other in (
+        "LoadCredential=s3cret",
+        "LoadCredential=mqtt.password:/etc/jetson-face/s3cret",
+        "LoadCredential=mqtt.password:s3cret",
+        "SetCredential=mqtt.password:/etc/jetson-face/mqtt.password",
+        "credential=s3cret:/etc/jetson-face/s3cret",
+    ):
+        assert redact(other).endswith("Credential=***") or redact(other) == "credential=***"
+
+
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_what_was_hidden_stays_as_it_is(address: str) -> None:
     # An error's text passes here where it is made, in the log and on the status page.
