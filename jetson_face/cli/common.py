@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
@@ -47,6 +48,13 @@ def config_of(args: argparse.Namespace, *extra: str) -> Config:
     config = load_config(args.config, [*args.overrides, *extra])
     logging.getLogger("jetson_face").setLevel(config.log_level)
     return config
+
+
+def same_config(command: str, args: argparse.Namespace) -> str:
+    """`jetson-face COMMAND` with the configuration that the arguments name, to be typed."""
+    words = [] if args.config is None else ["-c", str(args.config)]
+    words += [word for text in args.overrides for word in ("--set", text)]
+    return shlex.join(["jetson-face", *command.split(), *words])
 
 
 def one_of(named: T | None, positional: T | None, option: str) -> T | None:

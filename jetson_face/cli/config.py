@@ -10,6 +10,7 @@ from jetson_face.cli.common import (
     add_config_arguments,
     config_of,
     one_of,
+    same_config,
     say,
     say_json,
     say_text,
@@ -41,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "check":
         _check_credentials(config)
         say(f"{args.config or 'built-in defaults'}: valid")
+        say(f"not checked: whether the files exist ({same_config('doctor', args)})")
         return 0
     import yaml
 

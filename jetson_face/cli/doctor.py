@@ -7,6 +7,7 @@ import argparse
 from jetson_face.cli.common import add_config_arguments, config_of, say, say_json
 from jetson_face.config import AutoDetectorConfig
 from jetson_face.doctor.checks import examine, summary
+from jetson_face.doctor.files import files
 from jetson_face.doctor.needs import needs_of
 from jetson_face.doctor.probe import Finding, Probe, jetson_linux
 from jetson_face.factory.choice import choose_detector
@@ -26,6 +27,7 @@ def run(args: argparse.Namespace) -> int:
     probe = Probe()
     config = config_of(args)
     found = examine(probe, needs_of(config, jetson=jetson_linux(probe) is not None))
+    found += files(config)
     if isinstance(config.detector, AutoDetectorConfig):
         choice = choose_detector(config)
         found.append(Finding("detector", "ok", f"auto is {choice.type}: {choice.reason}"))

@@ -33,7 +33,7 @@ _CHECKS: tuple[Callable[[Probe, Needs], Iterator[Finding]], ...] = (
     software.extras,
     plugins.plugins,
 )
-_DETAILS = ("disk", "cuda", "pycuda", "clocks", "temperature", "gstreamer")
+_DETAILS = ("disk", "cuda", "pycuda", "clocks", "temperature", "gstreamer", "model")
 """What matters only where it is not as it should be."""
 
 

@@ -20,7 +20,9 @@ def site(tmp_path: Path) -> Path:
 
 def test_config_check_and_show_take_a_file(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "check", str(site)]) == 0
-    assert capsys.readouterr().out == f"{site}: valid\n"
+    assert capsys.readouterr().out == (
+        f"{site}: valid\nnot checked: whether the files exist (jetson-face doctor -c {site})\n"
+    )
     assert main(["config", "show", str(site)]) == 0
     assert "interval: 7" in capsys.readouterr().out
     site.write_text("samplnig: {}\n")

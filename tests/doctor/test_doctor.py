@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -14,6 +15,7 @@ from jetson_face.cli.main import main
 from jetson_face.config import load_config
 from jetson_face.core.errors import EngineError, MissingDependencyError
 from jetson_face.doctor.checks import examine, summary
+from jetson_face.doctor.files import files
 from jetson_face.doctor.needs import MODULES, Needs, needs_of
 from jetson_face.doctor.probe import Finding, Probe
 
@@ -372,6 +374,26 @@ def test_the_command_on_this_machine(capsys: pytest.CaptureFixture[str]) -> None
     assert code or len(said.splitlines()) < 11
     assert main(["doctor", "--all"]) == code
     assert len(capsys.readouterr().out.splitlines()) >= len(found)
+
+
+def test_files_that_the_configuration_names_and_that_are_not_there_are_problems(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    film = tmp_path / "film.mp4"
+    wrong = [
+        *("--set", f"sources.0.uri={film}", "--set", f"embedder.model={tmp_path}/net.yaml"),
+        *("--set", f"gallery.path={tmp_path}/none/people.db"),
+    ]
+    assert main(["doctor", *wrong]) == 1
+    said = capsys.readouterr().out
+    assert re.search(rf"^PROBLEM +source: +{film}: no such file or folder$", said, re.M)
+    assert re.search(rf"^PROBLEM +model: +{tmp_path}/net.yaml: no such file$", said, re.M)
+    assert re.search(rf"^PROBLEM +gallery: +{tmp_path}/none: no such folder$", said, re.M)
+    film.touch()
+    right = load_config(None, [f"sources.0.uri={film}", f"gallery.path={tmp_path}/people.db"])
+    assert [(f.topic, f.state) for f in files(right)] == [
+        ("source", "ok"), ("model", "ok"), ("gallery", "info"),
+    ]  # fmt: skip
 
 
 def test_a_command_that_is_missing_or_fails_is_no_answer() -> None:
