@@ -14,7 +14,7 @@ from typing import TypeAlias
 from jetson_face.cli.common import add_config_arguments, config_of, quicken_streams, say
 from jetson_face.cli.service_exec import exec_as_service
 from jetson_face.config import Config
-from jetson_face.core.errors import JetsonFaceError, UsageError
+from jetson_face.core.errors import ConfigError, InputMissingError, JetsonFaceError, UsageError
 from jetson_face.service import install as service_install
 from jetson_face.service import install_web
 from jetson_face.service.page_settings import PageSettings
@@ -109,7 +109,7 @@ def _change(args: argparse.Namespace) -> int:
     install = args.action == "install"
     steps, refusals, found = (_install if install else _uninstall)(args, box)
     for refusal in refusals:
-        if not dry:
+        if not dry or isinstance(refusal, ConfigError | InputMissingError):
             raise refusal
         say(f"       warning  {refusal}")
     for line in found:
@@ -122,6 +122,8 @@ def _change(args: argparse.Namespace) -> int:
         else:
             _act(step)
             say(f"          done  {step.what}")
+    if install and (why := service_install.unusable(box, args.name)) is not None:
+        say(f"       warning  the service will not start until its configuration is valid: {why}")
     return 0
 
 

@@ -218,6 +218,19 @@ def refusals(program: Path, config: Path | None, target: Path) -> list[JetsonFac
     return found
 
 
+def unusable(box: Box, instance: str | None) -> str | None:
+    """What is wrong with the configuration that the box has; None where it is valid, is not there,
+    or may not be read by who asks."""
+    target = config_target(box, instance)
+    if not os.access(target, os.R_OK):
+        return None
+    try:
+        load_config(target)
+    except JetsonFaceError as error:
+        return (error.lines or (str(error),))[0]
+    return None
+
+
 def _unreachable(program: Path) -> str | None:
     """Why the service's user could not run it, None where it could."""
     if " " in str(program) or "%" in str(program):

@@ -90,16 +90,35 @@ def test_a_dry_run_shows_the_plan_with_a_warning_where_a_real_one_refuses(
         if config is not None:
             site.write_text(config)
         words = ["service", "install", "-c", str(site), "--root", str(box)]
-        assert main([*words, "--dry-run"]) == 0
+        wrong_file = code in (3, 4)
+        assert main([*words, "--dry-run"]) == (code if wrong_file else 0)
         warning, *plan = said(capsys)
-        assert warning.strip().startswith("warning  ")
+        assert warning.strip().startswith("jetson-face: " if wrong_file else "warning  ")
         assert why in warning
-        assert sum("would be done" in line for line in plan) >= 8
+        assert (plan == []) if wrong_file else sum("would be done" in s for s in plan) >= 8
         monkeypatch.setattr(os, "geteuid", lambda: 0)
         assert main(words) == code
         (line,) = said(capsys)
         assert why in line
         assert list(box.iterdir()) == []
+
+
+def test_a_configuration_on_the_box_that_is_not_valid_is_told_at_the_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(service_install, "own_program", lambda: PROGRAM)
+    there = tmp_path / "etc/jetson-face/config.yaml"
+    there.parent.mkdir(parents=True)
+    there.write_text("log_level: INFO\n")
+    words = ["service", "install", "--dry-run", "--root", str(tmp_path)]
+    assert main(words) == 0
+    assert "warning" not in "".join(said(capsys))
+    there.write_text("samplnig: {}\n")
+    assert main(words) == 0
+    last = said(capsys)[-1]
+    assert "the service will not start until its configuration is valid: " in last
+    assert "config.yaml:1: samplnig: unknown key" in last
 
 
 def test_what_could_be_installed_has_no_warning(
