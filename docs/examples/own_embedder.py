@@ -37,7 +37,10 @@ class OnnxFile:
 
 
 network, first, second = sys.argv[1:]
-with jetson_face.Recognizer(embedder=OnnxFile(network), gallery="own_embedder.db") as recognizer:
+embedder = OnnxFile(network)
+# Another network needs another gallery: so the gallery is named after it.
+gallery = f"{embedder.space.model}-{embedder.space.digest[:8]}.db"
+with jetson_face.Recognizer(embedder=embedder, gallery=gallery) as recognizer:
     recognizer.enroll("the first", first)
     for face in recognizer.identify(second):
         print(f"similarity {face.similarity:.2f}: {face.name or face.state}")

@@ -45,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
         with open_gallery(config, parts.embedder.space) as gallery:
             config = calibrated(config, gallery)
             snapshot = gallery.snapshot()
+    if not snapshot.people:
+        say(f"gallery {config.gallery_path}: nobody is enrolled", err=True)
     matcher = build_matcher(config, snapshot, parts.embedder.similarity_min)
     decider = build_decider(config, parts.embedder, single=True)
     found = []

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from typing import NoReturn
 
-from jetson_face.core.errors import JetsonFaceError
+from jetson_face.core.errors import EmbeddingSpaceError, JetsonFaceError
 from jetson_face.core.version import __version__
 from jetson_face.privacy.memory import hide_memory
 from jetson_face.util.cleanlog import CleanFormatter
@@ -106,7 +106,7 @@ def main(
         with within:
             code: int = args.run(args)
     except JetsonFaceError as error:
-        text = "\n".join(clean(line) for line in error.lines or (str(error),))
+        text = "\n".join(clean(line) for line in error.lines or (_advice(error, args),))
         print(f"jetson-face: {text}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
@@ -120,6 +120,17 @@ def main(
         logger.exception("this is a bug of jetson-face %s; please report it", __version__)
         return EXIT_BUG
     return code
+
+
+def _advice(error: JetsonFaceError, args: argparse.Namespace) -> str:
+    """What is wrong, with the command that repairs it as it must be typed here."""
+    from jetson_face.cli.common import same_config
+    from jetson_face.gallery.matcher import REEMBED
+
+    text = str(error)
+    if isinstance(error, EmbeddingSpaceError) and hasattr(args, "overrides"):
+        return text.replace(REEMBED, same_config("gallery reembed", args))
+    return text
 
 
 def end(code: int) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -58,6 +59,8 @@ from jetson_face.recognition.recognizer import FaceRecognizer
 from jetson_face.recognition.scene_cut import SceneCuts
 from jetson_face.recognition.track_decisions import TrackDecisions
 from jetson_face.recognition.tracker import Tracker
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,12 +225,16 @@ def build_decider(config: Config, embedder: Embedder, *, single: bool = False) -
 
 
 def live_people(config: Config, gallery: GalleryStore, embedder: Embedder) -> LivePeople:
-    """Who is enrolled, for a program that runs on while people come and go."""
-    return LivePeople(
+    """Who is enrolled, for a program that runs on while people come and go; where that is nobody,
+    the log says so, as the path may be mistyped."""
+    people = LivePeople(
         gallery,
         lambda snapshot: build_matcher(config, snapshot, embedder.similarity_min),
         every_ns=round(config.gallery.refresh_s * 1e9),
     )
+    if not people.ids:
+        logger.warning("gallery_empty gallery=%s nobody is enrolled", gallery.path)
+    return people
 
 
 def build_tracker(config: Config) -> Tracker:

@@ -27,7 +27,7 @@ Thresholds: TypeAlias = tuple[float, ...]
 for more."""
 CANDIDATES = 3
 """How many people a match names, the nearest one included."""
-REEMBED = "jetson-face gallery reembed -c CONFIG"
+REEMBED = "jetson-face gallery reembed"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,7 +110,7 @@ class Matcher:
         if probes.space != self.space:
             raise EmbeddingSpaceError(
                 f"these faces were embedded with {probes.space}, the gallery with {self.space}: "
-                f"run {REEMBED}"
+                f"take another gallery (gallery.path), or embed this one again: {REEMBED}"
             )
         if not self.snapshot.people:
             return np.zeros((len(probes), 0), np.float32)

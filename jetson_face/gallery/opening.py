@@ -37,7 +37,8 @@ def check_space(path: Path, stored: EmbeddingSpace, mine: EmbeddingSpace | None)
     """Raise EmbeddingSpaceError where `mine` is not the gallery's."""
     if mine is not None and stored != mine:
         raise EmbeddingSpaceError(
-            f"{path}: the gallery was made with {stored}, the embedder is {mine}: run {REEMBED}"
+            f"{path}: the gallery was made with {stored}, the embedder is {mine}: take another "
+            f"gallery (gallery.path), or embed this one again: {REEMBED}"
         )
 
 

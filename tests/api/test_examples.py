@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import pytest
 
 import jetson_face
@@ -71,12 +72,18 @@ def test_an_own_detector(program: Program, collins: Path) -> None:
     )
 
 
-def test_an_own_embedder(program: Program, collins: Path, hopper: Path) -> None:
+def test_an_own_embedder(program: Program, collins: Path, hopper: Path, tmp_path: Path) -> None:
     network = REPO / "engines" / "squeezenet_face.onnx"
     out = program(EXAMPLES / "own_embedder.py", network, collins, collins)
     assert out.startswith("similarity 1.00: the first")
     out = program(EXAMPLES / "own_embedder.py", network, collins, hopper)
     assert out.endswith("unknown\n")
+    # Another network, whose vectors are others: it has a gallery of its own.
+    model = onnx.load(network)
+    model.doc_string = "another"
+    onnx.save(model, tmp_path / "squeezenet_face.onnx")
+    out = program(EXAMPLES / "own_embedder.py", "squeezenet_face.onnx", collins, collins)
+    assert out.startswith("similarity 1.00: the first")
 
 
 def test_an_own_sink(program: Program, clip: Path, tmp_path: Path) -> None:

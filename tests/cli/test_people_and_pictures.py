@@ -43,9 +43,11 @@ def test_who_is_enrolled_is_named_in_a_picture(
 
 
 def test_a_stranger_is_unknown_and_an_empty_gallery_knows_nobody(
-    cli: Command, collins: Path, hopper: Path
+    cli: Command, collins: Path, hopper: Path, tmp_path: Path
 ) -> None:
-    assert "unknown" in cli("identify", hopper).out
+    done = cli("identify", hopper, "--set", f"gallery.path={tmp_path}/typo.db")
+    assert (done.code, "unknown" in done.out) == (0, True)
+    assert f"gallery {tmp_path}/typo.db: nobody is enrolled" in done.err
     cli("enroll", "--name", "Eileen Collins", collins)
     assert "unknown" in cli("identify", hopper).out
 
@@ -234,6 +236,7 @@ def test_a_gallery_of_another_embedding_is_refused_with_the_command_that_mends_i
         gallery.reembed(older, lambda faces, _: Embeddings(vector.repeat(len(faces), 0), older))
     done = cli("identify", hopper)
     assert done.code == 9
-    assert "jetson-face gallery reembed" in done.err
+    command = f"jetson-face gallery reembed --set state_dir={tmp_path / 'state'}"
+    assert f"take another gallery (gallery.path), or embed this one again: {command}\n" in done.err
     assert cli("gallery", "reembed").code == 0
     assert "Grace Hopper" in cli("identify", hopper).out

@@ -52,6 +52,14 @@ def test_a_known_person_in_a_clip_is_one_event_and_a_whole_report(
     assert read_picture(tmp_path / "s.png").shape == (240, 320, 3)
 
 
+def test_a_run_with_an_empty_gallery_says_so(
+    cli: Command, clip: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "typo.db"
+    assert cli("run", clip, "--frames", 1, "--set", f"gallery.path={path}").code == 0
+    assert f"gallery_empty gallery={path} nobody is enrolled" in caplog.messages
+
+
 def test_two_runs_give_the_same_events(
     cli: Command, people: Path, clip: Path, tmp_path: Path
 ) -> None:

@@ -172,7 +172,8 @@ def test_another_space_is_refused_with_the_command(path: Path) -> None:
     message = str(error.value)
     assert "fake/abababababab/8" in message
     assert "other/cdcdcdcdcdcd/4" in message
-    assert "jetson-face gallery reembed -c CONFIG" in message
+    assert "take another gallery (gallery.path)" in message
+    assert message.endswith(": jetson-face gallery reembed")
 
 
 def _by_shade(images: ImageU8, landmarks: F32) -> Embeddings:
