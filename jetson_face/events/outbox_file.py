@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +35,11 @@ from jetson_face.util.files import Inode
 _CHUNK = 500
 _MAGIC = b"SQLite format 3\0"
 _REFUSED = f"consumer, error, tries, again, {EVENT}"
+_OPEN: Counter[Inode] = Counter()
+_OPENING = threading.Lock()
+"""How often this process has a file open, and what holds that still. Closing any descriptor of such
+a file would drop the locks of its connections, and another process would delete the log under
+them, with the events in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +58,18 @@ class OutboxFile:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._path = path
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._inode = _begin(path)
+        self._open = True
         try:
-            found, head = os.fstat(fd), os.pread(fd, 20, 0)
-        finally:
-            os.close(fd)
-        self._inode = Inode.of(found)
-        # What stands there says who may write, and would look like a disk that takes nothing.
-        if head and not (head.startswith(_MAGIC) and set(head[18:20]) <= {1, 2}):
-            raise DamagedError("file is not a database")
-        self._db = Db(str(path), timeout=5)
+            self._db = Db(str(path), timeout=5)
+        except BaseException:
+            self._end()
+            raise
         try:
             self._set_up()
         except BaseException:
             self._db.close()
+            self._end()
             raise
 
     def _set_up(self) -> None:
@@ -277,6 +282,35 @@ class OutboxFile:
         """Close; never raises."""
         with contextlib.suppress(sqlite3.Error):
             self._db.close()
+        self._end()
+
+    def _end(self) -> None:
+        with _OPENING:
+            _OPEN[self._inode] -= self._open
+            self._open = False
+            if not _OPEN[self._inode]:
+                del _OPEN[self._inode]
+
+
+def _begin(path: Path) -> Inode:
+    """Make the file where there is none, see that it can be a database, and count it as open."""
+    with _OPENING:
+        with contextlib.suppress(FileNotFoundError):
+            inode = Inode.of(path.stat())
+            if inode in _OPEN:
+                _OPEN[inode] += 1
+                return inode
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            found, head = os.fstat(fd), os.pread(fd, 20, 0)
+        finally:
+            os.close(fd)
+        # What stands there says who may write, and would look like a disk that takes nothing.
+        if head and not (head.startswith(_MAGIC) and set(head[18:20]) <= {1, 2}):
+            raise DamagedError("file is not a database")
+        inode = Inode.of(found)
+        _OPEN[inode] += 1
+        return inode
 
 
 def is_full(error: Exception) -> bool:

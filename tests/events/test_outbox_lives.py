@@ -6,6 +6,8 @@ import json
 import os
 import random
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -386,3 +388,20 @@ def test_a_busy_disk_of_another_program_damages_nothing(path: Path, outbox: Outb
         assert put(outbox, "x" * draw.randint(1, 500))
     os.waitpid(pid, 0)
     assert outbox.state().counts == {}
+
+
+def test_a_file_that_a_process_opens_twice_keeps_its_log(outbox: Outbox, path: Path) -> None:
+    """A second look must not drop the first one's locks: another process would delete the log under
+    it, and what is added then would be gone after a power cut."""
+    program = "import sys, pathlib; from jetson_face.events.outbox_file import OutboxFile\n" \
+              "f = OutboxFile(pathlib.Path(sys.argv[1])); print(f.rows()); f.close()"  # fmt: skip
+    for opened in (1, 2):
+        for _ in range(opened):  # closed, it leaves the locks alone as well
+            second = OutboxFile(path)
+            second.close()
+            second.close()
+        put(outbox, "f")
+        told = subprocess.run(
+            [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True
+        )
+        assert int(told.stdout) == 5 + opened
