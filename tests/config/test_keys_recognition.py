@@ -16,6 +16,7 @@ from jetson_face.gallery.classifiers import KnnMatcher, LinearMatcher, PairMatch
 from jetson_face.gallery.matcher import GallerySnapshot, Matcher
 from jetson_face.models.cards import embedding_space, load_card
 from jetson_face.recognition.rate_controller import Governor, RateMeasurement
+from jetson_face.recognition.track_state import TrackStates
 from tests.config.keys import Site, shows
 from tests.config.parts import ADA, BOB, MS, SPACE, Rig, Says, gallery, matched, unit
 
@@ -356,3 +357,23 @@ def test_whether_two_looks_contradict_is_the_networks_own_affair(site: Site) -> 
     for config in (site(), site({"matching.similarity_min": 0.9})):
         assert anew(config, 0.39) == 1
         assert anew(config, 0.41) == 0
+
+
+@pytest.mark.parametrize(("doubted", "below"), [(False, 0.4), (True, 0.55)])
+def test_a_face_that_suddenly_looks_different_must_meet_the_networks_own_threshold(
+    site: Site, *, doubted: bool, below: float
+) -> None:
+    """Any other may be a third of the way from it to what strangers have; neither is the site's."""
+
+    def ends_the_track(config: Config, similarity: float) -> bool:
+        decisions = Rig(config, says=Says(similarity_min=0.55)).recognizer.decisions
+        track, states = np.array([1]), TrackStates()
+        states.begin([1], 0)
+        states[1].doubted = doubted
+        decisions.fuser.add(track, Embeddings(unit(1)[None], SPACE), np.ones(1, np.float32))
+        other = unit(similarity, np.sqrt(1 - similarity**2))
+        return bool(decisions.contradicted(track, Embeddings(other[None], SPACE), states)[0])
+
+    for config in (site(), site({"matching.similarity_min": 0.9})):
+        assert ends_the_track(config, below - 0.01)
+        assert not ends_the_track(config, below + 0.01)

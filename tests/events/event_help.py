@@ -21,7 +21,7 @@ _VALIDATOR = Draft202012Validator(json_schema())
 
 def read_event(line: bytes | str) -> dict[str, Any]:
     """The event on a line: no key twice, and valid by the published schema."""
-    event: dict[str, Any] = json.loads(line, object_pairs_hook=_once)
+    event: dict[str, Any] = json.loads(line, object_pairs_hook=once)
     _VALIDATOR.validate(event)
     return event
 
@@ -31,7 +31,8 @@ def read_events(path: Path) -> list[dict[str, Any]]:
     return [read_event(line) for line in path.read_bytes().splitlines()]
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For `json.loads`: an object with no key twice."""
     keys = [key for key, _ in pairs]
     assert len(keys) == len(set(keys)), f"a key twice: {keys}"
     return dict(pairs)

@@ -20,6 +20,7 @@ from jetson_face.core.errors import MissingDependencyError, UsageError
 from jetson_face.events.delivery import Deliverer, SinkDownError
 from jetson_face.events.mqtt import MqttSink
 from jetson_face.events.outbox import Event, Outbox
+from tests.events.event_help import once
 from tests.events.hostile import Hostile, make_certificate
 
 paho = pytest.importorskip("paho.mqtt.client", reason="the extra `mqtt` is not installed")
@@ -82,7 +83,7 @@ class Broker:
 
     def _on_message(self, client: object, data: object, message: Any) -> None:
         with self.arrived:
-            self.got.append((message.topic, json.loads(message.payload)))
+            self.got.append((message.topic, json.loads(message.payload, object_pairs_hook=once)))
             self.arrived.notify_all()
 
     def has(self, count: int) -> bool:

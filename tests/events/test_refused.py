@@ -29,7 +29,7 @@ from jetson_face.service import pages
 from jetson_face.service.notify import HealthVerdict
 from jetson_face.util.backoff import Backoff
 from jetson_face.util.metrics import to_prometheus
-from tests.events.event_help import BOB, face_body, read_event
+from tests.events.event_help import BOB, face_body, once, read_event
 
 
 class Receiver:
@@ -45,7 +45,8 @@ class Receiver:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 receiver.requests += 1
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                data = self.rfile.read(int(self.headers["Content-Length"]))
+                body = json.loads(data, object_pairs_hook=once)
                 events = [read_event(json.dumps(event)) for event in body["events"]]
                 frames = {event["frame"] for event in events}
                 status = 422 if frames & receiver.dislikes else receiver.status

@@ -187,3 +187,49 @@ def test_inside_the_band_nothing_flaps(band: list[float], known: bool) -> None:
     for similarity in band:
         decision = DECIDER.decide(decision, match(ANN, similarity), 9, 1)
         assert not decision.changed
+
+
+@pytest.mark.parametrize(
+    ("frames", "similarity", "state"),
+    [
+        (1, 0.79, "unknown"),
+        (1, 0.8, "known"),
+        (2, 0.59, "unknown"),
+        (2, 0.6, "known"),
+        (3, 0.49, "unknown"),
+        (3, 0.5, "known"),
+        (9, 0.49, "unknown"),
+        (9, 0.5, "known"),
+    ],
+)
+def test_each_number_of_embeddings_has_its_bound_and_the_last_holds_for_more(
+    frames: int, similarity: float, state: str
+) -> None:
+    decider = Decider(0.9, unknown_after=1)
+    found = decider.decide(PENDING, match(ANN, similarity), frames, 1, (0.8, 0.6, 0.5))
+    assert found.state == state
+
+
+def test_a_name_is_kept_as_far_below_whichever_bound_holds() -> None:
+    decider = Decider(0.75, similarity_leave=0.5, unknown_after=1)
+    known = [
+        decider.decide(KNOWN, match(ANN, similarity), 2, 1, (0.875, 0.625)).state
+        for similarity in (0.374, 0.375)
+    ]
+    assert known == ["unknown", "known"]
+
+
+def test_a_lead_that_is_just_enough_gives_and_keeps_a_name() -> None:
+    decider = Decider(0.5, margin_min=0.125)
+    assert decider.decide(PENDING, match(ANN, 0.5, 0.375), 1, 1).state == "known"
+    assert decider.decide(KNOWN, match(ANN, 0.5, 0.4375), 1, 1).state == "known"
+    assert decider.decide(KNOWN, match(ANN, 0.5, 0.4376), 1, 1).state == "pending"
+
+
+def test_a_track_begins_with_nothing_said() -> None:
+    assert undecided(7) == Decision("pending", None, None, False, 7)
+
+
+def test_nobody_is_said_at_the_third_embedding_unless_told_otherwise() -> None:
+    states = [Decider(0.5).decide(PENDING, NO_MATCH, frames, 1).state for frames in (2, 3)]
+    assert states == ["pending", "unknown"]

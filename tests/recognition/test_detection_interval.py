@@ -177,3 +177,30 @@ def test_over_time_everybody_is_embedded(seed: int, count: int, cap: int) -> Non
         frames[rows] += 1
         waited[rows] = 0
     assert (frames >= 2).all()
+
+
+@pytest.mark.parametrize(
+    ("lost", "frames"),
+    [
+        # of two that are lost together one may ask
+        ({1: [2], 3: [1, 2]}, [0, 2, 4, 14, 24]),
+        ({1: [2], 3: [2, 1]}, [0, 2, 4, 14, 24]),
+        # lost again after exactly two intervals it asks
+        ({1: [1], 4: [5], 20: [1]}, [0, 2, 5, 15, 25]),
+        ({1: [1], 4: [5], 21: [1]}, [0, 2, 5, 15, 22]),
+    ],
+)
+def test_who_may_ask(lost: dict[int, list[int]], frames: list[int]) -> None:
+    assert searched(DetectionInterval(10), 30, lost)[:5] == frames
+
+
+def test_what_was_is_forgotten_after_twice_the_wait() -> None:
+    lost = {1: [1], 30: [9], 42: [1], 50: [8], 63: [1]}
+    assert searched(DetectionInterval(10), 70, lost) == [0, 2, 12, 22, 31, 41, 43, 51, 61, 64]
+
+
+def test_a_shorter_interval_leaves_three_searches_to_bring_forward() -> None:
+    interval = DetectionInterval(10)
+    assert searched(interval, 1) == [0]
+    interval.set_every(5)
+    assert searched(interval, 8, {n: [n] for n in range(8)}) == [1, 2, 3, 6]

@@ -1,0 +1,95 @@
+"""What the evidence of a track is held against, and when."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from jetson_face.core.types import F32, Embeddings
+from jetson_face.gallery.matcher import GallerySnapshot, Matcher
+from jetson_face.recognition.decision import Decider
+from jetson_face.recognition.fusion import Fuser
+from jetson_face.recognition.track_decisions import TrackDecisions
+from jetson_face.recognition.track_state import TrackStates
+from tests.gallery.gallery_fakes import SPACE, snapshot, unit
+
+NOBODY_NEW = np.zeros(0, np.int64)
+
+
+def evidence(**of: F32) -> Fuser:
+    """A fuser with one vector for each track, t1, t2 …"""
+    fuser = Fuser(SPACE)
+    tracks = np.array([int(name[1:]) for name in of], np.int64)
+    fuser.add(tracks, Embeddings(np.stack(list(of.values())), SPACE), np.ones(len(of), np.float32))
+    return fuser
+
+
+def people(revision: int, thresholds: tuple[float, ...] | None = None) -> Matcher:
+    made = snapshot(ann=[unit(1)], bob=[unit(0, 1)])
+    again = GallerySnapshot(made.space, made.vectors, made.person_index, made.people, revision)
+    return Matcher(again, thresholds=thresholds)
+
+
+def states_of(*tracks: int) -> TrackStates:
+    states = TrackStates()
+    states.begin(tracks, 5)
+    return states
+
+
+@pytest.mark.parametrize("revision", [0, 1, 2])
+def test_with_a_gallery_not_seen_before_all_tracks_are_decided(revision: int) -> None:
+    """Also those that were taken over from another recogniser."""
+    states = states_of(1, 2)
+    decisions = TrackDecisions(
+        evidence(t1=unit(1), t2=unit(0, 1)), Decider(0.5), lambda _: people(revision)
+    )
+    decisions.decide(NOBODY_NEW, states, 77)
+    found = [states[track].decision for track in (1, 2)]
+    assert [d.person and d.person.name for d in found] == ["ann", "bob"]
+    assert [d.since_ns for d in found] == [77, 77]
+    assert states[2].match.person == found[1].person
+
+
+def test_with_the_same_gallery_only_tracks_with_new_evidence_are_decided() -> None:
+    states = states_of(1, 2)
+    decisions = TrackDecisions(
+        evidence(t1=unit(1), t2=unit(0, 1)), Decider(0.5), lambda _: people(3)
+    )
+    decisions.decide(NOBODY_NEW, TrackStates(), 0)
+    decisions.decide(np.array([2]), states, 0)
+    assert [states[track].decision.state for track in (1, 2)] == ["pending", "known"]
+
+
+def test_the_bounds_of_the_gallery_hold_before_those_of_the_decider() -> None:
+    for bound, state in ((0.6, "known"), (0.61, "unknown")):
+        states = states_of(1)
+        decider = Decider(0.9, unknown_after=1)
+        decisions = TrackDecisions(
+            evidence(t1=unit(0.6, 0, 0.8)), decider, lambda _, b=bound: people(0, (b, b))
+        )
+        decisions.decide(np.array([1]), states, 0)
+        assert states[1].decision.state == state
+
+
+@pytest.mark.parametrize(
+    ("bounds", "found"),
+    [
+        ({}, [False, True]),
+        ({"contradiction_below": 0.7}, [True, True]),
+        ({"contradiction_below": -0.5}, [False, False]),
+        ({"contradiction_below": -0.5, "doubted_below": 0.7}, [False, True]),
+        ({"contradiction_below": 0.7, "doubted_below": -0.5}, [True, False]),
+    ],
+)
+def test_a_doubted_face_is_held_against_a_bound_of_its_own(
+    bounds: dict[str, float], found: list[bool]
+) -> None:
+    """The first face is 0.6 from its track's mean, the second, which is doubted, -0.1."""
+    states = states_of(1, 2)
+    states[2].doubted = True
+    decisions = TrackDecisions(
+        evidence(t1=unit(1), t2=unit(0, 1)), Decider(0.5), lambda _: people(0), **bounds
+    )
+    vectors = np.stack([unit(0.6, 0, 0.8), unit(0.995, -0.1)])
+    seen = decisions.contradicted(np.array([1, 2]), Embeddings(vectors, SPACE), states)
+    assert seen.tolist() == found
