@@ -1,4 +1,4 @@
-"""`jetson-face eval verification|identification|video|tracks|five-people|calibration|…`."""
+"""`jetson-face eval verification|identification|video|clusters|tracks|calibration|…`."""
 
 from __future__ import annotations
 
@@ -42,6 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "calibration", help="does a calibrated threshold hold on strangers it was not set with?"
     )
     _add_divided(identification, video, calibration)
+    clusters = kinds.add_parser("clusters", help="is a cluster of unnamed faces one person?")
+    clusters.add_argument(
+        "--each-picture", action="store_true", help="folders below a person are no videos"
+    )
     _add_tracks(kinds)
     lab = kinds.add_parser("five-people", help="five people, 20 + 5 pictures each, turned -60..60")
     lab.add_argument(
@@ -163,6 +167,8 @@ def _measure(args: argparse.Namespace) -> Evaluation:
         return kinds.change_pictures(setting, args.pairs, limit=args.limit)
     if args.kind == "tracks":
         return kinds.follow_tracks(setting, share=args.clips)
+    if args.kind == "clusters":
+        return kinds.cluster_people(setting, each_picture=args.each_picture)
     people = {"strangers": args.strangers, "each_picture": args.each_picture}
     if args.kind == "calibration":
         return kinds.check_calibration(setting, **people)

@@ -15,6 +15,7 @@ from jetson_face.config import Config
 from jetson_face.core.errors import InputBrokenError, JetsonFaceError
 from jetson_face.evaluation import (
     calibration,
+    clusters,
     divisions,
     five_people,
     identification_report,
@@ -219,6 +220,28 @@ def check_calibration(
         {**told, "stated_rate": stated_rate.as_json(stated)},
         lambda: calibration.markdown(rows, faces, run.facts, title) + by_size.lstrip() + "\n",
         lambda folder: calibration.plots(rows, folder),
+        faces.facts(),
+    )
+
+
+def cluster_people(setting: EvaluationSettings, *, each_picture: bool) -> Evaluation:
+    """Do clusters of unnamed faces hold one person each?"""
+    people = read_people(setting.images, each_picture=each_picture)
+    with _measuring(setting, "clusters", setting.images, photos=False) as run:
+        faces = run.extract({shot.name: shot.path for own in people.values() for shot in own})
+        rows = clusters.measure_clusters(
+            people,
+            faces,
+            run.method.same_person_min,
+            rng=setting.rng,
+            resamples=setting.resamples,
+        )
+    title = f"Clusters of unnamed faces: {setting.images.name}, {run.method.name}"
+    return Evaluation(
+        clusters.table(rows),
+        clusters.as_json(rows, faces, run.facts),
+        lambda: clusters.markdown(rows, run.facts, title),
+        lambda folder: [],
         faces.facts(),
     )
 

@@ -60,6 +60,11 @@ class Method:
         """Where its vectors live."""
         return self.extractor.embedder.space
 
+    @property
+    def same_person_min(self) -> float:
+        """The network's own cosine at or above which two faces are one person."""
+        return self.extractor.embedder.similarity_min
+
 
 Keep: TypeAlias = Callable[[Detector, bool], Detector]
 """Puts a memory before a detector; the flag says whether it is the relaxed one."""

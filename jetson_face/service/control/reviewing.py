@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from jetson_face.core.errors import GalleryCorruptError, UsageError
-from jetson_face.core.types import F32
 from jetson_face.gallery.names import valid_name
+from jetson_face.review.clusters import review_clusters
 from jetson_face.review.queue import ReviewQueue
 from jetson_face.service.control.desk import Desk, same_person_min
 from jetson_face.service.control.http import ControlError, ControlRequest, Reply, Route
@@ -135,33 +132,7 @@ def _numbers(document: dict[str, Any]) -> set[int]:
     return set(given)
 
 
-@dataclass(slots=True)
-class _Waiting:
-    numbers: list[int]
-    vectors: list[F32]
-
-
 def _groups(queue: ReviewQueue, same_face_min: float) -> dict[int, int]:
-    """By number, the smallest number of those that it looks like, directly or through others."""
-    by_space: dict[str, _Waiting] = {}
-    for number in queue.numbers():
-        try:
-            face = queue.read(number).item.face
-        except GalleryCorruptError:
-            continue
-        one = by_space.setdefault(str(face.space), _Waiting([], []))
-        one.numbers.append(number)
-        one.vectors.append(face.vectors[0])
-    groups: dict[int, int] = {}
-    for one in by_space.values():
-        alike = np.stack(one.vectors) @ np.stack(one.vectors).T >= same_face_min
-        for row, number in enumerate(one.numbers):
-            if number in groups:
-                continue
-            todo, groups[number] = [row], number
-            while todo:
-                for other in np.flatnonzero(alike[todo.pop()]).tolist():
-                    if one.numbers[other] not in groups:
-                        groups[one.numbers[other]] = number
-                        todo.append(other)
-    return groups
+    """By number, the smallest number of its cluster."""
+    clusters = review_clusters(queue, same_face_min)
+    return {number: cluster.number for cluster in clusters for number in cluster.numbers}
