@@ -15,7 +15,7 @@ from jetson_face.core.errors import InputBrokenError, UsageError
 from jetson_face.core.types import State
 from jetson_face.events.exporting import Format, every, export, lines
 from jetson_face.events.history import PAGE_MAX, History, StoredEvent
-from jetson_face.events.schema import FaceKind
+from jetson_face.events.schema import OTHER_KINDS, FaceKind
 from jetson_face.service.history import read_history
 from jetson_face.util.files import write_file
 
@@ -53,7 +53,7 @@ def add_actions(actions: Any) -> None:
 def _add_filters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--person", metavar="NAME|ID", help="about this person; the name as it was")
     parser.add_argument("--source", metavar="NAME", help="of this camera")
-    parser.add_argument("--kind", choices=[*get_args(FaceKind), "canary"])
+    parser.add_argument("--kind", choices=[*get_args(FaceKind), *OTHER_KINDS])
     parser.add_argument("--state", choices=get_args(State))
     parser.add_argument("--since", metavar="TIME", help="as 2026-11-28 or 2026-11-28T09:30:00Z")
     parser.add_argument("--until", metavar="TIME", help="the same; without a zone it is UTC")

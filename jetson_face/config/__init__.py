@@ -41,6 +41,7 @@ from jetson_face.config.network import (
     TensorRTConfig,
 )
 from jetson_face.config.plugin import PluginRefinerConfig, PluginSinkConfig
+from jetson_face.config.privacy import PrivacyConfig
 from jetson_face.config.section import Section
 from jetson_face.config.service import (
     HomeAssistantConfig,
@@ -136,6 +137,7 @@ class Config(Section):
     matching: MatchingConfig = MatchingConfig()
     fusion: FusionConfig = FusionConfig()
     tracking: TrackingConfig = TrackingConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
     report: ReportConfig = ReportConfig()
     service: ServiceConfig = ServiceConfig()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -168,6 +168,8 @@ class Sighting:
     refiner in this very frame; False when only predicted. landmarks: (5, 2) float32 as in
     `Detections`, None where the box was only predicted or the detector gives none. quality: [0, 1],
     of the aligned crop, None on frames that did not embed the face. candidates: see `Match`.
+    withheld: it is of the do-not-recognise list: said to be `unknown`, and no crop of it may be
+    kept.
     """
 
     track: int
@@ -181,6 +183,7 @@ class Sighting:
     landmarks: F32 | None = field(default=None, compare=False)
     quality: float | None = None
     candidates: tuple[Candidate, ...] = field(default=(), compare=False)
+    withheld: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -175,6 +175,16 @@ class History:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return Erased(events, crops)
 
+    def forget_face(self, source: str, run: str, track: int) -> None:
+        """Delete the crops of a track, on the disk and in memory. Never raises for a bad disk: what
+        cannot be deleted now goes with its age."""
+        with self._write_lock:
+            for index, new in enumerate(self._memory):
+                row = rows.Row.of(_body(new.event), 0.0)
+                if (row.source, row.run, row.track) == (source, run, track):
+                    self._memory[index] = new._replace(jpeg=None)
+            self._use(lambda db: rows.forget_face(db, source, run, track))
+
     # Reading
 
     def page(
@@ -203,6 +213,10 @@ class History:
             before, after, person, source, kind, state, rows.moment(since), rows.moment(until)
         )
         return self._read(lambda db: rows.read_page(db, wanted, limit))
+
+    def last_seen(self) -> dict[str, dict[str, Any]]:
+        """By person (id): the last event in which a face was called by them."""
+        return self._read(rows.last_seen)
 
     def get(self, event_id: str) -> StoredEvent | None:
         """The event of an id."""

@@ -173,6 +173,17 @@ def read_page(db: sqlite3.Connection, wanted: HistoryFilter, limit: int) -> list
     return [_shown(row) for row in found]
 
 
+def last_seen(db: sqlite3.Connection) -> dict[str, dict[str, Any]]:
+    """By person (id): the last event in which a face was called by them."""
+    # The other columns are those of the row with the largest cursor: SQLite says so.
+    found = db.execute(
+        "SELECT max(cursor), body FROM events "
+        "WHERE person IS NOT NULL AND state = 'known' GROUP BY person"
+    )
+    events = [json.loads(body) for _, body in found]
+    return {event["person"]: event for event in events}
+
+
 def read_event(db: sqlite3.Connection, event_id: str) -> StoredEvent | None:
     """The event of an id."""
     row = db.execute(f"SELECT {_SHOWN} FROM events WHERE id = ?", (event_id,)).fetchone()
@@ -221,6 +232,16 @@ def shrink(db: sqlite3.Connection, max_bytes: int) -> int:
                 )
                 gone += done.rowcount if table == "events" else 0
     return gone
+
+
+def forget_face(db: sqlite3.Connection, source: str, run: str, track: int) -> int:
+    """Delete the crops of a track; returns how many."""
+    with sqlite.transaction(db):
+        return db.execute(
+            "DELETE FROM crops WHERE cursor IN "
+            "(SELECT cursor FROM events WHERE source = ? AND run = ? AND track = ?)",
+            (source, run, track),
+        ).rowcount
 
 
 def erase(db: sqlite3.Connection, person: str, mask: Callable[[bytes], bytes]) -> tuple[int, int]:

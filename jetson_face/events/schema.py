@@ -16,6 +16,8 @@ from jetson_face.core.types import State
 
 SCHEMA = "jetson-face.event/1"
 FaceKind: TypeAlias = Literal["appeared", "decided", "changed", "retracted", "left"]
+OTHER_KINDS = ("canary", "similarity", "consent")
+"""Of events that are not about a face."""
 
 _ID = "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
 Id: TypeAlias = Annotated[
@@ -150,8 +152,22 @@ class SimilarityEvent(TypedDict):
     text: Annotated[str, Field(description="for people, with the command that fits it again")]
 
 
+class ConsentEvent(TypedDict):
+    """The consent of somebody enrolled is over."""
+
+    schema: Literal["jetson-face.event/1"]
+    id: Id
+    kind: Literal["consent"]
+    time: Time
+    state: Literal["expired"]
+    name: Annotated[str | None, Field(description="null: removed since")]
+    person: str | None
+    until: Annotated[str, Field(description="the last day on which it held")]
+    text: Annotated[str, Field(description="for people")]
+
+
 AnyEvent: TypeAlias = Annotated[
-    FaceEvent | ChangeEvent | LeftEvent | CanaryStateEvent | SimilarityEvent,
+    FaceEvent | ChangeEvent | LeftEvent | CanaryStateEvent | SimilarityEvent | ConsentEvent,
     Field(discriminator="kind"),
 ]
 

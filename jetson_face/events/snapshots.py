@@ -7,7 +7,7 @@ import logging
 import re
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,6 +109,15 @@ class SnapshotStore:
             if gone:
                 sync_folder(self._folder)
             return [snapshot.path.name for snapshot in gone]
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Erase these pictures (file names), as far as they are there."""
+        wanted = set(names)
+        with self._lock:
+            for snapshot in self._scan():
+                if snapshot.path.name in wanted:
+                    self._unlink(snapshot)
+            sync_folder(self._folder)
 
     def prune(self) -> int:
         """Erase what is too old or too much; returns how many. For a timer."""

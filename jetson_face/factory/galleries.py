@@ -45,6 +45,7 @@ def open_gallery(
         ledger=Ledger(_ledger_places(config), cipher),
         recorder=AuditLog(config.state_dir / AUDIT),
         restored=restored,
+        withhold_expired=config.privacy.expired_consent == "withhold",
     )
 
 

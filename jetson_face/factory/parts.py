@@ -221,6 +221,7 @@ def build_decider(config: Config, embedder: Embedder, *, single: bool = False) -
         frames_min=1 if single else wanted.frames_min,
         unknown_after=1 if single else wanted.unknown_after,
         review_margin=wanted.review_margin,
+        withhold_margin=config.privacy.withhold_margin,
     )
 
 

@@ -17,7 +17,8 @@ from jetson_face.gallery.book import Book
 logger = logging.getLogger(__name__)
 Act: TypeAlias = Literal[
     "enrolled", "photos_added", "photo_withdrawn", "renamed", "removed", "confirmed", "undone",
-    "restore_accepted", "merged",
+    "restore_accepted", "merged", "consent_recorded", "consent_withdrawn", "withheld",
+    "no_longer_withheld",
 ]  # fmt: skip
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from jetson_face.core.types import F32, Person
 from jetson_face.gallery.acts import Act
 from jetson_face.gallery.label_check import (
@@ -84,6 +86,7 @@ class Batch:
     def add(self, result: EnrollmentResult, path: Path, new: NewTemplate) -> bool:
         """Enrol one photo; False when it is there already. Raises RefusedError, GalleryError."""
         forced: dict[str, object] = {}
+        self._must_be_allowed(result.person, new.vector)
         mislabelled = self._check(result.person, new.vector)
         if mislabelled is not None and mislabelled.similarity >= self._similarity_min:
             if not self._force:
@@ -101,6 +104,19 @@ class Batch:
                 result, person, path, new.photo, len(self._fresh)
             )
         return added
+
+    def _must_be_allowed(self, person: Person | None, vector: F32) -> None:
+        """Raises RefusedError for a face of the do-not-recognise list, whatever is forced."""
+        hidden = self._before.withheld - {person.id if person else ""}
+        if not hidden:
+            return
+        cosines, index = self._before.vectors @ vector, self._before.person_index
+        ids = [one.id for one in self._before.people]
+        others = np.array([ids[i] in hidden for i in index], np.bool_)
+        own = np.array([person is not None and ids[i] == person.id for i in index], np.bool_)
+        nearest = float(cosines[others].max())
+        if nearest >= max(self._similarity_min, float(cosines[own].max(initial=-1.0))):
+            raise RefusedError("the face is on the do-not-recognise list")
 
     def judge(self) -> None:
         """Withdraw photos of this batch that prove to be another's, the clearest case first, and

@@ -56,9 +56,15 @@ class LivePeople:
         return self._matcher.snapshot
 
     @property
+    def names(self) -> dict[str, str]:
+        """Whom faces may be called, as last read: id to name."""
+        now = self.snapshot
+        return {person.id: person.name for person in now.people if person.id not in now.withheld}
+
+    @property
     def ids(self) -> frozenset[str]:
-        """Who is enrolled, as last read."""
-        return frozenset(person.id for person in self.snapshot.people)
+        """The same, their ids."""
+        return frozenset(self.names)
 
     def look(self) -> None:
         """Read the gallery if it changed; `error` says why it could not be read."""

@@ -36,7 +36,8 @@ class GallerySnapshot:
 
     vectors: (M, dim) float32 unit templates, those of one person together. person_index: (M,)
     index into `people`, ascending. people: everybody with at least one template. revision: grows
-    with every change of the gallery.
+    with every change of the gallery. withheld: ids of those of the people who must not be named:
+    a face that is one of them is said to be nobody's.
     """
 
     space: EmbeddingSpace
@@ -44,6 +45,7 @@ class GallerySnapshot:
     person_index: I64
     people: tuple[Person, ...]
     revision: int = 0
+    withheld: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if self.vectors.ndim != 2 or self.vectors.shape[1] != self.space.dim:

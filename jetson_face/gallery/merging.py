@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from jetson_face.core.errors import UsageError
+from jetson_face.core.errors import GalleryError, UsageError
 from jetson_face.core.types import Person
 from jetson_face.gallery.accept import erase
 from jetson_face.gallery.book import Book
+from jetson_face.gallery.permission import not_recognised
 from jetson_face.gallery.records import NewTemplate
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.gallery.templates import TemplateRows
@@ -14,12 +15,15 @@ from jetson_face.gallery.templates import TemplateRows
 def merge(store: GalleryStore, who: str, into: str) -> Person:
     """Move every template of one person to another, and remove the first; returns the second.
 
-    Raises UsageError when nobody is called so, or both are one.
+    Raises UsageError when nobody is called so, or both are one, GalleryError where one of them must
+    not be recognised and the other may be.
     """
     with store.transaction():
         gone, kept = store.show(who).person, store.show(into).person
         if gone.id == kept.id:
             raise UsageError(f"{gone.name} cannot be merged with themselves")
+        if len({gone.id, kept.id} & not_recognised(store)) == 1:
+            raise GalleryError("one of them is on the do-not-recognise list, the other is not")
         moved = _move_templates(store.book, gone.id, kept)
         store.act("merged", kept, {"from": gone.id, "name": gone.name, "templates": moved})
     store.checkpoint()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jetson_face.core.types import Person
-from jetson_face.gallery import manifest, schema
+from jetson_face.gallery import manifest, person_notes, schema
 from jetson_face.gallery.book import Book
 from jetson_face.gallery.names import name_key
 
@@ -33,7 +33,8 @@ class PeopleRows:
         self._book.wrote(manifest.of_person(self._sealer, person.id, tag, about))
 
     def remove(self, person: str) -> None:
-        """Erase the row of a person (id) who has no templates any more."""
+        """Erase the row of a person (id) who has no templates any more, with what is noted."""
+        person_notes.forget(self._book, person)
         row = self._db.execute(f"{_COLUMNS} WHERE id = ?", (person,)).fetchone()
         self._db.execute("DELETE FROM people WHERE id = ?", (person,))
         self._book.wrote(-manifest.of_person(self._sealer, *row))

@@ -14,7 +14,7 @@ import numpy as np
 from jetson_face.core.errors import GalleryError, NameInvalidError, UsageError
 from jetson_face.core.protocols import Cipher
 from jetson_face.core.types import F32, Embeddings, EmbeddingSpace, ImageU8, Person
-from jetson_face.gallery import aside, opening, schema
+from jetson_face.gallery import aside, opening, person_notes, schema
 from jetson_face.gallery.accept import erase, erase_again
 from jetson_face.gallery.acts import Act, Recorder
 from jetson_face.gallery.book import Book
@@ -47,9 +47,11 @@ class GalleryStore:
         open_file: Callable[[EmbeddingSpace | None], GalleryFile],
         space: EmbeddingSpace | None,
         clock: Callable[[], float],
+        withhold_expired: bool = False,
     ) -> None:
         self.path = path
         self._open_file, self._clock = open_file, clock
+        self._withhold_expired, self._holds_until = withhold_expired, float("inf")
         self._opened: GalleryFile | None = open_file(space)
         self._closed = False
         self._snapshot: GallerySnapshot | None = None
@@ -67,13 +69,15 @@ class GalleryStore:
         ledger: Ledger | None = None,
         recorder: Recorder | None = None,
         restored: bool = False,
+        withhold_expired: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> GalleryStore:
         """Open the gallery in `path`; with `create` (and a space) make it where there is none.
 
         timeout_s: how long to wait for another process that holds it. ledger: remembers how often
         it changed; None where an older copy may come back unnoticed. recorder: the audit log.
-        restored: open it whatever the ledger says, for `accept` alone.
+        restored: open it whatever the ledger says, for `accept` alone. withhold_expired: whose
+        consent is over is not recognised.
         Raises InputMissingError, GalleryCorruptError, GalleryLockedError, GalleryRestoredError,
         EmbeddingSpaceError when `space` is not the gallery's, GalleryError when it is sealed and
         the cipher does not fit, OutputError where it cannot be created.
@@ -97,7 +101,7 @@ class GalleryStore:
                 raise
             return file
 
-        return cls(path, open_file, space, clock)
+        return cls(path, open_file, space, clock, withhold_expired)
 
     def close(self) -> None:
         """Let the file go; the last process to do so folds the WAL into it."""
@@ -161,16 +165,17 @@ class GalleryStore:
         self._file.checkpoint()
 
     def snapshot(self) -> GallerySnapshot:
-        """The templates as they are now; the same object until something changes.
+        """The templates as they are now; the same object until something changes or a consent ends.
 
         Raises GalleryCorruptError when a template is damaged, EmbeddingSpaceError when another
         process re-embedded the gallery meanwhile.
         """
         if self._file.changing:
             return self._read()
-        if self._snapshot is None or self._snapshot.revision != self.revision():
-            self._snapshot = self._read()
-        return self._snapshot
+        known = self._snapshot
+        if known is None or known.revision != self.revision() or self._clock() >= self._holds_until:
+            known = self._snapshot = self._read()
+        return known
 
     def note(self, key: str) -> str | None:
         """A text that is kept with the gallery, such as its calibration."""
@@ -356,8 +361,10 @@ class GalleryStore:
     def _read(self) -> GallerySnapshot:
         with self._file.reading():
             opening.check_space(self.path, self._file.book.space(), self.space)
-            people = [person for person, _ in self._file.people.all()]
-            return self._file.templates.snapshot(people, self.space, aside.read(self._file.book))
+            book, people = self._file.book, [person for person, _ in self._file.people.all()]
+            now = self._clock() if self._withhold_expired else None
+            withheld, self._holds_until = person_notes.withheld(book, now)
+            return self._file.templates.snapshot(people, self.space, aside.read(book), withheld)
 
     def _reembedded(
         self,

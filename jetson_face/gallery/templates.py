@@ -158,10 +158,14 @@ class TemplateRows:
         return found
 
     def snapshot(
-        self, people: Sequence[Person], space: EmbeddingSpace, aside: Container[str] = ()
+        self,
+        people: Sequence[Person],
+        space: EmbeddingSpace,
+        aside: Container[str] = (),
+        withheld: Container[str] = (),
     ) -> GallerySnapshot:
         """Those of the people who have templates, in their order, with every vector but those of
-        the templates (ids) that are set aside."""
+        the templates (ids) that are set aside. withheld: ids of people who must not be named."""
         plain: dict[str, list[bytes]] = {}
         name = _name(space)
         for key, owner, photo, face, blob in self._db.execute(
@@ -176,7 +180,8 @@ class TemplateRows:
         index = np.repeat(np.arange(len(present), dtype=np.int64), counts)
         vectors = self._vectors([one for person in present for one in plain[person.id]], space)
         revision = meta.revision(self._db, self._book.path)
-        return GallerySnapshot(space, vectors, index, present, revision)
+        hidden = frozenset(person.id for person in present if person.id in withheld)
+        return GallerySnapshot(space, vectors, index, present, revision, hidden)
 
     def change_space(self, space: EmbeddingSpace, vectors: Mapping[str, F32]) -> None:
         """Bind the gallery to another space. vectors: what replaces each template's, by id."""

@@ -21,10 +21,12 @@ from jetson_face.util.files import write_file
 Action: TypeAlias = Literal[
     "enrolled", "photos_added", "photo_withdrawn", "renamed", "removed", "erased", "confirmed",
     "rejected", "undone", "exported", "restore_accepted", "canary_drifted", "canary_recovered",
-    "merged", "settings_changed",
+    "merged", "settings_changed", "consent_recorded", "consent_withdrawn", "withheld",
+    "no_longer_withheld",
 ]  # fmt: skip
 """removed: from the gallery; erased: from everything else too, with a receipt. photo_withdrawn: a
-photo just enrolled proved to be somebody else's. restore_accepted: an older copy of the gallery."""
+photo just enrolled proved to be somebody else's. restore_accepted: an older copy of the gallery.
+withheld: put on the do-not-recognise list."""
 
 AUDIT = "audit.jsonl"
 """The log's name in the state folder."""

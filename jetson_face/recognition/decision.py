@@ -38,7 +38,8 @@ class Decider:
     (default: half of margin_min). frames_min: embeddings averaged before a name is given.
     unknown_after: embeddings before `unknown` or `review` is said. review_margin: this far below
     similarity_min, and where two people are too near each other, a person reviews; None: no
-    review, the first are `unknown` and the second `pending`.
+    review, the first are `unknown` and the second `pending`. withhold_margin: this far below
+    similarity_min a face counts as one of the do-not-recognise list.
 
     Raises ValueError when a leaving bound is stricter than the entering one.
     """
@@ -53,6 +54,7 @@ class Decider:
         frames_min: int = 1,
         unknown_after: int = 3,
         review_margin: float | None = None,
+        withhold_margin: float = 0.0,
     ) -> None:
         self.similarity_min = similarity_min
         self.similarity_leave = similarity_min if similarity_leave is None else similarity_leave
@@ -60,7 +62,7 @@ class Decider:
         self.margin_leave = margin_min / 2 if margin_leave is None else margin_leave
         self.frames_min = frames_min
         self.unknown_after = unknown_after
-        self.review_margin = review_margin
+        self.review_margin, self.withhold_margin = review_margin, withhold_margin
         if self.similarity_leave > similarity_min or self.margin_leave > margin_min:
             raise ValueError("a name must not be harder to keep than to get")
         if frames_min < 1 or unknown_after < 1:
@@ -100,6 +102,10 @@ class Decider:
         ambiguous: State = "pending" if self.review_margin is None else "review"
         state: State = "unknown" if below or previous.state == "unknown" else ambiguous
         return self._next(previous, state, None, similarity, now_ns)
+
+    def withholds_from(self, frames: int, thresholds: Sequence[float] | None = None) -> float:
+        """The cosine from which a face counts as one of the do-not-recognise list."""
+        return self._least(max(1, frames), thresholds) - self.withhold_margin
 
     def _least(self, frames: int, thresholds: Sequence[float] | None) -> float:
         if not thresholds:

@@ -107,7 +107,7 @@ class FaceRecognizer:
         frames = self.decisions.fuser.frames(found.tracks)
         sightings = []
         for row, state in enumerate(self._states.of(found.tracks)):
-            decision = state.decision
+            decision = state.told
             now = decision.state, None if decision.person is None else decision.person.id
             changed, state.reported = now != state.reported, now
             left, top, right, bottom = (float(edge) for edge in found.faces.boxes[row])
@@ -123,7 +123,8 @@ class FaceRecognizer:
                     detected=bool(found.faces.scores[row] > 0),
                     landmarks=points[row].copy() if pointed[row] else None,
                     quality=quality.get(row),
-                    candidates=state.match.candidates,
+                    candidates=() if state.withheld else state.match.candidates,
+                    withheld=state.withheld,
                 )
             )
         return tuple(sightings)
@@ -137,7 +138,7 @@ class FaceRecognizer:
             track, quality = int(found.tracks[row]), float(crops.quality[index])
             state = self._states[track]
             nearest = state.match.person
-            if state.decision.state != "review" or state.in_review or nearest is None:
+            if state.told.state != "review" or state.in_review or nearest is None:
                 continue
             if quality < self._review_quality_min:
                 continue  # a better crop may come

@@ -11,8 +11,9 @@ from jetson_face.detection.detector import Detector
 from jetson_face.embedding.align import Aligner
 from jetson_face.embedding.embedder import Embedder
 from jetson_face.embedding.quality import QualityGate
-from jetson_face.gallery.matcher import Matcher, Thresholds
+from jetson_face.gallery.matcher import Matcher
 from jetson_face.recognition.decision import Decider, undecided
+from jetson_face.recognition.withheld import is_withheld, nobody, without
 
 
 class StillParts(Protocol):
@@ -43,8 +44,9 @@ def identify(
         quality = parts.quality.scores(crops, faces[usable])
         matches = matcher.match(parts.embedder.embed(crops))
         found = dict(zip(usable.tolist(), zip(matches, quality.tolist(), strict=True), strict=True))
-    least = matcher.thresholds
-    return tuple(_sighting(faces, row, found.get(row), decider, least) for row in range(len(faces)))
+    return tuple(
+        _sighting(faces, row, found.get(row), decider, matcher) for row in range(len(faces))
+    )
 
 
 def _sighting(
@@ -52,10 +54,15 @@ def _sighting(
     row: int,
     found: tuple[Match, float] | None,
     decider: Decider,
-    least: Thresholds | None,
+    matcher: Matcher,
 ) -> Sighting:
     match, quality = found or (NO_MATCH, None)
-    decision = decider.decide(undecided(0), match, 0 if found is None else 1, 0, least)
+    frames, hidden = 0 if found is None else 1, matcher.snapshot.withheld
+    decision = decider.decide(undecided(0), match, frames, 0, matcher.thresholds)
+    least = decider.withholds_from(frames, matcher.thresholds)
+    withheld = is_withheld(False, decision, match, hidden, least)
+    if withheld:
+        decision = nobody(decision)
     left, top, right, bottom = (float(edge) for edge in faces.boxes[row])
     return Sighting(
         track=row + 1,
@@ -63,8 +70,9 @@ def _sighting(
         state=decision.state,
         person=decision.person,
         similarity=decision.similarity,
-        frames=0 if found is None else 1,
+        frames=frames,
         landmarks=None if found is None else faces.landmarks[row].copy(),
         quality=quality,
-        candidates=match.candidates,
+        candidates=() if withheld else without(match, hidden).candidates,
+        withheld=withheld,
     )

@@ -12,6 +12,7 @@ from jetson_face.recognition.decision import Decider
 from jetson_face.recognition.embedding_scheduler import AlignedCrops
 from jetson_face.recognition.fusion import Fuser
 from jetson_face.recognition.track_state import TrackStates
+from jetson_face.recognition.withheld import is_withheld, without
 
 
 class TrackDecisions:
@@ -69,3 +70,9 @@ class TrackDecisions:
             state.decision = self.decider.decide(
                 state.decision, match, int(count), now_ns, matcher.thresholds
             )
+            hidden = matcher.snapshot.withheld
+            least = self.decider.withholds_from(int(count), matcher.thresholds)
+            state.withheld = bool(hidden) and is_withheld(
+                state.withheld, state.decision, match, hidden, least
+            )
+            state.match = without(match, hidden)

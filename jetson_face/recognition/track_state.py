@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from jetson_face.core.types import I64, NO_MATCH, Match, State
 from jetson_face.recognition.decision import Decision, undecided
+from jetson_face.recognition.withheld import nobody
 
 
 @dataclass(slots=True)
@@ -14,7 +15,7 @@ class TrackState:
     """One track. waited: frames since it was last embedded, or since it began. embeddings: how
     often it was. reported: state and person id of its last sighting: a difference is an event.
     in_review: it was a review candidate already. doubted: the face suddenly looked different, and
-    was not embedded since."""
+    was not embedded since. withheld: it must not be named or kept."""
 
     decision: Decision
     match: Match = NO_MATCH
@@ -23,6 +24,12 @@ class TrackState:
     reported: tuple[State, str | None] = ("pending", None)
     in_review: bool = False
     doubted: bool = False
+    withheld: bool = False
+
+    @property
+    def told(self) -> Decision:
+        """The decision as it may be told."""
+        return nobody(self.decision) if self.withheld else self.decision
 
 
 class TrackStates:

@@ -25,11 +25,12 @@ from jetson_face.factory.plugins import build_sinks
 from jetson_face.live import LivePipeline, LivePolicy
 from jetson_face.output.run_report import RunReport
 from jetson_face.service import pages, plumbing
+from jetson_face.service.bookkeeping import Bookkeeping
 from jetson_face.service.canary import ServiceCanary
 from jetson_face.service.control.gate import ControlGate
 from jetson_face.service.drift import ServiceDrift
 from jetson_face.service.erasure import audit_log
-from jetson_face.service.events import EventTap, EventWriter, Occurrence, tell_end
+from jetson_face.service.events import EventTap, EventWriter, OnItsWay, tell_end
 from jetson_face.service.history import HistoryPages, open_history
 from jetson_face.service.lock import state_lock
 from jetson_face.service.notify import (
@@ -42,7 +43,6 @@ from jetson_face.service.notify import (
 from jetson_face.service.recent import RecentErrors
 from jetson_face.service.reception import Reception
 from jetson_face.service.reload import Reloader, check_reloadable, needs_new_loop
-from jetson_face.service.review_writer import CapturedCandidate
 from jetson_face.service.signals import Signals
 from jetson_face.service.states import build_states, start_states
 from jetson_face.service.status_server import StatusServer
@@ -132,15 +132,14 @@ class Daemon:
             self._recorder = EventRecorder(self._outbox, self._history.history)
             self._canary = ServiceCanary(self._swap, self._recorder, audit_log(config))
             self._drift = ServiceDrift(self._swap, self._recorder)
+            self._bookkeeping = Bookkeeping(self._swap, self._recorder)
             self._review_writer = plumbing.open_review_writer(
                 config, self._outbox.age, lambda: self._swap.deck.parts.embedder.similarity_min
             )
         except BaseException:
             self._reception.close()
             raise
-        self._queue: BoundedQueue[Occurrence | CapturedCandidate] = BoundedQueue(
-            _EVENT_QUEUE, "events"
-        )
+        self._queue: BoundedQueue[OnItsWay] = BoundedQueue(_EVENT_QUEUE, "events")
         self._writer = EventWriter(
             self._queue, self._recorder, self._snapshots, self._review_writer
         )
@@ -181,7 +180,7 @@ class Daemon:
         states = self._states = start_states(
             config.service.home_assistant,
             [source.info.name for source in sources],
-            lambda: {p.id: p.name for p in self._swap.deck.people.snapshot.people},
+            lambda: self._swap.deck.people.names,
             self._recorder.history,
         )
         self._writer.tell = None if states is None else states.tell
@@ -198,6 +197,7 @@ class Daemon:
                 broker=states is not None and states.snapshots,
                 review=config.service.review,
                 seen=self._watching.offer,
+                withholds=lambda: bool(self._swap.deck.people.snapshot.withheld),
             ),
             build_sinks(config),
             policy=LivePolicy(max_age_ms=max_ages(config), log_every_s=config.report.every_s),
@@ -205,7 +205,9 @@ class Daemon:
             stages={
                 "events": partial(self._writer.run, told=told, done=written),
                 "reload": self._reloader.run,
-                "timers": Timers(self._recorder, self._snapshots, self._review_writer).run,
+                "timers": Timers(
+                    self._recorder, self._snapshots, self._review_writer, self._bookkeeping
+                ).run,
                 **({} if states is None else {"states": states.run}),
                 **{f"deliver-{d.name}": partial(d.run, after=written) for d in self._deliverers},
             },
@@ -359,13 +361,12 @@ class Daemon:
             "queues": {"events": self._queue.counts.waiting},
             "outbox": pages.outbox(state),
             "history": self._history.document(),
+            **self._bookkeeping.document(),
             "home_assistant": self._states.document() if self._states is not None else {},
             "sinks": pages.sinks(self._deliverers, state),
             "board": pages.board(),
             "review": self._review_writer.state() if self._review_writer is not None else {},
-            "last_decisions": pages.decisions(
-                self._writer.decisions, {person.id for person in deck.people.snapshot.people}
-            ),
+            "last_decisions": pages.decisions(self._writer.decisions, deck.people.ids),
         }
 
     def _look_at_gallery(self) -> dict[str, Any] | None:

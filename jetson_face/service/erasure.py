@@ -17,10 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from jetson_face.config import Config
-from jetson_face.core.errors import GalleryError, JetsonFaceError, UsageError
+from jetson_face.core.errors import GalleryError, JetsonFaceError, OutputError, UsageError
+from jetson_face.core.types import Person
 from jetson_face.events.history import Erased, History
 from jetson_face.events.redaction import mask_file, mask_outbox
 from jetson_face.events.snapshots import SnapshotStore
+from jetson_face.factory.threshold import own_threshold
 from jetson_face.gallery.matcher import GallerySnapshot
 from jetson_face.gallery.names import name_key
 from jetson_face.gallery.store import GalleryStore
@@ -87,6 +89,24 @@ def erase(config: Config, gallery: GalleryStore, who: str) -> tuple[Receipt, Pat
         intent.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_file(intent, json.dumps(asdict(erasure)), mode=0o600)
     return _finish(config, gallery, erasure)
+
+
+def forget_sightings(config: Config, gallery: GalleryStore, person: Person) -> dict[str, int]:
+    """Erase what was kept of a person's face beside the gallery, and their name in events; how many
+    of each. What was kept of them as of somebody unknown is found in the review queue only.
+
+    Raises OutputError where something cannot be erased, and the gallery's errors.
+    """
+    least = own_threshold(config) - config.privacy.withhold_margin
+    review = _review_items(config, gallery.snapshot(), person.id, least)
+    swept = _sweep(config, Erasure(person.id, person.name, 0, (), review))
+    if swept.failed:
+        raise OutputError(f"{', '.join(swept.failed)}: something of the person is left: try again")
+    return {
+        "crops": len(swept.crops) + swept.history.crops,
+        "review_items": swept.review_items,
+        "events": swept.queued_events + swept.event_lines + swept.history.events,
+    }
 
 
 def interrupted(config: Config) -> list[Erasure]:
@@ -260,7 +280,9 @@ def _erase_review(config: Config, erasure: Erasure) -> int:
         return queue.erase(erasure.person, list(erasure.review))
 
 
-def _review_items(config: Config, snapshot: GallerySnapshot, person: str) -> tuple[int, ...]:
+def _review_items(
+    config: Config, snapshot: GallerySnapshot, person: str, similarity_min: float = -1.0
+) -> tuple[int, ...]:
     """Review items that may show the person: one between two people names only one of them."""
     path = config.state_dir / REVIEW
     index = next((i for i, p in enumerate(snapshot.people) if p.id == person), -1)
@@ -270,7 +292,9 @@ def _review_items(config: Config, snapshot: GallerySnapshot, person: str) -> tup
         if item.face.space != snapshot.space or not own.any():
             return False
         cosines = snapshot.vectors @ item.face.vectors[0]
-        return float(cosines[own].max()) >= float(np.max(cosines)) - config.matching.margin_min
+        nearest = float(cosines[own].max())
+        among = nearest >= float(np.max(cosines)) - config.matching.margin_min
+        return among and nearest >= similarity_min
 
     if not path.exists():
         return ()

@@ -17,6 +17,7 @@ from jetson_face.events.history import NewEvent
 from jetson_face.events.making import EventMaker
 from jetson_face.events.recorder import EventRecorder
 from jetson_face.events.snapshots import SnapshotStore
+from jetson_face.service.kept_faces import KeptFaces, WithheldFace
 from jetson_face.service.review_writer import CapturedCandidate, ReviewWriter, capture_candidate
 from jetson_face.util.channels import BoundedQueue, Closed
 from jetson_face.util.images import encode_jpeg, shrunk
@@ -45,19 +46,24 @@ class Occurrence:
     to: Collection[CropPlace] = _FOLDER
 
 
+OnItsWay: TypeAlias = Occurrence | CapturedCandidate | WithheldFace
+"""What the recogniser hands to the writer."""
+
+
 class EventTap:
     """A recogniser that hands its events and its review candidates on before it answers.
 
     maker: of the whole run. A full queue makes it wait: a slow disk slows recognition down, it
     loses no event. crops: with a picture of each decision. history: with a face of each decision,
     and of each face that appears, for the history. broker: with a face of each decision for who
-    tells a broker. seen: told of each frame.
+    tells a broker. seen: told of each frame. withholds: whether somebody must not be recognised:
+    then no face is kept before it is known whose it is.
     """
 
     def __init__(
         self,
         inner: FrameProcessor,
-        queue: BoundedQueue[Occurrence | CapturedCandidate],
+        queue: BoundedQueue[OnItsWay],
         maker: EventMaker,
         *,
         crops: bool = False,
@@ -65,8 +71,11 @@ class EventTap:
         broker: bool = False,
         review: bool = False,
         seen: Callable[[Frame, Report], None] | None = None,
+        withholds: Callable[[], bool] = lambda: False,
     ) -> None:
         self._inner, self._queue, self._maker = inner, queue, maker
+        self._withholds = withholds
+        self._withheld: set[int] = set()
         self._crops, self._history, self._broker = crops, history, broker
         self._review = review
         self._seen = seen
@@ -76,12 +85,16 @@ class EventTap:
         report = self._inner.process(frame)
         if self._seen is not None:
             self._seen(frame, report)
+        withheld = {face.track for face in report.sightings if face.withheld}
         for event in self._maker.of(report):
-            to = self._places(event)
+            to = () if event["track"] in withheld else self._places(event)
             crop = cut(frame.image, event["box"]) if to else None
             self._queue.put(Occurrence(event, crop, to))
         for candidate in report.review_candidates if self._review else ():
             self._queue.put(capture_candidate(candidate, frame))
+        for track in withheld - self._withheld:
+            self._queue.put(WithheldFace(report.source, self._maker.run, track))
+        self._withheld = withheld
         return report
 
     def _places(self, event: dict[str, Any]) -> tuple[CropPlace, ...]:
@@ -89,16 +102,15 @@ class EventTap:
         places: list[CropPlace] = []
         if self._crops and decided:
             places.append("folder")
-        if self._history and (decided or event["kind"] == "appeared"):
+        appeared = event["kind"] == "appeared" and not self._withholds()
+        if self._history and (decided or appeared):
             places.append("history")
         if self._broker and decided:
             places.append("broker")
         return tuple(places)
 
 
-def tell_end(
-    maker: EventMaker, queue: BoundedQueue[Occurrence | CapturedCandidate], told: threading.Event
-) -> None:
+def tell_end(maker: EventMaker, queue: BoundedQueue[OnItsWay], told: threading.Event) -> None:
     """Hand on that the run is over for every face; for the recogniser's thread, at its end."""
     try:
         for event in maker.end():
@@ -129,13 +141,13 @@ class EventWriter:
 
     def __init__(
         self,
-        queue: BoundedQueue[Occurrence | CapturedCandidate],
+        queue: BoundedQueue[OnItsWay],
         recorder: EventRecorder,
         snapshots: SnapshotStore | None,
         review_writer: ReviewWriter | None = None,
     ) -> None:
         self._queue, self._recorder, self._snapshots = queue, recorder, snapshots
-        self._review_writer = review_writer
+        self._review_writer, self._kept_faces = review_writer, KeptFaces()
         self.tell: Callable[[Mapping[str, Any], bytes | None], None] | None = None
         self.decisions: deque[dict[str, Any]] = deque(maxlen=20)
 
@@ -179,8 +191,8 @@ class EventWriter:
             return
         self._write([first, *self._waiting()])
 
-    def _waiting(self) -> list[Occurrence | CapturedCandidate]:
-        found: list[Occurrence | CapturedCandidate] = []
+    def _waiting(self) -> list[OnItsWay]:
+        found: list[OnItsWay] = []
         while len(found) < _BATCH:
             try:
                 found.append(self._queue.get(timeout_s=0))
@@ -188,7 +200,7 @@ class EventWriter:
                 break
         return found
 
-    def _write(self, batch: list[Occurrence | CapturedCandidate]) -> None:
+    def _write(self, batch: list[OnItsWay]) -> None:
         kept = [self._kept(item) for item in batch if isinstance(item, Occurrence)]
         if kept:
             self._recorder.append(
@@ -200,7 +212,12 @@ class EventWriter:
                     self.tell(event, jpeg if "broker" in to else None)
         for item in batch:
             if isinstance(item, CapturedCandidate) and self._review_writer is not None:
-                self._review_writer.keep(item)
+                number = self._review_writer.keep(item)
+                if number is not None:
+                    self._kept_faces.item(item.source, item.candidate.track, number)
+        for item in batch:
+            if isinstance(item, WithheldFace):
+                self._kept_faces.forget(item, self._recorder, self._snapshots, self._review_writer)
 
     def _kept(self, item: Occurrence) -> tuple[dict[str, Any], bytes | None, Collection[CropPlace]]:
         """The event, and a small face for the history and the broker."""
@@ -210,7 +227,10 @@ class EventWriter:
         if {"history", "broker"} & set(item.to):
             jpeg = encode_jpeg(shrunk(item.crop, _HISTORY_SIDE), quality=_HISTORY_QUALITY)
         if "folder" in item.to and self._snapshots is not None:
-            event = event | {"crop": self._keep(self._snapshots, item.crop, event["person"])}
+            name = self._keep(self._snapshots, item.crop, event["person"])
+            event = event | {"crop": name}
+            if name is not None:
+                self._kept_faces.crop(event["source"], event["track"], name)
         return event, jpeg, item.to
 
     def _keep(self, snapshots: SnapshotStore, crop: ImageU8, person: str | None) -> str | None:

@@ -88,7 +88,8 @@ def gallery(people: LivePeople) -> dict[str, Any]:
     """Who is enrolled, as last read. id, generation: of which gallery, after which change of it."""
     snapshot = people.snapshot
     return {
-        "people": len(snapshot.people),
+        "people": len(snapshot.people) - len(snapshot.withheld),
+        "not_recognised": len(snapshot.withheld),
         "error": people.error,
         "id": people.gallery_id,
         "generation": snapshot.revision,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,8 +53,8 @@ class ReviewWriter:
         self._error: str | None = None
         self._not_kept = 0
 
-    def keep(self, captured: CapturedCandidate) -> None:
-        """Put it into the queue, unless the same face was queued before."""
+    def keep(self, captured: CapturedCandidate) -> int | None:
+        """Put it into the queue, unless the same face was queued before; its number."""
         candidate = captured.candidate
         item = ReviewItem(
             candidate=candidate.nearest.id,
@@ -69,8 +69,20 @@ class ReviewWriter:
             landmarks=captured.portrait.landmarks,
         )
         same = self._same_face_min()
-        if self._use(lambda queue: queue.add(item, same_face_min=same) or 0) is None:
+        number = self._use(lambda queue: queue.add(item, same_face_min=same) or 0)
+        if number is None:
             self._not_kept += 1
+        return number or None
+
+    def forget(self, numbers: Iterable[int]) -> None:
+        """Erase these items, as far as they are there."""
+
+        def erase(queue: ReviewQueue) -> int:
+            for number in numbers:
+                queue.throw_away(number)
+            return 0
+
+        self._use(erase)
 
     def prune(self) -> None:
         """Erase what is too old; for a timer."""

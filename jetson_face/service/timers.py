@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from jetson_face.events.recorder import EventRecorder
 from jetson_face.events.snapshots import SnapshotStore
+from jetson_face.service.bookkeeping import Bookkeeping
 from jetson_face.service.review_writer import ReviewWriter
 
 _LOOK_S = 1.0
@@ -21,6 +22,7 @@ class Timers:
     recorder: EventRecorder
     snapshots: SnapshotStore | None
     review_writer: ReviewWriter | None
+    bookkeeping: Bookkeeping | None = None
 
     def run(self, stop: threading.Event) -> None:
         """The thread's loop; also notices what others did to the outbox."""
@@ -28,6 +30,8 @@ class Timers:
         pruned = float("-inf")
         while not stop.wait(_LOOK_S):
             outbox.check()
+            if self.bookkeeping is not None:
+                self.bookkeeping.tick()
             if history is not None:
                 history.retry()
             now = time.monotonic()

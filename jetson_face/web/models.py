@@ -6,17 +6,14 @@ from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from jetson_face.web.privacy_models import ConsentRow
+from jetson_face.web.strict import Strict
+
 T = TypeVar("T")
 State: TypeAlias = Literal["pending", "known", "unknown", "review"]
 Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=200)]
 Number: TypeAlias = Annotated[int, Field(ge=1, le=2**53 - 1)]
 Changes: TypeAlias = dict[str, float | int | str | bool | None]
-
-
-class Strict(BaseModel):
-    """What is sent to us says nothing that we do not know."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class ListPage(BaseModel, Generic[T]):
@@ -41,6 +38,16 @@ class SessionInfo(BaseModel):
     csrf: str | None
 
 
+class LastSeen(BaseModel):
+    """When a face was last called by a name, as far as the history goes back. here: it is in view,
+    since `time` at least. source: the camera."""
+
+    time: str
+    source: str | None
+    event: str
+    here: bool
+
+
 class PersonRow(BaseModel):
     """Somebody enrolled."""
 
@@ -48,6 +55,8 @@ class PersonRow(BaseModel):
     name: str
     since: str
     template_count: int
+    do_not_recognise: bool
+    last_seen: LastSeen | None = None
 
 
 class TemplateRow(BaseModel):
@@ -62,9 +71,10 @@ class TemplateRow(BaseModel):
 
 
 class PersonDetails(PersonRow):
-    """With the templates."""
+    """With the templates and the consent."""
 
     templates: list[TemplateRow]
+    consent: ConsentRow
 
 
 class Rename(Strict):
@@ -88,11 +98,13 @@ class PictureIn(Strict):
 
 class Enrolment(Strict):
     """Pictures of one person, who is made where there is none. force: also those that look like
-    somebody else, or were erased with a person."""
+    somebody else, or were erased with a person. do_not_recognise: the face must never be named or
+    kept."""
 
     name: Name
     pictures: list[PictureIn] = Field(min_length=1, max_length=24)
     force: bool = False
+    do_not_recognise: bool = False
 
 
 class RefusedPicture(BaseModel):

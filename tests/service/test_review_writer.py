@@ -19,8 +19,8 @@ from jetson_face.events.recorder import EventRecorder
 from jetson_face.privacy.audit import files_that_hold
 from jetson_face.review.queue import ReviewQueue
 from jetson_face.service import pages, plumbing
-from jetson_face.service.events import EventTap, EventWriter, Occurrence
-from jetson_face.service.review_writer import CapturedCandidate, ReviewWriter
+from jetson_face.service.events import EventTap, EventWriter, OnItsWay
+from jetson_face.service.review_writer import ReviewWriter
 from jetson_face.util.channels import BoundedQueue
 from jetson_face.util.images import decode_picture
 from tests.events.event_help import kinds, read_event
@@ -51,7 +51,7 @@ class Doubtful:
 
 
 def test_a_review_candidate_is_on_the_disk_with_its_event(tmp_path: Path) -> None:
-    pending: BoundedQueue[Occurrence | CapturedCandidate] = BoundedQueue(10, "events")
+    pending: BoundedQueue[OnItsWay] = BoundedQueue(10, "events")
     outbox = Outbox(tmp_path / "outbox.db")
     outbox.subscribe("all")
     review_writer = ReviewWriter(lambda: open_queue(tmp_path), lambda: 0.9)
@@ -78,7 +78,7 @@ def test_a_review_candidate_is_on_the_disk_with_its_event(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("review", [True, False])
 def test_candidates_are_cut_out_only_where_they_are_wanted(review: bool) -> None:
-    pending: BoundedQueue[Occurrence | CapturedCandidate] = BoundedQueue(10, "events")
+    pending: BoundedQueue[OnItsWay] = BoundedQueue(10, "events")
     EventTap(Doubtful(), pending, EventMaker({"door"}), review=review).process(picture())
     assert pending.counts.waiting == 2 + review
 
@@ -93,7 +93,7 @@ def test_a_queue_that_cannot_be_used_costs_items_and_comes_back(
             raise OutputError("review.db: the disk is full")
         return open_queue(tmp_path)
 
-    pending: BoundedQueue[Occurrence | CapturedCandidate] = BoundedQueue(10, "events")
+    pending: BoundedQueue[OnItsWay] = BoundedQueue(10, "events")
     outbox = Outbox(tmp_path / "outbox.db")
     review_writer = ReviewWriter(open_it, lambda: 0.9)
     writer = EventWriter(pending, EventRecorder(outbox), None, review_writer)
@@ -110,7 +110,7 @@ def test_a_queue_that_cannot_be_used_costs_items_and_comes_back(
 
 
 def test_a_queue_deleted_under_the_service_is_begun_again(tmp_path: Path) -> None:
-    pending: BoundedQueue[Occurrence | CapturedCandidate] = BoundedQueue(10, "events")
+    pending: BoundedQueue[OnItsWay] = BoundedQueue(10, "events")
     outbox = Outbox(tmp_path / "outbox.db")
     review_writer = ReviewWriter(lambda: open_queue(tmp_path), lambda: 0.9)
     writer = EventWriter(pending, EventRecorder(outbox), None, review_writer)
@@ -170,7 +170,7 @@ class Crowd:
 
 def watch(config: Config, frames: int) -> Path:
     """The service's way from decision to disk; the folder of crops."""
-    pending: BoundedQueue[Occurrence | CapturedCandidate] = BoundedQueue(200, "events")
+    pending: BoundedQueue[OnItsWay] = BoundedQueue(200, "events")
     outbox, crops = plumbing.open_outbox(config)
     tap, writer = Crowd(), EventWriter(pending, EventRecorder(outbox), crops)
     inner = EventTap(tap, pending, EventMaker({"door"}), crops=config.service.crops)

@@ -126,6 +126,32 @@ def test_people_through_the_api_and_who_did_it(box: WebBox) -> None:
     assert admin.get("/receipts").json()["items"][0]["person"] == who
 
 
+def test_consent_last_seen_and_the_list_of_whom_not_to_recognise(box: WebBox) -> None:
+    viewer, operator, admin = (box.client(role) for role in ("viewer", "operator", "admin"))
+    wanted = {"name": "Ada", "pictures": [picture("collins")], "force": True}
+    who = operator.post("/people", json=wanted).json()["id"]
+    consent = {"given_by": "Ada", "given": "2026-01-01", "until": "2026-06-30", "text": "v3"}
+    problem(viewer.put(f"/people/{who}/consent", json=consent), 403)
+    problem(operator.put(f"/people/{who}/consent", json=consent | {"given": "soon"}), 422)
+    row = operator.put(f"/people/{who}/consent", json=consent).json()
+    assert (row["state"], row["until"]) == ("expired", "2026-06-30")
+    assert viewer.get("/consents").json()["items"] == [row]
+    problem(operator.put(f"/people/{who}/do-not-recognise", json={"on": True}), 403)
+    problem(admin.put(f"/people/{who}/do-not-recognise", json={"on": 1}), 422)
+    hidden = admin.put(f"/people/{who}/do-not-recognise", json={"on": True}).json()
+    assert (hidden["do_not_recognise"], hidden["erased"]["review_items"]) == (True, 0)
+    found = operator.post("/identify", content=demo_clip.portrait_path("collins").read_bytes())
+    assert [face["name"] for face in found.json()["faces"]] == [None]
+    shown = viewer.get(f"/people/{who}").json()
+    assert (shown["do_not_recognise"], shown["last_seen"]) == (True, None)
+    assert operator.delete(f"/people/{who}/consent").json()["state"] == "none"
+    acts = {
+        one["action"]: one["actor"].split("@")[0] for one in admin.get("/audit").json()["items"]
+    }
+    assert (acts["withheld"], acts["consent_recorded"]) == ("web:admin", "web:operator")
+    admin.delete(f"/people/{who}")
+
+
 def test_frames_and_a_stream_of_them(box: WebBox) -> None:
     client = box.client("viewer")
     answer = client.get("/cameras/door/frame")

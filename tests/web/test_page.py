@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -245,3 +246,37 @@ def test_on_a_phone_by_keyboard_and_without_serious_faults(
         assert serious == [], screen
         if scheme == "dark" and screen == "Live":
             shot(page, "phone")
+
+
+def test_consent_is_recorded_and_somebody_is_never_recognised(
+    browser: Browser, box: WebBox
+) -> None:
+    page = opened(browser, box)
+    sign_in(page)
+    go(page, "People")
+    card = page.get_by_role("listitem").filter(has_text="Eileen Collins")
+    card.get_by_text(re.compile("here since|last seen")).wait_for()
+    card.get_by_role("button", name="Open").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_text("Record a consent").click()
+    dialog.get_by_label("Given by").fill("E. Collins")
+    dialog.get_by_label("Until").fill("2026-01-31")
+    dialog.get_by_label("Given on").fill("2026-01-01")
+    dialog.get_by_role("button", name="Record", exact=True).click()
+    page.locator("#toast").get_by_text("recorded").wait_for()
+    go(page, "Privacy & settings")
+    page.get_by_text("over: renew it, or erase the person").wait_for()
+    go(page, "People")
+    card.get_by_role("button", name="Open").click()
+    page.get_by_role("dialog").get_by_role("button", name="Never recognise").click()
+    page.locator("#toast").get_by_text("never recognised").wait_for()
+    go(page, "Live")
+    there = page.get_by_role("list", name="Faces at door")
+    there.get_by_text("unknown").first.wait_for()
+    assert there.get_by_text("Eileen Collins").count() == 0
+    go(page, "People")
+    card.get_by_text("never recognised").wait_for()
+    card.get_by_role("button", name="Open").click()
+    page.get_by_role("dialog").get_by_role("button", name="May be recognised again").click()
+    go(page, "Live")
+    there.get_by_text("Eileen Collins").wait_for()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import time
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,13 +17,16 @@ from jetson_face.gallery.enroll import PictureBytes
 from jetson_face.gallery.label_check import mislabelled_templates
 from jetson_face.gallery.merging import merge
 from jetson_face.gallery.names import name_key, valid_name
+from jetson_face.gallery.permission import consents_of, not_recognised, withhold
 from jetson_face.gallery.records import PersonInfo
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.privacy.audit import utc
 from jetson_face.service.control.desk import Desk, same_person_min
 from jetson_face.service.control.http import ControlError, ControlRequest, Reply, Route
-from jetson_face.service.control.values import page, picture, when
-from jetson_face.service.erasure import erase
+from jetson_face.service.control.permission import consent_row
+from jetson_face.service.control.seen import last_seen
+from jetson_face.service.control.values import cut_page, page, picture, when
+from jetson_face.service.erasure import erase, forget_sightings
 
 PICTURES_MAX = 24
 _ID = r"([0-9a-zA-Z-]{1,64})"
@@ -50,43 +55,50 @@ class People:
             return page([], None)
         with self._desk.gallery() as (_, store):
             people = sorted(store.people(), key=lambda one: (name_key(one.name), one.person.id))
+            hidden = not_recognised(store)
         wanted = name_key(request.query.get("search", ""))
-        rows = [_plain(info) for info in people if wanted in name_key(info.name)]
-        limit = request.number("limit", 100, 500)
-        after = request.query.get("cursor")
-        ids = [row["id"] for row in rows]
-        start = 0
-        if after is not None:
-            if after not in ids:
-                raise ControlError(400, "this cursor is of a list that changed: begin again")
-            start = ids.index(after) + 1
-        part = rows[start : start + limit]
-        return page(part, part[-1]["id"] if start + limit < len(rows) else None)
+        rows = [_plain(info, hidden) for info in people if wanted in name_key(info.name)]
+        seen = last_seen(self._desk.config)
+        return cut_page(request, [row | {"last_seen": seen.get(row["id"])} for row in rows], "id")
 
     def show(self, request: ControlRequest, who: str) -> Reply:
         """One person, with the templates and what is doubtful about them."""
         with self._desk.gallery() as (config, store):
             info = store.show(who)
             notes = _mislabelled(config, store, info)
-        return Reply.of(_plain(info) | {"templates": _templates(info, notes)})
+            hidden, consent = not_recognised(store), consents_of(store).get(info.person.id)
+        more = {
+            "templates": _templates(info, notes),
+            "consent": consent_row(info, consent, hidden, time.time()),
+            "last_seen": last_seen(config).get(info.person.id),
+        }
+        return Reply.of(_plain(info, hidden) | more)
 
     def enroll(self, request: ControlRequest) -> Reply:
         """Enrol pictures of one person; each that is refused says why."""
         wanted = request.document()
-        if unknown := set(wanted) - {"name", "pictures", "force"}:
+        flags = ("force", "do_not_recognise")
+        if unknown := set(wanted) - {"name", "pictures", *flags}:
             raise ControlError(422, f"nobody knows {min(unknown)[:40]}")
-        if not isinstance(wanted.get("force", False), bool):
-            raise ControlError(422, "force is true or false")
+        for flag in flags:
+            if not isinstance(wanted.get(flag, False), bool):
+                raise ControlError(422, f"{flag} is true or false")
         name = valid_name(_text(wanted, "name"))
         photos = _photos(wanted)
-        force = wanted.get("force", False) is True
+        force, hide = (wanted.get(flag, False) is True for flag in flags)
         with self._desk.gallery(create=True):
             pass
         # The networks first: who waits for them must not hold the gallery.
         with self._desk.photo_parts() as (_, parts), self._desk.gallery() as (config, store):
             enroller = build_enroller(config, parts, store)
-            result = enroller.enroll_photos(name, photos, force=force)
-        self._desk.told()
+            with store.transaction() if hide else nullcontext():
+                # Together: nobody is named for the moment between.
+                result = enroller.enroll_photos(name, photos, force=force)
+                if hide and result.person is not None:
+                    withhold(store, result.person.id)
+            self._desk.told()
+            if hide and result.person is not None:
+                forget_sightings(config, store, result.person)
         return Reply.of(_outcome(result), 201 if result.added else 200)
 
     def rename(self, request: ControlRequest, who: str) -> Reply:
@@ -94,17 +106,17 @@ class People:
         name = _text(request.document(), "name")
         with self._desk.gallery() as (_, store):
             person = store.rename(who, name)
-            info = store.show(person.id)
+            row = _plain(store.show(person.id), not_recognised(store))
         self._desk.told()
-        return Reply.of(_plain(info))
+        return Reply.of(row)
 
     def merge(self, request: ControlRequest, who: str) -> Reply:
         """This person is `into`: the templates move there."""
         into = _text(request.document(), "into")
         with self._desk.gallery() as (_, store):
-            info = store.show(merge(store, who, into).id)
+            row = _plain(store.show(merge(store, who, into).id), not_recognised(store))
         self._desk.told()
-        return Reply.of(_plain(info))
+        return Reply.of(row)
 
     def remove(self, request: ControlRequest, who: str) -> Reply:
         """Erase a person for good; the receipt says what went, and whether all of it did."""
@@ -122,9 +134,9 @@ class People:
             if len({t.photo for t in info.templates}) == 1:
                 raise ControlError(409, f"it is the last photo of {info.name}: remove the person")
             store.remove_photo(info.person, photo, "photo_withdrawn")
-            left = store.show(who)
+            left = _plain(store.show(who), not_recognised(store))
         self._desk.told()
-        return Reply.of(_plain(left))
+        return Reply.of(left)
 
     def portrait(self, request: ControlRequest, who: str, template: str | None = None) -> Reply:
         """The kept face of a template, or of the person's best one."""
@@ -139,12 +151,13 @@ class People:
         return picture(image)
 
 
-def _plain(info: PersonInfo) -> dict[str, Any]:
+def _plain(info: PersonInfo, hidden: frozenset[str]) -> dict[str, Any]:
     return {
         "id": info.person.id,
         "name": info.name,
         "since": when(info.created),
         "template_count": len(info.templates),
+        "do_not_recognise": info.person.id in hidden,
     }
 
 

@@ -18,6 +18,7 @@ from jetson_face.gallery.matcher import GallerySnapshot, Matcher
 from jetson_face.gallery.names import name_key
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.recognition.decision import Decider, undecided
+from jetson_face.recognition.withheld import is_withheld, nobody
 from jetson_face.review.queue import ReviewQueue
 from jetson_face.service.control.desk import same_person_min
 from jetson_face.service.review import Review
@@ -125,14 +126,22 @@ def _decider(config: Config, similarity_min: float) -> Decider:
     wanted = config.matching
     least = similarity_min if wanted.similarity_min is None else wanted.similarity_min
     return Decider(
-        least, margin_min=wanted.margin_min, unknown_after=1, review_margin=wanted.review_margin
+        least,
+        margin_min=wanted.margin_min,
+        unknown_after=1,
+        review_margin=wanted.review_margin,
+        withhold_margin=config.privacy.withhold_margin,
     )
 
 
 def _said(matcher: Matcher, decider: Decider, face: Embeddings) -> dict[str, Any]:
     if face.space != matcher.space:
         return {"state": "unknown", "person": None, "name": None, "similarity": None}
-    decision = decider.decide(undecided(0), matcher.match(face)[0], 1, 0)
+    match = matcher.match(face)[0]
+    decision = decider.decide(undecided(0), match, 1, 0)
+    least = decider.withholds_from(1)
+    if is_withheld(False, decision, match, matcher.snapshot.withheld, least):
+        decision = nobody(decision)
     person = decision.person
     return {
         "state": decision.state,

@@ -17,6 +17,7 @@ import time
 from jetson_face.service.control.desk import Desk
 from jetson_face.service.control.http import ControlServer, Route
 from jetson_face.service.control.people import People
+from jetson_face.service.control.permission import Permission
 from jetson_face.service.control.pictures import Pictures
 from jetson_face.service.control.records import Records
 from jetson_face.service.control.reviewing import Reviewing
@@ -34,6 +35,7 @@ def routes(settings: PageSettings) -> list[Route]:
     desk = Desk(settings.load)
     parts = (
         People(desk),
+        Permission(desk),
         Pictures(desk),
         Reviewing(desk),
         Records(desk),

@@ -27,7 +27,9 @@ _LISTENERS_MAX = 100
 _EXPORT_PAGE = 500
 Cursor = Annotated[str | None, Query(pattern=_ID, description="`next` of the page before")]
 After = Annotated[str | None, Query(pattern=_ID, description="id of the last event that was seen")]
-Kind = Literal["appeared", "decided", "changed", "retracted", "left", "canary"]
+Kind = Literal[
+    "appeared", "decided", "changed", "retracted", "left", "canary", "similarity", "consent"
+]
 PersonId = Annotated[str | None, Query(max_length=64, pattern="^[0-9a-zA-Z-]+$")]
 Source = Annotated[str | None, Query(max_length=64, pattern="^[A-Za-z0-9._-]+$")]
 Time = Annotated[

@@ -1,7 +1,8 @@
 import { encoded, get, may, raw, send } from "./api.js";
 import { action, dialog, field, h, time, toast } from "./dom.js";
 
-const kinds = ["appeared", "decided", "changed", "retracted", "left", "canary"];
+const kinds = ["appeared", "decided", "changed", "retracted", "left", "canary", "similarity", "consent"];
+const notes = ["canary", "similarity", "consent"];
 
 function enrolFrom(event) {
   dialog("Enrol from this event", (close) => {
@@ -19,7 +20,7 @@ function row(event, fresh) {
   const face = event.has_crop
     ? h("img", { class: "crop", src: `/api/v1/events/${event.id}/crop`, alt: `Face of ${event.name || event.state}`, loading: "lazy" })
     : h("span", { class: "crop", "aria-hidden": "true" });
-  const who = event.kind === "canary" ? event.text : event.name || event.state;
+  const who = notes.includes(event.kind) ? `${event.name ? `${event.name}: ` : ""}${event.text}` : event.name || event.state;
   return h("li", { class: `event${fresh ? " new" : ""}` }, face, h("div", { class: "grow" },
     h("strong", { class: `s-${event.state}` }, who), ` ${event.kind}`,
     h("div", { class: "soft" }, time(event.time), event.source ? ` · ${event.source} · visit ${event.track}` : "",

@@ -13,6 +13,7 @@ function enrolForm(known, refresh) {
   const name = h("input", { required: true, maxlength: 100, list: "names", autocomplete: "off" });
   const files = h("input", { type: "file", accept: "image/*", multiple: true });
   const force = h("input", { type: "checkbox" });
+  const never = h("input", { type: "checkbox" });
   const said = h("div");
   const button = h("button", { class: "main" }, "Enrol");
   let dropped = [];
@@ -28,7 +29,8 @@ function enrolForm(known, refresh) {
   });
   const form = h("form", { class: "card" }, h("h2", {}, "Enrol somebody"), field("Name", name),
     h("datalist", { id: "names" }, known.map((p) => h("option", { value: p.name }))), area,
-    h("details", {}, h("summary", {}, "More"), field("Also pictures that look like somebody else, or were erased with a person", force)),
+    h("details", {}, h("summary", {}, "More"), field("Also pictures that look like somebody else, or were erased with a person", force),
+      field("Never recognise this face (do-not-recognise list); the name may be any", never)),
     h("p", {}, button), said);
   form.addEventListener("submit", doing(button, async () => {
     const chosen = [...files.files, ...dropped];
@@ -36,7 +38,7 @@ function enrolForm(known, refresh) {
     for (let i = 0; i < chosen.length; i += 8) {
       const pictures = [];
       for (const file of chosen.slice(i, i + 8)) pictures.push({ label: file.name, data: await encoded(file) });
-      const done = await send("POST", "/people", { name: name.value, pictures, force: force.checked });
+      const done = await send("POST", "/people", { name: name.value, pictures, force: force.checked, do_not_recognise: never.checked });
       if (i === 0) said.replaceChildren();
       said.append(outcome(done));
     }
@@ -66,7 +68,8 @@ async function open(id, everybody, refresh) {
       h("div", { class: "soft" }, `${t.source || "photo"}, quality ${t.quality.toFixed(2)}`), t.warning ? h("div", { class: "warn" }, t.warning) : null,
       may("operator") && person.templates.length > 1 ? action("Take out", async () => { await send("DELETE", `/people/${id}/templates/${t.id}`); close(); await refresh(); open(id, everybody, refresh); }) : null)));
     return h("div", {},
-      facts([["Since", time(person.since)], ["Photos", person.template_count]]), templates,
+      facts([["Since", time(person.since)], ["Photos", person.template_count], ["Last seen", lastSeen(person) || "not in the history"]]), templates,
+      consentOf(person, close, refresh),
       may("operator") ? h("div", {}, h("h3", {}, "Rename"), field("New name", name), action("Rename", async () => { await send("PATCH", `/people/${id}`, { name: name.value }); toast("renamed"); close(); await refresh(); })) : null,
       may("admin") ? h("div", {}, h("h3", {}, "Is somebody else, too"), field("Move all photos to", into), action("Merge", async () => { if (!into.value) throw new Error("choose a person"); await send("POST", `/people/${id}/merge`, { into: into.value }); toast("merged"); close(); await refresh(); }),
         h("h3", {}, "Erase for good"), field(`Type ${person.name} to confirm`, sure),
@@ -81,6 +84,29 @@ async function open(id, everybody, refresh) {
   return box;
 }
 
+const lastSeen = (person) => (person.last_seen ? [person.last_seen.here ? "here since " : "last seen ", time(person.last_seen.time), ` (${person.last_seen.source})`] : null);
+
+function consentOf(person, close, refresh) {
+  const known = person.consent;
+  const by = h("input", { value: known.given_by || "", maxlength: 200 });
+  const given = h("input", { type: "date", value: known.given || new Date().toISOString().slice(0, 10) });
+  const until = h("input", { type: "date", value: known.until || "" });
+  const text = h("textarea", { maxlength: 2000, rows: 2, value: known.text || "" });
+  const done = async (note) => { toast(note); close(); await refresh(); };
+  const path = `/people/${person.id}`;
+  return h("div", {}, h("h3", {}, "Consent"),
+    h("p", { class: known.state === "expired" ? "bad" : "soft" }, known.state === "none" ? "no record" : `${known.state}: given by ${known.given_by} on ${known.given}${known.until ? `, until ${known.until}` : ""}`),
+    may("operator") ? h("details", {}, h("summary", {}, "Record a consent"), field("Given by", by), field("Given on", given), field("Until (empty: until withdrawn)", until), field("What was agreed to, or which version", text),
+      h("p", { class: "row" }, action("Record", async () => {
+        await send("PUT", `${path}/consent`, { given_by: by.value, given: given.value, until: until.value || null, text: text.value });
+        await done("recorded");
+      }, "main"), known.state === "none" ? null : action("Withdrawn", async () => { await send("DELETE", `${path}/consent`); await done("there is no consent any more"); }))) : null,
+    may("admin") ? h("p", {}, action(person.do_not_recognise ? "May be recognised again" : "Never recognise", async () => {
+      const row = await send("PUT", `${path}/do-not-recognise`, { on: !person.do_not_recognise });
+      await done(row.do_not_recognise ? `never recognised; ${row.erased.crops} faces and ${row.erased.review_items} review items erased` : "may be recognised again");
+    })) : null);
+}
+
 export async function show(place) {
   const grid = h("ul", { class: "faces plain", "aria-label": "People" });
   const search = h("input", { type: "search", oninput: () => draw() });
@@ -90,6 +116,7 @@ export async function show(place) {
     const shown = everybody.filter((p) => p.name.toLowerCase().includes(wanted));
     grid.replaceChildren(...shown.map((person) => h("li", { class: "card" }, portrait(person),
       h("div", {}, h("strong", {}, person.name)), h("div", { class: "soft" }, `${person.template_count} photo${person.template_count === 1 ? "" : "s"}`),
+      person.do_not_recognise ? h("div", { class: "warn" }, "never recognised") : h("div", { class: "soft" }, lastSeen(person)),
       action("Open", async () => { await open(person.id, everybody, refresh); }))));
     if (!shown.length) grid.append(h("li", {}, everybody.length ? "nobody is called so" : "nobody is enrolled yet"));
   };

@@ -51,6 +51,10 @@ async function settings(place) {
 }
 
 export async function show(place) {
+  place.append(h("h2", {}, "Consent"));
+  const none = { none: "no record", valid: "valid", expired: "over: renew it, or erase the person" };
+  await paged(place, "/consents", ["Whom", "Consent", "Given by", "On", "Until", "To what", "Recognised"], "Consents", (one) => [one.name, h("span", { class: one.state === "expired" ? "bad" : "" }, none[one.state]), one.given_by || "", one.given || "", one.until || "", one.text || "", one.do_not_recognise ? "never" : "yes"]);
+  place.append(h("p", { class: "soft" }, "Consents are recorded, and people put on the do-not-recognise list, under People."));
   if (!may("admin")) {
     place.append(h("p", {}, "The audit log, receipts and settings need the role admin."));
     return;

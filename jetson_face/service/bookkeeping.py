@@ -1,0 +1,38 @@
+"""What a running service writes down beside its events, by the clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from jetson_face.events.recorder import EventRecorder
+from jetson_face.service.consents import ConsentWatch
+from jetson_face.service.swap import HotSwap
+
+EVERY_S = 60.0
+
+
+class Bookkeeping:
+    """See the module; `tick` in one thread, the rest in any."""
+
+    def __init__(
+        self,
+        swap: HotSwap,
+        recorder: EventRecorder,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._consents = ConsentWatch(swap, recorder)
+        self._clock, self._due = clock, clock()
+
+    def tick(self) -> None:
+        """For a timer; cheap until a minute is over."""
+        now = self._clock()
+        if now < self._due:
+            return
+        self._due = now + EVERY_S
+        self._consents.check()
+
+    def document(self) -> dict[str, Any]:
+        """For the page `/status`."""
+        return {"consents": self._consents.document()}

@@ -1,0 +1,46 @@
+"""What the API sends and takes about consent, the do-not-recognise list and the log of use."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, Field
+
+from jetson_face.web.strict import Strict
+
+Day: TypeAlias = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+
+
+class ConsentIn(Strict):
+    """A consent. given_by: who agreed: the person, a parent. until: its last day; null: until it is
+    withdrawn. text: what they agreed to, or which version of it."""
+
+    given_by: str = Field(min_length=1, max_length=200)
+    given: Day
+    until: Day | None = None
+    text: str = Field("", max_length=2000)
+
+
+class ConsentRow(BaseModel):
+    """A person and the consent that there is. do_not_recognise: they are on that list."""
+
+    person: str
+    name: str
+    state: Literal["none", "valid", "expired"]
+    given_by: str | None
+    given: str | None
+    until: str | None
+    text: str | None
+    do_not_recognise: bool
+
+
+class DoNotRecognise(Strict):
+    """Whether a person is on the do-not-recognise list."""
+
+    on: bool
+
+
+class Withheld(ConsentRow):
+    """erased: how many crops, review items and names in events went."""
+
+    erased: dict[str, int]
