@@ -59,9 +59,8 @@ from jetson_face.recognition.recognizer import FaceRecognizer
 from jetson_face.recognition.track_decisions import TrackDecisions
 from jetson_face.recognition.tracker import Tracker
 from jetson_face.service import pages
-from jetson_face.service.events import EventTap, EventWriter, Occurrence, tell_end
+from jetson_face.service.events import EventTap, EventWriter, OnItsWay, tell_end
 from jetson_face.service.http import Page
-from jetson_face.service.review_writer import CapturedCandidate
 from jetson_face.service.status_server import StatusServer, ask
 from jetson_face.util.backoff import Backoff
 from jetson_face.util.channels import BoundedQueue
@@ -147,7 +146,7 @@ class Soak:
         self.crops = SnapshotStore(
             folder / "crops", AesGcm(bytes(32)), age=self.outbox.age, max_bytes=2 << 20
         )
-        self.queue: BoundedQueue[Occurrence | CapturedCandidate] = BoundedQueue(1000, "events")
+        self.queue: BoundedQueue[OnItsWay] = BoundedQueue(1000, "events")
         self.writer = EventWriter(self.queue, EventRecorder(self.outbox), self.crops)
         self.maker = CountingMaker(())
         self.asked = 0

@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "people": ("people", "list, show, rename or remove enrolled people"),
     "review": ("review", "decide who a doubtful face is"),
     "events": ("events", "list, follow or export what happened; send again what a sink refused"),
+    "use-log": ("use_log", "write when it was used, what matched and who verified it"),
     "rtsp": ("rtsp", "serve the running service's annotated cameras as RTSP streams"),
     "identify": ("identify", "say who is in a picture"),
     "calibrate": ("calibrate", "set the threshold that names strangers as seldom as you say"),

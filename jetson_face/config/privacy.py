@@ -10,7 +10,7 @@ from jetson_face.config.section import Section
 
 
 class PrivacyConfig(Section):
-    """Consent, the do-not-recognise list."""
+    """Consent, the do-not-recognise list, the log of use."""
 
     expired_consent: Literal["show", "withhold"] = Field(
         "show",
@@ -23,4 +23,7 @@ class PrivacyConfig(Section):
         le=1,
         description="a face this far (cosine) below the threshold still counts as one of the "
         "do-not-recognise list, and is not kept",
+    )
+    use_days: float = Field(
+        400, ge=1, le=3650, description="how long the log of use is kept: days of the clock"
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 from jetson_face.core.errors import OutputError
 from jetson_face.events.history import PAGE_MAX, History, StoredEvent
 from jetson_face.events.schema import to_json
+from jetson_face.util.csvtext import csv_row
 from jetson_face.util.files import TEMPORARY
 
 Format: TypeAlias = Literal["csv", "jsonl"]
@@ -21,7 +20,6 @@ COLUMNS = (
     "cursor", "time", "kind", "source", "state", "name", "person", "similarity", "track", "frames",
     "run", "id",
 )  # fmt: skip
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def every(page: Callable[..., list[StoredEvent]], **filters: Any) -> Iterator[StoredEvent]:
@@ -39,11 +37,11 @@ def lines(events: Iterable[StoredEvent], format: Format) -> Iterator[str]:
     """The file, line by line. JSON: what sinks get, and `cursor`. CSV as of RFC 4180, with a head;
     a text that a spreadsheet would compute gets a `'` before it."""
     if format == "csv":
-        yield _row(COLUMNS)
+        yield csv_row(COLUMNS)
     for stored in events:
         event = {"cursor": stored.cursor, **stored.event}
         if format == "csv":
-            yield _row([_cell(event.get(column)) for column in COLUMNS])
+            yield csv_row(event.get(column) for column in COLUMNS)
         else:
             yield to_json(event).decode() + "\n"
 
@@ -79,13 +77,3 @@ def export(history: History, path: Path, format: Format, **filters: Any) -> int:
             with suppress(OSError):
                 temporary.unlink()
     return count
-
-
-def _row(cells: Iterable[object]) -> str:
-    text = io.StringIO()
-    csv.writer(text).writerow(cells)
-    return text.getvalue()
-
-
-def _cell(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from jetson_face.config import Config
 from jetson_face.events.recorder import EventRecorder
 from jetson_face.service.consents import ConsentWatch
 from jetson_face.service.swap import HotSwap
+from jetson_face.service.use_keeping import UseKeeper
 
 EVERY_S = 60.0
 
@@ -18,11 +20,12 @@ class Bookkeeping:
 
     def __init__(
         self,
+        config: Config,
         swap: HotSwap,
         recorder: EventRecorder,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._consents = ConsentWatch(swap, recorder)
+        self._consents, self._use = ConsentWatch(swap, recorder), UseKeeper(config, swap)
         self._clock, self._due = clock, clock()
 
     def tick(self) -> None:
@@ -32,7 +35,12 @@ class Bookkeeping:
             return
         self._due = now + EVERY_S
         self._consents.check()
+        self._use.tick()
 
     def document(self) -> dict[str, Any]:
         """For the page `/status`."""
-        return {"consents": self._consents.document()}
+        return {"consents": self._consents.document(), "use": self._use.document()}
+
+    def close(self) -> None:
+        """The service ends."""
+        self._use.close()

@@ -132,7 +132,7 @@ class Daemon:
             self._recorder = EventRecorder(self._outbox, self._history.history)
             self._canary = ServiceCanary(self._swap, self._recorder, audit_log(config))
             self._drift = ServiceDrift(self._swap, self._recorder)
-            self._bookkeeping = Bookkeeping(self._swap, self._recorder)
+            self._bookkeeping = Bookkeeping(config, self._swap, self._recorder)
             self._review_writer = plumbing.open_review_writer(
                 config, self._outbox.age, lambda: self._swap.deck.parts.embedder.similarity_min
             )
@@ -161,6 +161,7 @@ class Daemon:
         self._notifier.stopping()
         self._gate.close()
         self._writer.drain()
+        self._bookkeeping.close()
         self._recorder.close()
         if self._review_writer is not None:
             self._review_writer.close()

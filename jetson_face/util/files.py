@@ -77,6 +77,26 @@ def write_all(
                 temporary.unlink(missing_ok=True)
 
 
+def append_line(path: Path, line: str, *, mode: int = 0o600) -> None:
+    """Add a line to a file, which is made where it is not, and have it on the disk; after a line
+    that was cut, on one of its own. Raises OutputError; the file is then as before."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, mode)
+        try:
+            size = os.fstat(fd).st_size
+            cut = size and os.pread(fd, 1, size - 1) != b"\n"
+            data = (("\n" if cut else "") + line + "\n").encode()
+            if os.write(fd, data) != len(data):
+                os.ftruncate(fd, size)
+                raise OSError(28, "no space left")
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    except OSError as exc:
+        raise OutputError(f"{path}: cannot be written: {exc.strerror or exc}") from exc
+
+
 def sync_folder(folder: Path) -> None:
     """Have what was renamed, made or removed in a folder on the disk. Raises OSError."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

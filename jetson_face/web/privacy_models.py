@@ -44,3 +44,34 @@ class Withheld(ConsentRow):
     """erased: how many crops, review items and names in events went."""
 
     erased: dict[str, int]
+
+
+class UseRecord(BaseModel):
+    """One line of the log of use. record: `period` (of use; end: null while it goes on), `database`
+    (what faces were compared with from `time` on), `verification` (somebody answered about a face)
+    or `match` (a face that was named; input: where its crop is)."""
+
+    record: Literal["period", "database", "verification", "match"]
+    time: str
+    end: str | None = None
+    ended: str | None = None
+    period: str | None = None
+    cameras: list[str] | None = None
+    program: str | None = None
+    gallery: str | None = None
+    generation: int | None = None
+    people: int | None = None
+    templates: int | None = None
+    not_recognised: int | None = None
+    embedder: str | None = None
+    method: str | None = None
+    similarity_min: float | None = None
+    camera: str | None = None
+    person: str | None = None
+    name: str | None = None
+    similarity: float | None = None
+    event: str | None = None
+    input: str | None = None
+    actor: str | None = None
+    answer: str | None = None
+    review_item: int | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from jetson_face.factory.parts import open_gallery
 from jetson_face.gallery.permission import record_consent
 from jetson_face.gallery.person_notes import Consent
 from jetson_face.gallery.records import NewTemplate
+from jetson_face.privacy.use_log import UseLog, read_periods
 from tests.config.keys import Site, shows
 from tests.config.parts import ADA, BOB, SPACE, Rig, Says, gallery, unit
 
@@ -43,3 +45,15 @@ def test_a_face_this_far_below_the_threshold_counts_as_withheld(site: Site) -> N
 
     assert withheld(0.25)
     assert not withheld(0.0)
+
+
+@shows("privacy.use_days")
+def test_the_log_of_use_is_kept_so_long(site: Site) -> None:
+    config = site({"privacy.use_days": 30})
+    began = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    for day in (0, 100):
+        now = began + timedelta(days=day)
+        log = UseLog(config.state_dir, config.privacy.use_days, lambda now=now: now)  # type: ignore[misc]
+        log.begin({})
+        log.end()
+    assert len(read_periods(config.state_dir, running=False)) == 1

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import base64
+import csv
+import json
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import demo_clip
 import pytest
 
+from jetson_face.cli.main import main
 from jetson_face.events.history import History
 from tests.service.running import Running, running, until
 from tests.web.web_box import two_faces
@@ -26,7 +30,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield service
 
 
-def enrol(service: Running, name: str, who: str, **more: object) -> dict[str, object]:
+def enrol(service: Running, name: str, who: str, **more: object) -> dict[str, Any]:
     data = base64.b64encode(demo_clip.portrait_path(who).read_bytes()).decode()
     wanted = {"name": name, "pictures": [{"label": who, "data": data}], "force": True, **more}
     status, found = service.control("POST", "/people", wanted)
@@ -143,3 +147,52 @@ def test_an_expired_consent_is_an_event(tmp_path: Path) -> None:
 
         until(told, 20)
         until(lambda: service.status()["consents"] == {"recorded": 1, "expired": 1})
+
+
+@pytest.mark.slow
+def test_the_log_of_use_has_periods_databases_matches_and_who_verified(tmp_path: Path) -> None:
+    config = two_faces(tmp_path) + "matching: {review_margin: 1, unknown_after: 3}\n"
+    with running(tmp_path, config) as service:
+        enrol(service, "Ada", "collins")
+        until(lambda: every(service, "period"))
+        service.process.terminate()
+        service.process.wait()
+        service.start()  # the other face is compared with her from its beginning
+        until(lambda: "Ada" in said(service))
+        until(lambda: service.control("GET", "/review")[1]["items"])
+        number = service.control("GET", "/review")[1]["items"][0]["number"]
+        answers = {"answers": [{"number": number, "answer": "no"}]}
+        service.control("POST", "/review/decide", answers, {"X-Actor": "web:ada"})
+        until(lambda: len(every(service, "period")) == 2)
+        first, second = every(service, "period")
+        assert (first["ended"], second["ended"], second["cameras"]) == ("stopped", None, ["door"])
+        database = every(service, "database")[-1]
+        assert (database["period"], database["people"]) == (second["period"], 1)
+        (verified,) = every(service, "verification")
+        assert (verified["answer"], verified["actor"].split("@")[0]) == ("rejected", "web:ada")
+        match = every(service, "match")[0]
+        assert (match["name"], match["camera"]) == ("Ada", "door")
+        assert match["input"] == f"/api/v1/events/{match['event']}/crop"
+        later = "since=2090-01-01T00:00:00Z"
+        _, goes_on = service.control("GET", f"/use?{later}")
+        assert [one["record"] for one in goes_on["items"]] == ["period", "database"]
+        assert service.control("GET", "/use?cursor=x-1")[0] == 400
+        file = tmp_path / "use.csv"
+        assert main(["use-log", str(file), "-c", str(service.config)]) == 0
+        rows = list(csv.DictReader(file.open(encoding="utf-8", newline="")))
+        assert {row["record"] for row in rows} == {"period", "database", "verification", "match"}
+        assert main(["use-log", str(tmp_path / "use.json"), "-c", str(service.config)]) == 0
+        plain = json.loads((tmp_path / "use.json").read_text("utf-8"))
+        assert len(plain) == len(rows)
+
+
+def every(service: Running, record: str) -> list[dict[str, Any]]:
+    """The records of a kind, page by page."""
+    found: list[dict[str, Any]] = []
+    cursor = ""
+    while True:
+        _, page = service.control("GET", f"/use?limit=2{cursor}")
+        found += page["items"]
+        if page["next"] is None:
+            return [one for one in found if one["record"] == record]
+        cursor = f"&cursor={page['next']}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import os
 import signal
 import socket
@@ -150,6 +151,17 @@ def test_consent_last_seen_and_the_list_of_whom_not_to_recognise(box: WebBox) ->
     }
     assert (acts["withheld"], acts["consent_recorded"]) == ("web:admin", "web:operator")
     admin.delete(f"/people/{who}")
+
+
+def test_the_log_of_use(box: WebBox) -> None:
+    problem(box.client("operator").get("/use"), 403)
+    admin = box.client()
+    period = admin.get("/use").json()["items"][0]
+    assert (period["record"], period["end"], period["cameras"]) == ("period", None, ["door"])
+    rows = list(csv.DictReader(admin.get("/use/export").text.splitlines()))
+    assert [row["record"] for row in rows][:2] == ["period", "database"]
+    assert admin.get("/use/export?format=json").json()[0] == period
+    problem(admin.get("/use?cursor=events-1"), 422)
 
 
 def test_frames_and_a_stream_of_them(box: WebBox) -> None:

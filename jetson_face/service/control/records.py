@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
+from jetson_face.core.errors import UsageError
 from jetson_face.service.control.desk import Desk
 from jetson_face.service.control.http import ControlError, ControlRequest, Reply, Route
 from jetson_face.service.control.values import page
 from jetson_face.service.erasure import audit_log
+from jetson_face.service.use_report import report_page
 
 
 class Records:
-    """`/audit` and `/receipts`, newest first."""
+    """`/audit` and `/receipts`, newest first, and `/use`."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self.routes: tuple[Route, ...] = (
             ("GET", "/audit", self.audit),
             ("GET", "/receipts", self.receipts),
+            ("GET", "/use", self.use),
         )
 
     def audit(self, request: ControlRequest) -> Reply:
@@ -31,6 +34,21 @@ class Records:
         start = max(0, end - limit)
         rows = [asdict(entry) for entry in reversed(entries[start:end])]
         return page(rows, str(start) if start else None)
+
+    def use(self, request: ControlRequest) -> Reply:
+        """The log of use: periods with their reference databases, who verified, and matches."""
+        query, limit = request.query, request.number("limit", 100, 500)
+        try:
+            rows, cursor = report_page(
+                self._desk.config,
+                query.get("since"),
+                query.get("until"),
+                query.get("cursor"),
+                limit,
+            )
+        except UsageError as error:
+            raise ControlError(400, str(error)) from None
+        return page(rows, cursor)
 
     def receipts(self, request: ControlRequest) -> Reply:
         """Of people who were removed."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import csv
-import io
 import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any, Literal
@@ -13,6 +11,7 @@ from fastapi import APIRouter, Header, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from jetson_face.util.csvtext import csv_row
 from jetson_face.web.api.common import JPEG, Limit, Up, picture
 from jetson_face.web.callers import Viewer
 from jetson_face.web.models import ListPage, State
@@ -167,13 +166,4 @@ async def _page(
 def _rows(events: list[dict[str, Any]], format: str) -> str:
     if format == "jsonl":
         return "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events)
-    file = io.StringIO()
-    writer = csv.writer(file)
-    for event in events:
-        writer.writerow([_cell(event.get(column)) for column in _COLUMNS])
-    return file.getvalue()
-
-
-def _cell(value: object) -> object:
-    """Text that a spreadsheet takes for text: a name may begin like a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" else value
+    return "".join(csv_row(event.get(column) for column in _COLUMNS) for event in events)

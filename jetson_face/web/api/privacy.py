@@ -1,17 +1,38 @@
-"""Consent records and the do-not-recognise list."""
+"""Consent records, the do-not-recognise list and the log of use."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
+from starlette.responses import Response, StreamingResponse
 
+from jetson_face.util.csvtext import csv_row
 from jetson_face.web.api.common import Cursor, Key, Limit, Up, change, listed
 from jetson_face.web.callers import Admin, Operator, Viewer
 from jetson_face.web.models import ListPage
-from jetson_face.web.privacy_models import ConsentIn, ConsentRow, DoNotRecognise, Withheld
+from jetson_face.web.privacy_models import (
+    ConsentIn,
+    ConsentRow,
+    DoNotRecognise,
+    UseRecord,
+    Withheld,
+)
 
 router = APIRouter(tags=["privacy"])
+Time = Annotated[
+    str | None,
+    Query(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,3})?Z$", description="UTC, ISO 8601"),
+]
+UseCursor = Annotated[
+    str | None,
+    Query(
+        pattern=r"^(period|verification|match)-[0-9]{1,16}$",
+        description="`next` of the page before; none: the first page",
+    ),
+]
 Id = Annotated[str, Path(pattern="^[0-9a-zA-Z-]{1,64}$")]
 
 
@@ -43,3 +64,65 @@ async def withhold(
     no crop, review item or template of it is kept."""
     path = f"/people/{person}/do-not-recognise"
     return (await change(up, caller, "PUT", path, wanted, key)).document()
+
+
+@router.get("/use", response_model=ListPage[UseRecord], response_model_exclude_unset=True)
+async def use(
+    up: Up,
+    caller: Admin,
+    cursor: UseCursor = None,
+    limit: Limit = 100,
+    since: Time = None,
+    until: Time = None,
+) -> object:
+    """The log of use that article 12(3) of the EU AI Act asks for: each period of use with its
+    reference databases, who verified results, and the input that led to a match."""
+    query = listed(cursor, limit, since=since, until=until)
+    return (await up.control("GET", "/use", query=query)).document()
+
+
+@router.get(
+    "/use/export",
+    response_class=Response,
+    responses={200: {"description": "A file", "content": {"text/csv": {}, "application/json": {}}}},
+)
+async def export_use(
+    up: Up,
+    caller: Admin,
+    format: Literal["csv", "json"] = "csv",
+    since: Time = None,
+    until: Time = None,
+) -> Response:
+    """The whole log of use as CSV, or as a JSON array."""
+
+    async def page(cursor: str | None) -> dict[str, Any]:
+        query = listed(cursor, 500, since=since, until=until)
+        found: dict[str, Any] = (await up.control("GET", "/use", query=query)).document()
+        return found
+
+    first = await page(None)
+
+    async def parts() -> AsyncIterator[str]:
+        found, before = first, "["
+        if format == "csv":
+            yield csv_row(UseRecord.model_fields)
+        while True:
+            for one in found["items"]:
+                if format == "csv":
+                    yield csv_row(_cell(one.get(column)) for column in UseRecord.model_fields)
+                else:
+                    yield f"{before}\n{json.dumps(one, ensure_ascii=False)}"
+                    before = ","
+            if found["next"] is None:
+                break
+            found = await page(found["next"])
+        if format == "json":
+            yield "[]\n" if before == "[" else "\n]\n"
+
+    kinds = {"csv": "text/csv; charset=utf-8", "json": "application/json"}
+    headers = {"Content-Disposition": f'attachment; filename="use.{format}"'}
+    return StreamingResponse(parts(), media_type=kinds[format], headers=headers)
+
+
+def _cell(value: object) -> object:
+    return " ".join(map(str, value)) if isinstance(value, list) else value

@@ -16,7 +16,7 @@ async function paged(place, path, heads, label, row) {
     more.hidden = !cursor;
     if (!made.body.children.length) made.body.append(h("tr", {}, h("td", { colspan: heads.length }, "none")));
   };
-  const more = action("Older", load);
+  const more = action("More", load);
   place.append(made.whole, more);
   await load();
 }
@@ -50,6 +50,21 @@ async function settings(place) {
       h("details", {}, h("summary", {}, "Every key in force"), facts(Object.entries(values).map(([name, one]) => [name, one === null ? "null" : String(one)])))));
 }
 
+async function use(place) {
+  const since = h("input", { type: "date", onchange: () => draw() });
+  const until = h("input", { type: "date", onchange: () => draw() });
+  const links = h("p", { class: "row" });
+  const draw = () => {
+    const wanted = [since.value ? `&since=${since.value}T00:00:00Z` : "", until.value ? `&until=${until.value}T23:59:59Z` : ""].join("");
+    links.replaceChildren(...["csv", "json"].map((format) => h("a", { href: `/api/v1/use/export?format=${format}${wanted}`, download: `use.${format}` }, `Export as ${format.toUpperCase()}`)));
+  };
+  draw();
+  place.append(h("h2", {}, "Log of use"), h("p", { class: "soft" }, "Each period of use with its reference database, the matches with their input, and who verified them: what article 12(3) of the EU AI Act asks for. Days are in UTC."),
+    h("div", { class: "row" }, field("From", since), field("To", until)), links);
+  const text = { period: (one) => `${(one.cameras || []).join(", ")}, ${one.ended || "goes on"}`, database: (one) => `${one.people} people, ${one.templates} templates, ${one.embedder}, threshold ${one.similarity_min}`, verification: (one) => `${one.actor} ${one.answer} face ${one.review_item}`, match: (one) => `${one.name || "erased since"} at ${one.camera}, similarity ${one.similarity}` };
+  await paged(place, "/use", ["What", "From", "To", "Details"], "Log of use", (one) => [one.record, time(one.time), one.end ? time(one.end) : "", text[one.record](one)]);
+}
+
 export async function show(place) {
   place.append(h("h2", {}, "Consent"));
   const none = { none: "no record", valid: "valid", expired: "over: renew it, or erase the person" };
@@ -60,6 +75,7 @@ export async function show(place) {
     return;
   }
   await settings(place);
+  await use(place);
   place.append(h("h2", {}, "Who did what"));
   await paged(place, "/audit", ["Time", "Who", "What", "Whom", "Details"], "Audit log", (one) => [time(one.time), one.actor, one.action, one.name || one.person, JSON.stringify(one.details)]);
   place.append(h("h2", {}, "Receipts of erasures"));
