@@ -31,6 +31,7 @@ PC = [*RUN, *DLIB]
 EVAL = ["matplotlib>=3.7", "scikit-learn>=1.3", "scipy>=1.10"]
 TRAIN = ["torch>=2.2", "onnx>=1.15", "onnxruntime>=1.17", "matplotlib>=3.7"]
 WEB = ["fastapi>=0.115", "uvicorn>=0.30", "h11>=0.14", "argon2-cffi>=23"]
+ARCHIVE = ["pyarrow>=15", "fsspec>=2024.2", "ray>=2.30"]
 EXTRAS = {
     "pc": PC,
     "jetson": RUN,
@@ -39,6 +40,7 @@ EXTRAS = {
     "train": TRAIN,
     "sface": SFACE,
     "web": WEB,
+    "archive": ARCHIVE,
     "rtx": ["tensorrt-rtx>=1.4,<2"],
     "mqtt": ["paho-mqtt>=2"],
     "demo": ["scikit-image>=0.22", "matplotlib>=3.7"],
@@ -46,6 +48,8 @@ EXTRAS = {
     "dev": [
         *EVAL,
         *WEB,
+        "pyarrow>=15",
+        "fsspec>=2024.2",
         "build",
         "hypothesis>=6",
         "import-linter>=2",

@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rtsp": ("rtsp", "serve the running service's annotated cameras as RTSP streams"),
     "identify": ("identify", "say who is in a picture"),
     "calibrate": ("calibrate", "set the threshold that names strangers as seldom as you say"),
+    "archive": ("archive", "index recordings, and find or erase somebody in them"),
     "gallery": ("gallery", "check or re-embed the gallery"),
     "eval": ("evaluate", "measure accuracy on labelled pictures"),
     "explain": ("explain", "show what the network looks at in a face"),

@@ -79,6 +79,7 @@ def _remove(receipt: Receipt, path: Path) -> int:
         (len(receipt.crops), "crops"),
         (receipt.review_items, "review items"),
         (receipt.queued_events + receipt.event_lines, "names in events"),
+        (receipt.archive_tracks, "tracks in the archive"),
     ):
         went += [f"{count} {what}"] if count else []
     say(f"{receipt.name} is erased, with {', '.join(went)}; receipt: {path}")

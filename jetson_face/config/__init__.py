@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from jetson_face.config.archive import ArchiveConfig
 from jetson_face.config.decision import (
     FusionConfig,
     GalleryConfig,
@@ -58,6 +59,7 @@ from jetson_face.models.card_files import Places
 from jetson_face.util.documents import parse_document, read_text
 
 __all__ = [
+    "ArchiveConfig",
     "AutoDetectorConfig",
     "AutoSamplingConfig",
     "Config",
@@ -140,6 +142,7 @@ class Config(Section):
     privacy: PrivacyConfig = PrivacyConfig()
     report: ReportConfig = ReportConfig()
     service: ServiceConfig = ServiceConfig()
+    archive: ArchiveConfig = ArchiveConfig()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @model_validator(mode="after")

@@ -22,7 +22,7 @@ Action: TypeAlias = Literal[
     "enrolled", "photos_added", "photo_withdrawn", "renamed", "removed", "erased", "confirmed",
     "rejected", "undone", "exported", "restore_accepted", "canary_drifted", "canary_recovered",
     "merged", "settings_changed", "consent_recorded", "consent_withdrawn", "withheld",
-    "no_longer_withheld",
+    "no_longer_withheld", "archive_searched", "archive_erased",
 ]  # fmt: skip
 """removed: from the gallery; erased: from everything else too, with a receipt. photo_withdrawn: a
 photo just enrolled proved to be somebody else's. restore_accepted: an older copy of the gallery.
@@ -54,7 +54,8 @@ class Receipt:
     """What `people remove` erased. templates, portraits, review_items: how many; crops: the files.
 
     queued_events, event_lines: events in the outbox and in local files that lost name and id.
-    history_events: in the history, the same; history_crops: faces deleted there.
+    history_events: in the history, the same; history_crops: faces deleted there. archive_tracks:
+    tracks deleted in the archive of recordings.
     verified: files that were searched afterwards and hold nothing of the person. failed: files that
     still hold something, or could not be searched. service: what a running service says:
     `none runs`, `confirmed` (it knows the person no more), or `not confirmed` and why.
@@ -74,6 +75,7 @@ class Receipt:
     event_lines: int = 0
     history_events: int = 0
     history_crops: int = 0
+    archive_tracks: int = 0
     service: str = "none runs"
 
     @property

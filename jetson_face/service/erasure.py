@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -39,6 +39,7 @@ from jetson_face.privacy.audit import (
 from jetson_face.privacy.encryption import open_cipher
 from jetson_face.review.item import ReviewItem
 from jetson_face.review.queue import REVIEW, ReviewQueue
+from jetson_face.service.archived import archived_tracks, erase_archived
 from jetson_face.service.confirming import confirm
 from jetson_face.service.history import HISTORY
 from jetson_face.service.plumbing import CROPS, OUTBOX, event_files
@@ -57,13 +58,15 @@ def audit_log(config: Config) -> AuditLog:
 @dataclass(frozen=True, slots=True)
 class Erasure:
     """A person who is to be erased. traces: hex, of the gallery's bytes about them. review: numbers
-    of review items whose face looks like them."""
+    of review items whose face looks like them. archive: ids of their tracks in the archive of
+    recordings, by partition."""
 
     person: str
     name: str
     templates: int
     traces: tuple[str, ...]
     review: tuple[int, ...]
+    archive: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def erase(config: Config, gallery: GalleryStore, who: str) -> tuple[Receipt, Path]:
@@ -72,7 +75,8 @@ def erase(config: Config, gallery: GalleryStore, who: str) -> tuple[Receipt, Pat
     with its path.
 
     Raises UsageError for nobody of that name, OutputError where the receipt cannot be written, and
-    the gallery's errors.
+    the gallery's errors; where an archive of recordings is configured and cannot be searched, its
+    errors, before anything is erased: afterwards nothing would tell whose tracks are in it.
     """
     if (begun := unfinished(config, gallery, who)) is not None:
         return _finish(config, gallery, begun)
@@ -83,6 +87,7 @@ def erase(config: Config, gallery: GalleryStore, who: str) -> tuple[Receipt, Pat
         len(info.templates),
         tuple(trace.hex() for trace in traces_of(gallery.path, info.person.id)),
         _review_items(config, gallery.snapshot(), info.person.id),
+        archived_tracks(config, gallery.snapshot(), info.person.id),
     )
     intent = _intent(config, erasure.person)
     with suppress(OSError):  # the next line says it
@@ -175,6 +180,7 @@ def _finish(config: Config, gallery: GalleryStore, erasure: Erasure) -> tuple[Re
         event_lines=swept.event_lines,
         history_events=swept.history.events,
         history_crops=swept.history.crops,
+        archive_tracks=swept.archive_tracks,
         service=str(service),
     )
     path = write_receipt(config.state_dir / "receipts", receipt)
@@ -193,6 +199,7 @@ class _Swept:
     queued_events: int = 0
     event_lines: int = 0
     history: Erased = field(default_factory=lambda: Erased(0, 0))
+    archive_tracks: int = 0
     failed: list[str] = field(default_factory=list)
 
 
@@ -204,7 +211,7 @@ def _sweep(config: Config, erasure: Erasure) -> _Swept:
         # One part that fails must not keep the others.
         try:
             yield
-        except (OSError, GalleryError) as error:
+        except (OSError, JetsonFaceError) as error:
             logger.error("not_erased where=%s error=%s", what, error)
             swept.failed.append(what)
 
@@ -219,6 +226,8 @@ def _sweep(config: Config, erasure: Erasure) -> _Swept:
             broken.unlink()
     with attempt(HISTORY):
         swept.history = _erase_history(config.state_dir / HISTORY, person)
+    with attempt("the archive of recordings"):
+        swept.archive_tracks = erase_archived(config, erasure.archive)
     for path in event_files(config):
         with attempt(path.name):
             swept.event_lines += mask_file(path, person)
@@ -248,6 +257,7 @@ def _note(config: Config, receipt: Receipt, path: Path) -> None:
             "events": receipt.queued_events + receipt.event_lines,
             "history_events": receipt.history_events,
             "history_crops": receipt.history_crops,
+            "archive_tracks": receipt.archive_tracks,
             "service": receipt.service,
             "complete": receipt.complete,
             "receipt": path.name,

@@ -229,6 +229,14 @@ def test_the_commands_of_the_engineer(folder: Path) -> None:
     }
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_commands_of_the_archive(folder: Path) -> None:
+    pytest.importorskip("pyarrow", reason="archives need the extra `archive`")
+    said = run_blocks("docs/archive.md", folder)
+    assert "1 recordings indexed, 0 known before, 0 refused" in said
+
+
 def test_a_block_that_fails_is_seen(folder: Path) -> None:
     with pytest.raises(AssertionError, match=r"no_such\.jpg"):
         shell(folder, "bash", "-euc", "jetson-face identify no_such.jpg\ntrue")

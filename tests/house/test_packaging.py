@@ -76,6 +76,41 @@ def test_help_imports_no_network_runtime() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_without_an_archive_nothing_of_it_is_imported(tmp_path: Path) -> None:
+    """Whatever else a box does: the extra need not be installed, and costs nothing where it is."""
+    code = (
+        "import sys\n"
+        "for name in ('pyarrow', 'fsspec', 'ray'): sys.modules[name] = None\n"
+        "from jetson_face.cli.main import COMMANDS, build_parser, main\n"
+        "for name in COMMANDS: build_parser(name)\n"
+        "import jetson_face.service.daemon, jetson_face.service.erasure, jetson_face.api\n"
+        "assert main(['people', 'list', '--set', 'state_dir=nowhere']) == 4\n"
+        "assert main(['archive', 'index', 'a.mp4', '--into', 'b']) == 12\n"
+        "print([m for m in sys.modules if m.startswith('jetson_face.archive.')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPO)},
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "need fsspec: pip install '.[archive]'" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+    alone = code.replace("assert main(['archive', 'index', 'a.mp4', '--into', 'b']) == 12\n", "")
+    done = subprocess.run(
+        [sys.executable, "-c", alone],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPO)},
+        timeout=60,
+    )
+    assert done.stdout.strip() == "[]"
+
+
 def lint_layers(folder: Path) -> subprocess.CompletedProcess[str]:
     pytest.importorskip("importlinter", reason="import-linter comes with the dev extra")
     environment = {key: text for key, text in os.environ.items() if key != "PYTHONPATH"}

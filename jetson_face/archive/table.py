@@ -1,0 +1,154 @@
+"""Tracks as Parquet: one row a track, and as columns for a search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from jetson_face.archive.sealing import ArchiveSeal, damaged
+from jetson_face.archive.tracks import ArchivedTrack, compact
+from jetson_face.core.types import F32
+from jetson_face.util.optional import needs, pip_install
+
+ROWS = 1024
+"""Rows that are read together: exact templates are read for a few rows only."""
+SEARCHED = ("piece", "start", "end", "frames", "codes", "scale", "error")
+"""Columns that a search keeps in memory."""
+
+
+def arrow() -> Any:
+    """pyarrow. Raises MissingDependencyError."""
+    with needs(f"archives need pyarrow: {pip_install('archive')}"):
+        import pyarrow as pa
+        import pyarrow.parquet
+    return pa
+
+
+def schema(dim: int) -> Any:
+    """The columns; see `ArchivedTrack` and `CompactTemplates`. exact: the float32 template."""
+    pa = arrow()
+    return pa.schema(
+        [
+            ("id", pa.string()),
+            ("piece", pa.string()),
+            ("camera", pa.string()),
+            ("start", pa.float64()),
+            ("end", pa.float64()),
+            ("media_s", pa.float64()),
+            ("frames", pa.int32()),
+            ("quality", pa.float32()),
+            ("codes", pa.binary(dim)),
+            ("scale", pa.float32()),
+            ("error", pa.float32()),
+            ("exact", pa.binary(4 * dim)),
+            ("crops", pa.list_(pa.binary())),
+            ("boxes", pa.binary()),
+        ]
+    )
+
+
+def table_of(tracks: Sequence[ArchivedTrack], dim: int) -> Any:
+    """The tracks as a table."""
+    pa = arrow()
+    exact = np.array([track.template for track in tracks], "<f4").reshape(-1, dim)
+    short = compact(exact)
+    columns = {
+        "id": [track.id for track in tracks],
+        "piece": [track.piece for track in tracks],
+        "camera": [track.camera for track in tracks],
+        "start": [track.start for track in tracks],
+        "end": [track.end for track in tracks],
+        "media_s": [track.media_s for track in tracks],
+        "frames": [track.frames for track in tracks],
+        "quality": [track.quality for track in tracks],
+        "codes": [row.tobytes() for row in short.codes],
+        "scale": short.scale,
+        "error": short.error,
+        "exact": [row.tobytes() for row in exact],
+        "crops": [list(track.crops) for track in tracks],
+        "boxes": [np.asarray(track.boxes, "<f4").tobytes() for track in tracks],
+    }
+    return pa.table(columns, schema=schema(dim))
+
+
+def to_bytes(table: Any, seal: ArchiveSeal) -> bytes:
+    """The table as a Parquet file."""
+    pa = arrow()
+    sink = pa.BufferOutputStream()
+    pa.parquet.write_table(
+        table,
+        sink,
+        row_group_size=ROWS,
+        compression="NONE",  # pictures and vectors do not get smaller
+        use_dictionary=["piece", "camera"],
+        encryption_properties=seal.writing(),
+    )
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def open_file(file: Any, seal: ArchiveSeal, where: str) -> Any:
+    """A `pyarrow.parquet.ParquetFile`. where: for messages. Raises InputBrokenError."""
+    pa = arrow()
+    try:
+        return pa.parquet.ParquetFile(file, decryption_properties=seal.reading())
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise damaged(where, error) from None
+
+
+def read(file: Any, where: str, columns: Iterable[str] | None = None) -> Any:
+    """Some columns of an open file as a table, in one stretch. Raises InputBrokenError."""
+    pa = arrow()
+    try:
+        wanted = None if columns is None else list(columns)
+        return file.read(columns=wanted, use_threads=False).combine_chunks()
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise damaged(where, error) from None
+
+
+def read_rows(file: Any, where: str, group: int, columns: Sequence[str]) -> Any:
+    """Some columns of a group of ROWS rows. Raises InputBrokenError."""
+    pa = arrow()
+    try:
+        return file.read_row_group(group, columns=list(columns), use_threads=False).combine_chunks()
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise damaged(where, error) from None
+
+
+def fixed(column: Any, dtype: str, width: int) -> Any:
+    """A column of fixed byte strings as (N, width) numbers; the table's memory, not a copy."""
+    array = column.combine_chunks() if hasattr(column, "combine_chunks") else column
+    if hasattr(array, "num_chunks"):
+        array = array.chunk(0) if array.num_chunks else arrow().array([], array.type)
+    size = np.dtype(dtype).itemsize * width
+    data = array.buffers()[1]
+    if data is None:
+        return np.zeros((0, width), dtype)
+    start = array.offset * size
+    flat = np.frombuffer(data, np.uint8, len(array) * size, start)
+    return flat.view(dtype).reshape(len(array), width)
+
+
+def tracks_of(table: Any, dim: int) -> list[ArchivedTrack]:
+    """What `table_of` was given."""
+    exact = fixed(table["exact"], "<f4", dim)
+    rows = table.drop_columns(["codes", "exact"]).to_pylist()
+    return [_track(row, exact[number]) for number, row in enumerate(rows)]
+
+
+def _track(row: dict[str, Any], template: F32) -> ArchivedTrack:
+    return ArchivedTrack(
+        id=row["id"],
+        piece=row["piece"],
+        camera=row["camera"],
+        start=row["start"],
+        end=row["end"],
+        media_s=row["media_s"],
+        frames=row["frames"],
+        quality=row["quality"],
+        template=template.copy(),
+        crops=tuple(row["crops"]),
+        boxes=np.frombuffer(row["boxes"], "<f4").reshape(-1, 5).copy(),
+    )

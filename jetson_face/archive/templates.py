@@ -1,0 +1,250 @@
+"""All templates of an archive in memory, a byte a number, and the exact nearest ones of a probe.
+
+A scan of the compact templates gives each cosine within a known bound; whatever may be among the
+best is read from its file in full, and ranked by that: the answer is that of a full comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jetson_face.archive import table
+from jetson_face.archive.store import ArchiveStore, split_partition
+from jetson_face.archive.tracks import I8
+from jetson_face.core.types import F32, I64
+
+_BLOCK = 2048
+"""Rows that are widened to float32 at once: 1 MB, which stays in the processor's cache. 2,000,000
+templates of 128 numbers take 51 ms of processor time so, 61 ms with 512 rows."""
+_SLACK = 1e-5
+"""What adding 512 products in float32 may be off by, of unit vectors."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackHit:
+    """A track near a probe. similarity: cosine to the exact template. row: in the index."""
+
+    row: int
+    id: str
+    camera: str
+    start: float
+    end: float
+    media_s: float
+    frames: int
+    similarity: float
+
+
+class TemplateIndex:
+    """The templates of some partitions of an archive.
+
+    codes: (N, dim) int8; scale, error: (N,), see CompactTemplates. start, end: UTC seconds; frames:
+    averaged. file: (N,) which of `files`, place: (N,) row in it.
+    """
+
+    def __init__(
+        self,
+        store: ArchiveStore,
+        codes: I8,
+        scale: F32,
+        error: F32,
+        times: NDArray[np.float64],
+        frames: NDArray[np.int32],
+        files: Sequence[str],
+        file: NDArray[np.int32],
+        place: NDArray[np.int32],
+    ) -> None:
+        self._store = store
+        self._codes, self._scale, self._error = codes, scale, error
+        self.times, self.frames = times, frames
+        self.files, self._file, self._place = tuple(files), file, place
+
+    @classmethod
+    def load(
+        cls,
+        store: ArchiveStore,
+        *,
+        first: str | None = None,
+        last: str | None = None,
+        camera: str | None = None,
+    ) -> TemplateIndex:
+        """The templates of some days (YYYY-MM-DD) and one camera; of all without these. Raises
+        InputBrokenError and what decryption raises."""
+        rows: list[_Rows] = []
+        files: list[str] = []
+        for names in store.partitions(first, last, camera).values():
+            seen: set[str] = set()
+            for name in names:
+                rows.append(_Rows.read(store, name, seen, len(files)))
+                files.append(name)
+        dim = store.space.dim
+        if not rows:
+            rows = [_Rows.none(dim)]
+        return cls(
+            store,
+            np.concatenate([one.codes for one in rows]),
+            np.concatenate([one.scale for one in rows]),
+            np.concatenate([one.error for one in rows]),
+            np.concatenate([one.times for one in rows]),
+            np.concatenate([one.frames for one in rows]),
+            files,
+            np.concatenate([np.full(len(one.place), one.file, np.int32) for one in rows]),
+            np.concatenate([one.place for one in rows]),
+        )
+
+    def __len__(self) -> int:
+        return len(self._scale)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the arrays."""
+        arrays = (self._codes, self._scale, self._error, self.times, self.frames)
+        return sum(array.nbytes for array in (*arrays, self._file, self._place))
+
+    @property
+    def cameras(self) -> list[str]:
+        """Whose tracks are here."""
+        return sorted({split_partition(name.rpartition("/")[0])[1] for name in self.files})
+
+    def within(self, start: float | None, end: float | None) -> int:
+        """Tracks that touch this time (UTC seconds)."""
+        return len(self) - int(self._outside(start, end).sum())
+
+    def nearest(
+        self,
+        probe: F32,
+        count: int,
+        *,
+        start: float | None = None,
+        end: float | None = None,
+        without: Collection[str] = (),
+    ) -> list[TrackHit]:
+        """The `count` tracks nearest to a unit vector (dim,), best first; equal ones in the order
+        of the index. start, end: UTC seconds that a track must touch. without: tracks (ids) that do
+        not count. Raises as `ArchiveStore.opened`."""
+        wanted = count + len(without)
+        low, high = self._bounds(probe)
+        outside = self._outside(start, end)
+        low[outside], high[outside] = -np.inf, -np.inf
+        there = len(low) - int(outside.sum())
+        if not there or count < 1:
+            return []
+        least = -np.inf
+        if there > wanted:
+            least = float(np.partition(low, len(low) - wanted)[len(low) - wanted])
+        maybe = np.flatnonzero((high >= least) & ~outside)
+        hits = [hit for hit in self._exact(maybe, probe) if hit.id not in without]
+        hits.sort(key=lambda hit: (-hit.similarity, hit.row))
+        return hits[:count]
+
+    def at_least(self, probes: F32, similarity_min: float) -> list[TrackHit]:
+        """Every track whose template is so near to one of the unit vectors (P, dim): cosine, higher
+        is more alike. similarity: to the nearest probe. Raises as `ArchiveStore.opened`."""
+        maybe = np.zeros(len(self), np.bool_)
+        for probe in probes:
+            maybe |= self._bounds(probe)[1] >= similarity_min
+        hits = self._exact(np.flatnonzero(maybe), probes)
+        return [hit for hit in hits if hit.similarity >= similarity_min]
+
+    def _bounds(self, probe: F32) -> tuple[F32, F32]:
+        """The least and the greatest cosine that each template may have: (N,), (N,)."""
+        about = np.empty(len(self), np.float32)
+        wide = np.empty((_BLOCK, self._codes.shape[1]), np.float32)
+        for begin in range(0, len(self), _BLOCK):
+            codes = self._codes[begin : begin + _BLOCK]
+            part = wide[: len(codes)]
+            np.copyto(part, codes)
+            np.dot(part, probe, out=about[begin : begin + len(codes)])
+        about *= self._scale
+        off = self._error + np.float32(_SLACK)
+        return about - off, about + off
+
+    def _outside(self, start: float | None, end: float | None) -> NDArray[np.bool_]:
+        mask = np.zeros(len(self), np.bool_)
+        if start is not None:
+            mask |= self.times[:, 1] < start
+        if end is not None:
+            mask |= self.times[:, 0] > end
+        return mask
+
+    def _exact(self, rows: I64, probes: F32) -> list[TrackHit]:
+        """The rows with their cosine to the nearest of the probes (dim,) or (P, dim)."""
+        hits = []
+        wide = np.atleast_2d(probes).astype(np.float64)
+        for name, own in self._by_file(rows):
+            where = f"{self._store.place.shown}/{name}"
+            with self._store.opened(name) as file:
+                groups = self._place[own] // table.ROWS
+                for group in np.unique(groups):
+                    found = table.read_rows(file, where, int(group), _EXACT)
+                    inside = own[groups == group]
+                    places = self._place[inside] % table.ROWS
+                    vectors = table.fixed(found["exact"], "<f4", self._codes.shape[1])[places]
+                    cosines = (vectors.astype(np.float64) @ wide.T).max(axis=1)
+                    told = found.drop_columns(["exact"]).take(places.tolist()).to_pylist()
+                    hits += [
+                        self._hit(int(row), facts, float(cosine))
+                        for row, facts, cosine in zip(inside, told, cosines, strict=True)
+                    ]
+        return hits
+
+    def _hit(self, row: int, facts: dict[str, object], similarity: float) -> TrackHit:
+        start, end = self.times[row]
+        return TrackHit(
+            row=row,
+            id=str(facts["id"]),
+            camera=str(facts["camera"]),
+            start=float(start),
+            end=float(end),
+            media_s=float(str(facts["media_s"])),
+            frames=int(self.frames[row]),
+            similarity=similarity,
+        )
+
+    def _by_file(self, rows: I64) -> Iterator[tuple[str, I64]]:
+        for number in np.unique(self._file[rows]):
+            yield self.files[int(number)], rows[self._file[rows] == number]
+
+
+_EXACT = ("id", "camera", "media_s", "exact")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """Those of one file that are in force."""
+
+    file: int
+    codes: I8
+    scale: F32
+    error: F32
+    times: NDArray[np.float64]
+    frames: NDArray[np.int32]
+    place: NDArray[np.int32]
+
+    @classmethod
+    def none(cls, dim: int) -> _Rows:
+        empty = np.zeros(0, np.float32)
+        ints = np.zeros(0, np.int32)
+        return cls(0, np.zeros((0, dim), np.int8), empty, empty, np.zeros((0, 2)), ints, ints)
+
+    @classmethod
+    def read(cls, store: ArchiveStore, name: str, seen: set[str], file: int) -> _Rows:
+        whole = store.read(name, table.SEARCHED)
+        pieces = set(whole["piece"].unique().to_pylist())
+        keep = np.ones(whole.num_rows, np.bool_)
+        if pieces & seen:  # a killed run left it beside the file that it was merged into
+            keep = np.array([one not in seen for one in whole["piece"].to_pylist()], np.bool_)
+        seen |= pieces
+        times = np.stack([whole["start"].to_numpy(), whole["end"].to_numpy()], axis=1)
+        return cls(
+            file,
+            table.fixed(whole["codes"], "i1", store.space.dim)[keep],
+            whole["scale"].to_numpy()[keep],
+            whole["error"].to_numpy()[keep],
+            times[keep],
+            whole["frames"].to_numpy()[keep],
+            np.flatnonzero(keep).astype(np.int32),
+        )
