@@ -27,6 +27,9 @@ BATCHES = {
     "search": (1,),
     "rnet": (1, 16, 64),
     "onet": (1, 4, 16),
+    "yunet": (1,),
+    "yunet_frame": (1,),
+    "yunet_tiles": (1, 4, 16),
     "embed": (1, 4, 16),
 }
 FLAT_MAX = 4 << 20
@@ -231,7 +234,7 @@ def device_mib() -> int | None:
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The timings as text."""
     lines = [
-        f"{'network':<8}{'runner':<14}{'prec.':<7}{'batch':>5}{'median ms':>11}{'p95 ms':>9}"
+        f"{'network':<12}{'runner':<14}{'prec.':<7}{'batch':>5}{'median ms':>11}{'p95 ms':>9}"
         f"{'items/s':>10}{'kernels':>9}{'loop':>9}{'waiting':>9}{'x loop':>8}"
     ]
     for row in rows:
@@ -240,7 +243,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
             bare = f"{row['bare_ms']:9.3f}{row['loop_ms']:9.3f}{row['wait_ms']:9.3f}"
             bare += f"{row['times_loop']:8.2f}"
         lines.append(
-            f"{row['network']:<8}{row['runner']:<14}{row['precision']:<7}{row['batch']:>5}"
+            f"{row['network']:<12}{row['runner']:<14}{row['precision']:<7}{row['batch']:>5}"
             f"{row['median_ms']:>11.3f}{row['p95_ms']:>9.3f}{row['per_second']:>10.0f}{bare}"
         )
     return "\n".join(lines)

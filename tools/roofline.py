@@ -28,6 +28,8 @@ from jetson_face.detection.mtcnn.decode import pyramid_scales
 from jetson_face.detection.mtcnn.detector import search_levels
 from jetson_face.detection.mtcnn.graph import ensure_mtcnn
 from jetson_face.detection.mtcnn.search import ensure_search
+from jetson_face.detection.yunet import TILE_PX, search_size
+from jetson_face.models.built import network_file
 from jetson_face.models.cards import load_card
 
 MEMORY_SHARE = 0.60
@@ -238,6 +240,7 @@ def stages(
         "R-Net, 64 candidates": work_of(nets["rnet"], (64, 3, 24, 24)),
         "O-Net, 16 candidates": work_of(nets["onet"], (16, 3, 48, 48)),
         "O-Net, 4 faces followed": work_of(nets["onet"], (4, 3, 48, 48)),
+        **_yunet_stages(frame, min_face, cache),
     }
     if embed is not None:
         for batch in (1, 4, 16):
@@ -245,6 +248,16 @@ def stages(
                 embed, (batch, 3, 112, 112)
             )
     return found
+
+
+def _yunet_stages(frame: tuple[int, int], min_face: float, cache: Path) -> dict[str, list[Work]]:
+    """A search of one frame, and known faces in squares of their own."""
+    yunet = network_file(load_card("yunet"), "fp32", cache)
+    height, width = search_size(frame, min_face, None)
+    return {
+        f"YuNet, {frame[0]}x{frame[1]} as {width}x{height}": work_of(yunet, (1, 3, height, width)),
+        "YuNet, 4 faces followed": work_of(yunet, (4, 3, TILE_PX, TILE_PX)),
+    }
 
 
 def _search_file(pnet: Path, frame: tuple[int, int], min_face: float, cache: Path) -> Path:

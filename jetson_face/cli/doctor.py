@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     found = examine(probe, needs_of(config, jetson=jetson_linux(probe) is not None))
     found += files(config)
     if isinstance(config.detector, AutoDetectorConfig):
-        choice = choose_detector(config)
+        choice = choose_detector()
         found.append(Finding("detector", "ok", f"auto is {choice.type}: {choice.reason}"))
     shown, more = (found, []) if args.all else summary(found)
     if args.json:

@@ -83,7 +83,8 @@ class EnginesConfig(Section):
     autobuild: bool = Field(True, description="`run` builds what is missing first")
     frame_size: tuple[Side, Side] | None = Field(
         None,
-        description="width, height of the camera's frames: MTCNN's pyramid is then made on the GPU",
+        description="width, height of the camera's frames: they have a plan of their own (MTCNN's "
+        "makes the pyramid on the GPU)",
     )
     canary_every_s: float = Field(600, ge=0, le=604_800, description="0: no canary")
 

@@ -7,6 +7,7 @@ decoding then runs with TensorRT.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 
@@ -16,8 +17,10 @@ import numpy as np
 from jetson_face.core.errors import ModelError
 from jetson_face.core.geometry import clip_boxes, iou_pairs, nms
 from jetson_face.core.types import F32, I64, Detections, ImageU8
-from jetson_face.detection.shrink import shrink
+from jetson_face.detection.shrink import shrink, small_size
 from jetson_face.inference.backend import Array, Backend
+
+log = logging.getLogger(__name__)
 
 STRIDES = (8, 16, 32)
 _OVERLAP_MAX = 0.3
@@ -44,9 +47,12 @@ frames with faces of about 40 px, half of them were dropped without that."""
 class YuNet:
     """Detector and refiner over a back end with YuNet's graph.
 
-    score_min: [0, 1]. min_face_px: faces below three quarters of it are not returned, and pictures
-    are shrunk until a face of it has SEARCHED_FACE_PX. max_faces, max_side_px: see Mtcnn. Raises
-    ModelError on another graph.
+    backend: takes one picture of any size. tiles: takes any number of TILE_PX squares; None:
+    `backend` does both. searches: by width and height of a picture as given, what takes the one
+    size that it is searched at; `backend` serves all others. score_min: [0, 1]. min_face_px: faces
+    below three quarters of it are not returned, and pictures are shrunk until a face of it has
+    SEARCHED_FACE_PX. max_faces, max_side_px: see Mtcnn. Raises ModelError on another graph, or a
+    search made for other settings.
     """
 
     name = "yunet"
@@ -55,15 +61,19 @@ class YuNet:
         self,
         backend: Backend,
         *,
+        tiles: Backend | None = None,
+        searches: Mapping[tuple[int, int], Backend] | None = None,
         score_min: float = 0.7,
         min_face_px: float = 20,
         max_faces: int = 32,
         max_side_px: int | None = None,
     ) -> None:
-        wanted = {f"{part}_{s}" for part in ("cls", "obj", "bbox", "kps") for s in STRIDES}
-        if not wanted <= backend.outputs.keys() or len(backend.inputs) != 1:
-            raise ModelError(f"not YuNet's graph: it has the outputs {sorted(backend.outputs)}")
         self._backend = backend
+        self._tiles = backend if tiles is None else tiles
+        self._searches = dict(searches or {})
+        self._told_of_other_size = False
+        for each in self._backends():
+            _check_graph(each)
         self._input = next(iter(backend.inputs))
         self._score_min = score_min
         self._min_face_px = min_face_px
@@ -71,6 +81,8 @@ class YuNet:
         self._max_side_px = max_side_px
         self._planes = np.zeros((1, 3, 0, 0), np.float32)
         self._filled = (0, 0)
+        for size, search in self._searches.items():
+            self._check_search(size, search)
 
     def detect(self, image: ImageU8) -> Detections:
         """The faces of a (H, W, 3) BGR image, best first.
@@ -91,7 +103,7 @@ class YuNet:
         """As `detect`, landmarks as exact as the picture that is searched."""
         small, scale = shrink(image, self._side_px(image))
         planes = self._padded(small)
-        maps = self._backend.run({self._input: planes})
+        maps = self._search_for((image.shape[1], image.shape[0])).run({self._input: planes})
         _, boxes, scores, points = decode(maps, planes.shape[3], self._score_min)
         height, width = image.shape[:2]
         boxes = clip_boxes(boxes / np.float32(scale), width, height)
@@ -118,7 +130,7 @@ class YuNet:
         if not len(boxes):
             return found
         tiles, corners, scales = cut_tiles(image, boxes)
-        maps = self._backend.run({self._input: cv2.dnn.blobFromImages(tiles)})
+        maps = self._tiles.run({self._input: cv2.dnn.blobFromImages(tiles)})
         row, faces, scores, points = decode(maps, TILE_PX, self._score_min * KNOWN_SHARE)
         factor, corner = scales[row, None], corners[row]
         faces = clip_boxes(faces / factor + np.tile(corner, 2), image.shape[1], image.shape[0])
@@ -140,7 +152,7 @@ class YuNet:
         where this takes 0.5.
         """
         height, width = image.shape[:2]
-        shape = (1, 3, height + -height % STRIDES[-1], width + -width % STRIDES[-1])
+        shape = (1, 3, *padded_size((height, width)))
         if self._planes.shape != shape or self._filled != (height, width):
             self._planes, self._filled = np.zeros(shape, np.float32), (height, width)
         for plane, colour in zip(self._planes[0], cv2.split(image), strict=True):
@@ -151,9 +163,54 @@ class YuNet:
         """Longer side to search at: min_face_px needs no more pixels than the network does."""
         return searched_side(max(image.shape[:2]), self._min_face_px, self._max_side_px)
 
+    def _search_for(self, size: tuple[int, int]) -> Backend:
+        search = self._searches.get(size)
+        if search is None and self._searches and not self._told_of_other_size:
+            self._told_of_other_size = True
+            log.info(
+                "pictures of %dx%d are searched by a plan for any size, which is slower: "
+                "engines.frame_size is for %s",
+                *size,
+                " ".join(f"{width}x{height}" for width, height in self._searches),
+            )
+        return self._backend if search is None else search
+
+    def _check_search(self, size: tuple[int, int], search: Backend) -> None:
+        wanted = (1, 3, *search_size(size, self._min_face_px, self._max_side_px))
+        have = search.inputs[self._input].shape
+        if have != wanted:
+            raise ModelError(
+                f"the search for {size[0]}x{size[1]} takes {have}, these settings want {wanted}"
+            )
+
+    def _backends(self) -> list[Backend]:
+        """Each once."""
+        every = [self._backend, self._tiles, *self._searches.values()]
+        return list({id(backend): backend for backend in every}.values())
+
     def close(self) -> None:
-        """Close the back end."""
-        self._backend.close()
+        """Close the back ends."""
+        for backend in self._backends():
+            backend.close()
+
+
+def _check_graph(backend: Backend) -> None:
+    wanted = {f"{part}_{s}" for part in ("cls", "obj", "bbox", "kps") for s in STRIDES}
+    if not wanted <= backend.outputs.keys() or len(backend.inputs) != 1:
+        raise ModelError(f"not YuNet's graph: it has the outputs {sorted(backend.outputs)}")
+
+
+def padded_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Both sides as multiples of the network's largest stride, never smaller."""
+    return size[0] + -size[0] % STRIDES[-1], size[1] + -size[1] % STRIDES[-1]
+
+
+def search_size(
+    size: tuple[int, int], min_face_px: float, max_side_px: int | None
+) -> tuple[int, int]:
+    """Height and width of what the network gets for a picture of (width, height) `size`."""
+    width, height = small_size(size, searched_side(max(size), min_face_px, max_side_px))[0]
+    return padded_size((height, width))
 
 
 def searched_side(side: int, min_face_px: float, max_side_px: int | None) -> int:

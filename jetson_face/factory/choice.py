@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from functools import lru_cache
 
-from jetson_face.config import AutoDetectorConfig, Config, MtcnnConfig, TensorRTConfig, YunetConfig
+from jetson_face.config import AutoDetectorConfig, Config, MtcnnConfig, YunetConfig
 from jetson_face.core.errors import JetsonFaceError
 from jetson_face.models.cards import load_card, resolve
 
@@ -21,13 +21,11 @@ class DetectorChoice:
     reason: str
 
 
-def choose_detector(config: Config) -> DetectorChoice:
+def choose_detector() -> DetectorChoice:
     """The fastest that is there and finds no fewer faces: YuNet, else MTCNN.
 
     On the crowd clip YuNet finds 133 faces where MTCNN finds 109, in a quarter of its time.
     """
-    if isinstance(config.backend, TensorRTConfig):
-        return DetectorChoice("mtcnn", "its plans are built and judged on TensorRT")
     missing = _missing_yunet()
     if missing is None:
         return DetectorChoice("yunet", "the faster one, and its file is there")
@@ -39,7 +37,7 @@ def with_detector(config: Config) -> Config:
     wanted = config.detector
     if not isinstance(wanted, AutoDetectorConfig):
         return config
-    choice = choose_detector(config)
+    choice = choose_detector()
     values = wanted.model_dump(exclude={"type"}, exclude_unset=True)
     made = YunetConfig(type="yunet", **values)
     chosen = made if choice.type == "yunet" else MtcnnConfig(**values)
@@ -49,7 +47,7 @@ def with_detector(config: Config) -> Config:
 def log_choice(config: Config) -> None:
     """Say in the log what `auto` stands for."""
     if isinstance(config.detector, AutoDetectorConfig):
-        choice = choose_detector(config)
+        choice = choose_detector()
         log.info("detector_chosen detector=%s reason=%s", choice.type, choice.reason)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -10,8 +9,7 @@ import cv2
 import numpy as np
 
 from jetson_face.core.errors import EngineError
-from jetson_face.core.types import ImageU8
-from jetson_face.detection.detector import Detector
+from jetson_face.core.types import F32, ImageU8
 from jetson_face.embedding.align import Aligner
 from jetson_face.models.cards import card_dir
 from jetson_face.util.images import decode_picture
@@ -19,6 +17,8 @@ from jetson_face.util.images import decode_picture
 CANARY = 4
 CANARY_POINTS = ((175.8, 151.9), (246.0, 148.4), (215.3, 190.6), (185.9, 222.7), (242.9, 218.0))
 """One golden picture and its five points, so that the canary needs no detector."""
+FIRST_POINTS = ((133.7, 100.1), (176.1, 102.6), (155.2, 127.8), (131.3, 138.3), (174.7, 141.0))
+"""Those of the first golden picture."""
 
 
 def golden_pictures(file: Path | None = None) -> list[ImageU8]:
@@ -51,17 +51,22 @@ def on_frame(picture: ImageU8, size: tuple[int, int]) -> ImageU8:
     return frame
 
 
-def golden_crops(detector: Detector, pictures: Sequence[ImageU8], alignment: str) -> ImageU8:
-    """The best face of each picture that has one, aligned: (N, S, S, 3). Raises EngineError."""
+def golden_points() -> F32:
+    """The five points of each golden picture's face, as MTCNN finds them: (N, 5, 2) pixels."""
+    points: list[F32] = []
+    for width, first in ((330, FIRST_POINTS), (410, CANARY_POINTS)):
+        plain: F32 = np.array(first, np.float32)
+        mirrored = plain[[1, 0, 2, 4, 3]]  # its left is its right
+        mirrored[:, 0] = width - 1 - mirrored[:, 0]
+        points += [plain, mirrored, plain, plain * np.float32(0.5)]
+    return np.stack(points)
+
+
+def golden_crops(alignment: str) -> ImageU8:
+    """The face of each golden picture, aligned: (N, S, S, 3)."""
     aligner = Aligner(alignment)
-    crops = []
-    for image in pictures:
-        found = detector.detect(image)
-        if len(found):
-            crops.append(aligner.crop(image, found.landmarks[:1])[0])
-    if len(crops) < 3:
-        raise EngineError(f"the golden pictures show {len(crops)} faces: 3 are needed")
-    return np.stack(crops)
+    pairs = zip(golden_pictures(), golden_points()[:, None], strict=True)
+    return np.stack([aligner.crop(image, points)[0] for image, points in pairs])
 
 
 def golden_face(aligner: Aligner) -> ImageU8:

@@ -17,18 +17,20 @@ from jetson_face.config import (
 )
 from jetson_face.detection.detector import Detector
 from jetson_face.detection.mtcnn.detector import Mtcnn
+from jetson_face.detection.yunet import YuNet
 from jetson_face.embedding.embedder import Embedder
 from jetson_face.factory.choice import with_detector
 from jetson_face.factory.files import network_file
 from jetson_face.factory.mtcnn import assemble_mtcnn
 from jetson_face.factory.parity_gate import SEARCH
 from jetson_face.factory.plugins import plugin_detector, plugin_embedder
+from jetson_face.factory.yunet import FRAME, TILES, YUNET, assemble_yunet
 from jetson_face.inference.backend import Backend
 from jetson_face.models.cards import load_card
 
 
 def build_backend(config: Config, name: str, onnx: Path) -> Backend:
-    """What runs one network: `pnet`, `rnet`, `onet` or `embed`.
+    """What runs one network: `pnet`, `rnet`, `onet`, `yunet` or `embed`.
 
     Raises ModelError, EngineError, MissingDependencyError.
     """
@@ -72,16 +74,21 @@ def build_detector(config: Config, *, relaxed: bool = False) -> Detector:
             max_side_px=wanted.max_side_px,
         )
     assert isinstance(wanted, YunetConfig)
-    from jetson_face.detection.yunet import YuNet
+    return build_yunet(config, wanted, relaxed=relaxed)
 
-    card = load_card(wanted.model, config.model_places)
-    return YuNet(
-        build_backend(config, "yunet", network_file(config, card)),
-        score_min=wanted.score_min * (0.4 if relaxed else 1),
-        min_face_px=wanted.min_face_px,
-        max_faces=wanted.max_faces,
-        max_side_px=wanted.max_side_px,
-    )
+
+def build_yunet(config: Config, wanted: YunetConfig, *, relaxed: bool = False) -> YuNet:
+    """YuNet; on TensorRT known faces have a plan of their own, and so have frames of one size."""
+    if isinstance(config.backend, TensorRTConfig):
+        # photos are of any size
+        names = [YUNET, TILES, *([FRAME] if config.engines.frame_size and not relaxed else [])]
+        from jetson_face.factory.plans import open_network
+
+        nets = {name: open_network(config, name) for name in names}
+    else:
+        card = load_card(wanted.model, config.model_places)
+        nets = {YUNET: build_backend(config, YUNET, network_file(config, card))}
+    return assemble_yunet(config, nets, relaxed=relaxed)
 
 
 def build_mtcnn(config: Config, *, relaxed: bool = False) -> Mtcnn:

@@ -8,10 +8,11 @@ from contextlib import ExitStack, closing
 import numpy as np
 
 from jetson_face.core.errors import EngineError
-from jetson_face.core.types import ImageU8
-from jetson_face.detection.detector import Detector
+from jetson_face.core.types import Detections, ImageU8
+from jetson_face.detection.detector import Detector, Refiner
 from jetson_face.embedding.embedder import Embedder
 from jetson_face.factory.golden import golden_crops, on_frame
+from jetson_face.factory.yunet import FRAME, TILES
 from jetson_face.inference.backend import Array, Backend, BackendInfo, TensorSpec
 from jetson_face.inference.onnxruntime import OnnxBackend
 from jetson_face.inference.tensorrt.key import NetworkSpec
@@ -24,7 +25,6 @@ from jetson_face.inference.tensorrt.parity import (
 )
 from jetson_face.util.rounding import away
 
-DETECTOR_NETS = ("pnet", "rnet", "onet")
 SEARCH = "search"
 EMBEDDER = "embed"
 _FEEDS_MAX = 8
@@ -37,7 +37,8 @@ class ParityGate:
     """Judges plans on golden pictures, each against the fp32 graph in ONNX Runtime.
 
     references: the fp32 ONNX of each network. make_detector, make_embedder: as the program itself
-    puts them together. One network is exchanged at a time, so that a failure names the culprit.
+    puts them together; None where it runs no network. One network is exchanged at a time, so that a
+    failure names the culprit.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class ParityGate:
         pictures: Sequence[ImageU8],
         *,
         open_plan: OpenPlan,
-        make_detector: MakeDetector,
+        make_detector: MakeDetector | None,
         make_embedder: MakeEmbedder | None,
         frame_size: tuple[int, int] | None = None,
     ) -> None:
@@ -61,59 +62,69 @@ class ParityGate:
             candidate = stack.enter_context(closing(self._open_plan(spec, plan)))
             recorded = _Recorder(OnnxBackend(self._references[spec.name], precision="fp32"))
             reference = stack.enter_context(closing(recorded))
-            if spec.name == SEARCH:
-                report = self._judge_search(reference, candidate, stack)
-            elif spec.name in DETECTOR_NETS:
-                report = self._judge_detector(spec, reference, candidate, stack)
+            if spec.name == EMBEDDER:
+                report = self._judge_embedder(spec, reference, candidate)
             else:
-                report = self._judge_embedder(spec, reference, candidate, stack)
+                report = self._judge_detector(spec.name, reference, candidate, stack)
             raw = tensor_parity(
                 spec.name, spec.precision, reference, candidate, recorded.feeds[:_FEEDS_MAX]
             )
         return raw + report
 
     def _judge_detector(
-        self, spec: NetworkSpec, reference: Backend, candidate: Backend, stack: ExitStack
+        self, name: str, reference: Backend, candidate: Backend, stack: ExitStack
     ) -> ParityReport:
-        nets = self._reference_nets(stack)
-        wanted = self._make_detector({**nets, spec.name: reference})
-        got = self._make_detector({**nets, spec.name: candidate})
-        return detection_parity(wanted.detect, got.detect, self._pictures, network=spec.name)
+        """Both as a part of the whole detector, which may do without a plan for one size."""
+        if self._make_detector is None:
+            raise EngineError(f"{name}: the configured detector runs no network")
+        nets = {
+            net: stack.enter_context(closing(OnnxBackend(onnx)))
+            for net, onnx in self._references.items()
+            if net not in (SEARCH, FRAME, EMBEDDER)
+        }
+        got = self._make_detector({**nets, name: candidate})
+        if name in (SEARCH, FRAME):
+            pictures: Sequence[ImageU8] = self._frames(name)
+            self._make_detector({**nets, name: reference}).detect(pictures[0])  # recorded
+            wanted = self._make_detector(nets)
+        else:
+            pictures, wanted = self._pictures, self._make_detector({**nets, name: reference})
+        if name == TILES:
+            first = wanted.detect
+            return detection_parity(
+                _following(wanted, first), _following(got, first), pictures, network=name
+            )
+        return detection_parity(wanted.detect, got.detect, pictures, network=name)
 
-    def _judge_search(
-        self, reference: Backend, candidate: Backend, stack: ExitStack
-    ) -> ParityReport:
+    def _frames(self, name: str) -> list[ImageU8]:
         if self._frame_size is None:
-            raise EngineError("search: no frame size to judge it at: set engines.frame_size")
-        frames = [on_frame(picture, self._frame_size) for picture in self._pictures]
-        nets = self._reference_nets(stack)
-        wanted = self._make_detector(nets)
-        got = self._make_detector({**nets, SEARCH: candidate})
-        self._make_detector({**nets, SEARCH: reference}).detect(frames[0])  # recorded
-        return detection_parity(wanted.detect, got.detect, frames, network=SEARCH)
+            raise EngineError(f"{name}: no frame size to judge it at: set engines.frame_size")
+        return [on_frame(picture, self._frame_size) for picture in self._pictures]
 
     def _judge_embedder(
-        self, spec: NetworkSpec, reference: Backend, candidate: Backend, stack: ExitStack
+        self, spec: NetworkSpec, reference: Backend, candidate: Backend
     ) -> ParityReport:
         if self._make_embedder is None:
             raise EngineError(f"{spec.name}: the configured embedder runs no network")
         wanted, got = self._make_embedder(reference), self._make_embedder(candidate)
-        detector = self._make_detector(self._reference_nets(stack))
-        crops = golden_crops(detector, self._pictures, wanted.alignment)
         return embedding_parity(
             lambda c: wanted.embed(c).vectors,
             lambda c: got.embed(c).vectors,
-            crops,
+            golden_crops(wanted.alignment),
             similarity_min=wanted.similarity_min,
             precision=spec.precision,
             network=spec.name,
         )
 
-    def _reference_nets(self, stack: ExitStack) -> dict[str, Backend]:
-        return {
-            net: stack.enter_context(closing(OnnxBackend(self._references[net])))
-            for net in DETECTOR_NETS
-        }
+
+def _following(
+    detector: Detector, first: Callable[[ImageU8], Detections]
+) -> Callable[[ImageU8], Detections]:
+    """What a detector makes of faces that are known already: those that `first` finds."""
+    if not isinstance(detector, Refiner):
+        raise EngineError(f"{detector.name} follows no faces")
+    refine = detector.refine
+    return lambda image: refine(image, first(image).boxes)
 
 
 def check_against_reference(

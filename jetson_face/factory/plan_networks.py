@@ -17,14 +17,22 @@ from jetson_face.core.errors import EngineError
 from jetson_face.detection.mtcnn.detector import search_levels
 from jetson_face.detection.mtcnn.graph import ensure_mtcnn
 from jetson_face.detection.mtcnn.search import SEARCH_FP32, ensure_search, first_convolutions
+from jetson_face.detection.yunet import STRIDES, TILE_PX, search_size
 from jetson_face.embedding.onnx import OnnxEmbedder
 from jetson_face.factory.choice import with_detector
 from jetson_face.factory.files import network_file
 from jetson_face.factory.parity_gate import EMBEDDER, SEARCH
+from jetson_face.factory.yunet import FRAME, TILES, YUNET, plan_side, yunet_config
+from jetson_face.inference.fixed import with_fixed_input
 from jetson_face.inference.onnxruntime import OnnxBackend
 from jetson_face.inference.tensorrt.builder import ShapeRange
 from jetson_face.inference.tensorrt.key import NetworkSpec
-from jetson_face.inference.tensorrt.shapes import embedding_range, mtcnn_ranges
+from jetson_face.inference.tensorrt.shapes import (
+    embedding_range,
+    mtcnn_ranges,
+    tile_range,
+    yunet_range,
+)
 from jetson_face.models.cards import ModelCard, load_card
 
 USUAL_FRAME = (1280, 720)
@@ -49,7 +57,8 @@ def tensorrt_config(config: Config) -> TensorRTConfig:
 
 
 def networks_of(config: Config) -> dict[str, Network]:
-    """Every network that the configuration runs, by name: pnet, rnet, onet, search, embed.
+    """Every network that the configuration runs, by name: pnet, rnet, onet, search of MTCNN, or
+    yunet, yunet_tiles, yunet_frame, and embed.
 
     Int8 is for the embedding alone: a detector whose boxes must stay within a pixel keeps fp16.
     Raises ModelError, InputMissingError, MissingDependencyError.
@@ -69,9 +78,33 @@ def networks_of(config: Config) -> dict[str, Network]:
         found[net] = Network(spec, onnx)
     if searches_frames(config):
         found[SEARCH] = _search(config, graphs["pnet"], detecting)
+    found |= _yunet(config, detecting)
     card = embedder_card(config)
     if card is not None:
         found[EMBEDDER] = _embedder(config, card, precision)
+    return found
+
+
+def _yunet(config: Config, precision: str) -> dict[str, Network]:
+    """One graph with a range of shapes for each of its uses; none where it is not configured."""
+    wanted = yunet_config(config)
+    if wanted is None:
+        return {}
+    card = load_card(wanted.model, config.model_places)
+    onnx = network_file(config, card).read_bytes()
+    side = plan_side(config, wanted)
+    frame = config.engines.frame_size
+    size = search_size(frame or USUAL_FRAME, wanted.min_face_px, wanted.max_side_px)
+    name = next(iter(OnnxBackend(onnx).inputs))
+    any_size = yunet_range(size, step=STRIDES[-1], side_max=side)
+    found = {
+        use: Network(NetworkSpec(use, onnx, precision, {name: shapes}), onnx)
+        for use, shapes in ((YUNET, any_size), (TILES, tile_range(TILE_PX)))
+    }
+    if frame is not None:
+        fixed = with_fixed_input(onnx, (1, 3, *size), FRAME)
+        shapes = {name: ShapeRange.fixed((1, 3, *size))}
+        found[FRAME] = Network(NetworkSpec(FRAME, fixed, precision, shapes), fixed)
     return found
 
 

@@ -16,8 +16,14 @@ from jetson_face.factory import gpu as gpus
 from jetson_face.factory.golden import golden_pictures
 from jetson_face.factory.gpu import Gpu, open_plan
 from jetson_face.factory.mtcnn import assemble_mtcnn
-from jetson_face.factory.parity_gate import ParityGate
-from jetson_face.factory.plan_networks import embedder_card, networks_of, tensorrt_config
+from jetson_face.factory.parity_gate import MakeDetector, ParityGate
+from jetson_face.factory.plan_networks import (
+    embedder_card,
+    needs_mtcnn,
+    networks_of,
+    tensorrt_config,
+)
+from jetson_face.factory.yunet import assemble_yunet, yunet_config
 from jetson_face.inference.backend import Backend
 from jetson_face.inference.tensorrt.bindings import TensorRT
 from jetson_face.inference.tensorrt.build import BuildResult, Clock, EngineBuilder
@@ -160,11 +166,18 @@ class Plans:
             golden_pictures(),
             frame_size=self.config.engines.frame_size,
             open_plan=partial(open_plan, gpu),
-            make_detector=lambda nets: assemble_mtcnn(self.config, nets),
+            make_detector=_detector_maker(self.config),
             make_embedder=None
             if card is None
             else lambda backend: OnnxEmbedder(card, backend, max_batch=batch),
         )
+
+
+def _detector_maker(config: Config) -> MakeDetector | None:
+    """What puts the configured detector together; None where it runs no network of ours."""
+    if yunet_config(config) is not None:
+        return partial(assemble_yunet, config)
+    return partial(assemble_mtcnn, config) if needs_mtcnn(config) else None
 
 
 def plans_here(config: Config) -> Plans:

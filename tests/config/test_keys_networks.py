@@ -172,7 +172,8 @@ def test_a_missing_plan_is_built_or_not(site: Site, monkeypatch: pytest.MonkeyPa
 
 @shows("engines.frame_size")
 def test_frames_of_a_known_size_have_a_plan_of_their_own(site: Site) -> None:
-    config = site({"backend[tensorrt].type": "tensorrt", "engines.frame_size": [320, 240]})
+    keys = {"backend[tensorrt].type": "tensorrt", "engines.frame_size": [320, 240]}
+    config = site({**keys, "detector[mtcnn].type": "mtcnn"})
     assert "search" in networks_of(config)
 
 

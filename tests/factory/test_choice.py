@@ -106,6 +106,5 @@ def test_without_mtcnns_file_faces_are_not_followed_and_the_log_says_so(
     assert refiners.build_refiner(auto("sampling.refine=false"), parts.detector) is None
 
 
-def test_on_tensorrt_the_choice_says_what_it_is() -> None:
-    config = load_config(None, ["backend.type=tensorrt"])
-    assert choose_detector(config).type == "mtcnn"
+def test_the_choice_is_the_same_on_tensorrt() -> None:
+    assert choose_detector().type == "yunet"

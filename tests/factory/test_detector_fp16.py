@@ -20,7 +20,8 @@ from jetson_face.inference.tensorrt.parity import detection_parity
 @pytest.mark.parametrize("name", ["pnet", "rnet", "onet"])
 def test_each_network_in_fp16_moves_no_box_by_half_a_pixel(name: str, tmp_path: Path) -> None:
     """ONNX Runtime rounds each tensor to fp16, as TensorRT does; the sums are in fp32."""
-    config = load_config(None, [f"engines.cache={tmp_path}", "backend.type=tensorrt"])
+    words = [f"engines.cache={tmp_path}", "backend.type=tensorrt", "detector.type=mtcnn"]
+    config = load_config(None, words)
     networks = {k: v for k, v in networks_of(config).items() if k != "embed"}
     full = {k: OnnxBackend(v.reference, threads=1) for k, v in networks.items()}
     spec = networks[name].spec

@@ -13,7 +13,13 @@ from jetson_face.config import Config, load_config
 from jetson_face.core.errors import EngineError
 from jetson_face.core.types import Embeddings
 from jetson_face.embedding.align import Aligner
-from jetson_face.factory.golden import CANARY, CANARY_POINTS, golden_face, golden_pictures
+from jetson_face.factory.golden import (
+    CANARY,
+    CANARY_POINTS,
+    golden_face,
+    golden_pictures,
+    golden_points,
+)
 from jetson_face.factory.gpu import Gpu
 from jetson_face.factory.mtcnn import assemble_mtcnn
 from jetson_face.factory.networks import build_embedder
@@ -41,9 +47,10 @@ def test_its_points_are_where_mtcnn_finds_them(tmp_path: Path) -> None:
         if name != "embed"
     }
     detector = assemble_mtcnn(config, nets)
-    found = detector.detect(golden_pictures()[CANARY])
+    found = [detector.detect(picture).landmarks[0] for picture in golden_pictures()]
     detector.close()
-    np.testing.assert_allclose(found.landmarks[0], CANARY_POINTS, atol=1)
+    np.testing.assert_allclose(found[CANARY], CANARY_POINTS, atol=1)
+    np.testing.assert_allclose(found, golden_points(), atol=4)
     assert golden_face(Aligner("arcface112")).shape == (1, 112, 112, 3)
 
 

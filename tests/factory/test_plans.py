@@ -31,8 +31,7 @@ def config(tmp_path: Path) -> Config:
         [
             f"engines.cache={tmp_path / 'engines'}",
             "backend.type=tensorrt",
-            "detector.min_face_px=60",
-            "detector.max_side_px=640",
+            "detector={type: mtcnn, min_face_px: 60, max_side_px: 640}",
         ],
     )
 
@@ -87,7 +86,7 @@ def framed(config: Config, width: int, height: int) -> Config:
             f"engines.cache={config.engine_cache}",
             f"engines.frame_size={[width, height]}",
             "backend.type=tensorrt",
-            "detector.min_face_px=60",
+            "detector={type: mtcnn, min_face_px: 60}",
         ],
     )
 

@@ -16,7 +16,16 @@ from jetson_face.inference.tensorrt.cache import SideCar
 from jetson_face.inference.tensorrt.key import NetworkSpec, key_of
 from jetson_face.models.cards import load_card, resolve
 
-NETWORKS = ("pnet", "rnet", "onet", "search", "embed")
+NETWORKS = {
+    "mtcnn": ("pnet", "rnet", "onet", "search", "embed"),
+    "yunet": ("yunet", "yunet_tiles", "yunet_frame", "embed"),
+}
+EACH = [
+    (kind, name)
+    for kind, names in NETWORKS.items()
+    for name in names
+    if (kind, name) != ("yunet", "embed")
+]
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +33,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("engines")
 
 
-def plans_for(trt: TensorRT, folder: Path, precision: str) -> Plans:
-    words = ["backend.type=tensorrt", f"backend.precision={precision}"]
+def plans_for(trt: TensorRT, folder: Path, precision: str, detector: str = "mtcnn") -> Plans:
+    words = ["backend.type=tensorrt", f"backend.precision={precision}", f"detector.type={detector}"]
     config: Config = load_config(
         None, [*words, f"engines.cache={folder}", "engines.frame_size=[1280, 720]"]
     )
@@ -43,10 +52,10 @@ def weight_types(spec: NetworkSpec) -> set[str]:
     return {onnx.TensorProto.DataType.Name(kind) for kind in kinds}
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_each_network_builds_in_fp16(name: str, trt: TensorRT, folder: Path) -> None:
-    plans = plans_for(trt, folder, "fp16")
-    assert tuple(plans.networks) == NETWORKS
+@pytest.mark.parametrize(("detector", "name"), EACH)
+def test_each_network_builds_in_fp16(detector: str, name: str, trt: TensorRT, folder: Path) -> None:
+    plans = plans_for(trt, folder, "fp16", detector)
+    assert tuple(plans.networks) == NETWORKS[detector]
     (spec,) = plans.specs([name])
     with plans.cache.lock():
         result = plans.build(spec)
@@ -56,7 +65,8 @@ def test_each_network_builds_in_fp16(name: str, trt: TensorRT, folder: Path) -> 
     assert side_car.key.precision == "fp16"
     assert side_car.key == key_of(spec, plans.machine)
     # MTCNN's first convolutions take pixels of 0 to 255.
-    assert weight_types(spec) == ({"FLOAT16"} if name == "embed" else {"FLOAT16", "FLOAT"})
+    kept = {"FLOAT"} if name in NETWORKS["mtcnn"][:4] else set[str]()
+    assert weight_types(spec) == {"FLOAT16"} | kept
     weights = sum(len(t.raw_data) for t in onnx.load_model_from_string(spec.onnx).graph.initializer)
     assert side_car.plan_bytes > weights / 2
     assert result.path in plans.fitting()
@@ -66,6 +76,9 @@ def test_each_network_builds_in_fp16(name: str, trt: TensorRT, folder: Path) -> 
         "rnet": ((1, 3, 24, 24), (256, 3, 24, 24)),
         "onet": ((1, 3, 48, 48), (64, 3, 48, 48)),
         "search": ((1, 720, 1280, 3), (1, 720, 1280, 3)),
+        "yunet": ((1, 3, 32, 32), (1, 3, 1536, 1536)),
+        "yunet_tiles": ((1, 3, 128, 128), (32, 3, 128, 128)),
+        "yunet_frame": ((1, 3, 448, 768), (1, 3, 448, 768)),  # of 1280x720
         "embed": ((1, 3, 112, 112), (16, 3, 112, 112)),
     }[name]
     assert (ranges["min"], ranges["max"]) == wanted

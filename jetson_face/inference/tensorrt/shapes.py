@@ -11,6 +11,7 @@ PNET_SIDE = 12
 """P-Net sees 12x12 windows: a pyramid level is the picture times 12 / smallest face."""
 RNET_BATCH = (64, 256)
 ONET_BATCH = (16, 64)
+TILE_BATCH = (8, 32)
 """Usual and largest; the back end cuts larger batches into pieces."""
 
 
@@ -31,6 +32,20 @@ def mtcnn_ranges(
         "rnet": ShapeRange.batch((3, 24, 24), RNET_BATCH[1], RNET_BATCH[0]),
         "onet": ShapeRange.batch((3, 48, 48), ONET_BATCH[1], ONET_BATCH[0]),
     }
+
+
+def yunet_range(usual: tuple[int, int], *, step: int, side_max: int) -> ShapeRange:
+    """Range of YuNet's input (1, 3, H, W) for pictures of any size, all sides multiples of `step`.
+
+    usual: height and width that it should be fastest at. side_max: the longest side.
+    """
+    height, width = (min(side, side_max) for side in usual)
+    return ShapeRange((1, 3, step, step), (1, 3, height, width), (1, 3, side_max, side_max))
+
+
+def tile_range(side: int) -> ShapeRange:
+    """Range of YuNet's input for squares around known faces, `side` pixels wide."""
+    return ShapeRange.batch((3, side, side), TILE_BATCH[1], TILE_BATCH[0])
 
 
 def embedding_range(size: tuple[int, int], *, max_batch: int = 16, nchw: bool = True) -> ShapeRange:
