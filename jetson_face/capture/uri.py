@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote
@@ -68,9 +69,14 @@ def parse_uri(text: str) -> SourceUri:
         kind = "v4l2" if _is_device(text) else "path"
         return SourceUri(kind, text, (), text, redact(text))
     if scheme not in SCHEMES and scheme not in (brought := installed("source")):
+        known = (*SCHEMES, *sorted(brought))
+        if near := difflib.get_close_matches(scheme, known, n=1):
+            raise UsageError(
+                f"source {redact(text)!r}: unknown scheme {scheme!r}: did you mean {near[0]}?"
+            )
         raise UsageError(
-            f"source {redact(text)!r}: unknown scheme {scheme!r}: use one of "
-            f"{', '.join((*SCHEMES, *sorted(brought)))}, a path, or a camera's number"
+            f"source {redact(text)!r}: unknown scheme {scheme!r}: use one of {', '.join(known)}, "
+            "a path, or a camera's number"
         )
     target, query = rest[2:], ()
     if scheme == "test":

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from jetson_face.config.archive import ArchiveConfig
 from jetson_face.config.decision import (
@@ -115,6 +115,16 @@ def _auto_sampling(value: Any) -> Any:
 
 class Config(Section):
     """Everything a user may set."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "elsewhere": {
+                "mqtt": "unknown key; brokers are under service.sinks, as in `- type: mqtt`",
+                "webhook": "unknown key; webhooks are under service.sinks, as in `- type: webhook`",
+                "camera": "unknown key; cameras are under sources, as in `- uri: 0`",
+            }
+        }
+    )
 
     state_dir: Path = Field(default_factory=default_state_dir)
     sources: Annotated[tuple[SourceConfig, ...], BeforeValidator(_as_list)] = Field(

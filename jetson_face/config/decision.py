@@ -7,11 +7,13 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from jetson_face.config.section import Cosine, Fraction, Section
+from jetson_face.config.section import SHARE, Cosine, Fraction, Section
 
 
 class GalleryConfig(Section):
     """Enrolled people."""
+
+    model_config = ConfigDict(json_schema_extra={"short": "path"})
 
     path: Path | None = Field(None, description="null: STATE_DIR/gallery.db")
     encrypt: bool = Field(True, description="seal vectors and portraits; key in STATE_DIR")
@@ -52,6 +54,7 @@ class MatchingConfig(Section):
         0.01,
         gt=0,
         le=0.5,
+        json_schema_extra={"unit": SHARE},
         description="share of non-enrolled people's faces that may get a name; the cosine follows "
         "from it and the gallery's size",
     )

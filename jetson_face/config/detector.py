@@ -26,6 +26,8 @@ class DetectorSettings(Section):
 class AutoDetectorConfig(DetectorSettings):
     """The fastest detector that is installed and finds no fewer faces; the log says which."""
 
+    model_config = ConfigDict(json_schema_extra={"short": "type"})
+
     type: Literal["auto"] = "auto"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from jetson_face.config.plugin import EmbedderName, Options
 from jetson_face.config.section import Section
@@ -15,6 +15,8 @@ Side: TypeAlias = Annotated[int, Field(ge=1, le=16384)]
 
 class EmbedderConfig(Section):
     """The network that turns a face into a vector."""
+
+    model_config = ConfigDict(json_schema_extra={"short": "model"})
 
     type: Literal["network"] = "network"
     model: str = Field("squeezenet_face", description="a model card's name, or a path to one")
@@ -62,6 +64,8 @@ EmbedderSection = Annotated[
 
 class OnnxRuntimeConfig(Section):
     """ONNX Runtime."""
+
+    model_config = ConfigDict(json_schema_extra={"short": "type"})
 
     type: Literal["onnxruntime"] = "onnxruntime"
     providers: tuple[str, ...] = ("CPUExecutionProvider",)

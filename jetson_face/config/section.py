@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Cosine = Annotated[float, Field(ge=-1, le=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+SHARE = "a share (0.01 is 1 %)"
 NAME = r"^[\w.-]{1,40}$"
 
 
@@ -16,7 +17,8 @@ class Section(BaseModel):
     nothing changes after loading.
 
     A part whose keys were called otherwise before says so in its schema's `renamed` (old name to
-    new), so that the error for the old one names the new one.
+    new), so that the error for the old one names the new one; for what else messages take from a
+    schema see `jetson_face.util.faults`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

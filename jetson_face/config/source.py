@@ -8,11 +8,13 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from jetson_face.capture.keys import KEYS, Flip, check_keys
 from jetson_face.capture.uri import check_uri, parse_uri
-from jetson_face.config.section import NAME, Section
+from jetson_face.config.section import NAME, SHARE, Section
 
 
 class SourceConfig(Section):
     """A camera, stream, video file or folder of pictures."""
+
+    model_config = ConfigDict(json_schema_extra={"short": "uri"})
 
     uri: str = Field(
         description="v4l2:///dev/video0, csi://0, rtsp://host/path, file path, folder of pictures "
@@ -75,7 +77,9 @@ class AutoSamplingConfig(Section):
     age_ms_max: float | None = Field(
         200, gt=0, le=3_600_000, description="capture to decision, p95"
     )
-    cpu_max: float | None = Field(None, gt=0, le=1, description="share of all cores")
+    cpu_max: float | None = Field(
+        None, gt=0, le=1, json_schema_extra={"unit": SHARE}, description="share of all cores"
+    )
     interval_min: int = Field(1, ge=1, le=1000, description="never searches more often than this")
     interval_max: int = Field(30, ge=1, le=1000, description="never searches more seldom than this")
 
@@ -93,7 +97,9 @@ class AutoSamplingConfig(Section):
 class SamplingConfig(Section):
     """How often a frame is searched for faces."""
 
-    model_config = ConfigDict(json_schema_extra={"renamed": {"every": "interval"}})
+    model_config = ConfigDict(
+        json_schema_extra={"renamed": {"every": "interval"}, "short": "interval"}
+    )
 
     interval: int = Field(5, ge=1, le=1000, description="one frame in so many is searched")
     auto: AutoSamplingConfig | None = Field(None, description="adapt `interval`; `sampling: auto`")

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
-import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from jetson_face.core.errors import ConfigError, InputMissingError, JetsonFaceError
-from jetson_face.util.redact import redact_address, visible
+from jetson_face.util.faults import Key, message, missing_space
+from jetson_face.util.redact import visible
 from jetson_face.util.yamltext import YamlTextError, read_yaml, shown
 
 M = TypeVar("M", bound=BaseModel)
-Key: TypeAlias = int | str
 _SIZE_MAX = 1 << 20
 _FAULTS_MAX = 50
 
@@ -72,15 +70,17 @@ def _checked(
         faults = _worth_telling(exc.errors())
         lines = []
         for fault in faults[:_FAULTS_MAX]:
-            keys = _keys_of(content, fault["loc"])
+            wrong_type = fault["type"] == "union_tag_invalid"
+            keys = _keys_of(content, fault["loc"] + (("type",) if wrong_type else ()))
             at = _place(root, keys, where, changed)
             name = shown(".".join(map(str, keys))) or "document"
-            lines.append(f"{at}: {name}: {_message(fault, model)}")
+            told = message(fault, model, of_override=at.startswith("--set "))
+            lines.append(f"{at}: {name}: {told}")
         if len(faults) > _FAULTS_MAX:
             lines.append(f"{where}: and {len(faults) - _FAULTS_MAX} more faults")
-        told = error("\n".join(lines))
-        told.lines = tuple(lines)
-        raise told from None
+        refusal = error("\n".join(lines))
+        refusal.lines = tuple(lines)
+        raise refusal from None
 
 
 def _parse(
@@ -90,8 +90,11 @@ def _parse(
     try:
         root, content = read_yaml(text)
     except YamlTextError as exc:
-        raise error(f"{where}:{exc.line}: {exc.problem}") from exc
+        line, problem = missing_space(text, exc.line) or (exc.line, exc.problem)
+        raise error(f"{where}:{line}: {problem}") from exc
     content = {} if content is None else content
+    if isinstance(content, str) and (found := missing_space(text, 1)) is not None:
+        raise error(f"{where}:{found[0]}: {found[1]}")
     if not isinstance(content, dict):
         raise error(f"{where}:1: expected keys and values, got {type(content).__name__}")
     return root, content
@@ -186,77 +189,3 @@ def _line_of(node: yaml.Node, keys: Sequence[Key]) -> int:
             node = node.value[part]
             line = node.start_mark.line + 1
     return line
-
-
-def _message(fault: Any, model: type[BaseModel]) -> str:
-    loc = fault["loc"]
-    if fault["type"] == "extra_forbidden":
-        known, renamed = _keys_at(model, loc[:-1])
-        if str(loc[-1]) in renamed:
-            return f"this key is now called {renamed[str(loc[-1])]}"
-        near = difflib.get_close_matches(str(loc[-1]), known, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known here: {', '.join(known)}"
-        return f"unknown key; {hint}"
-    if fault["type"] == "missing":
-        return "required key is missing"
-    text = str(fault["msg"]).removeprefix("Value error, ")
-    given = fault.get("input")
-    if isinstance(given, str):
-        # Cut before it was redacted, a password without its @ would look like a port.
-        given = redact_address(given)
-    if isinstance(given, str | int | float | bool) or given is None:
-        text += f", got {given!r:.80}"
-    return text[:1].lower() + text[1:] if text.startswith("Input ") else text
-
-
-def _keys_at(model: type[BaseModel], loc: Sequence[Key]) -> tuple[list[str], dict[str, str]]:
-    """Keys that a document may have at `loc`, read from the model's JSON schema, and the new names
-    of those that it once had (`renamed` there)."""
-    schema = _schema(model)
-    nodes = [schema]
-    for part in loc:
-        nodes = [n for node in nodes for n in _step(_resolve(node, schema), part, schema)]
-    here = [found for node in nodes for found in _resolve(node, schema)]
-    renamed = {old: new for node in here for old, new in node.get("renamed", {}).items()}
-    return sorted({key for node in here for key in node.get("properties", {})}), renamed
-
-
-@functools.cache
-def _schema(model: type[BaseModel]) -> dict[str, Any]:
-    return model.model_json_schema()
-
-
-def _resolve(node: dict[str, Any], schema: dict[str, Any]) -> list[dict[str, Any]]:
-    """The node with references and unions opened."""
-    if "$ref" in node:
-        return _resolve(schema["$defs"][node["$ref"].rsplit("/", 1)[-1]], schema)
-    for union in ("anyOf", "oneOf", "allOf"):
-        if union in node:
-            return [r for choice in node[union] for r in _resolve(choice, schema)]
-    return [node]
-
-
-def _step(nodes: list[dict[str, Any]], part: Key, schema: dict[str, Any]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    for node in nodes:
-        if isinstance(part, int):
-            if isinstance(node.get("items"), dict):
-                found.append(node["items"])
-        elif part in node.get("properties", {}):
-            found.append(node["properties"][part])
-        elif isinstance(node.get("additionalProperties"), dict):
-            found.append(node["additionalProperties"])
-    if not found and isinstance(part, str):
-        # pydantic puts the tag of a union into the location: stay, keeping the tagged choice only.
-        tagged = [n for n in nodes if part in _tags(n)]
-        found = tagged or nodes
-    return found
-
-
-def _tags(node: dict[str, Any]) -> set[str]:
-    values: set[str] = set()
-    for prop in node.get("properties", {}).values():
-        if "const" in prop:
-            values.add(str(prop["const"]))
-        values.update(map(str, prop.get("enum", ())))
-    return values

@@ -66,7 +66,8 @@ _OPEN_PLACE = re.compile(r"\{credential:[\w.-]{1,40}$")
 # What a unit says of a credential, `LoadCredential=NAME:PATH`: where it lies, and not what it is.
 # Only with the path that our own advice names, which has nothing but the name in it.
 _HANDED_OVER = re.compile(r"(?P<name>[\w.-]{1,40}):/etc/jetson-face/(?P=name)")
-_IN_QUERY = re.compile(r"\?[^=]*=")
+# A host without or with a port, a path, and a query: no user with a password before an @.
+_IN_QUERY = re.compile(r"(?a)[^:?]*(?::\d+/[^?]*)?\?[^=]*=")
 _OPENING, _CLOSING = "'\"([{<", "'\")]}>,.;:"
 _CLOSED_PLACE = re.compile(rf"{PLACE.pattern}[{re.escape(_CLOSING)}]*")
 _JOINERS = "\u200c\u200d"
@@ -196,7 +197,7 @@ class _Hider:
         userinfo, at, rest = rest.rpartition("@")
         if at:
             # Greedy to the last @: a password may hold / and @.
-            value = _IN_QUERY.search(userinfo) is not None
+            value = _IN_QUERY.match(userinfo) is not None
             userinfo = self._userinfo(userinfo)
             if value:  # or the @ is one of a query's value, and what follows is more of it
                 return f"{head}://{userinfo}@{self._hide(re.split('[&;#]', rest)[0])}"

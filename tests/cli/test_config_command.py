@@ -55,7 +55,7 @@ BAD = [
     ("{type: mqtt, host: ''}", "host", "a host is a name"),
     ("{type: mqtt, host: 'mqtt://broker'}", "host", "without scheme, user or path"),
     ("{type: mqtt, host: 'broker:1883'}", "host", "`port` is a key of its own"),
-    ("{type: mqtt, host: b, port: 99999}", "port", "less than or equal to 65535"),
+    ("{type: mqtt, host: b, port: 99999}", "port", "must be at most 65535"),
     ("{type: mqtt, host: b, topic: 'faces/#'}", "topic", "no + and no #"),
     ("{type: mqtt, host: b, topic: ''}", "topic", "a topic is not empty"),
     ('{type: mqtt, host: b, topic: "a\\nb"}', "topic", "no control characters"),

@@ -133,8 +133,8 @@ def test_a_source_that_cannot_be_used_is_one_line_and_a_code(
     ("setting", "says"),
     [
         ("sampling.intervl=1", "did you mean interval"),
-        ("sampling.interval=some", "input should be"),
-        ("matching.margin_min=9", "less than or equal to 2"),
+        ("sampling.interval=some", "must be a whole number"),
+        ("matching.margin_min=9", "must be at most 2"),
     ],
 )
 def test_a_bad_setting_stops_before_anything_else(cli: Command, setting: str, says: str) -> None:

@@ -22,16 +22,20 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
     ("text", "line", "says"),
     [
         ("sampling:\n  intervl: 3\n", 2, "sampling.intervl: unknown key; did you mean interval"),
-        ("sampling:\n  interval: many\n", 2, "sampling.interval: input should be a valid integer"),
-        ("\n\nsampling:\n  interval: 0\n", 4, "greater than or equal to 1, got 0"),
+        ("sampling:\n  interval: many\n", 2, "sampling.interval: must be a whole number, got"),
+        ("\n\nsampling:\n  interval: 0\n", 4, "must be at least 1, got 0"),
         ("sources:\n  - uri: a.mp4\n    nam: x\n", 3, "sources.0.nam: unknown key"),
         ("sources:\n  - name: x\n", 2, "sources.0.uri: required key is missing"),
         ("sources:\n  - uri: a\n  - uri: b\n", 1, "two sources share a name"),
-        ("backend:\n  type: tensort\n", 1, "backend: input tag 'tensort'"),
+        (
+            "backend:\n  type: tensort\n",
+            2,
+            "backend.type: unknown type 'tensort'; did you mean tensorrt?",
+        ),
         ("- a\n", 1, "expected keys and values, got list"),
         ("a: [1\n", 2, "not valid YAML"),
         ("sampling:\n  interval: 2\n  interval: 3\n", 3, "interval: written twice"),
-        ("matching:\n  similarity_min: 1.5\n", 2, "less than or equal to 1"),
+        ("matching:\n  similarity_min: 1.5\n", 2, "must be at most 1, got 1.5"),
     ],
 )
 def test_a_mistake_is_named_with_its_line(write: Write, text: str, line: int, says: str) -> None:
@@ -41,6 +45,67 @@ def test_a_mistake_is_named_with_its_line(write: Write, text: str, line: int, sa
     assert str(caught.value).startswith(f"{path}:{line}: ")
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+SITE = "sources:\n  - uri: a.mp4\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        (SITE + "    open_timeout_s: 10s\n", 3, "seconds, a plain number: 10, got '10s'"),
+        (SITE + "    open_timeout_s: 500ms\n", 3, "seconds, a plain number, got '500ms'"),
+        (SITE + "    open_timeout_s: 10000\n", 3, "seconds, at most 300, got 10000"),
+        ("matching:\n  fpir: 1\n", 2, "fpir: a share (0.01 is 1 %), at most 0.5, got 1"),
+        ("matching:\n  fpir: 1%\n", 2, "a share (0.01 is 1 %), a plain number: 0.01, got '1%'"),
+        ("service:\n  sinks:\n    - host: b\n", 3, "type is missing: webhook, mqtt or jsonl"),
+        (
+            "service:\n  sinks:\n    - host: b\n      type: mqqt\n",
+            4,
+            "service.sinks.0.type: unknown type 'mqqt'; did you mean mqtt?",
+        ),
+        ("service:\n  sinks:\n    type: mqtt\n", 2, "sinks: a list is wanted here: put `- `"),
+        ("sources:\n  - rtsp://h/1\n", 2, "sources.0: keys and values are wanted here: write "
+         "`- uri: rtsp://h/1`"),
+        ("sources:\n  - rtsp://a:s3cret@h/1\n", 2, "`- uri: rtsp://***@h/1`"),
+        ("sources:\n  - uri:rtsp://h/1\n", 2, "sources.0: a space is missing after `uri:`"),
+        ("sources:\n  - uri:rtsp://h/1\n    name: x\n", 2, "a space is missing after `uri:`"),
+        ("sources:\n  - name: x\n    uri:rtsp://h/1\n", 3, "a space is missing after `uri:`"),
+        ("log_level:DEBUG\n", 1, "a space is missing after `log_level:`"),
+        ("sources:\n  - uri: rstp://h/1\n", 2, "sources.0.uri: source 'rstp://h/1': unknown "
+         "scheme 'rstp': did you mean rtsp?"),
+        ("mqtt:\n  host: b\n", 1, "mqtt: unknown key; brokers are under service.sinks"),
+        ("sinks: []\n", 1, "sinks: unknown key; did you mean"),
+        ("gallery: people.db\n", 1, "keys and values are wanted here: write `path: people.db`"),
+        ("log_level: loud\n", 1, "input should be 'DEBUG', 'INFO'"),
+    ],
+)  # fmt: skip
+def test_what_people_mistype_is_told_in_their_words(
+    write: Write, text: str, line: int, says: str
+) -> None:
+    path = write("bad.yaml", text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    (told,) = str(caught.value).splitlines()
+    assert told.startswith(f"{path}:{line}: ")
+    assert says in told
+    assert told.count("rstp://") <= 1
+    assert "s3cret" not in told
+
+
+@pytest.mark.parametrize(
+    ("override", "meant"),
+    [
+        ("embedder=mynet", "embedder.model=mynet"),
+        ("detector=yunet", "detector.type=yunet"),
+        ("gallery=people.db", "gallery.path=people.db"),
+        ("sampling=3", "sampling.interval=3"),
+    ],
+)
+def test_a_section_that_is_set_as_one_value_is_told_the_key(override: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=rf"did you mean {meant}\?$"):
+        load_config(None, [override])
+    load_config(None, [meant])
 
 
 def test_every_mistake_has_a_line_of_its_own(write: Write) -> None:
@@ -82,7 +147,7 @@ def test_overrides_win_over_the_file(write: Write) -> None:
     ("override", "says"),
     [
         ("sampling.interval", "write it as KEY=VALUE"),
-        ("sampling.interval=0", "greater than or equal to 1"),
+        ("sampling.interval=0", "must be at least 1"),
         ("sampling.intervl=1", "did you mean interval"),
         ("sources.4.uri=x", "is not an item"),
         ("=3", "write it as KEY=VALUE"),
@@ -172,12 +237,12 @@ def test_no_number_may_be_infinite(model: type[Section], key: str, count: int, v
 
 @pytest.mark.parametrize(
     ("value", "says"),
-    [(".inf", "finite number"), (".nan", "finite number"), ("1e300", "less than or equal")],
+    [(".inf", "finite number"), (".nan", "finite number"), ("1e300", "seconds, at most 86400")],
 )
 def test_an_endless_time_between_reports_is_refused(value: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says) as caught:
         load_config(None, [f"report.every_s={value}"])
-    assert str(caught.value).startswith("--set report.every_s: report.every_s: input should be")
+    assert str(caught.value).startswith("--set report.every_s: report.every_s: ")
 
 
 @pytest.mark.parametrize(

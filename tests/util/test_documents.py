@@ -35,7 +35,7 @@ class Home(Part):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("rooms: 0", "a.yaml:1: rooms: input should be greater than or equal to 1, got 0"),
+        ("rooms: 0", "a.yaml:1: rooms: must be at least 1, got 0"),
         ("mark: 1\nroms: 2", "a.yaml:2: roms: unknown key; did you mean rooms?"),
         ("pets:\n- type: cat\n  lifes: 2", "a.yaml:3: pets.0.lifes: unknown key; did you mean"),
         ("pets:\n- {type: dog}\n- {type: cat, lives: x}", "a.yaml:3: pets.1.lives: "),
@@ -88,7 +88,7 @@ def test_overrides_win(override: str, value: Home) -> None:
     [
         ("rooms", "KEY=VALUE"),
         (".=1", "KEY=VALUE"),
-        ("rooms=0", "--set rooms: rooms: input should be greater"),
+        ("rooms=0", "--set rooms: rooms: must be at least 1"),
         ("room=1", "--set room: room: unknown key; did you mean rooms"),
         ("pets.4.lives=1", "'4' is not an item of a list of 1"),
     ],
