@@ -39,7 +39,7 @@ def _model(config: Config) -> Iterator[Finding]:
     if not isinstance(wanted, EmbedderConfig):
         return
     try:
-        card = load_card(wanted.model, config.model_places)
+        card = load_card(wanted.model, config.model_places, kind="embedder")
         file = resolve(card, wanted.precision if wanted.precision in card.parts else "fp32")
     except MissingDependencyError:
         return  # software.extras says so

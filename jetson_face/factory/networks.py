@@ -135,7 +135,7 @@ def build_embedder(config: Config) -> Embedder:
     """
     if isinstance(config.embedder, PluginEmbedderConfig):
         return plugin_embedder(config.embedder)
-    card = load_card(config.embedder.model, config.model_places)
+    card = load_card(config.embedder.model, config.model_places, kind="embedder")
     if card.name == "dlib_resnet":
         from jetson_face.embedding.dlib import DlibResnet128
 

@@ -7,6 +7,7 @@ is guessed from a file name.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import importlib.metadata
 import json
@@ -34,6 +35,7 @@ from jetson_face.util.documents import load_document
 from jetson_face.util.optional import pip_install
 
 Precision = Literal["fp32", "fp16", "int8"]
+Kind = Literal["embedder", "detector", "weights"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
 
@@ -73,7 +75,7 @@ class ModelCard(Part):
     """
 
     name: str = Field(pattern=r"^\w[\w.-]*$")
-    kind: Literal["embedder", "detector", "weights"]
+    kind: Kind
     files: dict[str, ModelFile] = Field(default_factory=dict)
     package: dict[str, PackageFile] = Field(default_factory=dict)
     download: dict[str, DownloadFile] = Field(default_factory=dict)
@@ -166,13 +168,16 @@ def card_dir() -> Path:
     )
 
 
-def load_card(name: str | Path, places: Places | None = None) -> ModelCard:
+def load_card(
+    name: str | Path, places: Places | None = None, *, kind: Kind | None = None
+) -> ModelCard:
     """The card of that name in `card_dir()` or among those that `models add` made, or at that path
     when it ends in .yaml.
 
-    places: where fetched files are looked for; None: beside the card only.
-    Raises ModelError on a card that is not valid, and where there is none of that name, listing
-    those there are; InputMissingError on a path that does not exist.
+    places: where fetched files are looked for; None: beside the card only. kind: what the network
+    must be; None: anything.
+    Raises ModelError on a card that is not valid or of another kind, and where there is none of
+    that name, listing those there are; InputMissingError on a path that does not exist.
     """
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
@@ -183,12 +188,37 @@ def load_card(name: str | Path, places: Places | None = None) -> ModelCard:
                 f"{training} --export FOLDER, then set embedder.model to FOLDER/{name}.yaml"
             )
         if str(name) not in known:
-            there = ", ".join(sorted(known)) or "none"
-            raise ModelError(f"no model card {str(name)!r}; there are: {there}")
+            raise ModelError(_no_card(str(name), known, kind))
         path = known[str(name)]
     card = load_document(path, ModelCard, error=ModelError)
+    if kind is not None and card.kind != kind:
+        raise ModelError(f"model {card.name!r} is of kind {card.kind}; kind {kind} is wanted here")
     card._folder, card._places, card._called = path.resolve().parent, places, str(name)
     return card
+
+
+def _no_card(name: str, known: Mapping[str, Path], kind: Kind | None) -> str:
+    """What to do where no card has this name. known: those that are there."""
+    if name.lower().endswith(".onnx"):
+        stem = Path(name).stem
+        if stem in known:
+            return f"{name} is a file; the name of its card is {stem}"
+        add = shlex.join(["jetson-face", "models", "add", name])
+        return f"{name} is a network without a card: {add} makes one"
+    names = sorted(known)
+    if near := difflib.get_close_matches(name, names, n=2):
+        return f"no model card {name!r}; did you mean {' or '.join(near)}?"
+    if kind is not None:
+        names = [one for one in names if _kind_of(known[one]) == kind]
+    return f"no model card {name!r}; there are: {', '.join(names) or 'none'}"
+
+
+def _kind_of(path: Path) -> str | None:
+    """Of a card; None where it is not valid."""
+    try:
+        return load_document(path, ModelCard, error=ModelError).kind
+    except (ModelError, InputMissingError):
+        return None
 
 
 def card_paths(places: Places | None = None) -> dict[str, Path]:

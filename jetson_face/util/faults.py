@@ -153,9 +153,9 @@ def _unknown_type(given: str, known: Sequence[str]) -> str:
 def _only_a_value(
     given: str | int, loc: Sequence[Key], here: Sequence[Node], *, of_override: bool
 ) -> str:
-    if isinstance(given, str) and (found := _NO_SPACE.match(given)):
-        if any(_has(node, found["key"]) for node in here):
-            return _needs_space(found["key"])
+    found = _NO_SPACE.match(given) if isinstance(given, str) else None
+    if found is not None and any(_has(node, found["key"]) for node in here):
+        return _needs_space(found["key"])
     short = next((str(node["short"]) for node in here if "short" in node), None)
     if short is None or not loc:
         return f"keys and values are wanted here, got {given!r:.80}"

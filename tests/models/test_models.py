@@ -104,3 +104,20 @@ def test_an_unknown_name_lists_the_cards() -> None:
 def test_a_detector_has_no_space() -> None:
     with pytest.raises(ModelError, match="detector"):
         embedding_space(load_card("mtcnn"))
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("mynet.onnx", "mynet.onnx is a network without a card: jetson-face models add mynet.onnx"),
+        ("sface.onnx", "sface.onnx is a file; the name of its card is sface"),
+        ("squeeznet_face", "did you mean squeezenet_face or squeezenet_face_profile?"),
+        ("xyzzy", "no model card 'xyzzy'; there are: dlib_resnet, mobilefacenet,"),
+        ("yunet", "model 'yunet' is of kind detector; kind embedder is wanted here"),
+    ],
+)
+def test_a_name_that_is_no_embedders_is_told_what_to_do(name: str, says: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        load_card(name, kind="embedder")
+    assert says in str(caught.value)
+    assert "mtcnn" not in str(caught.value)
