@@ -15,9 +15,6 @@ class Cursors:
         self._here: set[str] = set()
         self._unsaved: set[str] = set()
 
-    def __contains__(self, consumer: str) -> bool:
-        return consumer in self._at
-
     def acked(self, consumer: str) -> int:
         """The last acknowledged number. Raises KeyError for nobody."""
         return self._at[consumer].acked

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jetson_face.core.errors import JetsonFaceError, UsageError
+from jetson_face.core.errors import JetsonFaceError, OutputError, UsageError
 from jetson_face.core.protocols import Cipher
 from jetson_face.events import history_rows as rows
 from jetson_face.events.history_rows import Marks, StoredEvent
@@ -164,14 +164,11 @@ class History:
             return mask_id(mask_names(body, person), person)
 
         with self._write_lock, self._raising():
+            self._retry_at = self._clock()
+            if not self._flush():  # what waits in memory has faces, too
+                raise OutputError(f"{self.path}: {_WHAT} cannot be used: {self._error}")
             db = self._open().db
             events, crops = rows.erase(db, person, mask)
-            self._memory = deque(
-                NewEvent(mask(_body(new.event)), None, new.age)
-                if person.encode() in _body(new.event)
-                else new
-                for new in self._memory
-            )
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return Erased(events, crops)
 

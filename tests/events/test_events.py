@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, ValidationError
 
 from jetson_face.core.types import Person, Report, State
-from jetson_face.events.ids import NewIds, id_of_row
+from jetson_face.events.ids import NewIds, id_of_row, uuid_of
 from jetson_face.events.making import EventMaker, utc
 from jetson_face.events.older import document
 from jetson_face.events.outbox_rows import Event
@@ -216,6 +216,12 @@ def test_ids_are_uuids_of_version_7_that_hold_their_time() -> None:
     assert made.startswith("019a7afd-1efa-7")
     assert int(made.replace("-", "")[:12], 16) == 1_763_000_000_250
     assert made[19] in "89ab"
+    # The example of RFC 9562, A.6: every bit has its place.
+    assert uuid_of(0x17F22E279B0, 0xCC3 << 62 | 0x18C4DC0C0C07398F) == (
+        "017f22e2-79b0-7cc3-98c4-dc0c0c07398f"
+    )
+    older = id_of_row(7, 3.5, 1_763_000_000.25, "decision")
+    assert int(older.replace("-", "")[:12], 16) == 1_763_000_000_250
 
 
 @given(st.lists(st.floats(-1e5, 1e5), min_size=2, max_size=60))

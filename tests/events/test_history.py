@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from jetson_face.core.errors import GalleryError, UsageError
+from jetson_face.core.errors import GalleryError, OutputError, UsageError
 from jetson_face.core.types import Person, State
 from jetson_face.events.history import History, HistoryLimits, NewEvent
 from jetson_face.events.making import EventMaker
@@ -175,6 +175,16 @@ def test_what_is_too_old_or_too_much_goes(tmp_path: Path) -> None:
     history.close()
 
 
+def test_an_event_that_waited_is_as_old_as_it_is(tmp_path: Path) -> None:
+    limits = HistoryLimits(max_age_s=50)
+    history = History(tmp_path / "history.db", age=lambda: 100.0, limits=limits)
+    early, late, now = visit(ADA)
+    history.add([NewEvent(early, age=49.0), NewEvent(late, age=51.0), NewEvent(now)])
+    assert history.prune() == 1
+    assert [s.event["id"] for s in history.page()] == [now["id"], late["id"]]
+    history.close()
+
+
 def test_erasing_takes_names_and_the_faces_of_every_track(history: History) -> None:
     made = [*visit(ADA), *visit(BOB), *visit(None)]
     history.add([NewEvent(event, FACE) for event in made])
@@ -209,6 +219,22 @@ def test_what_the_disk_does_not_take_waits_in_memory(tmp_path: Path) -> None:
     assert history.add([])
     assert [s.event for s in history.page()] == made[::-1]
     assert (history.state().memory, history.state().error) == (0, None)
+    history.close()
+
+
+def test_erasing_reaches_what_waits_in_memory(tmp_path: Path) -> None:
+    """All faces of the track, also the one from before it had a name."""
+    blocked = tmp_path / "folder"
+    blocked.write_text("in the way")
+    history = History(blocked / "history.db", clock=lambda: 0.0)
+    history.add([NewEvent(event, FACE) for event in visit(ADA)])
+    with pytest.raises(OutputError, match="cannot be used"):
+        history.erase(ADA.id)
+    assert history.state().memory == 3
+    blocked.unlink()
+    assert history.erase(ADA.id) == (2, 3)
+    assert not any(s.has_crop for s in history.page())
+    assert history.page(person="Ada") == history.page(person=ADA.id) == []
     history.close()
 
 
