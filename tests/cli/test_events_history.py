@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 
 from jetson_face.cli.main import main
 from jetson_face.core.types import Person
+from jetson_face.events import exporting
 from jetson_face.events.history import History, NewEvent
 from tests.events.event_help import ADA, BOB, read_event
 from tests.events.test_history import visit
@@ -77,6 +79,19 @@ def test_export_as_csv_and_as_json_lines(
     capsys.readouterr()
     assert main(events(tmp_path, "export", "-", "--format", "csv", "--kind", "decided")) == 0
     assert len(capsys.readouterr().out.splitlines()) == 5
+
+
+def test_all_events_after_one_come_page_by_page(
+    history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporting, "PAGE_MAX", 2)
+    cursors = [stored.cursor for stored in history.page()][::-1]
+    found = exporting.every(history.page, after=cursors[4])
+    assert [stored.cursor for stored in found] == cursors[5:]
+    # Whole or not at all: it is begun in the folder where it will be, not in a temporary one.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "no such folder"))
+    assert exporting.export(history, tmp_path / "e.csv", "csv", after=cursors[4]) == 7
+    assert len((tmp_path / "e.csv").read_text("utf-8").splitlines()) == 8
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from jetson_face.core.types import Person
 from jetson_face.events.delivery import SinkDownError
 from jetson_face.events.outbox import Event
+from jetson_face.events.lines import LineFile
 from jetson_face.events.rotating import RotatingJsonl
 from tests.events.event_help import face_body, read_events
 
@@ -141,3 +142,26 @@ def test_a_file_that_is_deleted_all_the_time_is_a_sink_that_is_down(
     with pytest.raises(SinkDownError, match="deleted while it was written"):
         sink.send([event(1)])
     sink.close()
+
+
+@pytest.mark.parametrize(
+    ("whole", "torn"),
+    [(b"", b"abc"), (b'{"n": 1}\n', b"x" * 65_535), (b'{"n": 1}\n', b"x" * 65_536), (b"\n", b"x")],
+)
+def test_a_torn_line_of_any_length_goes_and_no_whole_one(
+    tmp_path: Path, whole: bytes, torn: bytes
+) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(whole + torn)
+    file = LineFile(path)
+    file.append(b"next\n")
+    file.close()
+    assert path.read_bytes() == whole + b"next\n"
+
+
+def test_the_folders_of_a_file_are_made_for_its_owner_only(tmp_path: Path) -> None:
+    file = LineFile(tmp_path / "log" / "door" / "events.jsonl")
+    file.open()
+    file.close()
+    modes = [path.stat().st_mode & 0o777 for path in (file.path.parent, file.path)]
+    assert modes == [0o700, 0o600]

@@ -119,6 +119,27 @@ def test_a_file_taken_away_under_a_run_is_begun_again(tmp_path: Path, how: str) 
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_lines_of_a_run_whose_file_is_deleted_while_they_are_written_are_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "e.jsonl"
+    sink = JsonlSink(path, name="events of the door")
+    sink.open()
+    sink.write(report(0, sighting()), None)
+    write = os.write
+
+    def deleted(fd: int, data: bytes) -> int:
+        monkeypatch.undo()
+        path.unlink()
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", deleted)
+    sink.write(report(1), None)
+    sink.close()
+    assert [event["kind"] for event in read_events(path)] == ["left"]
+    assert sink.name == "events of the door"
+
+
 def test_unicode_names_stay_readable(tmp_path: Path) -> None:
     path = tmp_path / "e.jsonl"
     run(JsonlSink(path), report(0, sighting(person=Person("x", "Zoë 李"))))
