@@ -69,7 +69,8 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "control":
         from jetson_face.service.control.process import serve_control
 
-        return serve_control(_settings(args), args.listener, args.parent)
+        words = _config_words(args)
+        return serve_control(_settings(args), args.listener, args.parent, words)
     if args.action in ("install", "uninstall"):
         return _change(args)
     unit = service_install.service_name(args.name)
@@ -94,10 +95,12 @@ def _settings(args: argparse.Namespace) -> PageSettings:
 
 def _control_command(args: argparse.Namespace) -> list[str]:
     """What starts the process behind the control socket, with this one's configuration."""
-    command = [sys.executable, "-m", "jetson_face", "service", "control"]
-    if args.config is not None:
-        command += ["-c", str(args.config.absolute())]
-    return command + [word for text in args.overrides for word in ("--set", text)]
+    return [sys.executable, "-m", "jetson_face", "service", "control", *_config_words(args)]
+
+
+def _config_words(args: argparse.Namespace) -> list[str]:
+    words = [] if args.config is None else ["-c", str(args.config.absolute())]
+    return words + [word for text in args.overrides for word in ("--set", text)]
 
 
 def _change(args: argparse.Namespace) -> int:

@@ -18,7 +18,7 @@ from jetson_face.privacy.audit import acting_as
 from jetson_face.privacy.encryption import open_cipher
 from jetson_face.review.queue import ReviewQueue
 from jetson_face.service.control.http import ControlRequest, answer
-from jetson_face.service.control.process import routes
+from jetson_face.service.control.process import ControlAnswers
 from jetson_face.service.erasure import audit_log
 from jetson_face.service.page_settings import PageSettings
 from jetson_face.util.images import decode_picture
@@ -37,7 +37,7 @@ def asks(config: Config) -> Asks:
     def load(changes: Sequence[str]) -> Config:
         return config
 
-    every = routes(PageSettings(load))
+    every = ControlAnswers(PageSettings(load)).routes
 
     def _asks(method: str, path: str, body: object = None, **query: str) -> tuple[int, Any]:
         reply = answer(every, ControlRequest(method, path, query, json.dumps(body or {}).encode()))

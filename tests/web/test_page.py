@@ -280,3 +280,21 @@ def test_consent_is_recorded_and_somebody_is_never_recognised(
     page.get_by_role("dialog").get_by_role("button", name="May be recognised again").click()
     go(page, "Live")
     there.get_by_text("Eileen Collins").wait_for()
+
+
+def test_rates_are_measured_on_this_box_and_plotted(browser: Browser, box: WebBox) -> None:
+    page = opened(browser, box)
+    sign_in(page)
+    go(page, "Tuning")
+    page.get_by_role("button", name="Measure sampling rates").click()
+    page.get_by_text("measuring…").wait_for()
+    there = page.get_by_role("region", name="Frame rate against sampling rate")
+    there.locator("svg polyline").wait_for(timeout=200_000)
+    assert there.locator("svg circle").count() == 8
+    assert there.locator("tbody tr").count() == 8
+    page.get_by_role("button", name="Measure image sizes").click()
+    page.get_by_text("measuring…").wait_for()
+    page.get_by_role("button", name="Cancel").click()
+    page.locator("#toast").get_by_text("cancelled").wait_for()
+    there.get_by_role("button", name="Forget").click()
+    page.get_by_text("Nothing was measured here yet").wait_for()

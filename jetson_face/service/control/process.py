@@ -7,15 +7,20 @@ breaks, the recogniser goes on.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import pwd
 import select
+import signal
 import socket
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 
 from jetson_face.service.control.desk import Desk
 from jetson_face.service.control.http import ControlServer, Route
+from jetson_face.service.control.measuring import Measuring
 from jetson_face.service.control.people import People
 from jetson_face.service.control.permission import Permission
 from jetson_face.service.control.pictures import Pictures
@@ -30,40 +35,71 @@ logger = logging.getLogger(__name__)
 IDLE_S = 900.0
 
 
-def routes(settings: PageSettings) -> list[Route]:
-    """Everything that the control socket answers."""
-    desk = Desk(settings.load)
-    parts = (
-        People(desk),
-        Permission(desk),
-        Pictures(desk),
-        Reviewing(desk),
-        Records(desk),
-        Settings(desk, settings),
-        Thresholds(desk),
-    )
-    return [route for part in parts for route in part.routes]
+class ControlAnswers:
+    """Everything that the control socket answers. words: the options of the commands that measure,
+    which give them the configuration of this service."""
+
+    def __init__(self, settings: PageSettings, words: Sequence[str] = ()) -> None:
+        desk = Desk(settings.load)
+
+        def options() -> list[str]:
+            changed = settings.read(desk.config.state_dir)
+            plain = [f"{key}={json.dumps(value)}" for key, value in changed.items()]
+            return [*words, *(word for text in plain for word in ("--set", text))]
+
+        self.measuring = Measuring(desk, options)
+        parts = (
+            People(desk),
+            Permission(desk),
+            Pictures(desk),
+            Reviewing(desk),
+            Records(desk),
+            Settings(desk, settings),
+            Thresholds(desk),
+            self.measuring,
+        )
+        self.routes: list[Route] = [route for part in parts for route in part.routes]
 
 
-def serve_control(settings: PageSettings, listener_fd: int, parent_fd: int) -> int:
+def serve_control(
+    settings: PageSettings, listener_fd: int, parent_fd: int, words: Sequence[str] = ()
+) -> int:
     """Answer until nobody asked for a while, or the service went away.
 
     listener_fd: the listening Unix socket. parent_fd: the reading end of a pipe whose other end
-    only the service has.
+    only the service has. words: see ControlAnswers.
     """
     listener = socket.socket(fileno=listener_fd)
     listener.setblocking(False)
-    server = ControlServer(listener, routes(settings), allowed_users())
+    answers = ControlAnswers(settings, words)
+    server = ControlServer(listener, answers.routes, allowed_users())
     logger.info("control_started pid=%s", os.getpid())
-    while True:
-        ready, _, _ = select.select([listener_fd, parent_fd], [], [], 5.0)
-        if parent_fd in ready:
-            return 0
-        if listener_fd in ready:
-            server._handle_request_noblock()  # type: ignore[attr-defined]
-        elif not server.busy and time.monotonic() - server.last_used > IDLE_S:
-            logger.info("control_ended idle_s=%g", IDLE_S)
-            return 0
+    with closing(answers.measuring) as measuring, _ends_by_exception():
+        while True:
+            ready, _, _ = select.select([listener_fd, parent_fd], [], [], 5.0)
+            if parent_fd in ready:
+                return 0
+            if listener_fd in ready:
+                server._handle_request_noblock()  # type: ignore[attr-defined]
+            elif measuring.busy or server.busy:
+                continue
+            elif time.monotonic() - server.last_used > IDLE_S:
+                logger.info("control_ended idle_s=%g", IDLE_S)
+                return 0
+
+
+@contextlib.contextmanager
+def _ends_by_exception() -> Iterator[None]:
+    """SIGTERM, which the service sends at its end, ends what is measured, too."""
+
+    def end(number: int, frame: object) -> None:
+        raise SystemExit(0)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def allowed_users() -> frozenset[int]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from starlette.responses import PlainTextResponse, Response
 
 from jetson_face.web.api.common import Cursor, Key, Limit, Up, change, listed
-from jetson_face.web.callers import Admin, Viewer
+from jetson_face.web.callers import Admin, Operator, Viewer
+from jetson_face.web.measurement_models import (
+    Measurement,
+    MeasurementEnd,
+    MeasurementIn,
+)
 from jetson_face.web.models import (
     Applied,
     AuditRow,
@@ -22,6 +27,7 @@ from jetson_face.web.models import (
 )
 
 router = APIRouter(tags=["system"])
+RunId = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
 
 
 @router.get("/health", response_model=dict[str, Any])
@@ -53,6 +59,24 @@ async def thresholds(up: Up, caller: Viewer) -> object:
     """What each threshold would mean, measured on the gallery's own faces: each enrolled person
     counts as a stranger to the others."""
     return (await up.control("GET", "/tuning/thresholds")).document()
+
+
+@router.get("/tuning/runs", response_model=ListPage[Measurement])
+async def runs(up: Up, caller: Viewer, cursor: Cursor = None, limit: Limit = 100) -> object:
+    """What is measured on this box now, and what was, newest first."""
+    return (await up.control("GET", "/tuning/runs", query=listed(cursor, limit))).document()
+
+
+@router.post("/tuning/runs", response_model=Measurement, status_code=202)
+async def start_run(up: Up, caller: Operator, wanted: MeasurementIn, key: Key = None) -> object:
+    """Measure on this box, beside the recogniser and after it: one at a time."""
+    return (await change(up, caller, "POST", "/tuning/runs", wanted, key)).document()
+
+
+@router.delete("/tuning/runs/{run}", response_model=MeasurementEnd)
+async def end_run(up: Up, caller: Operator, run: RunId, key: Key = None) -> object:
+    """Cancel what runs, or forget a result."""
+    return (await change(up, caller, "DELETE", f"/tuning/runs/{run}", None, key)).document()
 
 
 @router.get("/settings", response_model=SettingsOut)

@@ -1,5 +1,6 @@
 import { every, get, may, send } from "./api.js";
 import { action, facts, field, h, toast } from "./dom.js";
+import { measurements } from "./measure.js";
 
 export async function show(place) {
   const now = h("div", { class: "card", role: "status" });
@@ -70,6 +71,7 @@ export async function show(place) {
     tuning.search_max_side_px ? [field("Searched image, longer side in pixels: larger finds smaller faces and costs more", size.input), size.shown] : null,
     field("Threshold, cosine: higher names strangers less often and misses more", threshold.input), threshold.shown, meaning,
     may("admin") ? h("p", { class: "row" }, check, apply) : h("p", { class: "soft" }, "Changing needs the role admin."), diff)));
+  const endMeasuring = await measurements(place);
   const timer = setInterval(() => measured().catch(() => {}), 3000);
-  return () => clearInterval(timer);
+  return () => { clearInterval(timer); endMeasuring(); };
 }
