@@ -9,6 +9,7 @@ from typing import Any
 from jetson_face.config import Config
 from jetson_face.events.recorder import EventRecorder
 from jetson_face.service.consents import ConsentWatch
+from jetson_face.service.health_day import HealthDay
 from jetson_face.service.swap import HotSwap
 from jetson_face.service.use_keeping import UseKeeper
 
@@ -23,9 +24,11 @@ class Bookkeeping:
         config: Config,
         swap: HotSwap,
         recorder: EventRecorder,
+        day: HealthDay,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._consents, self._use = ConsentWatch(swap, recorder), UseKeeper(config, swap)
+        self._day = day
         self._clock, self._due = clock, clock()
 
     def tick(self) -> None:
@@ -36,6 +39,7 @@ class Bookkeeping:
         self._due = now + EVERY_S
         self._consents.check()
         self._use.tick()
+        self._day.tick()
 
     def document(self) -> dict[str, Any]:
         """For the page `/status`."""

@@ -31,6 +31,7 @@ from jetson_face.service.control.gate import ControlGate
 from jetson_face.service.drift import ServiceDrift
 from jetson_face.service.erasure import audit_log
 from jetson_face.service.events import EventTap, EventWriter, OnItsWay, tell_end
+from jetson_face.service.health_day import HealthDay
 from jetson_face.service.history import HistoryPages, open_history
 from jetson_face.service.lock import state_lock
 from jetson_face.service.notify import (
@@ -114,6 +115,7 @@ class Daemon:
         self._deliverers: list[Deliverer] = []
         self._history = HistoryPages()
         self._states: StatePublisher | None = None
+        self._day = HealthDay(config.state_dir, recent, self.document)
         # First: plans may be built for minutes, and who asks meanwhile gets "starting".
         server = StatusServer(
             pages.routes(
@@ -121,7 +123,11 @@ class Daemon:
             ),
             unix=config.status_socket,
             port=config.service.status_port,
-            folders={"/events/": self._history.page, **self._watching.folders},
+            folders={
+                "/events/": self._history.page,
+                "/health/": self._day.page,
+                **self._watching.folders,
+            },
         )
         self._reception = Reception(server)
         self._notifier.send(STATUS="starting: loading the networks")
@@ -132,7 +138,7 @@ class Daemon:
             self._recorder = EventRecorder(self._outbox, self._history.history)
             self._canary = ServiceCanary(self._swap, self._recorder, audit_log(config))
             self._drift = ServiceDrift(self._swap, self._recorder)
-            self._bookkeeping = Bookkeeping(config, self._swap, self._recorder)
+            self._bookkeeping = Bookkeeping(config, self._swap, self._recorder, self._day)
             self._review_writer = plumbing.open_review_writer(
                 config, self._outbox.age, lambda: self._swap.deck.parts.embedder.similarity_min
             )

@@ -298,3 +298,21 @@ def test_rates_are_measured_on_this_box_and_plotted(browser: Browser, box: WebBo
     page.locator("#toast").get_by_text("cancelled").wait_for()
     there.get_by_role("button", name="Forget").click()
     page.get_by_text("Nothing was measured here yet").wait_for()
+
+
+def test_charts_of_a_day_the_log_and_the_doctor(browser: Browser, box: WebBox) -> None:
+    page = opened(browser, box)
+    sample = {"decided": 8.0, "cpu": 0.25, "temperature": None, "queue": 0}
+    day = [sample | {"time": 1_790_000_000 + 60 * minute} for minute in range(1440)]
+    body = {"every_s": 60, "samples": day}
+    page.route("**/api/v1/health/day", lambda route: route.fulfill(json=body))
+    sign_in(page)
+    go(page, "Health")
+    page.get_by_text("Decision rate, frames /s: 8.0 now").wait_for()
+    charts = page.locator("figure svg")
+    assert charts.count() == 3  # no temperature, no chart of it
+    assert charts.first.locator("polyline").count() == 1
+    page.get_by_role("button", name="Show the last lines").click()
+    page.get_by_label("Log").get_by_text("ready after_s").wait_for()
+    page.get_by_role("button", name="Ask the doctor").click()
+    page.get_by_text("ok: disk").first.wait_for(timeout=100_000)

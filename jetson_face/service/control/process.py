@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 
 from jetson_face.service.control.desk import Desk
+from jetson_face.service.control.doctoring import Doctoring
 from jetson_face.service.control.http import ControlServer, Route
 from jetson_face.service.control.measuring import Measuring
 from jetson_face.service.control.people import People
@@ -57,6 +58,7 @@ class ControlAnswers:
             Settings(desk, settings),
             Thresholds(desk),
             self.measuring,
+            Doctoring(options),
         )
         self.routes: list[Route] = [route for part in parts for route in part.routes]
 

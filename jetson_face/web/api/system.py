@@ -9,6 +9,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from jetson_face.web.api.common import Cursor, Key, Limit, Up, change, listed
 from jetson_face.web.callers import Admin, Operator, Viewer
+from jetson_face.web.health_models import DoctorSays, HealthOfDay, LogLines
 from jetson_face.web.measurement_models import (
     Measurement,
     MeasurementEnd,
@@ -35,6 +36,24 @@ async def health(up: Up, caller: Viewer) -> object:
     """Everything that the service says of itself: cameras, engines, canary, sinks, outbox, board,
     rates, stages, the last errors."""
     return (await up.status("/status")).document()
+
+
+@router.get("/health/day", response_model=HealthOfDay)
+async def day(up: Up, caller: Viewer) -> object:
+    """The last day, minute by minute: decision rate, processor, temperature, waiting events."""
+    return (await up.status("/health/day")).document()
+
+
+@router.get("/health/log", response_model=LogLines)
+async def log(up: Up, caller: Operator) -> object:
+    """The last lines that the service logged, without secrets, oldest first."""
+    return (await up.status("/health/log")).document()
+
+
+@router.post("/health/doctor", response_model=DoctorSays)
+async def doctor(up: Up, caller: Operator) -> object:
+    """Ask `jetson-face doctor`, with the rights of the service; it takes some seconds."""
+    return (await change(up, caller, "POST", "/doctor")).document()
 
 
 @router.get(
