@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Boots a real systemd (debootstrap's Debian under systemd-nspawn) with the service installed from
-# the wheel, and runs tests/service/test_boot.py against it, then test_boot_jetson.py with a Jetson's
-# device nodes and CSI daemon. Needs root. Says in one line when it was not run and why, and exits 0
+# the wheel, and runs tests/service/test_boot.py against it, then test_boot_web.py with the page and
+# test_boot_jetson.py with a Jetson's device nodes and CSI daemon. Needs root. Says in one line when it was not run and why, and exits 0
 # then; a test that fails exits 1.
 # Usage: tools/test_service.sh [DIR [PYTEST ARGUMENTS]]
 #   DIR    keeps for the next run what no test changes: Debian as debootstrap made it, and the
@@ -63,11 +63,11 @@ if [ -z "${WHEEL:-}" ]; then
     WHEEL=$(ls "$cache"/dist/*.whl)
 fi
 version=$(in_root "$base" python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' | tr -d '\r')
-wanted=$cache/wheels/$version-$(sha256sum <setup.py | cut -c1-16)
+wanted=$cache/wheels/$version-web-$(sha256sum <setup.py | cut -c1-16)
 if [ ! -e "$wanted" ]; then
     rm -rf "${cache:?}"/wheels/*
     timeout 900 python -m pip download -qq --only-binary=:all: --python-version "$version" \
-        -d "$cache/wheels" "$WHEEL[pc]" 2>"$cache/download.log" ||
+        -d "$cache/wheels" "$WHEEL[pc,web]" 2>"$cache/download.log" ||
         skip "its packages for Python $version: $(grep . "$cache/download.log" | tail -1)"
     rm -f "$cache"/wheels/jetson_face-*.whl # the one to test comes from elsewhere
     touch "$wanted"
@@ -78,14 +78,14 @@ cp -a --reflink=auto "$base" "$cache/root"
 cp "$WHEEL" "$cache/root/opt/"
 in_root "$cache/root" python3 -m venv /opt/jetson-face
 in_root "$cache/root" /opt/jetson-face/bin/pip install --quiet --no-index \
-    --disable-pip-version-check --find-links /opt/wheels "/opt/$(basename "$WHEEL")[pc]"
+    --disable-pip-version-check --find-links /opt/wheels "/opt/$(basename "$WHEEL")[pc,web]"
 
 prepared=$((SECONDS - begun))
 echo "== service on a booted systemd ($suite, prepared in $prepared s)"
 rm -f "$cache/measured" "$cache/journal"
 code=0
 JETSON_FACE_BOX="$cache" python -m pytest -p no:cacheprovider -m slow \
-    tests/service/test_boot.py tests/service/test_boot_jetson.py "${@:2}" || code=$?
+    tests/service/test_boot.py tests/service/test_boot_web.py tests/service/test_boot_jetson.py "${@:2}" || code=$?
 cat "$cache/measured" 2>/dev/null || true
 [ $code = 0 ] || tail -n 60 "$cache/journal" 2>/dev/null || true
 echo "test_service: RAN in $((SECONDS - begun)) s, exit code $code; log: $cache/journal"

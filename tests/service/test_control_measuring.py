@@ -48,6 +48,7 @@ def test_one_at_a_time_and_cancelled_at_once(tmp_path: Path) -> None:
     until(lambda: psutil.Process().children(), 10)
     (process,) = psutil.Process().children()
     until(lambda: process.nice() == 19, 10)
+    until(lambda: Path(f"/proc/{process.pid}/oom_score_adj").read_text().strip() == "1000", 10)
     began = time.monotonic()
     measuring.remove(ControlRequest("DELETE", "/"), running["id"])
     assert time.monotonic() - began < 5

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 
+from jetson_face.service.control.behind import stand_behind
 from jetson_face.service.control.http import ControlError, ControlRequest, Reply, Route
 
 _LIMIT_S = 100.0
@@ -47,7 +47,7 @@ class Doctoring:
         )
         out = err = b""
         try:
-            os.setpriority(os.PRIO_PROCESS, process.pid, 10)
+            stand_behind(process.pid, 10)
             out, err = process.communicate(timeout=_LIMIT_S)
             return json.loads(out)
         except subprocess.TimeoutExpired:

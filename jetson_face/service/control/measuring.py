@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from typing import Any
 
 from jetson_face.core.errors import JetsonFaceError
 from jetson_face.privacy.audit import current_actor, utc
+from jetson_face.service.control.behind import stand_behind
 from jetson_face.service.control.desk import Desk
 from jetson_face.service.control.http import ControlError, ControlRequest, Reply, Route
 from jetson_face.service.control.measurement import MeasurementPlan, plan_of, result_of
@@ -143,7 +143,7 @@ class Measuring:
         self._process = process
         try:
             # Before its networks make threads, which inherit it.
-            os.setpriority(os.PRIO_PROCESS, process.pid, 19)
+            stand_behind(process.pid, 19)
             out, err = process.communicate(timeout=_LIMIT_S)
         finally:
             process.kill()
