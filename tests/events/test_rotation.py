@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from jetson_face.core.types import Person
 from jetson_face.events.delivery import SinkDownError
-from jetson_face.events.outbox import Event
 from jetson_face.events.lines import LineFile
+from jetson_face.events.outbox import Event
 from jetson_face.events.rotating import RotatingJsonl
 from tests.events.event_help import face_body, read_events
 
