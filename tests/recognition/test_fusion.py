@@ -114,6 +114,7 @@ def test_votes_and_means_are_weighted_by_quality() -> None:
     # Bob has 0.8 of a vote to her one.
     assert found["vote"].second == pytest.approx(max(mean[1], 0.8 * mean[0]), rel=1e-5)
     assert mean[1] < 0.8 * mean[0]
+    assert [c.similarity for c in found["vote"].candidates[2:]] == [-1]  # nobody's vote
 
 
 @pytest.mark.parametrize("people", [1, 2])
@@ -150,6 +151,15 @@ def test_memory_fades_and_is_bounded() -> None:
     assert len(fuser) == 47
     fuser.keep_only(ids(3, 4, 999))
     assert len(fuser) == 2
+
+
+def test_the_least_that_can_be_remembered_is_one_frame() -> None:
+    fuser = Fuser(SPACE, strategy="vote", contradiction_below=-1, window=1, memory=1)
+    add(fuser, 1, unit(1))
+    add(fuser, 1, unit(0, 1))
+    (match,) = fuser.match(ids(1), MATCHER)
+    assert match.person is not None
+    assert match.person.name == "bob"
 
 
 def test_added_vectors_are_copied() -> None:

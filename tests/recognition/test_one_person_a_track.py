@@ -49,6 +49,20 @@ def test_a_face_is_doubted_where_its_pixels_change_not_where_it_moves_a_little()
     assert not appearances.changed(image, one, np.array([[40, 40, 200, 200]], np.float32))[0]
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "doubted"),
+    [(72, 75, False), (75, 72, False), (73, 76, False), (76, 73, False), (73, 77, True)],
+)
+def test_a_face_may_change_by_four_percent_of_the_brighter_of_two(
+    before: int, now: int, *, doubted: bool
+) -> None:
+    appearances, one = FaceAppearances(), np.array([7], np.int64)
+    box = np.array([[-5, -5, 60, 60]], np.float32)
+    for level, found in ((before, False), (now, doubted)):
+        image: ImageU8 = np.full((50, 50, 3), level, np.uint8)
+        assert appearances.changed(image, one, box).tolist() == [found]
+
+
 def test_another_face_in_the_same_place_gets_a_new_track_without_a_name_at_once() -> None:
     swapped: Scene = [(RED_PLACE, GREEN)]
     reports = Rig(every=20, embed_interval=20).see(*[[A_RED]] * 6, *[swapped] * 3)

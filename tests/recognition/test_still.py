@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 
 from jetson_face.core.types import Detections, ImageU8
 from jetson_face.embedding.align import Aligner
 from jetson_face.embedding.quality import QualityGate
+from jetson_face.gallery.matcher import Matcher
 from jetson_face.recognition.decision import Decider
 from jetson_face.recognition.still import identify
 from tests.recognition.test_recognizer import (
@@ -47,8 +49,23 @@ def test_a_face_without_landmarks_is_reported_and_not_named() -> None:
     parts = Parts(HalfBlind(), ColourEmbedder())
     image = frame(0, [A_RED, A_GREEN]).image
     blind, seen = identify(image, parts, people, Decider(0.9))
+    points = HalfBlind().detect(image)[1:]
+    quality = parts.quality.scores(parts.aligner.crop(image, points.landmarks), points)[0]
     assert (blind.state, blind.person, blind.similarity) == ("pending", None, None)
     assert (blind.landmarks, blind.quality, blind.candidates) == (None, None, ())
+    assert (blind.track, blind.frames, blind.box) == (1, 0, (30, 40, 110, 140))
     assert (seen.state, seen.person) == ("known", BOB)
+    assert (seen.track, seen.frames, seen.box) == (2, 1, (200, 60, 280, 160))
+    assert (seen.similarity, seen.quality) == (pytest.approx(1.0, abs=0.01), pytest.approx(quality))
     assert seen.landmarks is not None
+    np.testing.assert_array_equal(seen.landmarks, points.landmarks[0])
     assert [candidate.person for candidate in seen.candidates] == [BOB, ADA]
+
+
+def test_the_bound_of_the_gallery_holds_for_a_picture_too() -> None:
+    known = gallery((ADA, RED), (BOB, GREEN))
+    parts, image = Parts(ColourDetector(), ColourEmbedder()), frame(0, [A_RED]).image
+    for bound, state in ((0.9, "known"), (1.5, "unknown")):
+        people = Matcher(known.snapshot, thresholds=(bound, 0.0))
+        (face,) = identify(image, parts, people, Decider(1.0, unknown_after=1))
+        assert face.state == state
