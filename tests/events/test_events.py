@@ -15,7 +15,7 @@ from jetson_face.events.ids import NewIds, id_of_row, uuid_of
 from jetson_face.events.making import EventMaker, utc
 from jetson_face.events.older import document
 from jetson_face.events.outbox_rows import Event
-from jetson_face.events.schema import json_schema, to_json
+from jetson_face.events.schema import SCHEMA, json_schema, to_json
 from tests.events.event_help import ADA, BOB, face_body, kinds, read_event, report, sighting
 
 PENDING, UNKNOWN, REVIEW = sighting("pending"), sighting("unknown"), sighting("review")
@@ -206,6 +206,13 @@ def test_the_schema_refuses_what_is_no_event() -> None:
     Draft202012Validator(schema).validate(good | {"a key of a later version": 1})
 
 
+def test_the_schema_says_what_it_is() -> None:
+    schema = json_schema()
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert schema["title"] == SCHEMA
+    assert json.loads(json.dumps(schema)) == schema
+
+
 def test_a_number_that_json_does_not_have_is_refused() -> None:
     with pytest.raises(ValueError, match="JSON"):
         to_json({"similarity": float("nan")})
@@ -275,6 +282,10 @@ def test_a_canary_of_an_earlier_version_is_brought_to_the_schema() -> None:
 def test_whatever_an_earlier_version_stored_is_one_object(body: bytes) -> None:
     event = json.loads(document(Event(1, 0.0, 1.7e9, "odd", body)))
     assert (event["kind"], event["schema"]) == ("odd", "jetson-face.event/1")
+
+
+def test_what_was_no_json_is_kept_as_text() -> None:
+    assert json.loads(document(Event(1, 0.0, 1.7e9, "odd", b"\xff no")))["body"] == "\ufffd no"
 
 
 def test_an_event_of_today_is_sent_as_it_was_stored() -> None:

@@ -194,6 +194,22 @@ def test_a_file_whose_rows_this_program_never_wrote_stops_nothing(
     goes_on(path).close()
 
 
+def test_a_table_whose_name_is_no_text_stops_nothing(path: Path, outbox: Outbox) -> None:
+    """SQLite's message quotes it, and Python cannot read that."""
+    outbox.close()
+    data = path.read_bytes()
+    name, statement = b"tableeventsevents", b"CREATE TABLE events"
+    assert (data.count(name), data.count(statement)) == (1, 1)
+    data = data.replace(name, b"table\xff\xfeentsevents").replace(statement, b"CREATE TABLE (vents")
+    path.write_bytes(data)
+    with pytest.raises(UnicodeDecodeError), sqlite3.connect(path) as db:
+        db.execute("SELECT 1 FROM sqlite_master")
+    db.close()
+    box = goes_on(path)
+    assert box.state().counts == {"damaged_files": 1}
+    box.close()
+
+
 def test_what_can_be_read_of_a_damaged_file_is_kept_with_its_counts(path: Path) -> None:
     box = Outbox(path, QUICK)
     box.subscribe("mqtt")

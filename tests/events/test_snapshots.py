@@ -69,9 +69,13 @@ def test_old_pictures_go_by_service_time(tmp_path: Path) -> None:
     snapshots.add(JPEG, "old")
     age.now = 10 * DAY
     snapshots.add(JPEG, "new")
-    age.now = 15 * DAY
+    age.now = 14 * DAY
+    assert snapshots.prune() == 0
+    age.now += 1
     assert snapshots.prune() == 1
     assert [s.owner for s in snapshots.stored()] == ["new"]
+    age.now = 24 * DAY
+    assert snapshots.prune() == 0
 
 
 @settings(max_examples=25, deadline=None)
