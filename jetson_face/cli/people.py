@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
+from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from jetson_face.config import Config
 from jetson_face.core.errors import UsageError
 from jetson_face.factory.parts import open_gallery
 from jetson_face.factory.threshold import calibrated, own_threshold, threshold_in_force
+from jetson_face.gallery.permission import consents_of, not_recognised
+from jetson_face.gallery.person_notes import Consent
 from jetson_face.gallery.records import PersonInfo
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.privacy.audit import Receipt
@@ -41,13 +45,13 @@ def run(args: argparse.Namespace) -> int:
     config = config_of(args)
     with open_gallery(config) as gallery:
         if args.action == "list":
-            _list(gallery.people(), args.json)
+            _list(gallery, args.json)
             if not args.json and (snapshot := gallery.snapshot()).people:
                 least = own_threshold(config)
                 say(str(threshold_in_force(config, calibrated(config, gallery), snapshot, least)))
             _warn_of_interrupted(config)
         elif args.action == "show":
-            _show(gallery.show(args.who), args.json)
+            _show(gallery, gallery.show(args.who), args.json)
         elif args.action == "rename":
             person = gallery.rename(args.who, args.name)
             say(f"{args.who} is now {person.name}")
@@ -107,26 +111,40 @@ def _warn_of_interrupted(config: Config) -> None:
         )
 
 
-def _list(people: tuple[PersonInfo, ...], as_json: bool) -> None:
+def _list(gallery: GalleryStore, as_json: bool) -> None:
+    people, never, consents = gallery.people(), not_recognised(gallery), consents_of(gallery)
     if as_json:
-        say_json([_plain(info) for info in people])
+        say_json([_plain(info, never, consents) for info in people])
         return
     if not people:
         say("nobody is enrolled: jetson-face enroll PATH")
     for info in people:
-        say(f"{info.person.name}: {_photos(len(info.templates))}")
+        notes = [_photos(len(info.templates))]
+        notes += ["never recognised"] if info.person.id in never else []
+        consent = consents.get(info.person.id)
+        if consent is not None and consent.expired(time.time()):
+            notes.append(f"the consent held until {consent.until}")
+        say(f"{info.person.name}: {', '.join(notes)}")
 
 
-def _show(info: PersonInfo, as_json: bool) -> None:
+def _show(gallery: GalleryStore, info: PersonInfo, as_json: bool) -> None:
+    never, consents = not_recognised(gallery), consents_of(gallery)
     if as_json:
-        say_json(_plain(info))
+        say_json(_plain(info, never, consents))
         return
     say(f"{info.person.name}  (id {info.person.id}, since {_day(info.created)})")
+    if info.person.id in never:
+        say("  never recognised (do-not-recognise list)")
+    consent = consents.get(info.person.id)
+    if consent is not None:
+        until = "" if consent.until is None else f", until {consent.until}"
+        say(f"  consent given by {consent.given_by} on {consent.given}{until}")
     for template in info.templates:
         say(f"  {template.source}  quality {template.quality:.2f}, {_day(template.created)}")
 
 
-def _plain(info: PersonInfo) -> dict[str, Any]:
+def _plain(info: PersonInfo, never: frozenset[str], consents: dict[str, Consent]) -> dict[str, Any]:
+    consent = consents.get(info.person.id)
     return {
         "id": info.person.id,
         "name": info.person.name,
@@ -135,6 +153,8 @@ def _plain(info: PersonInfo) -> dict[str, Any]:
             {"source": t.source, "sha256": t.photo, "quality": round(t.quality, 3)}
             for t in info.templates
         ],
+        "consent": None if consent is None else asdict(consent),
+        "do_not_recognise": info.person.id in never,
     }
 
 
