@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, redirect_stdout
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -148,7 +148,11 @@ def _workers(config: Config, args: argparse.Namespace, indexer: Any) -> Iterator
     from jetson_face.archive.ray_workers import RayWorkers
 
     share = args.gpu_share
-    with closing(RayWorkers(config, args.ray, workers=args.workers, gpu_share=share)) as workers:
+    # ray prints what happens to its nodes among what a command answers
+    with (
+        redirect_stdout(sys.stderr),
+        closing(RayWorkers(config, args.ray, workers=args.workers, gpu_share=share)) as workers,
+    ):
         yield workers
 
 
