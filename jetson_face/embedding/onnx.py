@@ -10,6 +10,11 @@ from jetson_face.embedding.card import CardEmbedder
 from jetson_face.inference.backend import Backend
 from jetson_face.models.cards import InputSpec, ModelCard
 
+_ONE_PICTURE = (
+    ": it takes one picture at a time: add `fold: batch` to the card, or let `jetson-face models "
+    "add` make it"
+)
+
 
 class OnnxEmbedder(CardEmbedder):
     """Embeds crops with whatever back end runs the card's network; preprocessing is the card's.
@@ -76,4 +81,5 @@ def _check_network(card: ModelCard, spec: InputSpec, backend: Backend, size: int
         raise ModelError(
             f"model {card.name!r}: the card says (N, {', '.join(map(str, image))}) -> "
             f"(N, {card.output.dim}), the network has {wants} -> {gives}"
+            + (_ONE_PICTURE if wants == (1, *image) else "")
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 
 from jetson_face.util.images import write_picture
@@ -88,17 +89,40 @@ def test_an_embedder(tmp_path: Path, collins: Path) -> None:
     assert "Ada  similarity 1.000" in guide.command("identify", "ada.png")
 
 
-def test_an_onnx_file_with_a_card(tmp_path: Path, collins: Path) -> None:
+@pytest.mark.parametrize("way", ["models add", "by hand"])
+def test_an_onnx_file_with_a_card(tmp_path: Path, collins: Path, way: str) -> None:
     shutil.copy(collins, tmp_path / "ada.png")
     shutil.copy(REPO / "engines" / "squeezenet_face.onnx", tmp_path / "mynet.onnx")
     guide = Guide("own_embedder.md", tmp_path)
     tool = tmp_path / "jetson-face"
     tool.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m jetson_face "$@"\n')
     tool.chmod(0o755)
-    script = guide.blocks("bash")[0]
+    # The first gallery, of the first steps: another network must not stumble over it.
+    guide.run("jetson-face", "enroll", "--name", "Ada", "ada.png")
+    script = guide.blocks("bash")[0 if way == "models add" else 1]
     out = guide.run("bash", "-euc", script)
     assert "Ada: 1 added" in out
     assert re.search(r"  Ada  similarity 1\.000", out)
+
+
+def test_a_network_that_takes_one_picture_says_what_its_card_lacks(
+    tmp_path: Path, collins: Path
+) -> None:
+    shutil.copy(collins, tmp_path / "ada.png")
+    model = onnx.load(REPO / "engines" / "squeezenet_face.onnx")
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(model, tmp_path / "mynet.onnx")
+    guide = Guide("own_embedder.md", tmp_path)
+    script = guide.blocks("bash")[1].partition("jetson-face enroll")[0]
+    guide.run("bash", "-euc", script)
+    card = tmp_path / "mycard.yaml"
+    words = ("--set", "embedder.model=mycard.yaml", "--set", "state_dir=own")
+    enroll = [sys.executable, "-m", "jetson_face", "enroll", *words, "--name", "Ada", "ada.png"]
+    with pytest.raises(AssertionError, match="it takes one picture at a time: add `fold: batch`"):
+        guide.run(*enroll)
+    card.write_text(card.read_text() + "fold: batch\n")
+    assert "Ada: 1 added" in guide.run(*enroll)
 
 
 @pytest.mark.parametrize("page", sorted(p.name for p in (REPO / "docs").glob("own_*.md")))
