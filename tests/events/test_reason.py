@@ -7,7 +7,7 @@ import pytest
 from jetson_face.events.reason import why
 
 
-class Several(Exception):
+class SeveralErrors(Exception):  # noqa: N818 - as the real one is called
     """As an ExceptionGroup, which Python 3.10 does not have."""
 
     exceptions = (OSError(111, "Connection refused"), OSError(113, "No route to host"))
@@ -37,7 +37,10 @@ def in_a_circle() -> Exception:
         (caused(ValueError("no"), OSError(5, "I/O")), "OSError: [Errno 5] I/O"),
         (while_handling(ValueError("no"), OSError(5, "I/O")), "OSError: [Errno 5] I/O"),
         (caused(ValueError("no"), KeyError("x")), "ValueError: no"),
-        (caused(ValueError("no"), Several()), "ConnectionRefusedError: [Errno 111] Connection refused"),
+        (
+            caused(ValueError("no"), SeveralErrors()),
+            "ConnectionRefusedError: [Errno 111] Connection refused",
+        ),
         (in_a_circle(), "ValueError: one"),
     ],
 )  # fmt: skip
