@@ -99,7 +99,8 @@ def test_what_it_starts_runs_within_the_unit_of_the_recogniser(page: Page) -> No
         return found
 
     wait_for(lambda: newest()["state"] != "running", 200, "the measurement")
-    assert newest()["state"] == "done", newest()
+    assert newest().get("error") is None
+    assert newest()["state"] == "done"
     assert len(newest()["points"]) == 8
 
 

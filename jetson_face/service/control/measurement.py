@@ -11,12 +11,17 @@ from typing import Any
 import yaml
 
 from jetson_face.config import Config
+from jetson_face.factory.golden import golden_pictures
 from jetson_face.service.control.http import ControlError
+from jetson_face.util.images import write_picture
 
 INTERVALS = (1, 2, 3, 5, 8, 12, 20, 30)
 _SIDES = (160, 240, 320, 480, 640, 960, 1280, 1920)
 _DEFAULT_SIZE = (640, 480)
 _KINDS = ("interval", "size", "tune")
+PEOPLE = "people"
+_VARIANTS = 4
+"""Pictures of each golden face: as it is, mirrored, darker, smaller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +43,28 @@ class MeasurementPlan:
             "decision_fps": self.decision_fps,
         }
 
+    def prepare(self, folder: Path) -> None:
+        """Put the faces that ship with the program into `folder`: the clip is made of them, so that
+        a box needs no pictures and shows nobody's who is enrolled. Raises EngineError,
+        OutputError."""
+        for number, picture in enumerate(golden_pictures()):
+            person = folder / PEOPLE / f"person {number // _VARIANTS + 1}"
+            person.mkdir(parents=True, exist_ok=True)
+            write_picture(person / f"{number % _VARIANTS}.png", picture)
+
     def commands(self, folder: Path, words: Sequence[str]) -> list[list[str]]:
-        """Command lines, one after the other. words: the configuration's options."""
+        """Command lines, one after the other. words: the options of the configuration."""
+        people = ["--people", str(folder / PEOPLE)]
         size = f"{self.frame_size[0]}x{self.frame_size[1]}"
         if self.kind == "tune":
             clip = str(folder / "clip.avi")
             seconds = str(self.frames / 25)
             make = ["clips", "make", "--out", clip, "--size", size, "--seconds", seconds]
-            make += ["--known", "1", "--strangers", "1", "--enrol", "1", "--faces", "1"]
+            make += [*people, "--known", "1", "--strangers", "1", "--enrol", "1", "--faces", "1"]
             tune = ["tune", clip, "--fps", str(self.decision_fps), "--frames", str(self.frames)]
             return [[*make, *words], [*tune, "--out", str(folder / "tuned.yaml"), *words]]
         bench = ["bench", "--frame-size", size, "--frames", str(self.frames), "--repeats", "2"]
-        bench += ["--json", str(folder / "bench.json")]
+        bench += [*people, "--json", str(folder / "bench.json")]
         if self.kind == "interval":
             bench += ["--sampling", ",".join(map(str, INTERVALS))]
         else:

@@ -116,6 +116,7 @@ class Measuring:
         began, running = time.monotonic(), self._running
         assert running is not None
         try:
+            plan.prepare(folder)
             text = "".join(self._run(words) for words in plan.commands(folder, self._words()))
             done = {"state": "done"} | result_of(plan, folder, text)
         except (JetsonFaceError, OSError, subprocess.SubprocessError, ValueError) as error:
