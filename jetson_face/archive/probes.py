@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from jetson_face.archive.looking_up import find_track, is_track
+from jetson_face.archive.store import ArchiveStore
 from jetson_face.config import Config
-from jetson_face.core.errors import InputBrokenError
+from jetson_face.core.errors import InputBrokenError, UsageError
 from jetson_face.core.types import F32, EmbeddingSpace
 from jetson_face.factory.parts import build_parts, for_photos, open_gallery
 from jetson_face.factory.threshold import own_threshold
@@ -23,7 +25,7 @@ class SearchProbe:
     photo. vectors: (P, dim) unit
     templates; mean: (dim,) the unit vector of their sum. similarity_min: the network's own cosine
     at or above which two faces are held to be one person's. reference: the database that the probe
-    is from."""
+    is from. without: tracks (ids) that are the probe itself."""
 
     shown: str
     person: str
@@ -31,6 +33,7 @@ class SearchProbe:
     space: EmbeddingSpace
     similarity_min: float
     reference: str
+    without: tuple[str, ...] = ()
 
     @property
     def mean(self) -> F32:
@@ -44,13 +47,24 @@ def is_photo(who: str) -> bool:
     return Path(who).suffix.lower() in SUFFIXES or Path(who).is_file()
 
 
-def probe_of(config: Config, who: str) -> SearchProbe:
-    """A photo (its path), or a person by name or id.
+def probe_of(config: Config, store: ArchiveStore, who: str) -> SearchProbe:
+    """A photo (its path), a track of the archive (its id), or a person by name or id.
 
-    Raises UsageError for nobody of that name, InputMissingError, InputBrokenError for a photo
-    without exactly one face, and the gallery's and the networks' errors.
+    Raises UsageError for nobody of that name and no such track, InputMissingError, InputBrokenError
+    for a photo without exactly one face, and the gallery's and the networks' errors.
     """
+    if is_track(who):
+        return _of_track(config, store, who)
     return _of_photo(config, Path(who)) if is_photo(who) else _of_person(config, who)
+
+
+def _of_track(config: Config, store: ArchiveStore, key: str) -> SearchProbe:
+    track = find_track(store, key)
+    if track is None:
+        raise UsageError(f"{store.place.shown}: there is no track {key}")
+    shown = f"track {key}"
+    least = own_threshold(config)
+    return SearchProbe(shown, key, track.template[None], store.space, least, shown, (key,))
 
 
 def _of_person(config: Config, who: str) -> SearchProbe:

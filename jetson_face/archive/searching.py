@@ -82,7 +82,13 @@ def search(
     )
     curve = curve_of(config, store.space)
     searched = index.within(wanted.start, wanted.end)
-    hits = index.nearest(probe.mean, count * _TRACKS_A_VISIT, start=wanted.start, end=wanted.end)
+    hits = index.nearest(
+        probe.mean,
+        count * _TRACKS_A_VISIT,
+        start=wanted.start,
+        end=wanted.end,
+        without=probe.without,
+    )
     found = visits_of(hits, similarity_min=probe.similarity_min, searched=searched, curve=curve)
     # what chance does as well is nobody's visit, and must not look like one
     visits = [one for one in found if _counts(one, wanted.fpir, probe.similarity_min)][:count]

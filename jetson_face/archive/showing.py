@@ -10,8 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from jetson_face.archive import table
 from jetson_face.archive.books import RecordingBook, RecordingEntry
+from jetson_face.archive.looking_up import track_in
 from jetson_face.archive.reading import opened, seek
 from jetson_face.archive.recordings import local_copy
 from jetson_face.archive.store import ArchiveStore, day_of, partition
@@ -32,18 +32,8 @@ def tracks_in(store: ArchiveStore, visits: Sequence[ArchivedVisit]) -> dict[str,
     found: dict[str, ArchivedTrack] = {}
     for visit in visits:
         best = visit.tracks[0]
-        for name in store.partitions_of(partition(day_of(best.start), best.camera)):
-            if best.id in found:
-                break
-            ids = store.read(name, ["id"])["id"].to_pylist()
-            if best.id not in ids:
-                continue
-            row = ids.index(best.id)
-            with store.opened(name) as file:
-                group = table.read_rows(
-                    file, name, row // table.ROWS, [field.name for field in file.schema_arrow]
-                )
-                (track,) = table.tracks_of(group.slice(row % table.ROWS, 1), store.space.dim)
+        track = track_in(store, partition(day_of(best.start), best.camera), best.id)
+        if track is not None:
             found[best.id] = track
     return found
 

@@ -58,7 +58,9 @@ def _index_arguments(sub: argparse.ArgumentParser) -> None:
 
 
 def _search_arguments(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("who", metavar="PHOTO|NAME", help="a picture with one face, or a name or id")
+    sub.add_argument(
+        "who", metavar="PHOTO|NAME|TRACK", help="a picture with one face, a name or id, or a track"
+    )
     sub.add_argument("--in", dest="archive", metavar="ARCHIVE", help="default: archive.path")
     sub.add_argument("--from", dest="begin", type=moment, metavar="TIME", help="ISO 8601, in UTC")
     sub.add_argument("--to", dest="end", type=moment, metavar="TIME", help="ISO 8601, in UTC")
@@ -211,7 +213,7 @@ def _search(config: Config, args: argparse.Namespace) -> int:
     if args.count < 1:
         raise UsageError("--count is 1 or more")
     store = open_archive(config, args.archive)
-    probe = probe_of(config, args.who)
+    probe = probe_of(config, store, args.who)
     wanted = searching.ArchiveFilter(args.begin, args.end, args.camera, args.fpir)
     answer = searching.search(config, store, probe, wanted, args.count, args.reason)
     if args.sheet is not None:
@@ -291,7 +293,7 @@ def _erase_person(config: Config, args: argparse.Namespace, store: ArchiveStore)
     from jetson_face.archive.erasing import erase_probe, tracks_like
     from jetson_face.archive.probes import probe_of
 
-    probe = probe_of(config, args.who)
+    probe = probe_of(config, store, args.who)
     least = probe.similarity_min if args.similarity_min is None else args.similarity_min
     hits = tracks_like(store, probe.vectors, probe.space, least)
     whom = f"{len(hits)} tracks that look like {probe.shown} (similarity {least:.3f} or more)"

@@ -98,6 +98,18 @@ def test_the_way_from_recordings_to_a_visit(
     assert json.loads(other.out)["visits"] == []
 
 
+def test_a_track_of_today_was_seen_before(ours: Archive, indexed: str, collins: Path) -> None:
+    found = ours("archive", "search", collins, "--reason", "x", "--json")
+    (visit,) = json.loads(found.out)["visits"]
+    first, second = visit["tracks"][:2]
+    before = ours("archive", "search", first, "--reason", "seen before?", "--json")
+    (again,) = json.loads(before.out)["visits"]
+    assert first not in again["tracks"]
+    assert second in again["tracks"]
+    none = ours("archive", "search", "0" * 16 + first[16:], "--reason", "x")
+    assert (none.code, "there is no track" in none.err) == (2, True)
+
+
 def test_every_search_is_in_the_log_of_use(
     ours: Archive, enrolled: None, tmp_path: Path, collins: Path
 ) -> None:
