@@ -30,7 +30,7 @@ STAGES = (
     ("R-Net, 64", "rnet", 64),
     ("O-Net, 16", "onet", 16),
     ("O-Net, 4 ", "onet", 4),
-    ("YuNet, 1280x720", "yunet_frame", 1),
+    ("YuNet from", "yunet_frame", 1),
     ("YuNet, 4 ", "yunet_tiles", 4),
     ("Embedding, 1 ", "embed", 1),
     ("Embedding, 4 ", "embed", 4),

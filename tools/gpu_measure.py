@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from jetson_face.factory.gpu import Gpu
-from jetson_face.factory.parity_gate import SEARCH
+from jetson_face.factory.parity_gate import FRAME, SEARCH
 from jetson_face.inference.backend import Array, Backend
 from jetson_face.inference.cuda.base import Bytes, CudaRuntime
 from jetson_face.inference.tensorrt.key import NetworkSpec
@@ -58,7 +58,7 @@ def run_times(run: Callable[[], Any], seconds: float) -> dict[str, float]:
 def feed_of(spec: NetworkSpec, batch: int) -> dict[str, Array]:
     """Random input of the profile's usual size; a search takes the bytes of a frame."""
     rng = np.random.default_rng(0)
-    kind = np.uint8 if spec.name == SEARCH else np.float32
+    kind = np.uint8 if spec.name in (SEARCH, FRAME) else np.float32
     return {
         name: rng.uniform(0, 255, (batch, *ranges.opt[1:])).astype(kind)
         for name, ranges in spec.profiles.items()

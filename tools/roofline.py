@@ -28,7 +28,9 @@ from jetson_face.detection.mtcnn.decode import pyramid_scales
 from jetson_face.detection.mtcnn.detector import search_levels
 from jetson_face.detection.mtcnn.graph import ensure_mtcnn
 from jetson_face.detection.mtcnn.search import ensure_search
-from jetson_face.detection.yunet import TILE_PX, search_size
+from jetson_face.detection.shrink import small_size
+from jetson_face.detection.yunet import TILE_PX, search_size, searched_side
+from jetson_face.detection.yunet_search import frame_graph
 from jetson_face.models.built import network_file
 from jetson_face.models.cards import load_card
 
@@ -254,8 +256,12 @@ def _yunet_stages(frame: tuple[int, int], min_face: float, cache: Path) -> dict[
     """A search of one frame, and known faces in squares of their own."""
     yunet = network_file(load_card("yunet"), "fp32", cache)
     height, width = search_size(frame, min_face, None)
+    small = small_size(frame, searched_side(max(frame), min_face, None))[0]
+    whole = cache / "yunet_frame.onnx"
+    whole.write_bytes(frame_graph(yunet.read_bytes(), frame, small, (height, width)))
     return {
         f"YuNet, {frame[0]}x{frame[1]} as {width}x{height}": work_of(yunet, (1, 3, height, width)),
+        "YuNet from the frame's bytes, one plan": work_of(whole, (1, frame[1], frame[0], 4)),
         "YuNet, 4 faces followed": work_of(yunet, (4, 3, TILE_PX, TILE_PX)),
     }
 

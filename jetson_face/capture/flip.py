@@ -9,7 +9,7 @@ import numpy as np
 
 from jetson_face.capture.keys import Flip
 from jetson_face.capture.source import Source, SourceHealth, SourceInfo
-from jetson_face.core.types import Frame, ImageU8
+from jetson_face.core.types import Frame, Pixels
 
 _ROTATIONS = {
     "rotate_90": cv2.ROTATE_90_CLOCKWISE,
@@ -38,15 +38,15 @@ class Flipped:
     def read(self, timeout_s: float) -> Frame:
         """See Source."""
         frame = self._inner.read(timeout_s)
-        return dataclasses.replace(frame, image=flipped(frame.image, self._flip))
+        return dataclasses.replace(frame, pixels=flipped(frame.pixels, self._flip))
 
     def close(self) -> None:
         """See Source."""
         self._inner.close()
 
 
-def flipped(image: ImageU8, flip: Flip) -> ImageU8:
-    """A new (H, W, 3) or (W, H, 3) image."""
+def flipped(image: Pixels, flip: Flip) -> Pixels:
+    """A new image, (H, W, C) or (W, H, C)."""
     if flip in _ROTATIONS:
         return np.asarray(cv2.rotate(image, _ROTATIONS[flip]), np.uint8)
     return np.asarray(cv2.flip(image, 1 if flip == "horizontal" else 0), np.uint8)

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from jetson_face.capture.source import (
 )
 from jetson_face.capture.uri import SourceUri
 from jetson_face.core.errors import MissingDependencyError, SourceError, UsageError
-from jetson_face.core.types import Frame, ImageU8
+from jetson_face.core.types import Frame, Pixels
 
 log = logging.getLogger(__name__)
 _LATENCY_MS = 100
@@ -82,7 +82,7 @@ def converter(has_nvidia: bool, flip: Flip = "none") -> str:
     """The tail that turns whatever a decoder gives into BGR or BGRx in ordinary memory.
 
     On a Jetson decoders leave frames in NVMM memory, which only nvvidconv reads. Its BGRx goes out
-    as it is: videoconvert takes eight times as long for the rest as OpenCV (`_image`).
+    as it is: most frames are never wanted in BGR (`Frame.image`).
     """
     if has_nvidia:
         return f"{nvidia.convert(flip)} ! {SINK}"
@@ -249,7 +249,7 @@ class GstSource:
         if sample is None:
             sample = self._pull(timeout_s)
         captured_ns, wall = self._clock_ns(), self._wall()
-        frame = Frame(_image(sample), self._seq, captured_ns, wall, self._info.name)
+        frame = Frame(_pixels(sample), self._seq, captured_ns, wall, self._info.name)
         self._seq += 1
         return frame
 
@@ -323,8 +323,8 @@ def _describe(caps: Any) -> tuple[int, int, float | None]:
     return structure.get_value("width"), structure.get_value("height"), fps
 
 
-def _image(sample: Any) -> ImageU8:
-    """The sample's picture, (H, W, 3) BGR. Raises FrameBroken when the buffer is too short."""
+def _pixels(sample: Any) -> Pixels:
+    """The sample's picture, BGR or BGRx. Raises FrameBroken when the buffer is too short."""
     caps = sample.get_caps()
     width, height, _ = _describe(caps)
     channels = 4 if caps.get_structure(0).get_string("format") == "BGRx" else 3
@@ -335,9 +335,4 @@ def _image(sample: Any) -> ImageU8:
     if len(data) < stride * height:
         raise FrameBroken(f"{len(data)} bytes for {width} x {height}")
     rows = np.frombuffer(data, np.uint8).reshape(height, stride)
-    picture = rows[:, : width * channels].reshape(height, width, channels)
-    if channels == 3:
-        return np.ascontiguousarray(picture)
-    import cv2
-
-    return cast("ImageU8", cv2.cvtColor(picture, cv2.COLOR_BGRA2BGR))
+    return np.ascontiguousarray(rows[:, : width * channels].reshape(height, width, channels))

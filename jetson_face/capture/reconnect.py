@@ -21,7 +21,7 @@ from jetson_face.capture.source import (
     SourceState,
 )
 from jetson_face.core.errors import SourceError
-from jetson_face.core.types import Frame, ImageU8
+from jetson_face.core.types import Frame, Pixels
 from jetson_face.util.backoff import Backoff, worth_a_line
 from jetson_face.util.channels import Closed, Courier, StillBusyError
 
@@ -50,10 +50,10 @@ class FreezeDetector:
 
     def __init__(self, limit_s: float | None) -> None:
         self._limit_s = limit_s
-        self._last: ImageU8 | None = None
+        self._last: Pixels | None = None
         self._since = 0.0
 
-    def frozen(self, image: ImageU8, now: float) -> bool:
+    def frozen(self, image: Pixels, now: float) -> bool:
         """Whether this picture, seen at `now` (seconds), has been the same for the limit."""
         if self._limit_s is None:
             return False
@@ -231,12 +231,12 @@ class ReconnectingSource:
     def _accept(self, frame: Frame) -> Frame | None:
         """The frame under this source's numbering; None if it shows a frozen camera."""
         now = self._clock()
-        if self._freeze.frozen(frame.image, now):
+        if self._freeze.frozen(frame.pixels, now):
             self._count("frozen")
             self._lose(f"the same picture for {self._policy.freeze_s:g} s")
             return None
         self._since, self._failures = now, 0
-        size = (frame.image.shape[1], frame.image.shape[0])
+        size = frame.size
         if size != self._size:
             if self._size is not None:
                 self._count("size_changed")

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 ImageU8: TypeAlias = NDArray[np.uint8]
 """(H, W, 3) or (N, H, W, 3) uint8, BGR."""
+Pixels: TypeAlias = NDArray[np.uint8]
+"""(H, W, 3) uint8 BGR, or (H, W, 4) uint8 BGRx, of which the fourth byte means nothing."""
 F32: TypeAlias = NDArray[np.float32]
 I64: TypeAlias = NDArray[np.int64]
 BoolArray: TypeAlias = NDArray[np.bool_]
@@ -28,7 +30,7 @@ Index: TypeAlias = BoolArray | I64 | slice
 class Frame:
     """One picture of one source, with its times.
 
-    image: (H, W, 3) uint8 BGR, C-contiguous, read-only.
+    pixels: as the camera gave them, C-contiguous, read-only: a Jetson's converter has no BGR.
     seq: per source, from 0; a gap is a drop.
     captured_ns: `time.monotonic_ns()` when the read returned (files: media time); every interval
         uses this.
@@ -37,18 +39,50 @@ class Frame:
     source: configured name, never the URL.
     """
 
-    image: ImageU8
+    pixels: Pixels
     seq: int
     captured_ns: int
     wall: float
     source: str
+    _bgr: ImageU8 | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
+        pixels = self.pixels
+        if pixels.ndim != 3 or pixels.shape[2] not in (3, 4) or pixels.dtype != np.uint8:
             raise ValueError(
-                f"a frame is (H, W, 3) uint8 BGR, got {self.image.shape} {self.image.dtype}"
+                "a frame is (H, W, 3) uint8 BGR or (H, W, 4) uint8 BGRx, got "
+                f"{pixels.shape} {pixels.dtype}"
             )
-        self.image.flags.writeable = False
+        pixels.flags.writeable = False
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, pixels."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+    @property
+    def image(self) -> ImageU8:
+        """(H, W, 3) uint8 BGR, C-contiguous, read-only; of BGRx made when it is first asked for."""
+        if self.pixels.shape[2] == 3:
+            return self.pixels
+        if self._bgr is None:
+            made = bgr(self.pixels)
+            made.flags.writeable = False
+            object.__setattr__(self, "_bgr", made)
+        assert self._bgr is not None
+        return self._bgr
+
+
+def bgr(pixels: Pixels) -> ImageU8:
+    """(H, W, 3) BGR: the same array where it is BGR already, a new one of BGRx.
+
+    By OpenCV: numpy takes fifty times as long.
+    """
+    if pixels.shape[2] == 3:
+        return pixels
+    import cv2
+
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGRA2BGR), np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

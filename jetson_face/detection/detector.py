@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from jetson_face.core.types import F32, Detections, ImageU8
+from jetson_face.core.types import F32, Detections, Frame, ImageU8, Pixels
 
 
 class Detector(Protocol):
@@ -12,7 +12,7 @@ class Detector(Protocol):
 
     `detect` takes (H, W, 3) uint8 BGR of any size and strides and returns faces sorted by score,
     best first, boxes clipped to the image. The same image gives the same faces whatever was asked
-    before.
+    before. One with an attribute `takes_bgrx` that is true takes (H, W, 4) BGRx as well.
     """
 
     @property
@@ -30,3 +30,9 @@ class Refiner(Protocol):
     """
 
     def refine(self, image: ImageU8, boxes: F32) -> Detections: ...
+
+
+def picture_for(part: Detector | Refiner, frame: Frame) -> Pixels:
+    """What of a frame a detector or refiner is given: BGR, or the pixels as they came where it says
+    `takes_bgrx`."""
+    return frame.pixels if getattr(part, "takes_bgrx", False) else frame.image

@@ -16,8 +16,9 @@ import numpy as np
 
 from jetson_face.core.errors import ModelError
 from jetson_face.core.geometry import clip_boxes, iou_pairs, nms
-from jetson_face.core.types import F32, I64, Detections, ImageU8
+from jetson_face.core.types import F32, I64, Detections, ImageU8, Pixels, bgr
 from jetson_face.detection.shrink import shrink, small_size
+from jetson_face.detection.yunet_search import PICTURE
 from jetson_face.inference.backend import Array, Backend
 
 log = logging.getLogger(__name__)
@@ -48,10 +49,10 @@ class YuNet:
     """Detector and refiner over a back end with YuNet's graph.
 
     backend: takes one picture of any size. tiles: takes any number of TILE_PX squares; None:
-    `backend` does both. searches: by width and height of a picture as given, what takes the one
-    size that it is searched at; `backend` serves all others. score_min: [0, 1]. min_face_px: faces
-    below three quarters of it are not returned, and pictures are shrunk until a face of it has
-    SEARCHED_FACE_PX. max_faces, max_side_px: see Mtcnn. Raises ModelError on another graph, or a
+    `backend` does both. searches: by width and height of a picture as given, what runs
+    `yunet_search`'s graph for it; `backend` and the CPU's shrinking serve all others. score_min:
+    [0, 1]. min_face_px: faces below three quarters of it are not returned, and pictures are shrunk
+    until a face of it has SEARCHED_FACE_PX. max_faces, max_side_px: see Mtcnn. Raises ModelError on another graph, or a
     search made for other settings.
     """
 
@@ -74,6 +75,7 @@ class YuNet:
         self._told_of_other_size = False
         for each in self._backends():
             _check_graph(each)
+        self.takes_bgrx = bool(self._searches)
         self._input = next(iter(backend.inputs))
         self._score_min = score_min
         self._min_face_px = min_face_px
@@ -84,8 +86,8 @@ class YuNet:
         for size, search in self._searches.items():
             self._check_search(size, search)
 
-    def detect(self, image: ImageU8) -> Detections:
-        """The faces of a (H, W, 3) BGR image, best first.
+    def detect(self, image: Pixels) -> Detections:
+        """The faces of an image, best first.
 
         Where the picture was shrunk for the search, the landmarks are those of a second look at
         each face, see `refine`: crops by those of the shrunk picture lost 1.6 points of rank-1.
@@ -99,13 +101,12 @@ class YuNet:
             found.boxes, found.scores, np.where(sharp, near.landmarks, found.landmarks)
         )
 
-    def search(self, image: ImageU8) -> Detections:
+    def search(self, image: Pixels) -> Detections:
         """As `detect`, landmarks as exact as the picture that is searched."""
-        small, scale = shrink(image, self._side_px(image))
-        planes = self._padded(small)
-        maps = self._search_for((image.shape[1], image.shape[0])).run({self._input: planes})
-        _, boxes, scores, points = decode(maps, planes.shape[3], self._score_min)
         height, width = image.shape[:2]
+        _, scale = small_size((width, height), self._side_px(image))
+        maps, columns = self._maps(image)
+        _, boxes, scores, points = decode(maps, columns, self._score_min)
         boxes = clip_boxes(boxes / np.float32(scale), width, height)
         size = boxes[:, 2:] - boxes[:, :2]
         least = _SMALLER * self._min_face_px
@@ -115,7 +116,7 @@ class YuNet:
         keep = best[nms(boxes[best], scores[best], _OVERLAP_MAX)][: self._max_faces]
         return Detections(boxes[keep], scores[keep], points[keep] / np.float32(scale))
 
-    def refine(self, image: ImageU8, boxes: F32) -> Detections:
+    def refine(self, image: Pixels, boxes: F32) -> Detections:
         """Known boxes (N, 4) moved onto their faces; a lost face has score 0. See Refiner.
 
         The network sees each in a tile of its own, all tiles in one run: thirty faces are as many
@@ -145,6 +146,16 @@ class YuNet:
         found.landmarks[row[order]] = points[order]
         return found
 
+    def _maps(self, image: Pixels) -> tuple[Mapping[str, Array], int]:
+        """What the network says of the whole picture, and how many pixels wide it saw it."""
+        search = self._search_for((image.shape[1], image.shape[0]))
+        if search is None:
+            planes = self._padded(shrink(bgr(image), self._side_px(image))[0])
+            return self._backend.run({self._input: planes}), planes.shape[3]
+        if image.shape[2] == 3:
+            image = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2BGRA), np.uint8)
+        return search.run({PICTURE: image[None]}), self._searched_size(image.shape[1::-1])[1]
+
     def _padded(self, image: ImageU8) -> F32:
         """The picture's colours as planes (1, 3, H, W), black up to multiples of 32.
 
@@ -159,11 +170,11 @@ class YuNet:
             plane[:height, :width] = colour
         return self._planes
 
-    def _side_px(self, image: ImageU8) -> int:
+    def _side_px(self, image: Pixels) -> int:
         """Longer side to search at: min_face_px needs no more pixels than the network does."""
         return searched_side(max(image.shape[:2]), self._min_face_px, self._max_side_px)
 
-    def _search_for(self, size: tuple[int, int]) -> Backend:
+    def _search_for(self, size: tuple[int, int]) -> Backend | None:
         search = self._searches.get(size)
         if search is None and self._searches and not self._told_of_other_size:
             self._told_of_other_size = True
@@ -173,15 +184,22 @@ class YuNet:
                 *size,
                 " ".join(f"{width}x{height}" for width, height in self._searches),
             )
-        return self._backend if search is None else search
+        return search
 
     def _check_search(self, size: tuple[int, int], search: Backend) -> None:
-        wanted = (1, 3, *search_size(size, self._min_face_px, self._max_side_px))
-        have = search.inputs[self._input].shape
-        if have != wanted:
+        wanted = (1, size[1], size[0], 4)
+        have = search.inputs[PICTURE].shape if PICTURE in search.inputs else None
+        cells = math.prod(self._searched_size(size)) // STRIDES[0] ** 2
+        answers = search.outputs[f"cls_{STRIDES[0]}"].shape[1]
+        if have != wanted or answers != cells:
             raise ModelError(
-                f"the search for {size[0]}x{size[1]} takes {have}, these settings want {wanted}"
+                f"the search for {size[0]}x{size[1]} takes {have} and answers for {answers} cells; "
+                f"these settings want {wanted} and {cells}"
             )
+
+    def _searched_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of what the network sees of a picture of (width, height) `size`."""
+        return search_size(size, self._min_face_px, self._max_side_px)
 
     def _backends(self) -> list[Backend]:
         """Each once."""
@@ -219,7 +237,7 @@ def searched_side(side: int, min_face_px: float, max_side_px: int | None) -> int
     return max(1, needed if max_side_px is None else min(needed, max_side_px))
 
 
-def cut_tiles(image: ImageU8, boxes: F32) -> tuple[list[ImageU8], F32, F32]:
+def cut_tiles(image: Pixels, boxes: F32) -> tuple[list[ImageU8], F32, F32]:
     """Around each box (N, 4) a square, TILE_PX wide: tiles, corners (N, 2), scales (N,) to a tile.
 
     The square is _TILE_FACES times the box's longer side; black outside the image.
@@ -231,7 +249,7 @@ def cut_tiles(image: ImageU8, boxes: F32) -> tuple[list[ImageU8], F32, F32]:
     for corner, scale in zip(corners, scales, strict=True):
         matrix = np.array([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]])
         tile = cv2.warpAffine(image, matrix, (TILE_PX, TILE_PX), flags=cv2.INTER_LINEAR)
-        tiles.append(np.asarray(tile, np.uint8))
+        tiles.append(bgr(np.asarray(tile, np.uint8)))
     return tiles, corners, scales
 
 

@@ -15,7 +15,7 @@ from jetson_face.core.geometry import (
     similarity_transforms,
     transform_scales,
 )
-from jetson_face.core.types import F32, ImageU8
+from jetson_face.core.types import F32, ImageU8, Pixels, bgr
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +105,8 @@ class Aligner:
         """Side of the crops, pixels."""
         return self.template.size
 
-    def crop(self, image: ImageU8, landmarks: F32) -> ImageU8:
-        """Faces of a BGR image by landmarks (N, 5, 2): (N, S, S, 3) uint8 BGR.
+    def crop(self, image: Pixels, landmarks: F32) -> ImageU8:
+        """Faces of an image by landmarks (N, 5, 2): (N, S, S, 3) uint8 BGR.
 
         Black where a crop reaches outside the image. Raises ValueError on landmarks that are not
         finite.
@@ -138,7 +138,7 @@ def cut_portraits(image: ImageU8, landmarks: F32) -> list[Portrait]:
     return [Portrait(crop, points) for crop, points in zip(crops, placed, strict=True)]
 
 
-def warp_faces(image: ImageU8, landmarks: F32, template: Template) -> ImageU8:
+def warp_faces(image: Pixels, landmarks: F32, template: Template) -> ImageU8:
     """`Aligner.crop` for any template.
 
     A face much larger than the template is averaged down by whole factors before it is warped:
@@ -157,7 +157,10 @@ def warp_faces(image: ImageU8, landmarks: F32, template: Template) -> ImageU8:
     size = (template.size, template.size)
     for i, (matrix, scale) in enumerate(zip(matrices, scales, strict=True)):
         source, matrix = _pre_shrink(image, matrix, float(scale), template.size)
-        cv2.warpAffine(source, matrix, size, dst=out[i], flags=cv2.INTER_LINEAR)
+        if image.shape[2] == 3:
+            cv2.warpAffine(source, matrix, size, dst=out[i], flags=cv2.INTER_LINEAR)
+        else:  # the crop alone is made BGR
+            out[i] = bgr(np.asarray(cv2.warpAffine(source, matrix, size), np.uint8))
     return out
 
 
@@ -176,7 +179,7 @@ def eyes_and_nose(landmarks: F32) -> F32:
     return np.asarray(triple, np.float32)
 
 
-def _pre_shrink(image: ImageU8, matrix: F32, scale: float, size: int) -> tuple[ImageU8, F32]:
+def _pre_shrink(image: Pixels, matrix: F32, scale: float, size: int) -> tuple[Pixels, F32]:
     """The part of the image that the crop shows, averaged over factor x factor pixels.
 
     Returns it with the matrix that maps its pixels. Unchanged where the face is no more than 1.5

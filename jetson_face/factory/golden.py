@@ -43,8 +43,10 @@ def golden_pictures(file: Path | None = None) -> list[ImageU8]:
 
 
 def on_frame(picture: ImageU8, size: tuple[int, int]) -> ImageU8:
-    """The picture as large as a frame of (width, height) takes it, at its upper left corner."""
-    scale = min(size[0] / picture.shape[1], size[1] / picture.shape[0])
+    """The picture at the upper left corner of a frame of (width, height), made smaller where it
+    must be. Not larger: of a face that fills the frame two boxes are as good, and which of them is
+    the better hangs on the last bit."""
+    scale = min(1.0, size[0] / picture.shape[1], size[1] / picture.shape[0])
     width, height = (max(1, int(side * scale)) for side in picture.shape[1::-1])
     frame = np.full((size[1], size[0], 3), 127, np.uint8)
     frame[:height, :width] = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)

@@ -83,12 +83,11 @@ class ParityGate:
             if net not in (SEARCH, FRAME, EMBEDDER)
         }
         got = self._make_detector({**nets, name: candidate})
-        if name in (SEARCH, FRAME):
-            pictures: Sequence[ImageU8] = self._frames(name)
-            self._make_detector({**nets, name: reference}).detect(pictures[0])  # recorded
+        pictures = self._frames(name) if name in (SEARCH, FRAME) else self._pictures
+        wanted = self._make_detector({**nets, name: reference})
+        if name == SEARCH:
+            wanted.detect(pictures[0])  # recorded
             wanted = self._make_detector(nets)
-        else:
-            pictures, wanted = self._pictures, self._make_detector({**nets, name: reference})
         if name == TILES:
             first = wanted.detect
             return detection_parity(

@@ -17,13 +17,14 @@ from jetson_face.core.errors import EngineError
 from jetson_face.detection.mtcnn.detector import search_levels
 from jetson_face.detection.mtcnn.graph import ensure_mtcnn
 from jetson_face.detection.mtcnn.search import SEARCH_FP32, ensure_search, first_convolutions
-from jetson_face.detection.yunet import STRIDES, TILE_PX, search_size
+from jetson_face.detection.shrink import small_size
+from jetson_face.detection.yunet import STRIDES, TILE_PX, search_size, searched_side
+from jetson_face.detection.yunet_search import PICTURE, frame_graph
 from jetson_face.embedding.onnx import OnnxEmbedder
 from jetson_face.factory.choice import with_detector
 from jetson_face.factory.files import network_file
 from jetson_face.factory.parity_gate import EMBEDDER, SEARCH
 from jetson_face.factory.yunet import FRAME, TILES, YUNET, plan_side, yunet_config
-from jetson_face.inference.fixed import with_fixed_input
 from jetson_face.inference.onnxruntime import OnnxBackend
 from jetson_face.inference.tensorrt.builder import ShapeRange
 from jetson_face.inference.tensorrt.key import NetworkSpec
@@ -102,9 +103,10 @@ def _yunet(config: Config, precision: str) -> dict[str, Network]:
         for use, shapes in ((YUNET, any_size), (TILES, tile_range(TILE_PX)))
     }
     if frame is not None:
-        fixed = with_fixed_input(onnx, (1, 3, *size), FRAME)
-        shapes = {name: ShapeRange.fixed((1, 3, *size))}
-        found[FRAME] = Network(NetworkSpec(FRAME, fixed, precision, shapes), fixed)
+        side = searched_side(max(frame), wanted.min_face_px, wanted.max_side_px)
+        whole = frame_graph(onnx, frame, small_size(frame, side)[0], size)
+        shapes = {PICTURE: ShapeRange.fixed((1, frame[1], frame[0], 4))}
+        found[FRAME] = Network(NetworkSpec(FRAME, whole, precision, shapes), whole)
     return found
 
 

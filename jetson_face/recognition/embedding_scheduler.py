@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jetson_face.core.types import F32, I64, BoolArray, Embeddings, ImageU8
+from jetson_face.core.types import F32, I64, BoolArray, Embeddings, ImageU8, Pixels
 from jetson_face.embedding.align import Aligner
 from jetson_face.embedding.embedder import Embedder
 from jetson_face.embedding.quality import QualityGate
@@ -85,14 +85,13 @@ class EmbeddingScheduler:
 
     def crop(
         self,
-        image: ImageU8,
+        image: Pixels,
         found: Found,
         rows: I64,
         states: Sequence[TrackState],
         watch: Stopwatch,
     ) -> AlignedCrops:
-        """The faces of `rows` cut out of a (H, W, 3) BGR picture; those of poor quality are left
-        out."""
+        """The faces of `rows` cut out of the frame; those of poor quality are left out."""
         if not len(rows):
             return NO_CROPS
         with watch("align"):

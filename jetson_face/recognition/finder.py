@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jetson_face.core.types import F32, I64, Detections, Frame
-from jetson_face.detection.detector import Detector, Refiner
+from jetson_face.detection.detector import Detector, Refiner, picture_for
 from jetson_face.recognition.detection_interval import DetectionInterval
 from jetson_face.recognition.scene_cut import SceneCuts
 from jetson_face.recognition.stopwatch import Stopwatch
@@ -51,12 +51,11 @@ class FaceFinder:
 
     def find(self, frame: Frame, watch: Stopwatch) -> Found:
         """The faces of the frame that comes now."""
-        height, width = frame.image.shape[:2]
-        other = self._cuts is not None and self._cuts.is_cut(frame.image)
-        if other or self._stills or self._size not in (None, (width, height)):
+        other = self._cuts is not None and self._cuts.is_cut(frame.pixels)
+        if other or self._stills or self._size not in (None, frame.size):
             self.tracker.reset()
             self.interval.reset()
-        self._size = (width, height)
+        self._size = frame.size
         return self._search(frame, watch) if self.interval.next() else self._follow(frame, watch)
 
     def alive(self) -> set[int]:
@@ -69,7 +68,7 @@ class FaceFinder:
 
     def _search(self, frame: Frame, watch: Stopwatch) -> Found:
         with watch("detect"):
-            faces = self.detector.detect(frame.image)
+            faces = self.detector.detect(picture_for(self.detector, frame))
         with watch("track"):
             tracks = self.tracker.update(faces, frame.captured_ns, size=self._size)
         numbered = tracks >= 0  # more faces than tracks are kept: the rest goes unnamed
@@ -81,7 +80,7 @@ class FaceFinder:
         if self.refiner is None or not len(tracks):
             return Found(tracks, _only_boxes(boxes), searched=False)
         with watch("refine"):
-            faces = self.refiner.refine(frame.image, boxes)
+            faces = self.refiner.refine(picture_for(self.refiner, frame), boxes)
         with watch("track"):
             lost = self.tracker.advance(tracks, faces, frame.captured_ns)
         if len(lost):

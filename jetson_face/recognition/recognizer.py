@@ -47,7 +47,7 @@ class FaceRecognizer:
         self._remember(found, frame)
         states = self._states.of(found.tracks)
         rows = self.embedding.select(found, states)
-        crops = self.embedding.crop(frame.image, found, rows, states, watch)
+        crops = self.embedding.crop(frame.pixels, found, rows, states, watch)
         vectors = self.embedding.embed(crops, watch)
         with watch("decide"):
             found = self._one_person_a_track(found, crops, vectors, frame)
@@ -79,7 +79,7 @@ class FaceRecognizer:
         if self._states.keep_only(alive):
             self.decisions.fuser.keep_only(self._states.ids())
             self._appearances.keep_only(alive)
-        doubted = self._appearances.changed(frame.image, found.tracks, found.faces.boxes)
+        doubted = self._appearances.changed(frame.pixels, found.tracks, found.faces.boxes)
         for state in self._states.of(found.tracks[doubted]):
             state.doubted = True
 
@@ -167,13 +167,12 @@ def _report(
     unseen: tuple[int, ...],
     watch: Stopwatch,
 ) -> Report:
-    height, width = frame.image.shape[:2]
     return Report(
         source=frame.source,
         seq=frame.seq,
         captured_ns=frame.captured_ns,
         wall=frame.wall,
-        size=(width, height),
+        size=frame.size,
         sightings=sightings,
         stages_ms=watch.ms,
         searched=found.searched,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from jetson_face.core.types import F32, I64, BoolArray, ImageU8
+from jetson_face.core.types import F32, I64, BoolArray, Pixels
 
 _ROWS, _COLUMNS, _EACH = 6, 8, 8
 """Blocks of a frame, and the pixels along a side of each that are looked at."""
@@ -34,8 +34,8 @@ class SceneCuts:
         self._share_min = share_min
         self._before: NDArray[np.float32] | None = None
 
-    def is_cut(self, image: ImageU8) -> bool:
-        """Whether another scene begins with this frame, (H, W, 3) uint8 BGR."""
+    def is_cut(self, image: Pixels) -> bool:
+        """Whether another scene begins with this frame."""
         now = _block_means(image)
         before, self._before = self._before, now
         if before is None:
@@ -45,11 +45,11 @@ class SceneCuts:
         return bool(changed.mean() >= self._share_min)
 
 
-def _block_means(image: ImageU8) -> NDArray[np.float32]:
+def _block_means(image: Pixels) -> NDArray[np.float32]:
     """(6, 8, 3) mean colours, of 64 pixels a block."""
     rows = (np.arange(_ROWS * _EACH) + 0.5) * image.shape[0] / (_ROWS * _EACH)
     columns = (np.arange(_COLUMNS * _EACH) + 0.5) * image.shape[1] / (_COLUMNS * _EACH)
-    some = image[rows.astype(np.intp)[:, None], columns.astype(np.intp)]
+    some = image[rows.astype(np.intp)[:, None], columns.astype(np.intp)][..., :3]
     blocks = some.reshape(_ROWS, _EACH, _COLUMNS, _EACH, 3)
     return np.asarray(blocks.mean(axis=(1, 3), dtype=np.float32))
 
@@ -60,10 +60,10 @@ class FaceAppearances:
     def __init__(self) -> None:
         self._last: dict[int, F32] = {}
 
-    def changed(self, image: ImageU8, tracks: I64, boxes: F32) -> BoolArray:
+    def changed(self, image: Pixels, tracks: I64, boxes: F32) -> BoolArray:
         """Faces (N,) that suddenly look different: perhaps another person's.
 
-        image: (H, W, 3) uint8 BGR; boxes: (N, 4) xyxy pixels of the tracks (N,). Tracks that are
+        boxes: (N, 4) xyxy pixels of the tracks (N,). Tracks that are
         out of view keep their last appearance until `keep_only`.
         """
         doubted = np.zeros(len(tracks), np.bool_)
@@ -80,13 +80,13 @@ class FaceAppearances:
             self._last = {track: face for track, face in self._last.items() if track in tracks}
 
 
-def _face_pixels(image: ImageU8, box: F32) -> F32:
+def _face_pixels(image: Pixels, box: F32) -> F32:
     """(144, 3) float32: a grid over the box."""
     height, width = image.shape[:2]
     steps = (np.arange(_FACE) + 0.5) / _FACE
     rows = np.clip(box[1] + steps * (box[3] - box[1]), 0, height - 1).astype(np.intp)
     columns = np.clip(box[0] + steps * (box[2] - box[0]), 0, width - 1).astype(np.intp)
-    return np.asarray(image[rows[:, None], columns].reshape(-1, 3), np.float32)
+    return np.asarray(image[rows[:, None], columns, :3].reshape(-1, 3), np.float32)
 
 
 def _differ(before: F32, now: F32) -> bool:

@@ -77,7 +77,7 @@ def test_a_release_without_the_switch_is_left_alone(gst: Any) -> None:
 
 
 @pytest.mark.parametrize("width", [322, 640])
-def test_bgrx_frames_come_out_as_bgr(width: int) -> None:
+def test_bgrx_frames_stay_so_until_bgr_is_wanted(width: int) -> None:
     text = (
         "videotestsrc pattern=red is-live=true ! "
         f"video/x-raw,format=BGRx,width={width},height=240 ! {gstreamer.SINK}"
@@ -85,6 +85,8 @@ def test_bgrx_frames_come_out_as_bgr(width: int) -> None:
     source = GstSource(text, parse_uri("gst:x"), "camera", OpenOptions(open_timeout_s=20))
     frame = source.read(10)
     source.close()
+    assert frame.pixels.shape == (240, width, 4)
+    assert frame.size == (source.info.width, source.info.height) == (width, 240)
     assert frame.image.shape == (240, width, 3)
     assert frame.image.flags.c_contiguous
     assert (np.abs(frame.image.astype(int) - (0, 0, 255)) < 8).all()

@@ -67,7 +67,12 @@ def test_the_three_plans_pass_the_gate_and_find_what_onnx_runtime_finds(
     for picture in pictures:
         here, there = wanted.detect(picture), detector.detect(picture)
         assert len(here) == len(there) == 1
-        np.testing.assert_allclose(there.landmarks, here.landmarks, atol=0.5)
+        # Shrunk by averages over areas here, between the nearest pixels there.
+        np.testing.assert_allclose(there.landmarks, here.landmarks, atol=1.5)
+        four = np.dstack([picture, np.full(picture.shape[:2], 77, np.uint8)])
+        same = detector.detect(four)
+        np.testing.assert_array_equal(same.boxes, there.boxes)
+        np.testing.assert_array_equal(same.landmarks, there.landmarks)
     frame = detector._searches[FRAME_SIZE]
     assert isinstance(frame, TensorRTBackend)
     assert frame.graph_captured
@@ -140,7 +145,7 @@ def test_a_search_for_other_settings_is_refused(tmp_path: Path) -> None:
     config = configured(tmp_path, f"engines.frame_size={list(FRAME_SIZE)}")
     whole = OnnxBackend(networks_of(config)[YUNET].reference)
     assert search_size(FRAME_SIZE, 40, 640) == (288, 384)
-    with pytest.raises(ModelError, match=r"640x480 takes .* want \(1, 3, 288, 384\)"):
+    with pytest.raises(ModelError, match=r"640x480 takes None .* want \(1, 480, 640, 4\) and 1728"):
         assemble_yunet(config, {YUNET: whole, FRAME: whole})  # which takes any size
     whole.close()
 

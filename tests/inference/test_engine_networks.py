@@ -78,7 +78,7 @@ def test_each_network_builds_in_fp16(detector: str, name: str, trt: TensorRT, fo
         "search": ((1, 720, 1280, 3), (1, 720, 1280, 3)),
         "yunet": ((1, 3, 32, 32), (1, 3, 1536, 1536)),
         "yunet_tiles": ((1, 3, 128, 128), (32, 3, 128, 128)),
-        "yunet_frame": ((1, 3, 448, 768), (1, 3, 448, 768)),  # of 1280x720
+        "yunet_frame": ((1, 720, 1280, 4), (1, 720, 1280, 4)),
         "embed": ((1, 3, 112, 112), (16, 3, 112, 112)),
     }[name]
     assert (ranges["min"], ranges["max"]) == wanted

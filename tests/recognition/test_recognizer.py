@@ -341,3 +341,30 @@ def test_a_recogniser_of_another_network_begins_with_other_numbers() -> None:
     assert [(e["kind"], e["track"]) for e in maker.of(report)] == [
         ("left", 1), ("left", 2), ("appeared", 3),
     ]  # fmt: skip
+
+
+class BgrxDetector(ColourDetector):
+    """Takes the pixels as they came."""
+
+    takes_bgrx = True
+
+    def detect(self, image: ImageU8) -> Detections:
+        assert image.shape[2] == 4
+        return super().detect(image[..., :3])
+
+
+def test_bgrx_frames_are_decided_alike_and_made_bgr_for_those_only_who_want_it() -> None:
+    scenes = [*still(A_RED, A_GREEN, times=6), *still(A_RED, times=2)]
+    wanted = Rig(every=3).see(*scenes)
+    rigs = [Rig(every=3), Rig(every=3)]
+    finder = rigs[1].recognizer.finder
+    finder.detector = finder.refiner = BgrxDetector()
+    for rig, is_made in zip(rigs, (True, False), strict=True):
+        for seq, scene in enumerate(scenes):
+            bgr = frame(seq, scene)
+            four = np.dstack([bgr.image, np.full(bgr.image.shape[:2], 255 - seq, np.uint8)])
+            bgrx = Frame(four, seq, bgr.captured_ns, bgr.wall, bgr.source)
+            report = rig.recognizer.process(bgrx)
+            assert report.sightings == wanted[seq].sightings
+            assert report.size == (320, 240)
+            assert (bgrx._bgr is not None) == is_made
