@@ -71,7 +71,8 @@ setup_env() {
             # On a PC without a GPU the CPU build will do, where one can be had.
             python -m pip install --quiet --disable-pip-version-check "${TORCH:-torch}"
         fi
-        python -m pip install --quiet --disable-pip-version-check --editable ".[$extras]"
+        # setuptools has a box of advice for those who build packages; this is for those who use one.
+        PYTHONWARNINGS=ignore python -m pip install --quiet --disable-pip-version-check --editable ".[$extras]"
         echo "$wanted" >"$stamp"
     fi
 }

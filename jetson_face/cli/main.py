@@ -81,6 +81,8 @@ def _set_up_logging() -> None:
     # OpenCV and its FFmpeg would add lines of their own beside our one line about a bad file.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    # Its makers' telemetry begins with its import: `inference.onnxruntime.without_telemetry`.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     under_systemd = "JOURNAL_STREAM" in os.environ
     form = (
         "%(levelname)s %(message)s" if under_systemd else "%(asctime)s %(levelname)-7s %(message)s"

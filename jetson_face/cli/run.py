@@ -134,7 +134,7 @@ def _open_pipeline(
         sources = open_sources(config, must_open=True)
         for source in sources:
             stack.callback(source.close)
-        parts = build_parts(config)
+        parts = build_parts(config, runs_on=True)
         stack.callback(parts.close)
         gallery = stack.enter_context(open_gallery(config, parts.embedder.space, create=True))
         asked, config = config, calibrated(config, gallery)

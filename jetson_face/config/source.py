@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
@@ -9,6 +11,9 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from jetson_face.capture.keys import KEYS, Flip, check_keys
 from jetson_face.capture.uri import check_uri, parse_uri
 from jetson_face.config.section import NAME, SHARE, Section
+from jetson_face.core.errors import UsageError
+
+_FILES = ("path", "file", "sequence")
 
 
 class SourceConfig(Section):
@@ -21,7 +26,9 @@ class SourceConfig(Section):
         "(each stands alone), sequence:FOLDER?fps=25 (they are a video's frames), test://, "
         "gst:PIPELINE, or a camera's number; {credential:NAME} stands for a systemd credential"
     )
-    name: str = Field("camera", pattern=NAME, description="what reports call it")
+    name: str = Field(
+        "camera", pattern=NAME, description="what reports call it; of a file or folder its own name"
+    )
     backend: Literal["auto", "opencv", "gstreamer"] = "auto"
     width: int | None = Field(None, ge=16, le=16384, description="asked of a csi or v4l2 camera")
     height: int | None = Field(None, ge=16, le=16384, description="given together with width")
@@ -56,6 +63,19 @@ class SourceConfig(Section):
         if isinstance(value, dict) and isinstance(value.get("uri"), int):
             return {**value, "uri": str(value["uri"])}
         return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _file_has_a_name(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or "name" in value or not isinstance(value.get("uri"), str):
+            return value
+        try:
+            uri = parse_uri(value["uri"])
+        except UsageError:  # said by the key's own check
+            return value
+        stem = Path(uri.target).stem if uri.scheme in _FILES else ""
+        name = re.sub(r"[^\w.-]+", "_", stem)[:40]
+        return {**value, "name": name} if name else value
 
     @model_validator(mode="after")
     def _keys_fit_the_kind(self) -> SourceConfig:

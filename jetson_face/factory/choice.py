@@ -44,11 +44,11 @@ def with_detector(config: Config) -> Config:
     return config.model_copy(update={"detector": chosen})
 
 
-def log_choice(config: Config) -> None:
+def log_choice(config: Config, level: int = logging.INFO) -> None:
     """Say in the log what `auto` stands for."""
     if isinstance(config.detector, AutoDetectorConfig):
         choice = choose_detector()
-        log.info("detector_chosen detector=%s reason=%s", choice.type, choice.reason)
+        log.log(level, "detector_chosen detector=%s reason=%s", choice.type, choice.reason)
 
 
 @lru_cache(maxsize=1)

@@ -92,11 +92,16 @@ def build_parts(
     detector: Detector | None = None,
     refiner: Refiner | None = None,
     embedder: Embedder | None = None,
+    runs_on: bool = False,
 ) -> Parts:
-    """Detector, alignment, quality and embedder; objects stand in for what is configured."""
+    """Detector, alignment, quality and embedder; objects stand in for what is configured.
+
+    runs_on: for a program that runs on, whose log says which detector `auto` is; that of a short
+    command says so at the level DEBUG.
+    """
     embedder = embedder or build_embedder(config)
     if detector is None:
-        log_choice(config)
+        log_choice(config, logging.INFO if runs_on else logging.DEBUG)
     detector = detector or build_detector(config)
     return Parts(
         detector=detector,

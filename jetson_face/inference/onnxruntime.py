@@ -105,7 +105,14 @@ class OnnxBackend:
         }
 
 
+def without_telemetry() -> None:
+    """Keep ONNX Runtime from sending what it ran to its makers, and from keeping a number of this
+    machine for that; where ORT_DISABLE_TELEMETRY is set already it holds. Before its import."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
 def _import_onnxruntime() -> Any:
+    without_telemetry()
     with needs(f"ONNX Runtime is not installed: {pip_install('pc')}"):
         import onnxruntime
     return onnxruntime

@@ -48,7 +48,7 @@ def build_deck(config: Config, now: Deck | None = None) -> Deck:
     Raises what building raises; `now` is as before then.
     """
     reuse = now is not None and _same_parts(config, now.config)
-    parts = now.parts if now is not None and reuse else build_parts(config)
+    parts = now.parts if now is not None and reuse else build_parts(config, runs_on=True)
     gallery: GalleryStore | None = None
     try:
         # One that was there and is gone is a mishap; a service that starts makes an empty one.

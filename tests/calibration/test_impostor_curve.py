@@ -124,3 +124,21 @@ def test_every_card_with_a_curve_has_one_of_its_own_space() -> None:
             assert curve.people > 1000
             found += 1
     assert found
+
+
+def test_the_operators_page_has_the_cosines_of_the_shipped_curve() -> None:
+    card = load_card("squeezenet_face")
+    assert card.impostors is not None
+    curve = read_curve(card.folder / card.impostors, embedding_space(card))
+    page = " ".join((Path(__file__).parents[2] / "docs/operator.md").read_text("utf-8").split())
+
+    def cosine(people: int, photos: int) -> str:
+        size = GallerySize(people, ((photos, people),), 3)
+        return f"{curve.threshold(0.01, size):.2f}"
+
+    two, one = ([cosine(people, each) for people in (5, 60, 600)] for each in (2, 1))
+    assert f"two photos of each person it is {two[0]} with 5 people, {two[1]} with 60" in page
+    assert f"{two[2]} with 600; with a single photo of each {', '.join(one)}." in page
+    at_two = curve.fpir(curve.threshold(0.01, GallerySize(5, ((2, 5),), 3)),
+                        GallerySize(2, ((2, 2),), 3))  # fmt: skip
+    assert f"({100 * at_two:.2g} % with 2 people)" in page

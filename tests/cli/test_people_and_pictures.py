@@ -240,3 +240,18 @@ def test_a_gallery_of_another_embedding_is_refused_with_the_command_that_mends_i
     assert f"take another gallery (gallery.path), or embed this one again: {command}\n" in done.err
     assert cli("gallery", "reembed").code == 0
     assert "Grace Hopper" in cli("identify", hopper).out
+
+
+def test_a_gallery_moves_to_another_machine_with_its_key(
+    cli: Command, hopper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli("enroll", "--name", "Grace Hopper", hopper)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other-cache"))
+    other = tmp_path / "other"
+    other.mkdir(mode=0o700)
+    shutil.copy(tmp_path / "state/gallery.db", other)
+    assert "the key is not there" in cli("people", "list", state=other).err
+    shutil.copy(tmp_path / "state/gallery.key", other)  # with its mode
+    assert cli("people", "list", state=other).code == 20
+    assert cli("gallery", "accept-restored", state=other).code == 0
+    assert "Grace Hopper" in cli("people", "list", state=other).out

@@ -26,7 +26,7 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
         ("\n\nsampling:\n  interval: 0\n", 4, "must be at least 1, got 0"),
         ("sources:\n  - uri: a.mp4\n    nam: x\n", 3, "sources.0.nam: unknown key"),
         ("sources:\n  - name: x\n", 2, "sources.0.uri: required key is missing"),
-        ("sources:\n  - uri: a\n  - uri: b\n", 1, "two sources share a name"),
+        ("sources:\n  - uri: 0\n  - uri: 1\n", 1, "two sources share a name"),
         (
             "backend:\n  type: tensort\n",
             2,

@@ -32,7 +32,7 @@ CAMERA = "test://?live=1&frames=100&fps=100&width=160&height=120"
 
 @pytest.fixture(autouse=True)
 def _no_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "build_parts", lambda config: Rig(config).parts)
+    monkeypatch.setattr(command, "build_parts", lambda config, *, runs_on: Rig(config).parts)
 
 
 class Slow:

@@ -48,7 +48,7 @@ SOON = 0.1 / 86400
 def doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
     """No networks: every face is like Ada and like Bob."""
 
-    def build_parts(config: Config) -> Any:
+    def build_parts(config: Config, *, runs_on: bool) -> Any:
         return Rig(config, says=Says(unit(1, 1))).parts
 
     monkeypatch.setattr(swap, "build_parts", build_parts)

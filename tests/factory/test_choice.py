@@ -55,6 +55,19 @@ def test_doctor_says_which_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert "auto is" not in capsys.readouterr().out
 
 
+def test_only_programs_that_run_on_say_it_without_being_asked(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def said() -> bool:
+        return any("detector_chosen" in message for message in caplog.messages)
+
+    with caplog.at_level(logging.INFO):
+        build_parts(auto()).close()
+        assert not said()
+        build_parts(auto(), runs_on=True).close()
+        assert said()
+
+
 def test_a_detector_that_is_named_is_taken(caplog: pytest.LogCaptureFixture) -> None:
     config = auto("detector={type: mtcnn}")
     assert with_detector(config) is config

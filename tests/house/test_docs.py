@@ -19,6 +19,7 @@ import jetson_face
 from jetson_face.cli.main import COMMANDS, build_parser
 from jetson_face.config import Config
 from jetson_face.core import errors
+from jetson_face.util.documents import parse_document
 from jetson_face.util.images import read_picture, write_picture
 from tests.cli.conftest import clip, collins, hopper
 from tests.house.docs_pages import (
@@ -141,7 +142,7 @@ def folder(tmp_path: Path, collins: Path, hopper: Path, clip: Path) -> Path:
         )
     )
     for block in blocks("docs/installer.md"):
-        if block.language == "yaml":
+        if block.language == "yaml" and "sources:" in block.text:
             (tmp_path / "site.yaml").write_text(block.text)
     for name in ("configs", "docs", "engines", "tools"):
         (tmp_path / name).symlink_to(REPO / name)
@@ -240,6 +241,13 @@ def test_the_commands_of_the_archive(folder: Path) -> None:
 def test_a_block_that_fails_is_seen(folder: Path) -> None:
     with pytest.raises(AssertionError, match=r"no_such\.jpg"):
         shell(folder, "bash", "-euc", "jetson-face identify no_such.jpg\ntrue")
+
+
+def test_the_configurations_of_the_installer_are_valid() -> None:
+    found = [b for b in blocks("docs/installer.md") if b.language == "yaml"]
+    assert len(found) > 1
+    for block in found:
+        parse_document(block.text, block.where, Config)
 
 
 # Keys

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -77,3 +80,15 @@ def test_providers_as_asked_pass() -> None:
     check_providers(
         ["CUDAExecutionProvider"], ["CUDAExecutionProvider", "CPUExecutionProvider"], "net.onnx"
     )
+
+
+def test_nothing_is_told_to_the_makers_of_onnx_runtime(tmp_path: Path) -> None:
+    network = Path(__file__).resolve().parents[2] / "engines" / "squeezenet_face.onnx"
+    code = (
+        "from jetson_face.inference.onnxruntime import OnnxBackend; "
+        f"OnnxBackend({str(network)!r}, threads=1).close()"
+    )
+    environ = {k: v for k, v in os.environ.items() if "TELEMETRY" not in k and "XDG" not in k}
+    environ |= {"HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", code], env=environ, check=True, timeout=120)
+    assert list(tmp_path.rglob("*")) == []

@@ -78,7 +78,7 @@ def test_a_sink(tmp_path: Path, collins: Path, clip: Path) -> None:
     assert log.read_text() == "door: Ada\n"
     guide.command("enroll", "--name", "Ada", "ada.png")
     guide.command("run", "--quiet", "--source", "film.mp4")
-    assert log.read_text() == "door: Ada\ncamera: Ada\n"
+    assert log.read_text() == "door: Ada\nfilm: Ada\n"
 
 
 def test_an_embedder(tmp_path: Path, collins: Path) -> None:
