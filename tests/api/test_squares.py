@@ -337,7 +337,7 @@ def test_an_object_that_is_none_is_refused(make: Make, settings: dict[str, Any],
         ),
         (
             {"sampling.interval": 0},
-            r"Recognizer: sampling.interval: Input|sampling.interval: input",
+            r"Recognizer: sampling.interval: must be at least 1|sampling.interval: must be",
         ),
         ({"nosuch": 1}, "Recognizer: nosuch: unknown key"),
         ({"detector": "yunnet"}, "no detector 'yunnet': built in are auto, mtcnn"),

@@ -102,7 +102,7 @@ def test_a_picture_that_is_skipped_in_a_folder(
         root.handlers[:] = before
     assert done.code == 0
     plain(done.out, done.err)
-    assert f"picture_skipped source=camera error={folder}/{SHOWN}.png" in done.err
+    assert f"picture_skipped source=folder error={folder}/{SHOWN}.png" in done.err
     # Also in the report's last lines.
     assert SHOWN in done.out
 

@@ -84,7 +84,9 @@ def test_an_unknown_scheme_names_those_of_plugins_too(command: Run, configured: 
     ran = command("run", "-c", "site.yaml", "--source", "sqares://")
     assert ran.returncode == 2
     assert "unknown scheme 'sqares'" in ran.stderr
-    assert "gst, squares" in ran.stderr
+    assert "did you mean squares?" in ran.stderr
+    far = command("run", "-c", "site.yaml", "--source", "xyzzy://")
+    assert "gst, squares" in far.stderr
 
 
 def test_doctor_lists_what_is_installed(command: Run, configured: Path) -> None:
