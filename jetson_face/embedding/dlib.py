@@ -24,7 +24,7 @@ class DlibResnet128(CardEmbedder):
     def __init__(self, card: ModelCard, *, max_batch: int = 16) -> None:
         super().__init__(card)
         path = resolve(card)
-        with needs(f"dlib is not installed: {pip_install('pc')}"):
+        with needs(f"dlib is not installed: {pip_install('dlib')}"):
             import dlib
         try:
             self._model: Any = dlib.face_recognition_model_v1(str(path))

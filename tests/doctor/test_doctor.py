@@ -361,6 +361,9 @@ def test_the_needs_come_from_the_configuration(tmp_path: Path) -> None:
         None, ["service.sinks=[{type: mqtt, host: h}]", "embedder.model=dlib_resnet"]
     )
     assert {"paho", "dlib"} <= needs_of(mqtt, jetson=False).modules
+    haar = load_config(None, ["detector={type: haar, points: dlib5}"])
+    assert "dlib" in needs_of(haar, jetson=False).modules
+    assert "dlib" not in needs_of(load_config(None), jetson=False).modules
 
 
 def test_the_command_on_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
