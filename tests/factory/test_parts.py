@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -154,7 +155,12 @@ def test_the_gallery_is_looked_at_by_the_time_between_frames(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     given: list[Any] = []
-    monkeypatch.setattr(subject, "LivePeople", lambda *parts, **more: given.append((parts, more)))
+
+    def live_people(*parts: Any, **more: Any) -> Any:
+        given.append((parts, more))
+        return SimpleNamespace(ids=frozenset({"Ada"}))
+
+    monkeypatch.setattr(subject, "LivePeople", live_people)
     wanted, rig = config("gallery.refresh_s=10"), Rig(config())
     store: Any = object()
     subject.live_people(wanted, store, rig.embedder)
