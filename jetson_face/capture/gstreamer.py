@@ -12,12 +12,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from jetson_face.capture import nvidia
 from jetson_face.capture.keys import Flip
+from jetson_face.capture.nvmm import NvmmReader
 from jetson_face.capture.source import (
     EndOfSource,
     FrameBroken,
@@ -27,7 +29,7 @@ from jetson_face.capture.source import (
     SourceState,
 )
 from jetson_face.capture.uri import SourceUri
-from jetson_face.core.errors import MissingDependencyError, SourceError, UsageError
+from jetson_face.core.errors import EngineError, MissingDependencyError, SourceError, UsageError
 from jetson_face.core.types import Frame, Pixels
 
 log = logging.getLogger(__name__)
@@ -78,14 +80,14 @@ def has_gstreamer(*elements: str) -> bool:
     return all(gst.ElementFactory.find(name) is not None for name in elements)
 
 
-def converter(has_nvidia: bool, flip: Flip = "none") -> str:
+def converter(has_nvidia: bool, flip: Flip = "none", *, nvmm: bool = False) -> str:
     """The tail that turns whatever a decoder gives into BGR or BGRx in ordinary memory.
 
     On a Jetson decoders leave frames in NVMM memory, which only nvvidconv reads. Its BGRx goes out
-    as it is: most frames are never wanted in BGR (`Frame.image`).
+    as it is: most frames are never wanted in BGR (`Frame.image`). nvmm: in NVMM memory again.
     """
     if has_nvidia:
-        return f"{nvidia.convert(flip)} ! {SINK}"
+        return f"{nvidia.convert(flip, nvmm=nvmm)} ! {SINK}"
     turn = "" if flip == "none" else f"videoflip video-direction={_FLIP[flip]} ! "
     return f"videoconvert ! {turn}video/x-raw,format=BGR ! {SINK}"
 
@@ -108,27 +110,27 @@ def _rate(fps: float) -> str:
     return f"{fraction.numerator}/{fraction.denominator}"
 
 
-def csi_pipeline(sensor: int, options: OpenOptions) -> str:
+def csi_pipeline(sensor: int, options: OpenOptions, nvmm: bool = False) -> str:
     """A Jetson's CSI camera: frames stay in NVMM memory until nvvidconv."""
     mode = "" if options.sensor_mode is None else f" sensor-mode={options.sensor_mode}"
     width, height = options.width or 1280, options.height or 720
     return (
         f"nvarguscamerasrc sensor-id={sensor}{mode} ! video/x-raw(memory:NVMM),width={width},"
         f"height={height},framerate={_rate(options.fps or 30)},format=NV12 ! "
-        f"{converter(True, options.flip)}"
+        f"{converter(True, options.flip, nvmm=nvmm)}"
     )
 
 
-def rtsp_pipeline(options: OpenOptions, has_nvidia: bool) -> str:
+def rtsp_pipeline(options: OpenOptions, has_nvidia: bool, nvmm: bool = False) -> str:
     """An RTSP stream over TCP; the address is set on the element, where nothing needs quoting."""
     # Without the caps filter decodebin may be linked to the camera's sound.
     return (
         "rtspsrc name=source ! application/x-rtp,media=video ! decodebin ! "
-        f"{converter(has_nvidia, options.flip)}"
+        f"{converter(has_nvidia, options.flip, nvmm=nvmm)}"
     )
 
 
-def v4l2_pipeline(options: OpenOptions, has_nvidia: bool) -> str:
+def v4l2_pipeline(options: OpenOptions, has_nvidia: bool, nvmm: bool = False) -> str:
     """A USB camera, raw or MJPEG; the device is set on the element."""
     wanted = [f"width={options.width}", f"height={options.height}"] if options.width else []
     wanted += [f"framerate={_rate(options.fps)}"] if options.fps else []
@@ -136,7 +138,8 @@ def v4l2_pipeline(options: OpenOptions, has_nvidia: bool) -> str:
     if wanted:
         mode = ",".join(wanted)
         caps = f'capsfilter caps="video/x-raw,{mode};image/jpeg,{mode}" ! '
-    return f"v4l2src name=source ! {caps}decodebin ! {converter(has_nvidia, options.flip)}"
+    tail = converter(has_nvidia, options.flip, nvmm=nvmm)
+    return f"v4l2src name=source ! {caps}decodebin ! {tail}"
 
 
 def user_pipeline(text: str, options: OpenOptions) -> str:
@@ -158,7 +161,8 @@ def open_csi(uri: SourceUri, name: str, options: OpenOptions) -> GstSource:
     if not sensor.isdecimal():
         raise UsageError(f"{uri.shown}: csi:// takes the number of the sensor, as in csi://0")
     hint = f"Check that the camera is plugged in and has a mode of {_asked(options)}"
-    return GstSource(csi_pipeline(int(sensor), options), uri, name, options, hint=hint)
+    text = partial(csi_pipeline, int(sensor), options)
+    return _open(text, uri, name, options, hint=hint, has_nvidia=True)
 
 
 def open_rtsp(uri: SourceUri, name: str, options: OpenOptions) -> GstSource:
@@ -171,19 +175,57 @@ def open_rtsp(uri: SourceUri, name: str, options: OpenOptions) -> GstSource:
         "tcp-timeout": timeout_us,
         "drop-on-latency": True,
     }
-    text = rtsp_pipeline(options, has_gstreamer("nvvidconv"))
-    return GstSource(text, uri, name, options, settings)
+    has_nvidia = has_gstreamer("nvvidconv")
+    text = partial(rtsp_pipeline, options, has_nvidia)
+    return _open(text, uri, name, options, settings, has_nvidia=has_nvidia)
 
 
 def open_v4l2(uri: SourceUri, name: str, options: OpenOptions) -> GstSource:
     """v4l2:///dev/video0 or a number. Raises SourceError, MissingDependencyError."""
     device = f"/dev/video{uri.target}" if uri.target.isdecimal() else uri.target
-    text = v4l2_pipeline(options, has_gstreamer("nvvidconv"))
+    has_nvidia = has_gstreamer("nvvidconv")
+    text = partial(v4l2_pipeline, options, has_nvidia)
     hint = (
         f"Check that {device} is there and free, and gives {_asked(options)} "
         f"(`v4l2-ctl -d {device} --list-formats-ext`)"
     )
-    return GstSource(text, uri, name, options, {"device": device}, hint=hint)
+    return _open(text, uri, name, options, {"device": device}, hint=hint, has_nvidia=has_nvidia)
+
+
+def _open(
+    text: Callable[..., str],
+    uri: SourceUri,
+    name: str,
+    options: OpenOptions,
+    settings: Mapping[str, object] | None = None,
+    *,
+    has_nvidia: bool,
+    hint: str | None = None,
+) -> GstSource:
+    """A pipeline, `text(nvmm=True)` where the GPU can read it and is to, else `text()`."""
+    opened = partial(GstSource, uri=uri, name=name, options=options, settings=settings)
+    if hint is not None:
+        opened = partial(opened, hint=hint)
+    if options.zero_copy == "off":
+        return opened(text())
+    try:
+        if not has_nvidia:
+            raise EngineError("there is no nvvidconv, as on a Jetson")
+        return opened(text(nvmm=True), reader=NvmmReader().read)
+    except (EngineError, SourceError) as exc:
+        source = opened(text())  # where this fails too, it is the camera
+        _say_once(f"zero_copy: {name}: frames are copied by the CPU: {exc}")
+        return source
+
+
+def _say_once(text: str) -> None:
+    """In the log; a camera that is lost and found again says the same again."""
+    if text not in _said:
+        _said.add(text)
+        log.warning(text)
+
+
+_said: set[str] = set()
 
 
 def _asked(options: OpenOptions) -> str:
@@ -200,6 +242,7 @@ class GstSource:
     """A running pipeline that ends in our appsink.
 
     settings: properties of the element called `source`. hint: what to look at when it fails.
+    reader: takes the picture out of a sample; it is tried on the first one, and raises EngineError.
     Every message of GStreamer's is cleaned of credentials before anybody sees it.
     """
 
@@ -212,6 +255,7 @@ class GstSource:
         settings: Mapping[str, object] | None = None,
         *,
         hint: str = "Check the address, user and password, and that the camera is on",
+        reader: Callable[[Any], Pixels] | None = None,
         clock_ns: Callable[[], int] = time.monotonic_ns,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -219,6 +263,7 @@ class GstSource:
         nvidia.prefer_decoder(self._gst)
         self._uri, self._hint, self._clock_ns, self._wall = uri, hint, clock_ns, wall
         self._closed = threading.Event()
+        self._read = reader or _pixels
         self._seq = 0
         self._state: SourceState = "running"
         self._pipeline = self._parse(pipeline, settings or {})
@@ -227,6 +272,8 @@ class GstSource:
         try:
             self._first = self._start(options.open_timeout_s)
             width, height, fps = _describe(self._first.get_caps())
+            if reader is not None:
+                reader(self._first)
         except BaseException:
             self.close()
             raise
@@ -249,7 +296,11 @@ class GstSource:
         if sample is None:
             sample = self._pull(timeout_s)
         captured_ns, wall = self._clock_ns(), self._wall()
-        frame = Frame(_pixels(sample), self._seq, captured_ns, wall, self._info.name)
+        try:
+            pixels = self._read(sample)
+        except EngineError as exc:
+            raise SourceError(f"{self._uri.shown}: {exc}") from exc
+        frame = Frame(pixels, self._seq, captured_ns, wall, self._info.name)
         self._seq += 1
         return frame
 

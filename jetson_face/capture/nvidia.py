@@ -22,11 +22,12 @@ _FLIP: dict[Flip, int] = {
 }
 
 
-def convert(flip: Flip) -> str:
-    """From NVMM memory to BGRx in ordinary memory, turned for nothing on the way; nvvidconv has no
-    BGR."""
+def convert(flip: Flip, *, nvmm: bool = False) -> str:
+    """From NVMM memory to BGRx in ordinary memory, or in NVMM memory again, turned for nothing on
+    the way; nvvidconv has no BGR."""
     method = f" flip-method={_FLIP[flip]}" if flip != "none" else ""
-    return f"nvvidconv{method} ! video/x-raw,format=BGRx"
+    memory = "(memory:NVMM)" if nvmm else ""
+    return f"nvvidconv{method} ! video/x-raw{memory},format=BGRx"
 
 
 def prefer_decoder(gst: Any, name: str = DECODER) -> bool:

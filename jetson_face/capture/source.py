@@ -90,6 +90,8 @@ class OpenOptions:
     sensor_mode: a CSI camera's, by number; None lets the driver choose by size and rate.
     backend: what decodes rtsp and v4l2; auto takes GStreamer where PyGObject is installed.
     reconnect_max_s: longest wait between two tries to reach a camera that is away.
+    zero_copy: auto: a Jetson's GPU reads frames where the camera left them, and where it cannot,
+    they are copied by the CPU as with off, which the log says once.
     """
 
     width: int | None = None
@@ -102,6 +104,7 @@ class OpenOptions:
     open_timeout_s: float = 10.0
     read_timeout_s: float = 5.0
     reconnect_max_s: float = 5.0
+    zero_copy: Literal["auto", "off"] = "off"
 
     @property
     def given(self) -> frozenset[str]:

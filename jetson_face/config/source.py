@@ -42,6 +42,11 @@ class SourceConfig(Section):
     sensor_mode: int | None = Field(
         None, ge=0, le=255, description="csi: mode of the sensor by its number; null: by the size"
     )
+    zero_copy: Literal["auto", "off"] = Field(
+        "off",
+        description="auto: a Jetson's GPU reads the frames of csi, rtsp and v4l2 where the camera "
+        "left them; where it cannot, the CPU copies them, and the log says so once",
+    )
     open_timeout_s: float = Field(10, gt=0, le=300)
     read_timeout_s: float = Field(5, gt=0, le=300)
     reconnect_max_s: float = Field(

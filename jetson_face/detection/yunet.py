@@ -52,8 +52,8 @@ class YuNet:
     `backend` does both. searches: by width and height of a picture as given, what runs
     `yunet_search`'s graph for it; `backend` and the CPU's shrinking serve all others. score_min:
     [0, 1]. min_face_px: faces below three quarters of it are not returned, and pictures are shrunk
-    until a face of it has SEARCHED_FACE_PX. max_faces, max_side_px: see Mtcnn. Raises ModelError on another graph, or a
-    search made for other settings.
+    until a face of it has SEARCHED_FACE_PX. max_faces, max_side_px: see Mtcnn. Raises ModelError on
+    another graph, or a search made for other settings.
     """
 
     name = "yunet"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,24 @@ def test_a_csi_camera_is_asked_for_its_mode(
     assert "sensor-id=0 !" in pipeline(site, "csi://0", {}, asked)[0]
     text, _ = pipeline(site, "csi://0", {"sources.sensor_mode": 0}, asked)
     assert "nvarguscamerasrc sensor-id=0 sensor-mode=0 !" in text
+
+
+@shows("sources.zero_copy")
+def test_the_gpu_reads_a_cameras_frames_where_they_are(
+    site: Site,
+    asked: list[tuple[str, Mapping[str, object]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gstreamer, "NvmmReader", lambda: SimpleNamespace(read=None))
+    pipeline(site, "csi://0", {}, asked)
+    assert len(asked) == 1
+    assert ",format=BGRx ! appsink" in asked[0][0]
+    for uri in ("csi://0", "rtsp://cam/1", "v4l2:///dev/video0"):
+        asked.clear()
+        keys = {"sources.zero_copy": "auto", "sources.backend": "gstreamer"}
+        pipeline(site, uri, keys, asked)
+        assert "! video/x-raw(memory:NVMM),format=BGRx ! appsink" in asked[0][0]
+        assert "! video/x-raw,format=BGRx ! appsink" in asked[1][0]  # where that cannot be opened
 
 
 @shows("sources.flip")

@@ -7,7 +7,7 @@ are 64 bits, a device is an int, every call answers a CUresult.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from ctypes import POINTER, c_char_p, c_int, c_size_t, c_uint, c_uint64, c_ulonglong, c_void_p
 from functools import lru_cache
@@ -55,10 +55,15 @@ class Driver:
     """libcuda with its signatures; `call` raises EngineError whatever it answers but success."""
 
     def __init__(self, library: Any) -> None:
+        self._library = library
         self._functions: dict[str, Any] = {}
-        for name, arguments in _SIGNATURES.items():
+        self.bind(_SIGNATURES)
+
+    def bind(self, signatures: Mapping[str, tuple[Any, ...]]) -> None:
+        """Add functions, by name and types of arguments. Raises EngineError where one is missing."""
+        for name, arguments in signatures.items():
             try:
-                function = getattr(library, name)
+                function = getattr(self._library, name)
             except AttributeError as exc:
                 raise EngineError(
                     f"the NVIDIA driver has no {name}: it is older than CUDA 11.4, update it"
