@@ -49,7 +49,9 @@ class RayWorkers:
             import ray
         if address not in ("local", "auto"):
             _must_answer(address)
-        self._ray, self._settings = ray, config.model_dump_json()
+        # cameras' addresses may hold passwords, and no worker needs them
+        private = {"sources", "service", "report"}
+        self._ray, self._settings = ray, config.model_dump_json(exclude=private)
         self._wanted, self._gpu_share = workers, gpu_share
         try:
             ray.init(

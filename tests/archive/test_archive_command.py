@@ -14,6 +14,7 @@ import pytest
 
 from jetson_face.cli.main import main
 from jetson_face.util.images import read_picture, write_picture
+from jetson_face.util.locks import file_lock
 from tests.archive.made import recording
 from tests.cli.conftest import Command, Outcome
 
@@ -231,6 +232,22 @@ def test_nobody_is_removed_while_the_archive_cannot_be_searched(
     assert "Eileen Collins" in ours("people", "list").out
     shutil.move(tmp_path / "away", tmp_path / "archive")
     assert ours("people", "remove", "Eileen Collins", "--yes").code == 0
+
+
+def test_a_removal_that_found_the_archive_busy_is_finished_later(
+    ours: Archive, enrolled: None, tmp_path: Path, collins: Path
+) -> None:
+    with file_lock(tmp_path / "archive" / ".lock"):
+        said = ours("people", "remove", "Eileen Collins", "--yes")
+    assert said.code == 1
+    assert "traces are left in the archive of recordings" in said.err
+    person = said.err.split("people remove ")[1].split("`")[0]
+    assert "was not finished" in ours("people", "list").err
+    # the gallery does not know them any more: which tracks they were was written down before
+    assert ours("people", "remove", person, "--yes").code == 0
+    gone = ours("archive", "search", collins, "--reason", "x", "--json")
+    assert json.loads(gone.out)["visits"] == []
+    assert ours("people", "list").err == ""
 
 
 def test_days_go_by_hand(ours: Archive, indexed: str, tmp_path: Path) -> None:
