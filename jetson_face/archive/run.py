@@ -12,11 +12,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+
 from jetson_face.archive.books import RecordingBook, RecordingEntry
 from jetson_face.archive.indexer import PieceIndex, PieceIndexer
 from jetson_face.archive.pieces import RecordingPiece, cut, outline
 from jetson_face.archive.recordings import Recording, digest_of, local_copy
 from jetson_face.archive.store import ArchiveStore, day_of, partition
+from jetson_face.archive.templates import Hides
+from jetson_face.archive.tracks import ArchivedTrack
 from jetson_face.config import Config
 from jetson_face.core.errors import InputBrokenError, InputMissingError, JetsonFaceError
 
@@ -54,14 +58,19 @@ class LocalWorkers:
 
 @dataclass(slots=True)
 class IndexReport:
-    """What a run did. known: recordings that were in the archive already. refused: recordings that
-    cannot be read, and why. video_s: seconds of video; wall_s, cpu_s: time it took."""
+    """What a run did.
+
+    withheld: tracks of people who must not be recognised. known: recordings that the archive had
+    before. refused: recordings that cannot be read, and why. video_s: seconds of video; wall_s,
+    cpu_s: time it took.
+    """
 
     recordings: int = 0
     known: int = 0
     pieces: int = 0
     tracks: int = 0
     without_template: int = 0
+    withheld: int = 0
     frames: int = 0
     looked: int = 0
     video_s: float = 0.0
@@ -87,19 +96,24 @@ Progress = Callable[[str], None]
 
 
 class ArchiveRun:
-    """Indexes recordings into an archive; used once."""
+    """Indexes recordings into an archive; used once.
+
+    hides: which of some templates (N, dim) are faces that must not be kept.
+    """
 
     def __init__(
         self,
         config: Config,
         store: ArchiveStore,
         *,
+        hides: Hides | None = None,
         progress: Progress = lambda text: None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._config, self._store = config.archive, store
         self._book = RecordingBook(store.place)
+        self._hides = hides
         self._progress, self._clock, self._now = progress, clock, now
         self.report = IndexReport()
         self._left: dict[str, set[int]] = {}
@@ -203,22 +217,30 @@ class ArchiveRun:
         if isinstance(result, PieceFailure):
             self._refuse(piece.address, result.error)
             return
-        self._store.add(piece.id, result.tracks)
-        facts = {"tracks": len(result.tracks), "seconds": piece.seconds}
+        tracks = self._kept(result.tracks)
+        self._store.add(piece.id, tracks)
+        facts = {"tracks": len(tracks), "seconds": piece.seconds}
         self._book.mark(piece.digest, piece.start_ms, facts)
-        self._touched |= {partition(day_of(t.start), t.camera) for t in result.tracks}
+        self._touched |= {partition(day_of(t.start), t.camera) for t in tracks}
         left = self._left[piece.digest]
         left.discard(piece.start_ms)
         if not left:
             self._book.complete(self._entries[piece.digest])
         report = self.report
         report.pieces += 1
-        report.tracks += len(result.tracks)
+        report.tracks += len(tracks)
+        report.withheld += len(result.tracks) - len(tracks)
         report.without_template += result.without_template
         report.frames += result.frames
         report.looked += result.looked
         report.video_s += piece.seconds
         report.cpu_s += result.cpu_s
+
+    def _kept(self, tracks: Sequence[ArchivedTrack]) -> list[ArchivedTrack]:
+        if self._hides is None or not tracks:
+            return list(tracks)
+        hidden = self._hides(np.stack([track.template for track in tracks]))
+        return [track for track, hide in zip(tracks, hidden, strict=True) if not hide]
 
     def _refuse(self, address: str, error: JetsonFaceError) -> None:
         self.report.refused.setdefault(address, str(error))

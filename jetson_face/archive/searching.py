@@ -10,12 +10,13 @@ from jetson_face.archive.probes import SearchProbe
 from jetson_face.archive.store import ArchiveStore, day_of
 from jetson_face.archive.templates import TemplateIndex
 from jetson_face.archive.visits import ArchivedVisit, beyond_the_curve, visits_of
+from jetson_face.archive.withheld import WithheldFaces
 from jetson_face.config import Config
 from jetson_face.core.errors import EmbeddingSpaceError, UsageError
 from jetson_face.factory.threshold import curve_of
 from jetson_face.privacy.audit import AuditLog, utc
 
-USES = "uses.jsonl"
+USES = "archive_uses.jsonl"
 """The log of use's name in the state folder."""
 _TRACKS_A_VISIT = 5
 
@@ -63,8 +64,9 @@ def search(
 ) -> SearchAnswer:
     """The visits most alike, `count` at most, after the search was written to the log of use.
 
-    Raises UsageError as `check_allowed`, EmbeddingSpaceError, OutputError where the log cannot be
-    written (nothing is shown then), and the archive's errors.
+    Raises UsageError as `check_allowed` and for a face of the do-not-recognise list,
+    EmbeddingSpaceError, OutputError where the log cannot be written (nothing is shown then), and
+    the archive's errors.
     """
     check_allowed(config, why)
     began = datetime.now(timezone.utc)
@@ -73,6 +75,9 @@ def search(
             f"{store.place.shown}: the archive was made with {store.space}, the face was embedded "
             f"with {probe.space}: search with the network that made the archive"
         )
+    withheld = WithheldFaces.of(config, store.space)
+    if withheld.among(probe.mean[None]).any():
+        raise UsageError(f"{probe.shown}: whoever is on the do-not-recognise list is not searched")
     index = TemplateIndex.load(
         store,
         # a track may begin before midnight and last beyond it
@@ -88,6 +93,7 @@ def search(
         start=wanted.start,
         end=wanted.end,
         without=probe.without,
+        hides=withheld.among,
     )
     found = visits_of(hits, similarity_min=probe.similarity_min, searched=searched, curve=curve)
     # what chance does as well is nobody's visit, and must not look like one

@@ -6,8 +6,9 @@ best is read from its file in full, and ranked by that: the answer is that of a 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +16,16 @@ from numpy.typing import NDArray
 from jetson_face.archive import table
 from jetson_face.archive.store import ArchiveStore, split_partition
 from jetson_face.archive.tracks import I8
-from jetson_face.core.types import F32, I64
+from jetson_face.core.types import F32, I64, BoolArray
 
 _BLOCK = 2048
 """Rows that are widened to float32 at once: 1 MB, which stays in the processor's cache. 2,000,000
 templates of 128 numbers take 51 ms of processor time so, 61 ms with 512 rows."""
 _SLACK = 1e-5
 """What adding 512 products in float32 may be off by, of unit vectors."""
+
+
+Hides: TypeAlias = Callable[[F32], BoolArray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,22 +125,28 @@ class TemplateIndex:
         start: float | None = None,
         end: float | None = None,
         without: Collection[str] = (),
+        hides: Hides | None = None,
     ) -> list[TrackHit]:
         """The `count` tracks nearest to a unit vector (dim,), best first; equal ones in the order
         of the index. start, end: UTC seconds that a track must touch. without: tracks (ids) that do
-        not count. Raises as `ArchiveStore.opened`."""
-        wanted = count + len(without)
+        not count. hides: which of some exact templates (N, dim) must not be shown. Raises as
+        `ArchiveStore.opened`."""
         low, high = self._bounds(probe)
         outside = self._outside(start, end)
         low[outside], high[outside] = -np.inf, -np.inf
         there = len(low) - int(outside.sum())
         if not there or count < 1:
             return []
-        least = -np.inf
-        if there > wanted:
-            least = float(np.partition(low, len(low) - wanted)[len(low) - wanted])
-        maybe = np.flatnonzero((high >= least) & ~outside)
-        hits = [hit for hit in self._exact(maybe, probe) if hit.id not in without]
+        wanted = count + len(without)
+        while True:
+            least = -np.inf
+            if there > wanted:
+                least = float(np.partition(low, len(low) - wanted)[len(low) - wanted])
+            maybe = np.flatnonzero((high >= least) & ~outside)
+            hits = [hit for hit in self._exact(maybe, probe, hides) if hit.id not in without]
+            if len(hits) >= count or there <= wanted:
+                break
+            wanted *= 2  # some were hidden
         hits.sort(key=lambda hit: (-hit.similarity, hit.row))
         return hits[:count]
 
@@ -170,7 +180,7 @@ class TemplateIndex:
             mask |= self.times[:, 0] > end
         return mask
 
-    def _exact(self, rows: I64, probes: F32) -> list[TrackHit]:
+    def _exact(self, rows: I64, probes: F32, hides: Hides | None = None) -> list[TrackHit]:
         """The rows with their cosine to the nearest of the probes (dim,) or (P, dim)."""
         hits = []
         wide = np.atleast_2d(probes).astype(np.float64)
@@ -185,9 +195,13 @@ class TemplateIndex:
                     vectors = table.fixed(found["exact"], "<f4", self._codes.shape[1])[places]
                     cosines = (vectors.astype(np.float64) @ wide.T).max(axis=1)
                     told = found.drop_columns(["exact"]).take(places.tolist()).to_pylist()
+                    hidden = np.zeros(len(vectors), np.bool_) if hides is None else hides(vectors)
                     hits += [
                         self._hit(int(row), facts, float(cosine))
-                        for row, facts, cosine in zip(inside, told, cosines, strict=True)
+                        for row, facts, cosine, hide in zip(
+                            inside, told, cosines, hidden, strict=True
+                        )
+                        if not hide
                     ]
         return hits
 

@@ -125,6 +125,7 @@ def _index(config: Config, args: argparse.Namespace) -> int:
     from jetson_face.archive.opening import archive_place, open_archive
     from jetson_face.archive.recordings import find_recordings
     from jetson_face.archive.run import ArchiveRun
+    from jetson_face.archive.withheld import WithheldFaces
 
     # first: what is missing is said at once, not after the networks are loaded
     archive_place(config, args.into)
@@ -132,7 +133,8 @@ def _index(config: Config, args: argparse.Namespace) -> int:
     with closing(PieceIndexer(config)) as indexer:
         store = open_archive(config, args.into, indexer.space, create=True)
         with show_line() as tell, _workers(config, args, indexer) as workers:
-            report = ArchiveRun(config, store, progress=tell).run(found, workers)
+            hides = WithheldFaces.of(config, indexer.space).among
+            report = ArchiveRun(config, store, hides=hides, progress=tell).run(found, workers)
     if args.json:
         say_json(_plain_report(report))
     else:
@@ -192,6 +194,7 @@ def _plain_report(report: IndexReport) -> dict[str, Any]:
         "pieces": report.pieces,
         "tracks": report.tracks,
         "without_template": report.without_template,
+        "withheld": report.withheld,
         "frames": report.frames,
         "looked": report.looked,
         "video_s": round(report.video_s, 3),

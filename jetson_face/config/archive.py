@@ -20,7 +20,7 @@ class ArchiveConfig(Section):
     )
     search: bool = Field(
         False,
-        description="allow `archive search`; every search is then written to STATE_DIR/uses.jsonl",
+        description="allow `archive search`; each is then written to STATE_DIR/archive_uses.jsonl",
     )
     scan: Literal["motion", "all", "key_frames"] = Field(
         "motion",

@@ -13,6 +13,9 @@ import cv2
 import pytest
 
 from jetson_face.cli.main import main
+from jetson_face.config import load_config
+from jetson_face.factory.parts import open_gallery
+from jetson_face.gallery.permission import withhold
 from jetson_face.util.images import read_picture, write_picture
 from jetson_face.util.locks import file_lock
 from tests.archive.made import recording
@@ -116,7 +119,7 @@ def test_every_search_is_in_the_log_of_use(
 ) -> None:
     ours("archive", "search", "Eileen Collins", "--reason", "case 7", "--camera", "door")
     ours("archive", "search", collins, "--reason", "lost child", "--to", "2026-03-15T00:00:00Z")
-    log = tmp_path / "state" / "uses.jsonl"
+    log = tmp_path / "state" / "archive_uses.jsonl"
     first, second = (json.loads(line) for line in log.read_text().splitlines())
     assert (first["action"], first["name"]) == ("archive_searched", "Eileen Collins")
     assert "@" in first["actor"]
@@ -145,7 +148,7 @@ def test_a_search_is_off_until_it_is_turned_on_and_needs_a_reason(
     assert "searching the archive is off" in said.err
     assert ours("archive", "search", collins).code == 2
     assert ours("archive", "search", collins, "--reason", " ").code == 2
-    assert not (tmp_path / "state" / "uses.jsonl").exists()
+    assert not (tmp_path / "state" / "archive_uses.jsonl").exists()
 
 
 def test_what_is_wrong_is_one_line_and_a_code(
@@ -248,6 +251,30 @@ def test_a_removal_that_found_the_archive_busy_is_finished_later(
     gone = ours("archive", "search", collins, "--reason", "x", "--json")
     assert json.loads(gone.out)["visits"] == []
     assert ours("people", "list").err == ""
+
+
+def test_who_must_not_be_recognised_is_neither_searched_nor_shown_nor_kept(
+    ours: Archive, enrolled: None, made: Path, tmp_path: Path, collins: Path, hopper: Path
+) -> None:
+    every = ("--fpir", "1", "--reason", "x", "--json")
+    before = json.loads(ours("archive", "search", hopper, *every).out)["visits"]
+    assert before[0]["camera"] == "yard"
+    assert "door" in {visit["camera"] for visit in before}
+    config = load_config(None, [f"state_dir={tmp_path / 'state'}"])
+    with open_gallery(config) as gallery:
+        withhold(gallery, "Eileen Collins")
+    for who in ("Eileen Collins", collins):
+        said = ours("archive", "search", who, "--reason", "x")
+        assert (said.code, said.out) == (2, "")
+        assert "do-not-recognise list is not searched" in said.err
+    shown = json.loads(ours("archive", "search", hopper, *every).out)["visits"]
+    assert [visit["camera"] for visit in shown] == ["yard"]
+    words = ("archive", "index", made / "rec", "--into", tmp_path / "b", "--json")
+    report = json.loads(ours(*words).out)
+    assert (report["withheld"] >= 1, report["tracks"] >= 1) == (True, True)
+    assert {path.parent.name for path in (tmp_path / "b").rglob("*.parquet")} == {"camera=yard"}
+    # to be taken out of the archive is another thing
+    assert ours("archive", "erase", "Eileen Collins", "--yes").code == 0
 
 
 def test_days_go_by_hand(ours: Archive, indexed: str, tmp_path: Path) -> None:
