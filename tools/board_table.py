@@ -37,7 +37,7 @@ STAGES = (
     ("Embedding, 16 ", "embed", 16),
 )
 """How a predicted stage begins, and the network and batch that is measured for it."""
-PATHS = {"csi": (0.3, 0.9), "rtsp": (0.3, 0.9), "usb": (5.0, 13.0)}
+PATHS = {"csi": (0.1, 0.4), "rtsp": (0.1, 0.4), "usb": (5.0, 13.0)}
 """Milliseconds of the CPU for a frame, by camera path: engines/JETSON.md."""
 SAME_PER_LEVEL = "pnet"
 """Measured for one level, predicted for all of a frame: not put beside each other."""

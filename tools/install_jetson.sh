@@ -129,7 +129,7 @@ install_program() {
     local what=${wheel:-$source}
     # A wheel of the same version is a newer build of it, as often as not.
     [ -z "$wheel" ] || pip_install --no-deps --force-reinstall "$wheel"
-    pip_install "$what[jetson${extras:+,$extras}]" || return 1
+    pip_install "${what}[jetson${extras:+,$extras}]" || return 1
     # What the environment takes from the system must go with what pip brought.
     "$prefix/bin/python" -c 'import cv2, numpy, onnx, onnxruntime, gi' || {
         echo "install_jetson: numpy $("$prefix/bin/python" -c 'import numpy; print(numpy.__version__, "of", numpy.__file__)' 2>&1 | tail -1) and the packages beside it do not go together" >&2

@@ -4,22 +4,35 @@
 # JetPack's is, and runs the program there: doctor, the unit tests that need no GPU, enroll,
 # identify, 60 frames of the demo as pictures. The same events as here are wanted, and similarities
 # within 0.002. From the video file itself they may be 0.01 apart: FFmpeg's conversion to BGR is
-# another on each processor (62 % of the values of a frame differ, by up to 3). Prints one table. Needs root and, for arm64 on a PC, half an hour. Says in one line when
-# it was not run and why, and exits 0 then; what fails exits 1.
-# Usage: tools/test_jetson.sh [DIR [PYTEST ARGUMENTS]]
+# another on each processor (62 % of the values of a frame differ, by up to 3). Prints one table.
+# Needs root and, for arm64 on a PC, half an hour for all but the unit tests, which take some twenty
+# times as long as here. Says in one line when it was not run and why, and exits 0 then; what fails
+# exits 1.
+# Usage: tools/test_jetson.sh [--dry-run] [DIR [PYTEST ARGUMENTS]]
+#   --dry-run  only says what would be done, and checks that what it needs of the repository is there
 #   DIR    keeps for the next run the Debian as it was made, and the wheels (default: .jetson)
 #   ARCH   in the environment: arm64 (default), or this machine's own for the JetPack stand-in only
 #   WHEEL  the wheel to install (default: built from what git has in HEAD)
-#   TESTS  what pytest runs there (default: the folders that need neither GPU nor time)
+#   TESTS  what pytest runs there, one process each (default: all folders that need no GPU, no
+#          network and nothing beyond the extras pc, jetson and mqtt); none: no unit tests
+#   LIMIT  seconds for each of TESTS (default: 7200)
 #   SUITE, MIRROR: what mmdebstrap takes (default: bookworm, the machine's own sources)
 set -euo pipefail
 . "$(dirname "$0")/setup_env.sh"
 
 arch=${ARCH:-arm64}
 suite=${SUITE:-bookworm}
+dry=""
+if [ "${1:-}" = --dry-run ]; then dry=yes; shift; fi
 cache=$(realpath -m "${1:-.jetson}")
-tests=${TESTS:-tests/core tests/util tests/detection tests/embedding tests/gallery tests/calibration
-    tests/recognition tests/capture tests/inference tests/doctor tests/models}
+# What takes least comes first. Left out: web and archive (their own extras), training (PyTorch),
+# house and fuzz (tools for this machine).
+read -r -d '' -a tests <<<"${TESTS:-tests/core tests/calibration tests/recognition tests/models
+    tests/embedding tests/privacy tests/review tests/events tests/config tests/util tests/capture
+    tests/detection tests/inference tests/doctor tests/live tests/output tests/api tests/factory
+    tests/gallery tests/cli tests/benchmark tests/evaluation tests/tools tests/service}" || true
+limit=${LIMIT:-7200}
+test_packages=(pytest pytest-timeout hypothesis psutil jsonschema jinja2)
 packages=ca-certificates,python3-venv,python3-pip,python3-gi,python3-opencv,libgomp1
 packages+=,gir1.2-gst-plugins-base-1.0,gstreamer1.0-plugins-base,gstreamer1.0-plugins-good
 packages+=,gstreamer1.0-plugins-bad,gstreamer1.0-libav
@@ -49,6 +62,22 @@ box() { # COMMAND...: in the root, with /proc and /dev; with /sys ONNX Runtime c
     ' box "$cache/root" "$@" </dev/null
 }
 
+missing=()
+for name in tools/install_jetson.sh tools/compare_runs.py tools/demo_clip.py configs/demo.yaml "${tests[@]}"; do
+    [ "$name" = none ] || [ -e "${name%%::*}" ] || missing+=("$name")
+done
+[ ${#missing[@]} = 0 ] || { echo "test_jetson: there is no ${missing[*]}" >&2; exit 1; }
+if [ -n "$dry" ]; then
+    base_state="would be made by mmdebstrap ($suite, $packages)"
+    [ ! -d "$cache/base-$arch-$(echo "$suite $packages" | sha256sum | cut -c1-12)" ] || base_state="kept"
+    echo "test_jetson: would do this for $arch in $cache:"
+    echo "  Debian       $base_state"
+    echo "  wheel        ${WHEEL:-built from HEAD}, and its packages [pc,jetson,mqtt] for $arch by pip download"
+    echo "  install      tools/install_jetson.sh, twice"
+    echo "  demo         60 frames as pictures (within 0.002) and of the video file (within 0.01), there and here"
+    echo "  unit tests   ${tests[*]}, at most $limit s each"
+    exit 0
+fi
 [ "$(uname -s)" = Linux ] || skip "this is not Linux"
 [ "$(id -u)" = 0 ] || skip "making a Debian needs root: sudo tools/test_jetson.sh"
 [ -n "${platform[$arch]:-}" ] || skip "ARCH is arm64 or amd64, not $arch"
@@ -83,7 +112,7 @@ if [ -z "${WHEEL:-}" ]; then
     WHEEL=$(ls "$cache"/dist/*.whl)
 fi
 version=$(chroot "$base" python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-wanted=$cache/wheels-$arch/$version-$(sha256sum <setup.py | cut -c1-16)
+wanted=$cache/wheels-$arch/$version-$(cat setup.py tools/test_jetson.sh | sha256sum | cut -c1-16)
 if [ ! -e "$wanted" ]; then
     rm -rf "${cache:?}/wheels-$arch"/*
     tags=()
@@ -92,8 +121,8 @@ if [ ! -e "$wanted" ]; then
         tags+=(--platform "${glibc}_${platform[$arch]}")
     done
     timeout 900 python -m pip download -qq --only-binary=:all: --python-version "$version" \
-        "${tags[@]}" -d "$cache/wheels-$arch" "$WHEEL[pc,dlib,jetson,mqtt]" pytest pytest-timeout hypothesis \
-        psutil jsonschema setuptools wheel 2>"$cache/download.log" ||
+        "${tags[@]}" -d "$cache/wheels-$arch" "${WHEEL}[pc,dlib,jetson,mqtt]" \
+        "${test_packages[@]}" setuptools wheel 2>"$cache/download.log" ||
         skip "its packages for $arch: $(grep . "$cache/download.log" | tail -1)"
     rm -f "$cache/wheels-$arch"/jetson_face-*.whl
     touch "$wanted"
@@ -190,39 +219,59 @@ both() { # WHAT SOURCE COSINE: run it there and here, and compare
 both "60 frames as pictures, enroll, identify" 'sequence:frames?fps=25' 0.002
 both "60 frames of the video file" clip.mp4 0.01
 
-if [ "$tests" != none ]; then
+if [ "${tests[*]}" != none ]; then
     echo "== unit tests by emulation"
     # pip itself takes half an hour by emulation: this one puts that architecture's wheels there.
     python -m pip install -qq --disable-pip-version-check --no-index --find-links "$cache/wheels-$arch" \
         --target "$cache/root/opt/test-site" --only-binary=:all: --python-version "$version" \
         --platform "manylinux_2_28_${platform[$arch]}" --platform "manylinux_2_17_${platform[$arch]}" \
-        --platform "manylinux2014_${platform[$arch]}" pytest pytest-timeout hypothesis psutil jsonschema
+        --platform "manylinux2014_${platform[$arch]}" "${test_packages[@]}"
     # Emulated, everything takes some twenty times as long; what is slow here is not run there.
     rm -rf "$cache/root/opt/source/jetson_face"
-    # shellcheck disable=SC2086
-    box env PYTHONPATH=/opt/test-site sh -c 'cd /opt/source && exec "$0" -m pytest -p no:cacheprovider --import-mode=importlib \
-        -o timeout=1800 -o console_output_style=count -rs --junitxml=/work/tests.xml "$@"' $python3 $tests "${@:2}" \
-        >"$cache/tests.log" 2>&1 || true
-    python - "$cache/root/work/tests.xml" >"$cache/tests.table" <<'PYTHON' || fail "unit tests" "see $cache/tests.log"
+    mkdir -p "$cache/root/work/tests"
+    : >"$cache/tests.log"
+    for each in "${tests[@]}"; do
+        # One process each: what one of them breaks, or takes too long for, costs the others nothing.
+        box env PYTHONPATH=/opt/test-site bash -c 'cd /opt/source && exec timeout "$1" "$0" -m pytest \
+            -p no:cacheprovider --import-mode=importlib -o timeout=1800 -o console_output_style=count -rs \
+            --junitxml="/work/tests/$(echo "$2" | tr -c "a-zA-Z0-9\n" _).xml" "$2" "${@:3}"' \
+            $python3 "$limit" "$each" "${@:2}" >>"$cache/tests.log" 2>&1 ||
+            echo "test_jetson: $each: exit code $?" >>"$cache/tests.log"
+    done
+    python - "$cache/root/work/tests" "${tests[@]}" >"$cache/tests.table" <<'PYTHON' || fail "unit tests" "see $cache/tests.log"
 import sys
 from collections import Counter
+from pathlib import Path
 from xml.etree import ElementTree
 
-try:
-    suite = ElementTree.parse(sys.argv[1]).getroot().find("testsuite")
-except (OSError, ElementTree.ParseError):
-    sys.exit("there is no result")
-count = {key: int(suite.get(key)) for key in ("tests", "failures", "errors", "skipped")}
-passed = count["tests"] - count["failures"] - count["errors"] - count["skipped"]
-print(f"| unit tests | {passed} passed, {count['skipped']} skipped, "
-      f"{count['failures'] + count['errors']} failed |")
-why = Counter(s.get("message") for s in suite.iter("skipped"))
+KEYS = ("tests", "failures", "errors", "skipped")
+folder, *wanted = sys.argv[1:]
+whole, why, wrong = Counter(), Counter(), []
+for each in wanted:
+    name = "".join(c if c.isascii() and c.isalnum() else "_" for c in each)
+    try:
+        suite = ElementTree.parse(Path(folder) / f"{name}.xml").getroot().find("testsuite")
+    except (OSError, ElementTree.ParseError):
+        wrong.append(f"{each}: no result (too slow, or it died)")
+        continue
+    count = Counter({key: int(suite.get(key)) for key in KEYS})
+    whole += count
+    failed = count["failures"] + count["errors"]
+    passed = count["tests"] - failed - count["skipped"]
+    print(f"| {each} | {passed} passed, {count['skipped']} skipped, {failed} failed, "
+          f"{float(suite.get('time')):.0f} s |")
+    why.update(s.get("message") for s in suite.iter("skipped"))
+    for case in suite.iter("testcase"):
+        if case.find("failure") is not None or case.find("error") is not None:
+            wrong.append(f"{case.get('classname')}::{case.get('name')}")
+failed = whole["failures"] + whole["errors"]
+passed = whole["tests"] - failed - whole["skipped"]
+print(f"| unit tests | {passed} passed, {whole['skipped']} skipped, {failed} failed |")
 for reason, number in why.most_common():
     print(f"| skipped | {number}: {reason} |")
-for case in suite.iter("testcase"):
-    if case.find("failure") is not None or case.find("error") is not None:
-        print(f"| failed | {case.get('classname')}::{case.get('name')} |")
-sys.exit(passed == 0 or count["failures"] + count["errors"] > 0)
+for name in wrong:
+    print(f"| failed | {name} |")
+sys.exit(passed == 0 or bool(wrong))
 PYTHON
     cat "$cache/tests.table" >>"$cache/table"
 fi

@@ -21,6 +21,8 @@ from jetson_face.inference.cuda import egl
 from jetson_face.inference.cuda.driver import Driver
 
 HERE = Path(__file__).parent
+PARTS = ("planeParams", "mappedAddr")
+TARGET = ("target_kind", "target_host", "target_pitch", "width_bytes", "height")
 pytestmark = [
     pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc"),
     pytest.mark.skipif(
@@ -58,7 +60,8 @@ class Sample:
     def __init__(self, standin: Any, pixels: Pixels, pitch: int) -> None:
         room = ctypes.create_string_buffer(256)
         height, width = pixels.shape[:2]
-        size = standin.standin_surface(room, pixels.ctypes.data_as(ctypes.c_void_p), width, height, pitch)  # fmt: skip
+        data = pixels.ctypes.data_as(ctypes.c_void_p)
+        size = standin.standin_surface(room, data, width, height, pitch)
         self.buffer = gstreamer.load_gst().Buffer.new_wrapped(room.raw[:size])
 
     def get_buffer(self) -> Any:
@@ -82,15 +85,20 @@ def test_the_structures_lie_as_the_headers_say(library: Any) -> None:
         (nvmm.MappedAddr, ("eglImage",)),
         (
             nvmm.SurfaceParams,
-            ("pitch", "colorFormat", "layout", "bufferDesc", "dataSize", "dataPtr", "planeParams")
-            + ("mappedAddr",),
+            ("pitch", "colorFormat", "layout", "bufferDesc", "dataSize", "dataPtr", *PARTS),
         ),
         (nvmm.Surface, ("numFilled", "isContiguous", "memType", "surfaceList")),
         (egl.EglFrame, ("width", "pitch", "plane_count", "channels", "kind", "element")),
         (
             egl.Copy2D,
-            ("source_kind", "source_host", "source_device", "source_array", "source_pitch")
-            + ("target_kind", "target_host", "target_pitch", "width_bytes", "height"),
+            (
+                "source_kind",
+                "source_host",
+                "source_device",
+                "source_array",
+                "source_pitch",
+                *TARGET,
+            ),
         ),
     ):
         wanted += [ctypes.sizeof(kind), *(getattr(kind, name).offset for name in names)]
@@ -161,7 +169,10 @@ def test_missing_libraries_are_named(monkeypatch: pytest.MonkeyPatch, library: A
         nvmm.NvmmReader(surfaces=ctypes.CDLL(None))
 
 
-PLAIN = f"videotestsrc pattern=red is-live=true ! video/x-raw,format=BGRx,width=64,height=48 ! {gstreamer.SINK}"  # fmt: skip
+PLAIN = (
+    "videotestsrc pattern=red is-live=true ! video/x-raw,format=BGRx,width=64,height=48 ! "
+    f"{gstreamer.SINK}"
+)
 
 
 def opened(zero_copy: Any, *, has_nvidia: bool = True) -> gstreamer.GstSource:

@@ -60,7 +60,7 @@ class Driver:
         self.bind(_SIGNATURES)
 
     def bind(self, signatures: Mapping[str, tuple[Any, ...]]) -> None:
-        """Add functions, by name and types of arguments. Raises EngineError where one is missing."""
+        """Add functions: names and types of arguments. Raises EngineError where one is missing."""
         for name, arguments in signatures.items():
             try:
                 function = getattr(self._library, name)
