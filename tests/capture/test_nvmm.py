@@ -102,7 +102,7 @@ def test_the_structures_lie_as_the_headers_say(library: Any) -> None:
         ),
     ):
         wanted += [ctypes.sizeof(kind), *(getattr(kind, name).offset for name in names)]
-    have = []
+    have: list[int] = []
     while (value := library.standin_layout(len(have))) != ctypes.c_size_t(-1).value:
         have.append(value)
     assert wanted == have
