@@ -72,7 +72,7 @@ if [ -n "$dry" ]; then
     [ ! -d "$cache/base-$arch-$(echo "$suite $packages" | sha256sum | cut -c1-12)" ] || base_state="kept"
     echo "test_jetson: would do this for $arch in $cache:"
     echo "  Debian       $base_state"
-    echo "  wheel        ${WHEEL:-built from HEAD}, and its packages [pc,jetson,mqtt] for $arch by pip download"
+    echo "  wheel        ${WHEEL:-built from HEAD}, and its packages [pc,dlib,jetson,mqtt] for $arch by pip download"
     echo "  install      tools/install_jetson.sh, twice"
     echo "  demo         60 frames as pictures (within 0.002) and of the video file (within 0.01), there and here"
     echo "  unit tests   ${tests[*]}, at most $limit s each"
