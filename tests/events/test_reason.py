@@ -7,10 +7,10 @@ import pytest
 from jetson_face.events.reason import why
 
 
-class SeveralErrors(Exception):  # noqa: N818 - as the real one is called
+class SeveralError(Exception):
     """As an ExceptionGroup, which Python 3.10 does not have."""
 
-    exceptions = (OSError(111, "Connection refused"), OSError(113, "No route to host"))
+    exceptions = (OSError(111, "refused"), OSError(113, "No route to host"))
 
 
 def caused(error: Exception, by: BaseException) -> Exception:
@@ -37,10 +37,7 @@ def in_a_circle() -> Exception:
         (caused(ValueError("no"), OSError(5, "I/O")), "OSError: [Errno 5] I/O"),
         (while_handling(ValueError("no"), OSError(5, "I/O")), "OSError: [Errno 5] I/O"),
         (caused(ValueError("no"), KeyError("x")), "ValueError: no"),
-        (
-            caused(ValueError("no"), SeveralErrors()),
-            "ConnectionRefusedError: [Errno 111] Connection refused",
-        ),
+        (caused(ValueError("no"), SeveralError()), "ConnectionRefusedError: [Errno 111] refused"),
         (in_a_circle(), "ValueError: one"),
     ],
 )  # fmt: skip

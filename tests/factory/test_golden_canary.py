@@ -11,7 +11,7 @@ import pytest
 
 from jetson_face.config import Config, load_config
 from jetson_face.core.errors import EngineError
-from jetson_face.core.types import Embeddings
+from jetson_face.core.types import Embeddings, ImageU8
 from jetson_face.embedding.align import Aligner
 from jetson_face.factory.golden import (
     CANARY,
@@ -19,6 +19,7 @@ from jetson_face.factory.golden import (
     golden_face,
     golden_pictures,
     golden_points,
+    on_frame,
 )
 from jetson_face.factory.gpu import Gpu
 from jetson_face.factory.mtcnn import assemble_mtcnn
@@ -92,3 +93,18 @@ def test_a_plan_that_is_wrong_from_the_start_is_refused(tmp_path: Path, module: 
         build_canary(config, parts_of(config, Wrong()))
     embedder.close()
     assert plans_here(config).fitting()
+
+
+def test_a_picture_is_as_large_as_the_frame_takes_it_in_its_corner() -> None:
+    high: ImageU8 = np.full((20, 10, 3), 200, np.uint8)
+    frame = on_frame(high, (30, 24))
+    assert frame.shape == (24, 30, 3)
+    assert (frame[:, :12] == 200).all()
+    assert (frame[:, 12:] == 127).all()
+    wide = on_frame(np.ascontiguousarray(high.transpose(1, 0, 2)), (30, 24))
+    assert (wide[:15] == 200).all()
+    assert (wide[15:] == 127).all()
+    # Every pixel of a larger one counts.
+    lines: ImageU8 = np.zeros((8, 8, 3), np.uint8)
+    lines[:, 3::4] = 200
+    assert (on_frame(lines, (2, 2)) == 50).all()

@@ -1,0 +1,67 @@
+"""The gallery as the configuration names it: who may look, and what says that it was put back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from jetson_face.config import Config, load_config
+from jetson_face.core.errors import GalleryRestoredError, InputMissingError
+from jetson_face.factory.galleries import open_gallery
+from tests.gallery.gallery_fakes import SPACE
+
+
+def config(tmp_path: Path, *words: str) -> Config:
+    return load_config(None, [f"state_dir={tmp_path / 'var' / 'state'}", *words])
+
+
+def ledgers(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("*.ledger"))
+
+
+def cache() -> Path:
+    return Path(os.environ["XDG_CACHE_HOME"]) / "jetson-face"
+
+
+def test_a_sealed_gallery_has_a_witness_outside_of_its_folder(tmp_path: Path) -> None:
+    site = config(tmp_path)
+    with open_gallery(site, SPACE, create=True) as gallery:
+        gallery.add_person("Ada")
+    assert ledgers(site.state_dir) == ["gallery.db.ledger"]
+    (witness,) = ledgers(cache())
+    assert witness.startswith("gallery.db-")
+    # A backup of the whole folder, put back.
+    shutil.copytree(site.state_dir, tmp_path / "backup")
+    with open_gallery(site) as gallery:
+        gallery.remove("Ada")
+    shutil.rmtree(site.state_dir)
+    shutil.copytree(tmp_path / "backup", site.state_dir)
+    with pytest.raises(GalleryRestoredError):
+        open_gallery(site)
+
+
+def test_a_gallery_in_the_clear_has_none(tmp_path: Path) -> None:
+    site = config(tmp_path, "gallery.encrypt=false")
+    open_gallery(site, SPACE, create=True).close()
+    assert (ledgers(site.state_dir), ledgers(cache())) == (["gallery.db.ledger"], [])
+    assert not (site.state_dir / "gallery.key").exists()
+
+
+def test_galleries_of_one_name_in_several_folders_have_ledgers_of_their_own(tmp_path: Path) -> None:
+    for folder in ("one", "other"):
+        path = tmp_path / folder / "deep" / "people.db"
+        open_gallery(config(tmp_path, f"gallery.path={path}"), SPACE, create=True).close()
+        assert path.parent.stat().st_mode & 0o777 == 0o700
+    names = ledgers(config(tmp_path).state_dir)
+    assert len(names) == 2
+    assert all(name.startswith("people.db-") for name in names)
+    assert ledgers(cache()) == names
+
+
+def test_what_is_not_there_is_made_only_when_asked(tmp_path: Path) -> None:
+    with pytest.raises(InputMissingError, match="enrol somebody first"):
+        open_gallery(config(tmp_path), SPACE)
+    assert not config(tmp_path).state_dir.exists()
