@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 
 from jetson_face.events.delivery import Deliverer, SinkDownError, SinkRefusedError
 from jetson_face.events.outbox import Event, Outbox
+from jetson_face.events.outbox_file import OutboxFile
 from jetson_face.events.webhook import WebhookSink
 from jetson_face.util.backoff import Backoff
 from tests.events.event_help import face_body, read_event
@@ -67,7 +70,7 @@ def test_one_refused_event_does_not_hold_up_the_others(outbox: Outbox) -> None:
     sink.poison = b"bad"
     deliverer = Deliverer("list", outbox, sink)
     put(outbox, b"a", b"bad", b"c")
-    deliverer.step()
+    assert deliverer.step() == 0.0
     assert sink.got == [b"a", b"c"]
     state = outbox.state()
     assert (deliverer.sent, state.refused, state.set_aside) == (2, {"list": 1}, {"list": 1})
@@ -87,6 +90,52 @@ def test_the_loop_delivers_until_it_is_stopped_and_closes_the_sink(outbox: Outbo
     assert not thread.is_alive()
     assert sink.closed.wait(5)
     assert sink.got[:1] == [b"a"]
+
+
+def test_the_loop_waits_for_as_long_as_there_is_nothing(outbox: Outbox) -> None:
+    sink, stop = ListSink(), threading.Event()
+    thread = threading.Thread(target=Deliverer("list", outbox, sink).run, args=(stop,))
+    thread.start()
+    for body in (b"a", b"b"):
+        time.sleep(0.3)  # it has looked for the end more than once
+        put(outbox, body)
+    end = time.monotonic() + 5
+    while len(sink.got) < 2 and time.monotonic() < end:
+        time.sleep(0.01)
+    stop.set()
+    thread.join(5)
+    assert sink.got == [b"a", b"b"]
+
+
+def test_what_is_left_at_the_end_is_delivered(outbox: Outbox) -> None:
+    sink, stop = ListSink(), threading.Event()
+    deliverer = Deliverer("list", outbox, sink)
+    put(outbox, b"a", b"b")
+    stop.set()
+    deliverer.run(stop)
+    assert sink.got == [b"a", b"b"]
+    assert outbox.state().lag == {"list": 0}
+
+
+def test_what_is_asked_for_again_comes_in_batches_too(
+    outbox: Outbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = ListSink()
+    deliverer = Deliverer("list", outbox, sink, batch=1)
+    for body in (b"bad", b"worse"):
+        sink.poison = body
+        put(outbox, body)
+        deliverer.step()
+    with closing(OutboxFile(tmp_path / "outbox.db")) as file:
+        assert file.ask_again([("list", 1), ("list", 2)]) == 2
+    outbox.check()
+    sink.poison = None
+    assert deliverer.step() == 0.0
+    assert sink.got == [b"bad"]
+    monkeypatch.setattr(outbox, "settle", lambda item, error: False)
+    assert deliverer.step() > 0
+    assert sink.got == [b"bad", b"worse"]
+    assert deliverer.last_error == "sent again, and the disk takes no note of it"
 
 
 def test_a_sink_that_hangs_does_not_hold_up_the_end(outbox: Outbox) -> None:

@@ -1,0 +1,37 @@
+"""Which mutants are worth a run."""
+
+from __future__ import annotations
+
+import ast
+
+import mutate
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "change"),
+    [
+        ("return a + b", "return a - b", "return a + b → return a - b"),
+        ("x = 1\nif x:\n    f(x, 2)", "x = 1\nif x:\n    f(x, 3)", "f(x, 2) → f(x, 3)"),
+        ("if a > 1:\n    b()", "if a >= 1:\n    b()", "if a > 1: b() → if a >= 1: b()"),
+        ("return d['kind']", "return d['XXkindXX']", "return d['kind'] → return d['XXkindXX']"),
+        ("return True", "return False", "return True → return False"),
+        # texts that people read, and words in other letters
+        ("if a:\n    raise ValueError('no')", "if a:\n    raise ValueError('XXnoXX')", None),
+        ("logger.warning('late %s', a)", "logger.warning('late %s', None)", None),
+        ("return 'a'", "return 'A'", None),
+    ],
+)  # fmt: skip
+def test_a_change_is_told_or_not_worth_a_run(before: str, after: str, change: str | None) -> None:
+    one, other = (ast.parse(f"def f():\n    {code.replace(chr(10), chr(10) + '    ')}").body[0]
+                  for code in (before, after))  # fmt: skip
+    assert mutate._change(one, other) == change
+
+
+def test_the_tests_of_each_folder_are_there() -> None:
+    missing = [path for paths in mutate.TESTS.values() for path in paths
+               if not (mutate.ROOT / path).exists()]  # fmt: skip
+    assert missing == []
+    assert "events/outbox" in mutate.files_of(["events"])
+    with pytest.raises(SystemExit, match="no file"):
+        mutate.files_of(["nothing"])
