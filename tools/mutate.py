@@ -7,9 +7,10 @@
 
 mutmut makes the mutants; here they are run: all tests of a folder are collected once, and each
 mutant gets a fork of that process, in which the tests that come by its function run, those first
-that killed a neighbour, then those named after its file, then the quick ones. What was killed is not run again until its code
-changes. Not run: mutants of texts that people read (inside `raise` and calls of `logger`), and
-words in other letters. Results: mutants/results/. docs/mutation.md says what survived and why.
+that killed a neighbour, then those named after its file, then the quick ones. What was killed is
+not run again until its code changes. Not run: mutants of texts that people read (inside `raise`
+and calls of `logger`), and words in other letters. What became of each is kept in
+mutants/results.jsonl. docs/mutation.md says what survived and why.
 """
 
 from __future__ import annotations
@@ -104,8 +105,9 @@ class Mutant:
 
 def make_mutants() -> None:
     """Write the copy of the working tree in which every function has its mutants beside it."""
-    import mutmut.__main__ as mutmut
+    from mutmut.__main__ import create_mutants
     from mutmut.mutation.trampoline import set_mutant_under_test
+    from mutmut.utils.file_utils import copy_also_copy_files, copy_src_dir
 
     set_mutant_under_test("mutant_generation")
     COPY.mkdir(exist_ok=True)
@@ -114,9 +116,9 @@ def make_mutants() -> None:
     log, out = (COPY / "mutmut.log").open("w"), sys.stdout
     sys.stdout = log
     try:
-        mutmut.copy_src_dir()
-        mutmut.copy_also_copy_files()
-        made = mutmut.create_mutants(1)
+        copy_src_dir()
+        copy_also_copy_files()
+        made = create_mutants(1)
     finally:
         sys.stdout = out
         log.close()
@@ -264,7 +266,8 @@ class Run:
             return order.get(item.nodeid, len(order)), subject not in item.path.stem
 
         items.sort(key=rank)
-        spent, few = 0.0, []
+        spent = 0.0
+        few: list[pytest.Item] = []
         for item in items:
             spent += seconds[item.nodeid]
             if few and spent > self._budget_s:

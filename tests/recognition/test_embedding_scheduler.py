@@ -62,7 +62,8 @@ def test_the_state_of_a_track_says_when_its_face_is_embedded(
     states: list[TrackState], rows: list[int]
 ) -> None:
     found = scheduler().select(seen(len(states)), states)
-    assert (found.tolist(), found.dtype) == (rows, np.int64)
+    assert found.tolist() == rows
+    assert found.dtype == np.int64
 
 
 def test_a_face_without_landmarks_is_not_embedded() -> None:
@@ -92,7 +93,9 @@ def test_a_budget_that_makes_no_sense_is_refused(embed_interval: int, per_frame:
 def test_where_there_are_no_crops_no_network_runs() -> None:
     embedding = scheduler()
     none = embedding.embed(NO_CROPS, Stopwatch(lambda: 0))
-    assert (none.vectors.shape, none.vectors.dtype, none.space) == ((0, 3), np.float32, SPACE)
+    assert none.vectors.shape == (0, 3)
+    assert none.vectors.dtype == np.float32
+    assert none.space == SPACE
     assert isinstance(embedding.embedder, ColourEmbedder)
     assert embedding.embedder.faces == 0
 

@@ -56,7 +56,8 @@ def test_a_face_without_landmarks_is_reported_and_not_named() -> None:
     assert (blind.track, blind.frames, blind.box) == (1, 0, (30, 40, 110, 140))
     assert (seen.state, seen.person) == ("known", BOB)
     assert (seen.track, seen.frames, seen.box) == (2, 1, (200, 60, 280, 160))
-    assert (seen.similarity, seen.quality) == (pytest.approx(1.0, abs=0.01), pytest.approx(quality))
+    assert seen.similarity == pytest.approx(1.0, abs=0.01)
+    assert seen.quality == pytest.approx(quality)
     assert seen.landmarks is not None
     np.testing.assert_array_equal(seen.landmarks, points.landmarks[0])
     assert [candidate.person for candidate in seen.candidates] == [BOB, ADA]

@@ -60,15 +60,15 @@ def test_with_the_same_gallery_only_tracks_with_new_evidence_are_decided() -> No
     assert [states[track].decision.state for track in (1, 2)] == ["pending", "known"]
 
 
-def test_the_bounds_of_the_gallery_hold_before_those_of_the_decider() -> None:
-    for bound, state in ((0.6, "known"), (0.61, "unknown")):
-        states = states_of(1)
-        decider = Decider(0.9, unknown_after=1)
-        decisions = TrackDecisions(
-            evidence(t1=unit(0.6, 0, 0.8)), decider, lambda _, b=bound: people(0, (b, b))
-        )
-        decisions.decide(np.array([1]), states, 0)
-        assert states[1].decision.state == state
+@pytest.mark.parametrize(("bound", "state"), [(0.6, "known"), (0.61, "unknown")])
+def test_the_bounds_of_the_gallery_hold_before_those_of_the_decider(
+    bound: float, state: str
+) -> None:
+    states, known = states_of(1), people(0, (bound, bound))
+    decider = Decider(0.9, unknown_after=1)
+    decisions = TrackDecisions(evidence(t1=unit(0.6, 0, 0.8)), decider, lambda _: known)
+    decisions.decide(np.array([1]), states, 0)
+    assert states[1].decision.state == state
 
 
 @pytest.mark.parametrize(
