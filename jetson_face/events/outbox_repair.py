@@ -86,7 +86,7 @@ def _around(
                 continue
         else:
             middle = (low + high) // 2
-            spans += [(low, middle), (middle - 1, high)] if high - low > 2 else []
+            spans += [(low, middle + 1), (middle, high)] if high - low > 2 else []
 
 
 def put_aside(path: Path) -> Path:

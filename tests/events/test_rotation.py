@@ -165,3 +165,20 @@ def test_the_folders_of_a_file_are_made_for_its_owner_only(tmp_path: Path) -> No
     file.close()
     modes = [path.stat().st_mode & 0o777 for path in (file.path.parent, file.path)]
     assert modes == [0o700, 0o600]
+
+
+def test_the_number_of_a_file_says_how_old_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    sink = RotatingJsonl(path, max_bytes=1, files=4)
+    for frame in range(1, 7):
+        sink.send([event(frame)])
+    sink.close()
+    kept = {p.name.removeprefix("events.jsonl"): read_events(p) for p in tmp_path.iterdir()}
+    frames = {name: [e["frame"] for e in events] for name, events in kept.items()}
+    assert frames == {"": [6], ".1": [5], ".2": [4], ".3": [3]}
+
+
+@pytest.mark.parametrize(("max_bytes", "files"), [(0, 1), (1, 0)])
+def test_a_bound_of_nothing_is_refused(tmp_path: Path, max_bytes: int, files: int) -> None:
+    with pytest.raises(ValueError, match=f"got {max_bytes} and {files}"):
+        RotatingJsonl(tmp_path / "e.jsonl", max_bytes=max_bytes, files=files)

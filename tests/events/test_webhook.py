@@ -388,6 +388,14 @@ def test_a_name_that_is_not_known_is_down(sink_for: Make, monkeypatch: pytest.Mo
     down(sink_for("http://nobody.example/"), "nobody.example: .*Name or service not known")
 
 
+def test_what_is_down_is_told_without_user_and_password(sink_for: Make) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(SinkDownError) as told:
+        sink_for(f"http://ada:s3cret@127.0.0.1:{port}/hook").send([EVENT])
+    assert str(told.value).startswith(f"127.0.0.1:{port}: ")
+
+
 def test_a_webhook_that_nobody_serves_is_down(sink_for: Make) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
