@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from jetson_face.core.types import F32, Embeddings
 from jetson_face.gallery.matcher import GallerySnapshot, Matcher
 from jetson_face.recognition.decision import Decider
+from jetson_face.recognition.embedding_scheduler import NO_CROPS
 from jetson_face.recognition.fusion import Fuser
 from jetson_face.recognition.track_decisions import TrackDecisions
 from jetson_face.recognition.track_state import TrackStates
@@ -93,3 +96,16 @@ def test_a_doubted_face_is_held_against_a_bound_of_its_own(
     vectors = np.stack([unit(0.6, 0, 0.8), unit(0.995, -0.1)])
     seen = decisions.contradicted(np.array([1, 2]), Embeddings(vectors, SPACE), states)
     assert seen.tolist() == found
+
+
+def test_what_is_fused_is_counted_and_ends_a_doubt() -> None:
+    states, fuser = states_of(1, 2), Fuser(SPACE)
+    states.next_frame([1, 2], 5)
+    states[1].doubted = True
+    decisions = TrackDecisions(fuser, Decider(0.5), lambda _: people(0))
+    crops = replace(NO_CROPS, rows=np.array([0]), quality=np.array([0.5], np.float32))
+    one = np.array([1])
+    decisions.fuse(one, crops, Embeddings(unit(1)[None], SPACE), states)
+    assert (states[1].waited, states[1].embeddings, states[1].doubted) == (0, 1, False)
+    assert (states[2].waited, states[2].embeddings) == (1, 0)
+    assert fuser.frames(np.array([1, 2])).tolist() == [1, 0]
