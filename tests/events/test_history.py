@@ -14,7 +14,7 @@ import pytest
 
 from jetson_face.core.errors import GalleryError, OutputError, UsageError
 from jetson_face.core.types import Person, State
-from jetson_face.events.history import History, HistoryLimits, NewEvent
+from jetson_face.events.history import History, HistoryLimits, Marks, NewEvent
 from jetson_face.events.making import EventMaker
 from jetson_face.events.outbox import Outbox
 from jetson_face.events.recorder import EventRecorder
@@ -264,6 +264,25 @@ def test_what_a_kill_left_in_one_file_goes_into_the_other(tmp_path: Path) -> Non
     assert set(ids(outbox)) == {s.event["id"] for s in history.page()} == wanted
     recorder = EventRecorder(outbox, history)
     assert history.marks().outbox == 12
+    recorder.close()
+
+
+def test_what_the_outbox_has_not_got_is_not_marked_as_equal(tmp_path: Path) -> None:
+    blocked = tmp_path / "folder"
+    blocked.write_text("in the way")
+    path = blocked / "o.db"
+    recorder = EventRecorder(Outbox(path), History(tmp_path / "h.db"))
+    assert not recorder.append([NewEvent(event) for event in visit(ADA)]).durable
+    recorder.close()  # what waited in memory is lost with the process
+    blocked.unlink()
+    history = History(tmp_path / "h.db")
+    assert history.marks() == Marks()
+    outbox = Outbox(path)
+    recorder = EventRecorder(outbox, history)
+    assert len(ids(outbox)) == 3
+    assert recorder.append([NewEvent(event) for event in visit(BOB)]).durable
+    history.flush()
+    assert history.marks() == Marks(history.last(), 6)
     recorder.close()
 
 

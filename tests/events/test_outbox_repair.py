@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from jetson_face.events.outbox_file import OutboxFile
+from jetson_face.events.outbox_file import OutboxFile, is_damaged, is_full
 from jetson_face.events.outbox_repair import _around, salvage
 from jetson_face.events.outbox_rows import Changes, Cursor, Event, Refused
 
@@ -52,3 +52,30 @@ def test_all_of_a_whole_file_is_salvaged(tmp_path: Path) -> None:
     assert kept.cursors == {"a": Cursor(1), "b": Cursor(2)}  # away: since another file's clock
     assert kept.counts == {"age": 1, "size": 2}
     assert kept.refused == refused
+
+
+def error(kind: type[Exception], text: str, code: int | None = None) -> Exception:
+    made = kind(text)
+    if code is not None:
+        made.sqlite_errorcode = code  # type: ignore[attr-defined]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("found", "damaged", "full"),
+    [
+        (error(sqlite3.DatabaseError, "file is not a database", 26), True, False),
+        (error(sqlite3.DatabaseError, "database disk image is malformed"), True, False),
+        (error(sqlite3.OperationalError, "no such table: events", 1), True, False),
+        (error(sqlite3.OperationalError, "unsupported file format"), True, False),
+        (error(sqlite3.OperationalError, "disk I/O error", 10), False, False),
+        (error(sqlite3.OperationalError, "disk I/O error"), False, False),
+        (error(sqlite3.OperationalError, "database or disk is full", 13), False, True),
+        (error(sqlite3.OperationalError, "database or disk is full"), False, True),
+        (error(sqlite3.IntegrityError, "UNIQUE constraint failed", 19), False, False),
+        (error(sqlite3.ProgrammingError, "Cannot operate on a closed database."), False, False),
+        (error(OSError, "Input/output error"), False, False),
+    ],
+)
+def test_the_file_is_to_blame_or_the_disk(found: Exception, *, damaged: bool, full: bool) -> None:
+    assert (is_damaged(found), is_full(found)) == (damaged, full)
