@@ -12,6 +12,7 @@ from jetson_face.calibration.stored import Calibration, full_name, write_calibra
 from jetson_face.config import Config
 from jetson_face.core.types import EmbeddingSpace, Person
 from jetson_face.factory.threshold import (
+    ThresholdInForce,
     calibrated,
     curve_of,
     engine,
@@ -104,3 +105,18 @@ def test_a_sites_calibration_moves_with_the_gallery_and_the_stated_rate(tmp_path
         assert strict > 0.47 + by + 0.02
         by_hand = configured(similarity_min=0.3)
         assert calibrated(by_hand, gallery) is by_hand
+
+
+def test_a_threshold_is_told_as_plain_numbers() -> None:
+    told = ThresholdInForce(0.412345, "impostor curve", 0.01234567, 1)
+    assert told.as_json() == {
+        "similarity_min": 0.4123,
+        "source": "impostor curve",
+        "expected_fpir": 0.01235,
+    }
+    assert (
+        str(told) == "expected FPIR 1.2 % with 1 person enrolled (similarity 0.412, impostor curve)"
+    )
+    unknown = ThresholdInForce(0.5, "impostor curve", None, 2)
+    assert unknown.as_json()["expected_fpir"] is None
+    assert str(unknown).startswith("expected FPIR not known with 2 people enrolled")

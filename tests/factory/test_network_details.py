@@ -1,0 +1,99 @@
+"""What is easily left out where networks become detectors and embedders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jetson_face.config import Config, load_config
+from jetson_face.core.errors import EngineError
+from jetson_face.core.types import F32, Embeddings, ImageU8
+from jetson_face.factory import networks, refiners
+from jetson_face.factory.parity_gate import COSINE_MIN, check_against_reference
+from tests.recognition.test_recognizer import SPACE, ColourEmbedder
+
+CROPS: ImageU8 = np.zeros((3, 112, 112, 3), np.uint8)
+
+
+class Fixed(ColourEmbedder):
+    """Answers with these vectors, whatever is asked."""
+
+    def __init__(self, *vectors: tuple[float, float, float]) -> None:
+        super().__init__()
+        self._vectors: F32 = np.array(vectors, np.float32)
+
+    def embed(self, crops: ImageU8) -> Embeddings:
+        return Embeddings(self._vectors, SPACE)
+
+
+X, Y = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)
+TURNED = (0.0, 0.8, 0.6)
+
+
+def test_one_golden_face_that_is_answered_otherwise_is_enough() -> None:
+    reference = Fixed(X, Y, X)
+    for precision in COSINE_MIN:
+        check_against_reference(reference, Fixed(X, Y, X), CROPS, precision)
+        with pytest.raises(EngineError, match=r"cosine 0\.8"):
+            check_against_reference(reference, Fixed(X, TURNED, X), CROPS, precision)
+        with pytest.raises(EngineError, match="cosine nan"):
+            check_against_reference(
+                reference, Fixed(X, Y, (float("nan"), 0.0, 0.0)), CROPS, precision
+            )
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """What MTCNN and its refiner are put together of; no network is opened."""
+    made: list[tuple[Any, ...]] = []
+    graphs = {net: Path(f"{net}.onnx") for net in ("pnet", "rnet", "onet")}
+    monkeypatch.setattr(
+        "jetson_face.detection.mtcnn.graph.ensure_mtcnn", lambda card, cache: graphs
+    )
+    for module in (networks, refiners):
+        monkeypatch.setattr(module, "build_backend", lambda config, name, path: f"{name} {path}")
+    monkeypatch.setattr(
+        "jetson_face.factory.plans.open_network", lambda config, name: f"a plan of {name}"
+    )
+
+    def assemble(config: Config, nets: Any, *, relaxed: bool = False) -> str:
+        made.append((sorted(nets.values()), relaxed))
+        return "mtcnn"
+
+    monkeypatch.setattr(networks, "assemble_mtcnn", assemble)
+    monkeypatch.setattr(
+        refiners, "OnetRefiner", lambda net, *, score_min=0.0: made.append((net, score_min))
+    )
+    return made
+
+
+NETS = ["onet onet.onnx", "pnet pnet.onnx", "rnet rnet.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("backend", "relaxed", "nets"),
+    [
+        ("onnxruntime", False, NETS),
+        ("onnxruntime", True, NETS),
+        ("tensorrt", False, ["a plan of search", *NETS]),
+        ("tensorrt", True, NETS),
+    ],
+)
+def test_only_plans_have_a_search_of_their_own_and_photos_none(
+    asked: list[tuple[Any, ...]], backend: str, *, relaxed: bool, nets: list[str]
+) -> None:
+    config = load_config(
+        None,
+        ["detector.type=mtcnn", f"backend.type={backend}", "engines.frame_size=[640, 480]"],
+    )
+    networks.build_mtcnn(config, relaxed=relaxed)
+    assert asked == [(nets, relaxed)]
+
+
+def test_a_followed_face_must_be_as_sure_as_a_found_one(asked: list[tuple[Any, ...]]) -> None:
+    config = load_config(None, ["detector.type=mtcnn", "detector.thresholds=[0.6, 0.7, 0.93]"])
+    refiners._build_onet(config)
+    assert asked == [("onet onet.onnx", 0.93)]
