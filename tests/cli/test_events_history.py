@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from jetson_face.cli.main import main
+from jetson_face.core.errors import OutputError
 from jetson_face.core.types import Person
 from jetson_face.events import exporting
 from jetson_face.events.history import History, NewEvent
@@ -92,6 +93,8 @@ def test_all_events_after_one_come_page_by_page(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "no such folder"))
     assert exporting.export(history, tmp_path / "e.csv", "csv", after=cursors[4]) == 7
     assert len((tmp_path / "e.csv").read_text("utf-8").splitlines()) == 8
+    with pytest.raises(OutputError, match="cannot be written"):
+        exporting.export(history, tmp_path / "e.csv" / "e.csv", "csv")
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_a_face_without_landmarks_is_reported_and_not_named() -> None:
     people = gallery((ADA, RED), (BOB, GREEN))
     parts = Parts(HalfBlind(), ColourEmbedder())
     image = frame(0, [A_RED, A_GREEN]).image
-    blind, seen = identify(image, parts, people, Decider(0.9))
+    blind, seen = identify(image, parts, people, Decider(0.9, unknown_after=1))
     points = HalfBlind().detect(image)[1:]
     quality = parts.quality.scores(parts.aligner.crop(image, points.landmarks), points)[0]
     assert (blind.state, blind.person, blind.similarity) == ("pending", None, None)
