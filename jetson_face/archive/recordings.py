@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from jetson_face.archive.places import ArchivePlace
+from jetson_face.config.section import NAME
 from jetson_face.core.errors import InputBrokenError, InputMissingError, UsageError
 
 SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".ts", ".m4v", ".webm", ".mpg", ".mpeg", ".dav")
@@ -43,8 +44,10 @@ def find_recordings(
     """The recordings that files, folders and addresses of object stores name, in order.
 
     camera, start: of all of them, instead of what their names say. Raises InputMissingError where
-    nothing is there, UsageError for one start of several recordings.
+    nothing is there, UsageError for one start of several recordings and a name that no camera has.
     """
+    if camera is not None and not re.fullmatch(NAME, camera):
+        raise UsageError(f"--camera {camera}: a camera's name is up to 40 letters, digits, . _ -")
     found = [one for text in texts for one in _in(text, camera, start)]
     if start is not None and len(found) > 1:
         raise UsageError(f"{len(found)} recordings cannot all start at one time: leave out --start")

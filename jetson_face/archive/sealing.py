@@ -25,6 +25,11 @@ class ArchiveSeal:
         self._cipher, self._context = cipher, f"archive/{archive}/data key".encode()
         self._made: Any = None
 
+    @property
+    def sealed(self) -> bool:
+        """Files are encrypted."""
+        return self._cipher is not None
+
     def check_text(self) -> str:
         """What a new archive remembers of its key, as hex; "" in the clear."""
         return "" if self._cipher is None else self._cipher.encrypt(_CHECK, self._context).hex()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from jetson_face.util.optional import needs, pip_install
 
 ROWS = 1024
 """Rows that are read together: exact templates are read for a few rows only."""
+_ENCRYPTED = b"PARE"
+"""How a Parquet file with an encrypted footer ends; others end with PAR1."""
 SEARCHED = ("piece", "start", "end", "frames", "codes", "scale", "error")
 """Columns that a search keeps in memory."""
 
@@ -93,9 +96,20 @@ def open_file(file: Any, seal: ArchiveSeal, where: str) -> Any:
     """A `pyarrow.parquet.ParquetFile`. where: for messages. Raises InputBrokenError."""
     pa = arrow()
     try:
+        if seal.sealed and _magic(file) != _ENCRYPTED:
+            # pyarrow would read it: whoever may write files could add tracks
+            raise ValueError("it is not encrypted")
         return pa.parquet.ParquetFile(file, decryption_properties=seal.reading())
     except (OSError, ValueError, pa.ArrowException) as error:
         raise damaged(where, error) from None
+
+
+def _magic(file: Any) -> bytes:
+    """The last four bytes of a Parquet file."""
+    file.seek(-4, os.SEEK_END)
+    magic: bytes = file.read(4)
+    file.seek(0)
+    return magic
 
 
 def read(file: Any, where: str, columns: Iterable[str] | None = None) -> Any:

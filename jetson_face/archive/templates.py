@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jetson_face.archive import table
-from jetson_face.archive.store import ArchiveStore, split_partition
+from jetson_face.archive.sealing import damaged
+from jetson_face.archive.store import ArchiveStore, day_of, partition, split_partition
 from jetson_face.archive.tracks import I8
 from jetson_face.core.types import F32, I64, BoolArray
 
@@ -207,10 +208,14 @@ class TemplateIndex:
 
     def _hit(self, row: int, facts: dict[str, object], similarity: float) -> TrackHit:
         start, end = self.times[row]
+        name, camera = self.files[self._file[row]], str(facts["camera"])
+        if not name.startswith(f"{partition(day_of(float(start)), camera)}/"):
+            where = f"{self._store.place.shown}/{name}"
+            raise damaged(where, ValueError("it was moved from another day or camera"))
         return TrackHit(
             row=row,
             id=str(facts["id"]),
-            camera=str(facts["camera"]),
+            camera=camera,
             start=float(start),
             end=float(end),
             media_s=float(str(facts["media_s"])),

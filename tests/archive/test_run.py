@@ -261,6 +261,9 @@ def test_camera_and_time_come_from_folders_and_names(tmp_path: Path) -> None:
     (single,) = find_recordings([str(tmp_path / "holiday.mp4")], camera="gate", start=5.0)
     assert (single.camera, single.start) == ("gate", 5.0)
     assert time_in("2026-13-45T99-00-00") is None
+    for name in ("../../etc", "a/b", "", "x" * 41):
+        with pytest.raises(UsageError, match="a camera's name is"):
+            find_recordings([str(tmp_path)], camera=name)
     with pytest.raises(UsageError, match="cannot all start at one time"):
         find_recordings([str(tmp_path)], start=5.0)
     with pytest.raises(InputMissingError, match="no such file"):

@@ -137,6 +137,17 @@ def test_a_damaged_file_is_said_in_one_line(tmp_path: Path, cipher: AesGcm | Non
         assert "\n" not in str(caught.value)
 
 
+def test_a_file_in_the_clear_is_not_taken_into_a_sealed_archive(tmp_path: Path) -> None:
+    sealed, clear = archive(tmp_path / "a"), archive(tmp_path / "b", cipher=None)
+    fill(sealed, vectors(5))
+    forged = track(vectors(1, 3)[0], camera="forged")
+    clear.add(forged.piece, [forged])
+    ((part, (name,)),) = clear.partitions().items()
+    sealed.place.write(f"{part}/piece-forged.parquet", clear.place.read(name))
+    with pytest.raises(InputBrokenError, match="a file of the archive is damaged"):
+        list(sealed.tracks())
+
+
 def test_what_is_no_archive_or_another_networks_is_refused(tmp_path: Path) -> None:
     place = ArchivePlace(str(tmp_path / "a"))
     with pytest.raises(InputMissingError, match="there is no archive"):

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from jetson_face.archive.store import ArchiveStore
 from jetson_face.archive.templates import TemplateIndex
 from jetson_face.archive.tracks import ArchivedTrack, compact
-from jetson_face.core.types import F32
+from jetson_face.core.errors import InputBrokenError
+from jetson_face.core.types import F32, BoolArray
 from tests.archive.made import SPACE, archive, fill, track, vectors
 
 
@@ -94,6 +95,22 @@ def test_time_camera_and_what_does_not_count(
     assert index.nearest(probe, 5, start=0, end=1) == []
 
 
+def test_those_that_are_hidden_make_room_for_the_next(
+    filled: tuple[ArchiveStore, list[ArchivedTrack]],
+) -> None:
+    store, put = filled
+    probe = put[0].template
+
+    def near(templates: F32) -> BoolArray:
+        return np.asarray(templates @ probe > 0.9)
+
+    rest = [one for one in put if float(one.template @ probe) <= 0.9]
+    assert len(put) - len(rest) > 400
+    hits = TemplateIndex.load(store).nearest(probe, 5, hides=near)
+    assert [hit.id for hit in hits] == by_hand(rest, probe, 5)
+    assert TemplateIndex.load(store).nearest(probe, 5, hides=lambda t: t[:, 0] < 2) == []
+
+
 def test_everything_above_a_threshold_is_found(
     filled: tuple[ArchiveStore, list[ArchivedTrack]],
 ) -> None:
@@ -105,6 +122,17 @@ def test_everything_above_a_threshold_is_found(
         hits = TemplateIndex.load(store).at_least(probes, least)
         assert {hit.id for hit in hits} == wanted
     assert 400 < len(wanted) < 500
+
+
+def test_a_file_that_was_moved_to_another_camera_is_refused(tmp_path: Path) -> None:
+    """Sealed or not: its tracks would be visits where nobody was."""
+    store = archive(tmp_path / "a")
+    fill(store, vectors(3), cameras=("door",), days=1)
+    ((name,),) = store.partitions().values()
+    store.place.write(name.replace("camera=door", "camera=yard"), store.place.read(name))
+    index = TemplateIndex.load(store, camera="yard")
+    with pytest.raises(InputBrokenError, match="moved from another day or camera"):
+        index.nearest(vectors(3)[0], 1)
 
 
 def test_an_empty_archive_has_no_answer(tmp_path: Path) -> None:
