@@ -49,7 +49,7 @@ class HealthDay:
     ) -> None:
         self._path, self._recent, self._status, self._clock = folder / FILE, recent, status, clock
         self._samples: deque[HealthSample] = deque(self._read(), maxlen=_KEPT)
-        self._lines = 2 * _KEPT  # it is written anew with the first sample
+        self._lines = 2 * _KEPT  # it is written again with the first sample
         self._before = time.monotonic(), time.process_time()
 
     def tick(self) -> None:
