@@ -18,7 +18,7 @@ from jetson_face.events.history import History
 from tests.service.running import Running, running, until
 from tests.web.web_box import two_faces
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,6 @@ def test_who_is_on_the_list_is_neither_named_nor_kept(service: Running) -> None:
         service.control("DELETE", f"/people/{one['id']}")
 
 
-@pytest.mark.slow
 def test_a_photo_alone_puts_its_face_on_the_list_and_no_face_is_kept(service: Running) -> None:
     told = enrol(service, "Nobody's business", "collins", do_not_recognise=True)
     bob = enrol(service, "Bob", "hopper")
@@ -131,7 +130,6 @@ def test_a_photo_alone_puts_its_face_on_the_list_and_no_face_is_kept(service: Ru
         service.control("DELETE", f"/people/{one['id']}")
 
 
-@pytest.mark.slow
 def test_an_expired_consent_is_an_event(tmp_path: Path) -> None:
     with running(tmp_path) as service:
         ada = enrol(service, "Ada", "collins")
@@ -149,7 +147,6 @@ def test_an_expired_consent_is_an_event(tmp_path: Path) -> None:
         until(lambda: service.status()["consents"] == {"recorded": 1, "expired": 1})
 
 
-@pytest.mark.slow
 def test_the_log_of_use_has_periods_databases_matches_and_who_verified(tmp_path: Path) -> None:
     config = two_faces(tmp_path) + "matching: {review_margin: 1, unknown_after: 3}\n"
     with running(tmp_path, config) as service:

@@ -33,7 +33,7 @@ function doctor() {
 }
 
 function log() {
-  const lines = h("pre", { tabindex: "0", "aria-label": "Log" });
+  const lines = h("pre", { tabindex: "0", role: "region", "aria-label": "Log" });
   return [action("Show the last lines", async () => {
     const found = await get("/health/log");
     lines.textContent = found.lines.map((one) => `${one.time} ${one.level} ${one.message}`).reverse().join("\n") || "nothing was logged";

@@ -14,7 +14,7 @@ function result(run) {
   if (run.error) return h("p", { class: "bad" }, run.error);
   if (run.kind === "tune") {
     const found = run.choice;
-    return h("div", {}, h("p", { class: found ? "good" : "warn" }, found ? `N ${found.detection_interval}, image ${found.search_max_side_px || "whole"}, smallest face ${found.min_face_px} px` : "nothing meets the goal"), h("pre", { tabindex: "0" }, run.text));
+    return h("div", {}, h("p", { class: found ? "good" : "warn" }, found ? `N ${found.detection_interval}, image ${found.search_max_side_px || "whole"}, smallest face ${found.min_face_px} px` : "nothing meets the goal"), h("pre", { tabindex: "0", role: "region", "aria-label": "What tune said" }, run.text));
   }
   const byInterval = run.kind === "interval";
   const x = (p) => (byInterval ? p.detection_interval : p.search_max_side_px);
