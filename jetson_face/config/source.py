@@ -127,6 +127,12 @@ class SamplingConfig(Section):
     )
 
     interval: int = Field(5, ge=1, le=1000, description="one frame in so many is searched")
+    small_every: int = Field(
+        2,
+        ge=1,
+        le=100,
+        description="one search in so many looks for the smallest faces, too; 1: all do",
+    )
     auto: AutoSamplingConfig | None = Field(None, description="adapt `interval`; `sampling: auto`")
     refine: bool = Field(True, description="follow faces with O-Net on the frames between")
     on_loss: bool = Field(

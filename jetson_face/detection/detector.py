@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+
 from jetson_face.core.types import F32, Detections, Frame, ImageU8, Pixels
 
 
@@ -22,6 +24,33 @@ class Detector(Protocol):
 
 
 @runtime_checkable
+class SecondLook(Protocol):
+    """A detector that finds and follows faces in less time where rough landmarks will do, and can
+    look again at those whose landmarks are to be as exact as `detect` gives them.
+
+    `search` is as `detect` and `follow` as `Refiner.refine`, both with rough landmarks. `sharpen`
+    takes (N, 4) boxes and gives landmarks (N, 5, 2), NaN where it does not find the face again.
+    """
+
+    def search(self, image: ImageU8) -> Detections: ...
+    def follow(self, image: ImageU8, boxes: F32) -> Detections: ...
+    def sharpen(self, image: ImageU8, boxes: F32) -> F32: ...
+
+
+@runtime_checkable
+class LargeFirst(Protocol):
+    """A detector that finds the larger faces alone in much less time.
+
+    `search_large` is as `detect`, or as `SecondLook.search` where it has that; a face near the
+    smallest size may be missing. `saves` says whether that pays on pictures of (width, height)
+    `size`.
+    """
+
+    def search_large(self, image: ImageU8) -> Detections: ...
+    def saves(self, size: tuple[int, int]) -> bool: ...
+
+
+@runtime_checkable
 class Refiner(Protocol):
     """Moves known boxes onto their faces, cheaply, on frames that are not searched.
 
@@ -36,3 +65,10 @@ def picture_for(part: Detector | Refiner, frame: Frame) -> Pixels:
     """What of a frame a detector or refiner is given: BGR, or the pixels as they came where it says
     `takes_bgrx`."""
     return frame.pixels if getattr(part, "takes_bgrx", False) else frame.image
+
+
+def sharpened(detector: SecondLook, image: ImageU8, found: Detections) -> Detections:
+    """The faces with the landmarks of a second look, where it finds them again."""
+    near = detector.sharpen(image, found.boxes)
+    sharp = np.asarray(np.isfinite(near).all(axis=(1, 2)))[:, None, None]
+    return Detections(found.boxes, found.scores, np.where(sharp, near, found.landmarks))

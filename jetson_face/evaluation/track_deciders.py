@@ -133,6 +133,7 @@ class RuleRecognizer:
         self._states.keep_only(self._finder.alive())
         states = self._states.of(found.tracks)
         rows = self._embedding.select(found, states)
+        found = self._finder.sharpen(frame, found, rows, watch)
         crops = self._embedding.crop(frame.image, found, rows, states, watch)
         vectors = self._embedding.embed(crops, watch)
         matches = self._matcher.pick(self._matcher.scores(vectors)) if len(crops) else []

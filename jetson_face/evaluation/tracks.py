@@ -212,6 +212,7 @@ def _by_rule(config: Config, parts: Parts, matcher: Matcher, rule: rules.Rule) -
         parts.refiner,
         DetectionInterval(sampling.interval, on_loss=sampling.on_loss),
         build_tracker(config),
+        small_every=sampling.small_every,
     )
     budget = EmbeddingBudget(
         config.fusion.embed_interval,

@@ -9,7 +9,7 @@ import numpy as np
 
 from jetson_face.core.errors import EngineError
 from jetson_face.core.types import Detections, ImageU8
-from jetson_face.detection.detector import Detector, Refiner
+from jetson_face.detection.detector import Detector, Refiner, SecondLook
 from jetson_face.embedding.embedder import Embedder
 from jetson_face.factory.golden import golden_crops, on_frame
 from jetson_face.factory.yunet import FRAME, TILES
@@ -90,10 +90,12 @@ class ParityGate:
             wanted = self._make_detector(nets)
         if name == TILES:
             first = wanted.detect
-            return detection_parity(
-                _following(wanted, first), _following(got, first), pictures, network=name
-            )
-        return detection_parity(wanted.detect, got.detect, pictures, network=name)
+            finds = _following(wanted, first), _following(got, first)
+        elif isinstance(wanted, SecondLook) and isinstance(got, SecondLook):
+            finds = wanted.search, got.search  # the second look is the tiles'
+        else:
+            return detection_parity(wanted.detect, got.detect, pictures, network=name)
+        return detection_parity(*finds, pictures, network=name)
 
     def _frames(self, name: str) -> list[ImageU8]:
         if self._frame_size is None:

@@ -270,6 +270,7 @@ def build_recognizer(
         build_tracker(config),
         stills=stills,
         cuts=None if cut_share is None or stills else SceneCuts(cut_share),
+        small_every=config.sampling.small_every,
     )
     budget = EmbeddingBudget(
         embed_interval=config.fusion.embed_interval,

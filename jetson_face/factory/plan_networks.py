@@ -18,7 +18,7 @@ from jetson_face.detection.mtcnn.detector import search_levels
 from jetson_face.detection.mtcnn.graph import ensure_mtcnn
 from jetson_face.detection.mtcnn.search import SEARCH_FP32, ensure_search, first_convolutions
 from jetson_face.detection.shrink import small_size
-from jetson_face.detection.yunet import STRIDES, TILE_PX, search_size, searched_side
+from jetson_face.detection.yunet import FOLLOWED_PX, STRIDES, TILE_PX, search_size, searched_side
 from jetson_face.detection.yunet_search import PICTURE, frame_graph
 from jetson_face.embedding.onnx import OnnxEmbedder
 from jetson_face.factory.choice import with_detector
@@ -100,7 +100,7 @@ def _yunet(config: Config, precision: str) -> dict[str, Network]:
     any_size = yunet_range(size, step=STRIDES[-1], side_max=side)
     found = {
         use: Network(NetworkSpec(use, onnx, precision, {name: shapes}), onnx)
-        for use, shapes in ((YUNET, any_size), (TILES, tile_range(TILE_PX)))
+        for use, shapes in ((YUNET, any_size), (TILES, tile_range(FOLLOWED_PX, TILE_PX)))
     }
     if frame is not None:
         side = searched_side(max(frame), wanted.min_face_px, wanted.max_side_px)

@@ -71,7 +71,8 @@ class EmbeddingScheduler:
 
     def select(self, found: Found, states: Sequence[TrackState]) -> I64:
         """Rows (M,) of the faces to embed now. states: of the faces' tracks, in their order."""
-        usable = np.asarray(np.isfinite(found.faces.landmarks).all(axis=(1, 2)), np.bool_)
+        rested = np.array([state.rest == 0 for state in states], np.bool_)
+        usable = rested & np.isfinite(found.faces.landmarks).all(axis=(1, 2))
         if not usable.any():  # most frames without a search
             return np.zeros(0, np.int64)
         return select_for_embedding(

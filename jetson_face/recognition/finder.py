@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from jetson_face.core.geometry import iou_matrix
 from jetson_face.core.types import F32, I64, Detections, Frame
-from jetson_face.detection.detector import Detector, Refiner, picture_for
+from jetson_face.detection.detector import (
+    Detector,
+    LargeFirst,
+    Refiner,
+    SecondLook,
+    picture_for,
+    sharpened,
+)
 from jetson_face.recognition.detection_interval import DetectionInterval
 from jetson_face.recognition.scene_cut import SceneCuts
 from jetson_face.recognition.stopwatch import Stopwatch
 from jetson_face.recognition.tracker import Tracker
+
+KNOWN_IOU_MIN = 0.3
+"""Overlap from which on a face that was found is one that is followed already."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,7 +41,9 @@ class FaceFinder:
 
     refiner: finds a face again near its predicted box; None: boxes are only predicted. stills:
     each frame stands alone, no face is followed from one to the next. cuts: all tracks end where
-    it sees another scene, which is searched at once.
+    it sees another scene, which is searched at once. small_every: one search in so many looks for
+    the smallest faces, too; the others for large ones, and follow the known ones. A detector that
+    cannot (LargeFirst) looks for all each time.
     """
 
     def __init__(
@@ -42,12 +55,23 @@ class FaceFinder:
         *,
         stills: bool = False,
         cuts: SceneCuts | None = None,
+        small_every: int = 1,
     ) -> None:
         self.detector, self.refiner = detector, refiner
         self.interval, self.tracker = interval, tracker
         self._stills = stills
+        # Where all faces are cut out anyway nothing is gained.
+        self._second_look = (
+            detector
+            if isinstance(detector, SecondLook) and id(refiner) == id(detector) and not stills
+            else None
+        )
         self._cuts = cuts
         self._size: tuple[int, int] | None = None
+        exact = not isinstance(detector, SecondLook) or self._second_look is not None
+        able = isinstance(detector, LargeFirst) and exact and refiner is not None and not stills
+        self._large_first = detector if isinstance(detector, LargeFirst) and able else None
+        self._small_every, self._until_small = small_every, 0
 
     def find(self, frame: Frame, watch: Stopwatch) -> Found:
         """The faces of the frame that comes now."""
@@ -55,8 +79,29 @@ class FaceFinder:
         if other or self._stills or self._size not in (None, frame.size):
             self.tracker.reset()
             self.interval.reset()
+            self._until_small = 0
         self._size = frame.size
-        return self._search(frame, watch) if self.interval.next() else self._follow(frame, watch)
+        if not self.interval.next():
+            return self._follow(frame, watch)
+        large = self._large_first
+        if large is not None and self._until_small > 0 and large.saves(frame.size):
+            self._until_small -= 1
+            return self._search_large(large, frame, watch)
+        self._until_small = self._small_every - 1
+        return self._search(frame, watch)
+
+    def sharpen(self, frame: Frame, found: Found, rows: I64, watch: Stopwatch) -> Found:
+        """The same faces; those of `rows` with landmarks to cut them out by."""
+        if not self._second_look or not len(rows):
+            return found
+        with watch("refine"):
+            sharp = sharpened(
+                self._second_look, picture_for(self.detector, frame), found.faces[rows]
+            )
+        points = found.faces.landmarks.copy()
+        points[rows] = sharp.landmarks
+        faces = Detections(found.faces.boxes, found.faces.scores, points)
+        return replace(found, faces=faces)
 
     def alive(self) -> set[int]:
         """Tracks that may still come back: what is worth remembering."""
@@ -68,7 +113,27 @@ class FaceFinder:
 
     def _search(self, frame: Frame, watch: Stopwatch) -> Found:
         with watch("detect"):
-            faces = self.detector.detect(picture_for(self.detector, frame))
+            look = self._second_look
+            image = picture_for(self.detector, frame)
+            faces = look.search(image) if look else self.detector.detect(image)
+        return self._tracked(faces, frame, watch)
+
+    def _search_large(self, detector: LargeFirst, frame: Frame, watch: Stopwatch) -> Found:
+        """Known faces are followed, and large ones that are not among them found."""
+        known = self._follow(frame, watch).faces
+        with watch("detect"):
+            faces = detector.search_large(picture_for(self.detector, frame))
+        known = known[np.asarray(known.scores > 0, np.bool_)]
+        near = iou_matrix(faces.boxes, known.boxes).max(axis=1, initial=0)
+        fresh = faces[np.asarray(near < KNOWN_IOU_MIN, np.bool_)]
+        together = Detections(
+            np.concatenate([known.boxes, fresh.boxes]),
+            np.concatenate([known.scores, fresh.scores]),
+            np.concatenate([known.landmarks, fresh.landmarks]),
+        )
+        return self._tracked(together, frame, watch)
+
+    def _tracked(self, faces: Detections, frame: Frame, watch: Stopwatch) -> Found:
         with watch("track"):
             tracks = self.tracker.update(faces, frame.captured_ns, size=self._size)
         numbered = tracks >= 0  # more faces than tracks are kept: the rest goes unnamed
@@ -80,7 +145,9 @@ class FaceFinder:
         if self.refiner is None or not len(tracks):
             return Found(tracks, _only_boxes(boxes), searched=False)
         with watch("refine"):
-            faces = self.refiner.refine(picture_for(self.refiner, frame), boxes)
+            look = self._second_look
+            find = look.follow if look else self.refiner.refine
+            faces = find(picture_for(self.refiner, frame), boxes)
         with watch("track"):
             lost = self.tracker.advance(tracks, faces, frame.captured_ns)
         if len(lost):

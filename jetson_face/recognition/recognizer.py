@@ -47,12 +47,16 @@ class FaceRecognizer:
         self._remember(found, frame)
         states = self._states.of(found.tracks)
         rows = self.embedding.select(found, states)
+        found = self.finder.sharpen(frame, found, rows, watch)
         crops = self.embedding.crop(frame.pixels, found, rows, states, watch)
         vectors = self.embedding.embed(crops, watch)
         with watch("decide"):
             found = self._one_person_a_track(found, crops, vectors, frame)
             crops, vectors = self.embedding.recognisable(crops, vectors)
             tracks = found.tracks[crops.rows]
+            in_vain = found.tracks[np.setdiff1d(rows, crops.rows)]
+            for state in self._states.of(in_vain):
+                state.tried_in_vain(self.embedding.budget.embed_interval)
             self.decisions.fuse(tracks, crops, vectors, self._states)
             self.decisions.decide(tracks, self._states, frame.captured_ns)
             sightings = self._sightings(found, crops)
@@ -81,7 +85,7 @@ class FaceRecognizer:
             self._appearances.keep_only(alive)
         doubted = self._appearances.changed(frame.pixels, found.tracks, found.faces.boxes)
         for state in self._states.of(found.tracks[doubted]):
-            state.doubted = True
+            state.doubt()
 
     def _one_person_a_track(
         self, found: Found, crops: AlignedCrops, vectors: Embeddings, frame: Frame

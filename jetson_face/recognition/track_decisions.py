@@ -53,7 +53,7 @@ class TrackDecisions:
         for state in states.of(tracks):
             state.waited = 0
             state.embeddings += 1
-            state.doubted = False
+            state.doubted, state.in_vain = False, 0
 
     def decide(self, tracks: I64, states: TrackStates, now_ns: int) -> None:
         """Match the tracks with new evidence; all of them when the gallery changed."""

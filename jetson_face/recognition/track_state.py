@@ -15,7 +15,8 @@ class TrackState:
     """One track. waited: frames since it was last embedded, or since it began. embeddings: how
     often it was. reported: state and person id of its last sighting: a difference is an event.
     in_review: it was a review candidate already. doubted: the face suddenly looked different, and
-    was not embedded since. withheld: it must not be named or kept."""
+    was not embedded since. withheld: it must not be named or kept. in_vain: its last crops, so many
+    in a row, were too poor or showed nobody. rest: frames until it is tried again."""
 
     decision: Decision
     match: Match = NO_MATCH
@@ -25,6 +26,21 @@ class TrackState:
     in_review: bool = False
     doubted: bool = False
     withheld: bool = False
+    in_vain: int = 0
+    rest: int = 0
+
+    def tried_in_vain(self, rest_max: int) -> None:
+        """Its crop was good for nothing: try again after a frame, then after more, up to a limit.
+
+        Faces too small or turned away were half of what was embedded on the crowd clip.
+        """
+        self.in_vain += 1
+        self.rest = min(2**self.in_vain, rest_max)
+
+    def doubt(self) -> None:
+        """The face suddenly looks different: it is wanted now."""
+        if not self.doubted:
+            self.doubted, self.in_vain, self.rest = True, 0, 0
 
     @property
     def told(self) -> Decision:
@@ -57,6 +73,7 @@ class TrackStates:
         self.begin(tracks, now_ns)
         for state in self._states.values():
             state.waited += 1
+            state.rest = max(0, state.rest - 1)
 
     def begin(self, tracks: Iterable[int], now_ns: int) -> None:
         """Begin a state for each of these tracks that has none."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from jetson_face.capture.source import SourceInfo
 from jetson_face.config import Config
-from jetson_face.core.types import Embeddings, Frame, Person
+from jetson_face.core.types import Detections, Embeddings, Frame, Person
 from jetson_face.embedding.recognisable import Recognisability
 from jetson_face.factory.parts import build_matcher, build_parts, decision_threshold, govern
 from jetson_face.gallery.classifiers import KnnMatcher, LinearMatcher, PairMatcher, PairWeights
@@ -26,6 +27,24 @@ LIVE = SourceInfo("test", "test://", True, 320, 240)
 @shows("sampling.interval")
 def test_one_frame_in_every_is_searched(site: Site) -> None:
     assert Rig(site({"sampling.interval": 3})).searched(10) == [0, 3, 6, 9]
+
+
+@shows("sampling.small_every")
+def test_one_search_in_so_many_looks_for_small_faces(site: Site) -> None:
+    def searches(every: int) -> int:
+        rig, seen = Rig(site({"sampling.interval": 1, "sampling.small_every": every})), [0]
+
+        def all_sizes(image: object) -> Detections:
+            seen[0] += 1
+            return rig.detector.detect(image)  # type: ignore[arg-type]
+
+        finder = rig.recognizer.finder
+        large = SimpleNamespace(search_large=rig.detector.detect, saves=lambda size: True)
+        finder._large_first, finder.detector = large, SimpleNamespace(detect=all_sizes)  # type: ignore[assignment]
+        rig.see(12)
+        return seen[0]
+
+    assert [searches(1), searches(2), searches(3)] == [12, 6, 4]
 
 
 @shows("sampling.on_loss")

@@ -67,8 +67,9 @@ def test_the_three_plans_pass_the_gate_and_find_what_onnx_runtime_finds(
     for picture in pictures:
         here, there = wanted.detect(picture), detector.detect(picture)
         assert len(here) == len(there) == 1
-        # Shrunk by averages over areas here, between the nearest pixels there.
-        np.testing.assert_allclose(there.landmarks, here.landmarks, atol=1.5)
+        # Shrunk by averages over areas here, between the nearest pixels there: the second look
+        # begins a few pixels beside, and its cells are others. Of a face of 200 pixels.
+        np.testing.assert_allclose(there.landmarks, here.landmarks, atol=5)
         four = np.dstack([picture, np.full(picture.shape[:2], 77, np.uint8)])
         same = detector.detect(four)
         np.testing.assert_array_equal(same.boxes, there.boxes)

@@ -43,9 +43,13 @@ def yunet_range(usual: tuple[int, int], *, step: int, side_max: int) -> ShapeRan
     return ShapeRange((1, 3, step, step), (1, 3, height, width), (1, 3, side_max, side_max))
 
 
-def tile_range(side: int) -> ShapeRange:
-    """Range of YuNet's input for squares around known faces, `side` pixels wide."""
-    return ShapeRange.batch((3, side, side), TILE_BATCH[1], TILE_BATCH[0])
+def tile_range(usual: int, largest: int) -> ShapeRange:
+    """Range of YuNet's input for squares around known faces, from `usual` to `largest` pixels."""
+    return ShapeRange(
+        (1, 3, usual, usual),
+        (TILE_BATCH[0], 3, usual, usual),
+        (TILE_BATCH[1], 3, largest, largest),
+    )
 
 
 def embedding_range(size: tuple[int, int], *, max_batch: int = 16, nchw: bool = True) -> ShapeRange:

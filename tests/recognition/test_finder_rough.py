@@ -1,0 +1,199 @@
+"""Searches for large faces alone, landmarks that are rough until a face is cut out, vain crops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from jetson_face.core.types import F32, Detections, Embeddings, ImageU8, Report
+from jetson_face.embedding.align import Aligner
+from jetson_face.embedding.quality import QualityGate
+from jetson_face.recognition.decision import undecided
+from jetson_face.recognition.detection_interval import DetectionInterval
+from jetson_face.recognition.embedding_scheduler import (
+    AlignedCrops,
+    EmbeddingBudget,
+    EmbeddingScheduler,
+)
+from jetson_face.recognition.finder import FaceFinder, Found
+from jetson_face.recognition.stopwatch import Stopwatch
+from jetson_face.recognition.track_state import TrackState
+from jetson_face.recognition.tracker import Tracker
+from tests.recognition.test_recognizer import (
+    A_GREEN,
+    A_RED,
+    GREEN,
+    ColourDetector,
+    ColourEmbedder,
+    Rig,
+    frame,
+    landmarks_of,
+)
+
+SMALL_GREEN = ((200, 60, 240, 110), GREEN)
+
+
+class TwoSizes(ColourDetector):
+    """Sees faces of 80 pixels and more in a search for large ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.large = 0
+
+    def search_large(self, image: ImageU8) -> Detections:
+        self.large += 1
+        found = self.detect(image)
+        self.searches -= 1
+        return found[np.asarray(found.boxes[:, 2] - found.boxes[:, 0] >= 80, np.bool_)]
+
+    def saves(self, size: tuple[int, int]) -> bool:
+        return size != (160, 120)
+
+
+class Rough(TwoSizes):
+    """Its landmarks are 3 pixels off until it looks again; blind: that finds nothing."""
+
+    blind = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looked: list[int] = []
+
+    def _off(self, found: Detections) -> Detections:
+        return Detections(found.boxes, found.scores, found.landmarks + np.float32(3))
+
+    def search(self, image: ImageU8) -> Detections:
+        return self._off(self.detect(image))
+
+    def search_large(self, image: ImageU8) -> Detections:
+        return self._off(super().search_large(image))
+
+    def follow(self, image: ImageU8, boxes: F32) -> Detections:
+        return self._off(self.refine(image, boxes))
+
+    def sharpen(self, image: ImageU8, boxes: F32) -> F32:
+        self.looked.append(len(boxes))
+        if self.blind:
+            return np.full((len(boxes), 5, 2), np.nan, np.float32)
+        return landmarks_of(boxes)
+
+
+def finder_of(detector: ColourDetector, every: int = 2, small_every: int = 2) -> FaceFinder:
+    return FaceFinder(
+        detector, detector, DetectionInterval(every), Tracker(0.3), small_every=small_every
+    )
+
+
+def look(finder: FaceFinder, *scenes: Sequence[object]) -> list[Found]:
+    watch = Stopwatch(lambda: 0)
+    return [finder.find(frame(seq, scene), watch) for seq, scene in enumerate(scenes)]  # type: ignore[arg-type]
+
+
+def test_every_other_search_is_for_large_faces_and_known_small_ones_are_followed() -> None:
+    detector = TwoSizes()
+    found = look(finder_of(detector), *[(A_RED, SMALL_GREEN)] * 8)
+    assert [f.searched for f in found] == [True, False] * 4
+    assert (detector.searches, detector.large) == (2, 2)
+    assert {tuple(f.tracks) for f in found} == {(1, 2)}
+    assert len({tuple(f.faces.boxes[1]) for f in found}) == 1
+
+
+def test_a_new_small_face_waits_for_its_search_and_a_large_one_does_not() -> None:
+    scenes = [(A_RED,)] * 2 + [(A_RED, SMALL_GREEN)] * 4
+    assert [len(f.tracks) for f in look(finder_of(TwoSizes()), *scenes)] == [1, 1, 1, 1, 2, 2]
+    scenes = [(A_RED,)] * 2 + [(A_RED, A_GREEN)] * 4
+    assert [len(f.tracks) for f in look(finder_of(TwoSizes()), *scenes)] == [1, 1, 2, 2, 2, 2]
+
+
+def test_the_first_search_after_another_size_is_for_all() -> None:
+    detector = TwoSizes()
+    finder, watch = finder_of(detector, every=1), Stopwatch(lambda: 0)
+    for seq, size in enumerate([(320, 240), (640, 480), (640, 480)]):
+        finder.find(frame(seq, (A_RED,), size=size), watch)
+    assert (detector.searches, detector.large) == (2, 1)
+
+
+def test_where_nothing_is_saved_all_are_looked_for() -> None:
+    detector = TwoSizes()
+    finder, watch = finder_of(detector, every=1), Stopwatch(lambda: 0)
+    for seq in range(4):
+        finder.find(frame(seq, (A_RED,), size=(160, 120)), watch)
+    assert (detector.searches, detector.large) == (4, 0)
+
+
+def test_a_detector_that_cannot_and_stills_look_for_all_each_time() -> None:
+    plain = ColourDetector()
+    look(finder_of(plain), *[(A_RED,)] * 6)
+    assert plain.searches == 3
+    detector = TwoSizes()
+    alone = FaceFinder(
+        detector, detector, DetectionInterval(1), Tracker(0.3), stills=True, small_every=2
+    )
+    look(alone, *[(A_RED,)] * 4)
+    assert (detector.searches, detector.large) == (4, 0)
+
+
+@pytest.mark.parametrize(("blind", "off"), [(False, 0), (True, 3)])
+def test_only_faces_that_are_cut_out_are_looked_at_again(blind: bool, off: int) -> None:
+    detector = Rough()
+    detector.blind = blind
+    finder = finder_of(detector)
+    (found,) = look(finder, (A_RED, A_GREEN))
+    np.testing.assert_array_equal(found.faces.landmarks, landmarks_of(found.faces.boxes) + 3)
+    image = frame(0, (A_RED, A_GREEN))
+    sharp = finder.sharpen(image, found, np.array([1]), Stopwatch(lambda: 0))
+    wanted = landmarks_of(found.faces.boxes)
+    np.testing.assert_array_equal(sharp.faces.landmarks[0], wanted[0] + 3)
+    np.testing.assert_array_equal(sharp.faces.landmarks[1], wanted[1] + off)
+    assert detector.looked == [1]
+    finder.sharpen(image, found, np.zeros(0, np.int64), Stopwatch(lambda: 0))
+    assert detector.looked == [1]
+
+
+def test_where_another_follows_the_faces_all_landmarks_are_exact() -> None:
+    detector = Rough()
+    finder = FaceFinder(detector, ColourDetector(), DetectionInterval(1), Tracker(0.3))
+    (found,) = look(finder, (A_RED,))
+    np.testing.assert_array_equal(found.faces.landmarks, landmarks_of(found.faces.boxes))
+
+
+class Blind(EmbeddingScheduler):
+    """None of its crops shows anybody."""
+
+    tried: list[int]
+
+    def recognisable(
+        self, crops: AlignedCrops, vectors: Embeddings
+    ) -> tuple[AlignedCrops, Embeddings]:
+        self.tried.append(len(crops))
+        nothing = np.zeros(0, np.int64)
+        return (
+            AlignedCrops(nothing, crops.images[:0], crops.quality[:0]),
+            Embeddings(vectors.vectors[:0], vectors.space),
+        )
+
+
+def test_a_face_that_shows_nobody_is_tried_ever_more_seldom() -> None:
+    rig = Rig(embed_interval=5)
+    scheduler = Blind(
+        Aligner("arcface112"), QualityGate(), ColourEmbedder(), EmbeddingBudget(5, 8, 0.0)
+    )
+    scheduler.tried = []
+    rig.recognizer.embedding = scheduler
+    said: list[Report] = rig.see(*[(A_RED,)] * 18)
+    assert [i for i, tried in enumerate(scheduler.tried) if tried] == [0, 2, 6, 11, 16]
+    assert said[-1].sightings[0].state == "pending"
+
+
+def test_a_face_that_suddenly_looks_different_is_tried_at_once() -> None:
+    state = TrackState(undecided(0))
+    for _ in range(3):
+        state.tried_in_vain(5)
+    assert state.rest == 5
+    state.doubt()
+    assert (state.rest, state.doubted) == (0, True)
+    state.tried_in_vain(5)
+    state.doubt()  # it is in doubt already
+    assert state.rest == 2
