@@ -32,8 +32,8 @@ from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = {
-    "pictures": ROOT / "tests" / "detect" / "golden_mtcnn.json",
-    "video": ROOT / "tests" / "detect" / "golden_mtcnn_video.json",
+    "pictures": ROOT / "tests" / "detection" / "golden_mtcnn.json",
+    "video": ROOT / "tests" / "detection" / "golden_mtcnn_video.json",
 }
 PARAMETERS = {"min_face_px": 20, "pyramid_factor": 0.709, "thresholds": [0.6, 0.7, 0.8]}
 BUNDLED = {
