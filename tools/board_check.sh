@@ -62,7 +62,7 @@ show "$out/doctor.txt" 100
 echo "== GPU"
 options=(--out "$out" -c "$config")
 [ -n "$dry" ] || options+=(--set "engines.frame_size=[1280, 720]")
-[ -z "$dry" ] || options+=(--dry-run --precisions fp16)
+[ -z "$dry" ] || options+=(--dry-run --precisions fp16 --runs 10)
 logged "$out/gpu_check.log" bash tools/gpu_check.sh "${options[@]}" ||
     echo "board_check: gpu_check failed in part: see $out/gpu_check.log"
 show "$out/gpu_check.log" 20

@@ -26,8 +26,8 @@ TIMINGS = [
     {"network": "onet", "batch": 4, "runner": "tensorrt", "precision": "fp16", "median_ms": 1.0},
 ]  # fmt: skip
 REPORT = {
-    "stages": [{"name": "capture", "p50_ms": 0.5}, {"name": "detect", "p50_ms": 12.0}],
-    "sources": [{"decision_fps": 29.97, "dropped": {"newer": 3}}],
+    "stages": [{"name": "detect", "p50_ms": 12.0}, {"name": "process", "p50_ms": 13.0}],
+    "sources": [{"decision_fps": 29.97, "dropped": {"newer": 3}, "age_p50_ms": 21.5}],
 }
 
 
@@ -72,7 +72,7 @@ def test_predicted_and_measured_stand_side_by_side(
         in said
     )
     assert "| O-Net, 4 faces followed | fp16 | 0.20–0.50 | 1.00 | 1.00 | slower, 2.0 x" in said
-    assert "| csi | 0.1–0.4 | 0.5 | 12.0 | 30.0 | 3 |" in said
+    assert "| csi | 0.1–0.4 | 21.5 | 12.0 | 30.0 | 3 |" in said
     assert "P-Net" not in said  # one level is no frame
     assert "99" not in said
     measured.write_text(json.dumps({"dry_run": True, "timings": []}))
