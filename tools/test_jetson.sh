@@ -14,7 +14,7 @@
 #   ARCH   in the environment: arm64 (default), or this machine's own for the JetPack stand-in only
 #   WHEEL  the wheel to install (default: built from what git has in HEAD)
 #   TESTS  what pytest runs there, one process each (default: all folders that need no GPU, no
-#          network and nothing beyond the extras pc, jetson and mqtt); none: no unit tests
+#          network and nothing beyond the extras pc, dlib, jetson and mqtt); none: no unit tests
 #   LIMIT  seconds for each of TESTS (default: 7200)
 #   SUITE, MIRROR: what mmdebstrap takes (default: bookworm, the machine's own sources)
 set -euo pipefail
