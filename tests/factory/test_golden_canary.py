@@ -95,15 +95,19 @@ def test_a_plan_that_is_wrong_from_the_start_is_refused(tmp_path: Path, module: 
     assert plans_here(config).fitting()
 
 
-def test_a_picture_is_as_large_as_the_frame_takes_it_in_its_corner() -> None:
+def test_a_picture_is_made_smaller_where_it_must_be_and_lies_in_the_corner() -> None:
     high: ImageU8 = np.full((20, 10, 3), 200, np.uint8)
-    frame = on_frame(high, (30, 24))
-    assert frame.shape == (24, 30, 3)
-    assert (frame[:, :12] == 200).all()
-    assert (frame[:, 12:] == 127).all()
-    wide = on_frame(np.ascontiguousarray(high.transpose(1, 0, 2)), (30, 24))
-    assert (wide[:15] == 200).all()
-    assert (wide[15:] == 127).all()
+    wide = np.ascontiguousarray(high.transpose(1, 0, 2))
+    for picture, size, width, height in (
+        (high, (30, 10), 5, 10),
+        (wide, (10, 30), 10, 5),
+        (high, (40, 50), 10, 20),
+    ):
+        frame = on_frame(picture, size)
+        assert frame.shape == (size[1], size[0], 3)
+        assert (frame[:height, :width] == 200).all()
+        assert (frame[height:] == 127).all()
+        assert (frame[:, width:] == 127).all()
     # Every pixel of a larger one counts.
     lines: ImageU8 = np.zeros((8, 8, 3), np.uint8)
     lines[:, 3::4] = 200
