@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "enroll": ("enroll", "add people to the gallery from photos"),
     "people": ("people", "list, show, rename or remove enrolled people"),
     "review": ("review", "decide who a doubtful face is"),
+    "unknown": ("unknown", "list, show or erase remembered people who are not enrolled"),
     "events": ("events", "list, follow or export what happened; send again what a sink refused"),
     "use-log": ("use_log", "write when it was used, what matched and who verified it"),
     "rtsp": ("rtsp", "serve the running service's annotated cameras as RTSP streams"),

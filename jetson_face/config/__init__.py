@@ -20,6 +20,7 @@ from jetson_face.config.decision import (
     MatchingConfig,
     QualityConfig,
     TrackingConfig,
+    UnknownConfig,
 )
 from jetson_face.config.detector import (
     AutoDetectorConfig,
@@ -147,6 +148,7 @@ class Config(Section):
     gallery: GalleryConfig = GalleryConfig()
     quality: QualityConfig = QualityConfig()
     matching: MatchingConfig = MatchingConfig()
+    unknown: UnknownConfig = UnknownConfig()
     fusion: FusionConfig = FusionConfig()
     tracking: TrackingConfig = TrackingConfig()
     privacy: PrivacyConfig = PrivacyConfig()

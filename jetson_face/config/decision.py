@@ -92,6 +92,29 @@ class MatchingConfig(Section):
     )
 
 
+class UnknownConfig(Section):
+    """People who are not enrolled, known again by their faces."""
+
+    remember: bool = Field(
+        False,
+        description="keep faces and visits of people who are not enrolled, encrypted, for "
+        "`service.retention.unknown_days`: biometric data of people who did not agree to it",
+    )
+    fpir: float = Field(
+        0.01,
+        gt=0,
+        le=0.5,
+        description="share of new people who may be taken for somebody seen before; the cosine "
+        "follows from it and from how many are remembered",
+    )
+    visit_gap_min: float = Field(
+        10, ge=0, le=10_080, description="seen again within so many minutes is the same visit"
+    )
+    people_max: int = Field(
+        500, ge=1, le=10_000, description="beyond, who was not seen for longest is forgotten"
+    )
+
+
 class FusionConfig(Section):
     """How the frames of a track are averaged."""
 

@@ -133,6 +133,9 @@ class RetentionConfig(Section):
     crops_mib: int = Field(512, ge=1, le=65536)
     review_days: float = Field(30, gt=0, le=3650)
     review_items: int = Field(200, ge=1, le=10_000)
+    unknown_days: float = Field(
+        30, gt=0, le=3650, description="who is not enrolled and was not seen for so long is erased"
+    )
 
 
 class ServiceConfig(Section):

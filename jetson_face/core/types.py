@@ -239,6 +239,21 @@ class ReviewCandidate:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class UnknownFace:
+    """A face that nobody enrolled is, good enough to be known again; one a track.
+
+    frames: averaged into `face`, the unit mean of the track. quality: [0, 1], of the crop in this
+    very frame; landmarks: (5, 2) float32, pixels of the frame.
+    """
+
+    track: int
+    frames: int
+    quality: float
+    face: Embeddings
+    landmarks: F32
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Report:
     """What one frame said. stages_ms: milliseconds by stage name, only stages that ran."""
 
@@ -257,3 +272,4 @@ class Report:
     review_candidates: tuple[ReviewCandidate, ...] = ()
     unseen: tuple[int, ...] = ()
     """Tracks that go on although they were not found; one neither here nor in `sightings` ended."""
+    unknown_faces: tuple[UnknownFace, ...] = ()

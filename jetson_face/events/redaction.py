@@ -24,7 +24,9 @@ _ANY_NAME = re.compile(_NAME)
 
 def mask_names(event: bytes, person: str) -> bytes:
     """The event with `*` for every byte of the person's name; of all names where it is not told
-    whose they are."""
+    whose they are, of none where the id is that of somebody who was not enrolled."""
+    if re.search(rb'"unknown_id":\s*"' + re.escape(person.encode()) + b'"', event):
+        return event
     own = re.compile(_NAME + rb'(?=,\s*"person":\s*"' + re.escape(person.encode()) + rb'")')
     masked = own.sub(_stars, event)
     return masked if masked != event or own.search(event) else _ANY_NAME.sub(_stars, event)

@@ -61,6 +61,17 @@ class Seen(TypedDict):
     media_ms: MediaMs
 
 
+class SeenBeforeFields(TypedDict):
+    """When somebody who is not enrolled was seen before."""
+
+    visits: Annotated[int, Field(ge=0, description="before this one, in the last `days`")]
+    days: Annotated[float, Field(gt=0, description="how long visits are kept, days of service")]
+    last: Annotated[
+        str | None,
+        Field(description="UTC, when they were seen for the last time; null: never before"),
+    ]
+
+
 class _FaceFields(TypedDict):
     """What every event about a face has."""
 
@@ -97,6 +108,14 @@ class _FaceFields(TypedDict):
     crop: NotRequired[
         Annotated[str | None, Field(description="file in STATE_DIR/crops; null: not kept")]
     ]
+    unknown_id: NotRequired[
+        Annotated[
+            str,
+            Field(pattern="^[0-9a-f]{16}$", description="with unknown.remember: the same for the "
+                  "same person as long as they are remembered; means nothing elsewhere"),
+        ]
+    ]  # fmt: skip
+    seen_before: NotRequired[SeenBeforeFields]
 
 
 class FaceEvent(_FaceFields):

@@ -123,6 +123,33 @@ def thresholds_for(config: Config, snapshot: GallerySnapshot) -> Thresholds | No
     return curve.by_frames(config.matching.fpir, _at_least(size))
 
 
+def unknown_thresholds(
+    config: Config,
+    deciding: Config,
+    gallery: GallerySnapshot,
+    unknowns: GallerySnapshot,
+    similarity_min: float,
+) -> Thresholds:
+    """The cosines, by averaged embeddings, at or above which somebody who is not enrolled was seen
+    before: so strict that `unknown.fpir` of new people are taken for one of `unknowns`.
+
+    By the network's impostor curve, moved as the site's calibration moved that of the gallery;
+    similarity_min: the network's own, where there is no curve. deciding: what `calibrated` made of
+    `config`. Raises as `curve_of`.
+    """
+    plain = {"similarity_min": None, "fpir": config.unknown.fpir, "method": "cosine"}
+    matching = config.matching.model_copy(update=plain)
+    found = thresholds_for(config.model_copy(update={"matching": matching}), unknowns)
+    if found is None:
+        return (similarity_min,)
+    moved, curve = 0.0, curve_of(deciding, gallery.space)
+    site = deciding.matching.similarity_min
+    if curve is not None and site is not None and config.matching.similarity_min is None:
+        size = GallerySize.of(gallery, deciding.matching.top_k)
+        moved = site - curve.threshold(config.matching.fpir, size)
+    return tuple(min(1.0, least + moved) for least in found)
+
+
 def _at_least(size: GallerySize) -> GallerySize:
     if size.people >= LEAST_PEOPLE:
         return size

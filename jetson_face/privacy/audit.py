@@ -22,11 +22,11 @@ Action: TypeAlias = Literal[
     "enrolled", "photos_added", "photo_withdrawn", "renamed", "removed", "erased", "confirmed",
     "rejected", "undone", "exported", "restore_accepted", "canary_drifted", "canary_recovered",
     "merged", "settings_changed", "consent_recorded", "consent_withdrawn", "withheld",
-    "no_longer_withheld", "archive_searched", "archive_erased",
+    "no_longer_withheld", "archive_searched", "archive_erased", "unknown_erased",
 ]  # fmt: skip
 """removed: from the gallery; erased: from everything else too, with a receipt. photo_withdrawn: a
 photo just enrolled proved to be somebody else's. restore_accepted: an older copy of the gallery.
-withheld: put on the do-not-recognise list."""
+withheld: put on the do-not-recognise list. unknown_erased: somebody who was not enrolled."""
 
 AUDIT = "audit.jsonl"
 """The log's name in the state folder."""
@@ -55,7 +55,8 @@ class Receipt:
 
     queued_events, event_lines: events in the outbox and in local files that lost name and id.
     history_events: in the history, the same; history_crops: faces deleted there. archive_tracks:
-    tracks deleted in the archive of recordings.
+    tracks deleted in the archive of recordings. unknown_people: remembered people who are not
+    enrolled and looked like them.
     verified: files that were searched afterwards and hold nothing of the person. failed: files that
     still hold something, or could not be searched. service: what a running service says:
     `none runs`, `confirmed` (it knows the person no more), or `not confirmed` and why.
@@ -76,6 +77,7 @@ class Receipt:
     history_events: int = 0
     history_crops: int = 0
     archive_tracks: int = 0
+    unknown_people: int = 0
     service: str = "none runs"
 
     @property

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from jetson_face.core.types import Embeddings, Frame, Report, ReviewCandidate, Sighting
+from jetson_face.core.types import Embeddings, Frame, Report, ReviewCandidate, Sighting, UnknownFace
 from jetson_face.recognition.embedding_scheduler import AlignedCrops, EmbeddingScheduler
 from jetson_face.recognition.finder import FaceFinder, Found
 from jetson_face.recognition.scene_cut import FaceAppearances
@@ -21,8 +21,8 @@ class FaceRecognizer:
     """Recognises the faces of one source, frame by frame, in order.
 
     No threads, no I/O: time is the frame's, and what it needs is passed in. review_quality_min:
-    [0, 1], of a review candidate. timer_ns: only measures the stages, decides
-    nothing.
+    [0, 1], of a review candidate and of an unknown face. timer_ns: only measures the stages,
+    decides nothing.
     """
 
     def __init__(
@@ -61,8 +61,10 @@ class FaceRecognizer:
             self.decisions.decide(tracks, self._states, frame.captured_ns)
             sightings = self._sightings(found, crops)
             candidates = self._review_candidates(found, crops, vectors)
+            strangers = self._unknown_faces(found, crops)
         unseen = tuple(sorted({*self._states.ids()} - {s.track for s in sightings}))
-        return _report(frame, found, crops, sightings, candidates, unseen, watch)
+        report = _report(frame, found, crops, sightings, candidates, unseen, watch)
+        return replace(report, unknown_faces=strangers) if strangers else report
 
     def take_over(self, older: FaceRecognizer) -> None:
         """Go on with the tracks of another recogniser of the same source and embedding space, so
@@ -160,6 +162,28 @@ class FaceRecognizer:
                 )
             )
         return tuple(candidates)
+
+    def _unknown_faces(self, found: Found, crops: AlignedCrops) -> tuple[UnknownFace, ...]:
+        """Those just embedded that are nobody enrolled, each track once, in a good crop."""
+        faces = []
+        for row, quality in zip(crops.rows.tolist(), crops.quality.tolist(), strict=True):
+            state = self._states[int(found.tracks[row])]
+            if state.decision.state != "unknown" or state.as_unknown or state.withheld:
+                continue
+            if quality < self._review_quality_min:
+                continue  # a better crop may come
+            state.as_unknown = True
+            track = found.tracks[row : row + 1]
+            faces.append(
+                UnknownFace(
+                    track=int(track[0]),
+                    frames=int(self.decisions.fuser.frames(track)[0]),
+                    quality=quality,
+                    face=self.decisions.fuser.means(track),
+                    landmarks=np.array(found.faces.landmarks[row]),
+                )
+            )
+        return tuple(faces)
 
 
 def _report(

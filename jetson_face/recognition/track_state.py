@@ -14,9 +14,10 @@ from jetson_face.recognition.withheld import nobody
 class TrackState:
     """One track. waited: frames since it was last embedded, or since it began. embeddings: how
     often it was. reported: state and person id of its last sighting: a difference is an event.
-    in_review: it was a review candidate already. doubted: the face suddenly looked different, and
-    was not embedded since. withheld: it must not be named or kept. in_vain: its last crops, so many
-    in a row, were too poor or showed nobody. rest: frames until it is tried again."""
+    in_review: it was a review candidate already; as_unknown: it was reported as an `UnknownFace`.
+    doubted: the face suddenly looked different, and was not embedded since. withheld: it must not
+    be named or kept. in_vain: its last crops, so many in a row, were too poor or showed nobody.
+    rest: frames until it is tried again."""
 
     decision: Decision
     match: Match = NO_MATCH
@@ -24,6 +25,7 @@ class TrackState:
     embeddings: int = 0
     reported: tuple[State, str | None] = ("pending", None)
     in_review: bool = False
+    as_unknown: bool = False
     doubted: bool = False
     withheld: bool = False
     in_vain: int = 0

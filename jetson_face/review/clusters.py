@@ -15,18 +15,21 @@ import numpy as np
 from jetson_face.core.errors import GalleryCorruptError
 from jetson_face.core.types import F32, I64, Embeddings
 from jetson_face.review.queue import ReviewQueue
+from jetson_face.review.unknowns import UnknownPerson
 
 
 @dataclass(frozen=True, slots=True)
 class FaceCluster:
-    """Faces that look like one person, one or more. numbers: of review items, ascending."""
+    """Faces that look like one person, one or more. numbers: of review items, ascending. unknowns:
+    ids of remembered people who are not enrolled."""
 
     numbers: tuple[int, ...]
+    unknowns: tuple[str, ...] = ()
 
     @property
-    def number(self) -> int:
-        """The smallest of its numbers, by which the cluster is called."""
-        return self.numbers[0]
+    def key(self) -> str:
+        """What the cluster is called: its smallest number, or an id."""
+        return str(self.numbers[0]) if self.numbers else self.unknowns[0]
 
 
 def cluster_faces(vectors: F32, similarity_min: float) -> I64:
@@ -79,9 +82,11 @@ def clusters_of(faces: Sequence[Embeddings], similarity_min: float) -> list[list
     return sorted(found, key=lambda own: (-len(own), own[0]))
 
 
-def review_clusters(queue: ReviewQueue, similarity_min: float) -> list[FaceCluster]:
-    """The items that wait, by cluster, the largest first; damaged ones are left out. Raises the
-    queue's errors."""
+def review_clusters(
+    queue: ReviewQueue, similarity_min: float, unknowns: Sequence[UnknownPerson] = ()
+) -> list[FaceCluster]:
+    """The items that wait and the remembered people, by cluster, the largest first; damaged items
+    are left out. A person counts with the mean of their faces. Raises the queue's errors."""
     numbers: list[int] = []
     faces: list[Embeddings] = []
     for number in queue.numbers():
@@ -90,7 +95,21 @@ def review_clusters(queue: ReviewQueue, similarity_min: float) -> list[FaceClust
         except GalleryCorruptError:
             continue
         numbers.append(number)
+    ids = [one.id for one in unknowns if one.faces]
+    faces += [_mean(one) for one in unknowns if one.faces]
+    count = len(numbers)
     return [
-        FaceCluster(tuple(numbers[index] for index in own))
+        FaceCluster(
+            tuple(numbers[index] for index in own if index < count),
+            tuple(ids[index - count] for index in own if index >= count),
+        )
         for own in clusters_of(faces, similarity_min)
     ]
+
+
+def _mean(person: UnknownPerson) -> Embeddings:
+    space = person.faces[0].face.space
+    vectors = [one.face.vectors[0] for one in person.faces if one.face.space == space]
+    total = np.sum(vectors, axis=0)
+    unit = np.asarray(total / max(float(np.linalg.norm(total)), 1e-12), np.float32)
+    return Embeddings(unit[None], space)

@@ -10,6 +10,8 @@ import numpy as np
 
 from jetson_face.core.types import F32, Embeddings, EmbeddingSpace
 
+NOBODY = ""
+"""The candidate of a face that is like nobody enrolled."""
 _MARKS_BYTES = 5 * 2 * 4
 
 
@@ -17,8 +19,8 @@ _MARKS_BYTES = 5 * 2 * 4
 class ReviewItem:
     """Is this `candidate`?
 
-    candidate: a person's id. similarity: cosine of the track's mean to them; second: to the best
-    other person. time: UTC seconds. quality: [0, 1]. face: one vector. portrait: JPEG;
+    candidate: a person's id, or NOBODY. similarity: cosine of the track's mean to them; second: to
+    the best other person. time: UTC seconds. quality: [0, 1]. face: one vector. portrait: JPEG;
     landmarks: (5, 2) float32, its pixels.
     """
 

@@ -142,13 +142,13 @@ class Daemon:
             self._review_writer = plumbing.open_review_writer(
                 config, self._outbox.age, lambda: self._swap.deck.parts.embedder.similarity_min
             )
+            self._unknown = plumbing.open_unknowns(lambda: self._swap.deck, self._outbox.age)
         except BaseException:
             self._reception.close()
             raise
         self._queue: BoundedQueue[OnItsWay] = BoundedQueue(_EVENT_QUEUE, "events")
-        self._writer = EventWriter(
-            self._queue, self._recorder, self._snapshots, self._review_writer
-        )
+        self._kept = (self._snapshots, self._review_writer, self._unknown)
+        self._writer = EventWriter(self._queue, self._recorder, *self._kept)
         self._gate = ControlGate(config.control_socket, control)
 
     def run(self) -> None:
@@ -169,8 +169,9 @@ class Daemon:
         self._writer.drain()
         self._bookkeeping.close()
         self._recorder.close()
-        if self._review_writer is not None:
-            self._review_writer.close()
+        for file in (self._review_writer, self._unknown):
+            if file is not None:
+                file.close()
         plumbing.close_all(self._next_sources or ())
         self._reception.close()
         self._swap.close()
@@ -191,7 +192,8 @@ class Daemon:
             self._recorder.history,
         )
         self._writer.tell = None if states is None else states.tell
-        maker = EventMaker(live, enrolled=lambda: self._swap.deck.people.ids)
+        knows = None if self._unknown is None else self._unknown.knows
+        maker = EventMaker(live, enrolled=lambda: self._swap.deck.people.ids, remembered=knows)
         told, written = threading.Event(), threading.Event()
         pipeline = LivePipeline(
             sources,
@@ -205,6 +207,7 @@ class Daemon:
                 review=config.service.review,
                 seen=self._watching.offer,
                 withholds=lambda: bool(self._swap.deck.people.snapshot.withheld),
+                unknown=self._unknown,
             ),
             build_sinks(config),
             policy=LivePolicy(max_age_ms=max_ages(config), log_every_s=config.report.every_s),
@@ -212,9 +215,7 @@ class Daemon:
             stages={
                 "events": partial(self._writer.run, told=told, done=written),
                 "reload": self._reloader.run,
-                "timers": Timers(
-                    self._recorder, self._snapshots, self._review_writer, self._bookkeeping
-                ).run,
+                "timers": Timers(self._recorder, self._kept, self._bookkeeping).run,
                 **({} if states is None else {"states": states.run}),
                 **{f"deliver-{d.name}": partial(d.run, after=written) for d in self._deliverers},
             },
@@ -373,6 +374,7 @@ class Daemon:
             "sinks": pages.sinks(self._deliverers, state),
             "board": pages.board(),
             "review": self._review_writer.state() if self._review_writer is not None else {},
+            "unknown": self._unknown.state() if self._unknown is not None else {},
             "last_decisions": pages.decisions(self._writer.decisions, deck.people.ids),
         }
 

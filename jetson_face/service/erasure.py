@@ -39,11 +39,13 @@ from jetson_face.privacy.audit import (
 from jetson_face.privacy.encryption import open_cipher
 from jetson_face.review.item import ReviewItem
 from jetson_face.review.queue import REVIEW, ReviewQueue
+from jetson_face.review.unknowns import UNKNOWNS
 from jetson_face.service.archived import archived_tracks, erase_archived
 from jetson_face.service.confirming import confirm
 from jetson_face.service.history import HISTORY
 from jetson_face.service.plumbing import CROPS, OUTBOX, event_files
 from jetson_face.service.status_server import ask
+from jetson_face.service.unknown_erasure import alike, erase_unknown
 from jetson_face.util.files import write_file
 
 logger = logging.getLogger(__name__)
@@ -59,7 +61,8 @@ def audit_log(config: Config) -> AuditLog:
 class Erasure:
     """A person who is to be erased. traces: hex, of the gallery's bytes about them. review: numbers
     of review items whose face looks like them. archive: ids of their tracks in the archive of
-    recordings, by partition."""
+    recordings, by partition. unknown: ids of remembered people who are not enrolled and look like
+    them."""
 
     person: str
     name: str
@@ -67,6 +70,7 @@ class Erasure:
     traces: tuple[str, ...]
     review: tuple[int, ...]
     archive: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    unknown: tuple[str, ...] = ()
 
 
 def erase(config: Config, gallery: GalleryStore, who: str) -> tuple[Receipt, Path]:
@@ -88,6 +92,7 @@ def erase(config: Config, gallery: GalleryStore, who: str) -> tuple[Receipt, Pat
         tuple(trace.hex() for trace in traces_of(gallery.path, info.person.id)),
         _review_items(config, gallery.snapshot(), info.person.id),
         archived_tracks(config, gallery.snapshot(), info.person.id),
+        alike(config, gallery.snapshot(), info.person.id),
     )
     intent = _intent(config, erasure.person)
     with suppress(OSError):  # the next line says it
@@ -121,6 +126,7 @@ def interrupted(config: Config) -> list[Erasure]:
         try:
             known = json.loads(path.read_text("utf-8"))
             known |= {"traces": tuple(known["traces"]), "review": tuple(known["review"])}
+            known["unknown"] = tuple(known.get("unknown", ()))
             found.append(Erasure(**known))
         except (OSError, ValueError, TypeError, KeyError):
             logger.warning("erasure_unreadable path=%s", path)
@@ -159,6 +165,7 @@ def _finish(config: Config, gallery: GalleryStore, erasure: Erasure) -> tuple[Re
     parts = [
         gallery.path,
         *(config.state_dir / n for n in (OUTBOX, f"{OUTBOX}.broken", f"{OUTBOX}.new", REVIEW)),
+        config.state_dir / UNKNOWNS,
         *(config.state_dir / n for n in (HISTORY, f"{HISTORY}.broken")),
     ]
     files = [Path(f"{part}{suffix}") for part in parts for suffix in ("", "-wal", "-journal")]
@@ -181,6 +188,7 @@ def _finish(config: Config, gallery: GalleryStore, erasure: Erasure) -> tuple[Re
         history_events=swept.history.events,
         history_crops=swept.history.crops,
         archive_tracks=swept.archive_tracks,
+        unknown_people=swept.unknown,
         service=str(service),
     )
     path = write_receipt(config.state_dir / "receipts", receipt)
@@ -200,6 +208,7 @@ class _Swept:
     event_lines: int = 0
     history: Erased = field(default_factory=lambda: Erased(0, 0))
     archive_tracks: int = 0
+    unknown: int = 0
     failed: list[str] = field(default_factory=list)
 
 
@@ -231,6 +240,10 @@ def _sweep(config: Config, erasure: Erasure) -> _Swept:
     for path in event_files(config):
         with attempt(path.name):
             swept.event_lines += mask_file(path, person)
+    with attempt(UNKNOWNS):
+        gone = erase_unknown(config, erasure.unknown)
+        swept.unknown = gone.people
+        swept.failed += gone.failed
     if _events_in_memory(config):
         swept.failed.append("the memory of the service, whose disk takes no events")
     return swept

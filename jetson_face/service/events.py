@@ -14,11 +14,12 @@ from jetson_face.core.errors import OutputError
 from jetson_face.core.protocols import FrameProcessor
 from jetson_face.core.types import Box, Frame, ImageU8, Report
 from jetson_face.events.history import NewEvent
-from jetson_face.events.making import EventMaker
+from jetson_face.events.making import EventMaker, utc
 from jetson_face.events.recorder import EventRecorder
 from jetson_face.events.snapshots import SnapshotStore
 from jetson_face.service.kept_faces import KeptFaces, WithheldFace
 from jetson_face.service.review_writer import CapturedCandidate, ReviewWriter, capture_candidate
+from jetson_face.service.unknowns import CapturedUnknown, SeenBefore, UnknownPeople
 from jetson_face.util.channels import BoundedQueue, Closed
 from jetson_face.util.images import encode_jpeg, shrunk
 
@@ -46,7 +47,7 @@ class Occurrence:
     to: Collection[CropPlace] = _FOLDER
 
 
-OnItsWay: TypeAlias = Occurrence | CapturedCandidate | WithheldFace
+OnItsWay: TypeAlias = Occurrence | CapturedCandidate | WithheldFace | CapturedUnknown
 """What the recogniser hands to the writer."""
 
 
@@ -57,7 +58,8 @@ class EventTap:
     loses no event. crops: with a picture of each decision. history: with a face of each decision,
     and of each face that appears, for the history. broker: with a face of each decision for who
     tells a broker. seen: told of each frame. withholds: whether somebody must not be recognised:
-    then no face is kept before it is known whose it is.
+    then no face is kept before it is known whose it is. unknown: knows people again who are not
+    enrolled.
     """
 
     def __init__(
@@ -72,21 +74,27 @@ class EventTap:
         review: bool = False,
         seen: Callable[[Frame, Report], None] | None = None,
         withholds: Callable[[], bool] = lambda: False,
+        unknown: UnknownPeople | None = None,
     ) -> None:
         self._inner, self._queue, self._maker = inner, queue, maker
         self._withholds = withholds
         self._withheld: set[int] = set()
         self._crops, self._history, self._broker = crops, history, broker
         self._review = review
-        self._seen = seen
+        self._seen, self._unknown = seen, unknown
 
     def process(self, frame: Frame) -> Report:
         """See FrameProcessor."""
         report = self._inner.process(frame)
         if self._seen is not None:
             self._seen(frame, report)
+        told: dict[int, SeenBefore] = {}
+        remembered: list[CapturedUnknown] = []
+        if self._unknown is not None:
+            told, remembered = self._unknown.see(frame, report)
         withheld = {face.track for face in report.sightings if face.withheld}
-        for event in self._maker.of(report):
+        before = {track: _seen_before(one) for track, one in told.items()}
+        for event in self._maker.of(report, before):
             to = () if event["track"] in withheld else self._places(event)
             crop = cut(frame.image, event["box"]) if to else None
             self._queue.put(Occurrence(event, crop, to))
@@ -95,6 +103,8 @@ class EventTap:
         for track in withheld - self._withheld:
             self._queue.put(WithheldFace(report.source, self._maker.run, track))
         self._withheld = withheld
+        for captured in remembered:
+            self._queue.put(captured)
         return report
 
     def _places(self, event: dict[str, Any]) -> tuple[CropPlace, ...]:
@@ -108,6 +118,13 @@ class EventTap:
         if self._broker and decided:
             places.append("broker")
         return tuple(places)
+
+
+def _seen_before(one: SeenBefore) -> dict[str, Any]:
+    """As events have it."""
+    last = None if one.last is None else utc(one.last)
+    before = {"visits": one.visits, "days": one.days, "last": last}
+    return {"unknown_id": one.id, "seen_before": before}
 
 
 def tell_end(maker: EventMaker, queue: BoundedQueue[OnItsWay], told: threading.Event) -> None:
@@ -136,8 +153,9 @@ def cut(image: ImageU8, box: Box, margin: float = _CROP_MARGIN) -> ImageU8 | Non
 
 
 class EventWriter:
-    """Takes occurrences from the queue to the recorder, many in one transaction, and review
-    candidates to the review queue. tell: is told each event that was stored, with its face."""
+    """Takes occurrences from the queue to the recorder, many in one transaction, review candidates
+    to the review queue, and who is not enrolled to the file of unknown people. tell: is told each
+    event that was stored, with its face."""
 
     def __init__(
         self,
@@ -145,9 +163,11 @@ class EventWriter:
         recorder: EventRecorder,
         snapshots: SnapshotStore | None,
         review_writer: ReviewWriter | None = None,
+        unknown: UnknownPeople | None = None,
     ) -> None:
         self._queue, self._recorder, self._snapshots = queue, recorder, snapshots
         self._review_writer, self._kept_faces = review_writer, KeptFaces()
+        self._unknown = unknown
         self.tell: Callable[[Mapping[str, Any], bytes | None], None] | None = None
         self.decisions: deque[dict[str, Any]] = deque(maxlen=20)
 
@@ -215,6 +235,8 @@ class EventWriter:
                 number = self._review_writer.keep(item)
                 if number is not None:
                     self._kept_faces.item(item.source, item.candidate.track, number)
+            if isinstance(item, CapturedUnknown) and self._unknown is not None:
+                self._unknown.keep(item)
         for item in batch:
             if isinstance(item, WithheldFace):
                 self._kept_faces.forget(item, self._recorder, self._snapshots, self._review_writer)
@@ -227,15 +249,20 @@ class EventWriter:
         if {"history", "broker"} & set(item.to):
             jpeg = encode_jpeg(shrunk(item.crop, _HISTORY_SIDE), quality=_HISTORY_QUALITY)
         if "folder" in item.to and self._snapshots is not None:
-            name = self._keep(self._snapshots, item.crop, event["person"])
+            name = self._keep(self._snapshots, item.crop, _whose(event))
             event = event | {"crop": name}
             if name is not None:
                 self._kept_faces.crop(event["source"], event["track"], name)
         return event, jpeg, item.to
 
-    def _keep(self, snapshots: SnapshotStore, crop: ImageU8, person: str | None) -> str | None:
+    def _keep(self, snapshots: SnapshotStore, crop: ImageU8, whose: str) -> str | None:
         try:
-            return snapshots.add(encode_jpeg(crop), person or "unknown").path.name
+            return snapshots.add(encode_jpeg(crop), whose).path.name
         except OutputError as error:
             logger.warning("crop_not_kept error=%s", error)
             return None
+
+
+def _whose(event: Mapping[str, Any]) -> str:
+    """Whom the event is about, an id, so that the picture is found when they are erased."""
+    return event["person"] or event.get("unknown_id") or "unknown"

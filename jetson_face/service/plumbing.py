@@ -19,10 +19,15 @@ from jetson_face.events.outbox import Event, Outbox, OutboxLimits
 from jetson_face.events.rotating import RotatingJsonl
 from jetson_face.events.snapshots import SnapshotStore
 from jetson_face.events.webhook import WebhookSink
+from jetson_face.factory.threshold import unknown_thresholds
+from jetson_face.gallery.matcher import GallerySnapshot, Thresholds
 from jetson_face.privacy.audit import AUDIT
 from jetson_face.privacy.encryption import bearer_token, credential, fill_credentials, open_cipher
 from jetson_face.review.queue import REVIEW, Limits, ReviewQueue
+from jetson_face.review.unknowns import UNKNOWNS, UnknownLimits, UnknownStore
 from jetson_face.service.review_writer import ReviewWriter
+from jetson_face.service.swap import Deck
+from jetson_face.service.unknowns import UnknownPeople
 from jetson_face.util.redact import remember, secrets_in
 
 logger = logging.getLogger(__name__)
@@ -80,6 +85,28 @@ def open_review_writer(
         return ReviewQueue.open(path, cipher, limits=limits, age=age)
 
     return ReviewWriter(open_queue, same_face_min)
+
+
+def open_unknowns(deck: Callable[[], Deck], age: Callable[[], float]) -> UnknownPeople | None:
+    """What knows people again who are not enrolled; None where that is off and none are left to
+    grow old."""
+    first = deck().config
+    path, days = first.state_dir / UNKNOWNS, first.service.retention.unknown_days
+    if not first.unknown.remember and not path.exists():
+        return None
+    limits = UnknownLimits(first.unknown.people_max, days * _DAY_S)
+
+    def open_store() -> UnknownStore:
+        cipher = open_cipher(first.state_dir, create=not path.exists())
+        return UnknownStore.open(path, cipher, limits=limits, age=age)
+
+    def bounds(unknowns: GallerySnapshot) -> Thresholds:
+        now = deck()
+        least = now.parts.embedder.similarity_min
+        gallery = now.people.snapshot
+        return unknown_thresholds(now.config, now.deciding, gallery, unknowns, least)
+
+    return UnknownPeople(open_store, lambda: deck().config, bounds, age)
 
 
 def build_deliverers(config: Config, outbox: Outbox) -> list[Deliverer]:

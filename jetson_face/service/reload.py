@@ -101,6 +101,9 @@ def check_reloadable(old: Config, new: Config) -> None:
     changed = [
         f"service.{key}" for key in _FIXED if getattr(old.service, key) != getattr(new.service, key)
     ]
+    for key in ("remember", "people_max"):
+        if getattr(old.unknown, key) != getattr(new.unknown, key):
+            changed.append(f"unknown.{key}")
     if old.state_dir != new.state_dir:
         changed.insert(0, "state_dir")
     if changed:

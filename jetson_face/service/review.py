@@ -14,7 +14,7 @@ from jetson_face.gallery.batch import keep_template
 from jetson_face.gallery.records import NewTemplate
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.privacy.audit import Action, AuditLog
-from jetson_face.review.item import ReviewItem
+from jetson_face.review.item import NOBODY, ReviewItem
 from jetson_face.review.queue import QueuedItem, ReviewQueue
 from jetson_face.util.images import decode_picture, encode_png
 
@@ -70,9 +70,9 @@ class Review:
         if name is None:
             candidate = self._person(item.candidate)
             if candidate is None:
+                about = "nobody" if item.candidate == NOBODY else "a person who was removed"
                 raise UsageError(
-                    f"review item {number} is about a person who was removed: name one with --as "
-                    f"NAME, or reject it"
+                    f"review item {number} is about {about}: name one with --as NAME, or reject it"
                 )
             name = candidate.name
         new = NewTemplate(
@@ -156,4 +156,5 @@ class Review:
             "similarity": round(item.similarity, 4),
             "second": round(item.second, 4),
             "quality": round(item.quality, 3),
+            **({"unknown": True} if item.candidate == NOBODY else {}),
         }

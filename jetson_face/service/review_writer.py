@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from jetson_face.core.errors import JetsonFaceError
 from jetson_face.core.types import Frame, ReviewCandidate
 from jetson_face.embedding.align import Portrait, cut_portraits
 from jetson_face.review.item import ReviewItem
 from jetson_face.review.queue import ReviewQueue
+from jetson_face.service.reopening import Reopening
 from jetson_face.util.images import encode_jpeg
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,10 +43,8 @@ class ReviewWriter:
     def __init__(
         self, open_queue: Callable[[], ReviewQueue], same_face_min: Callable[[], float]
     ) -> None:
-        self._open_queue, self._same_face_min = open_queue, same_face_min
-        self._lock = threading.Lock()
-        self._queue: ReviewQueue | None = None
-        self._error: str | None = None
+        self._same_face_min = same_face_min
+        self._queue = Reopening("review", open_queue)
         self._not_kept = 0
 
     def keep(self, captured: CapturedCandidate) -> int | None:
@@ -69,7 +63,7 @@ class ReviewWriter:
             landmarks=captured.portrait.landmarks,
         )
         same = self._same_face_min()
-        number = self._use(lambda queue: queue.add(item, same_face_min=same) or 0)
+        number = self._queue.use(lambda queue: queue.add(item, same_face_min=same) or 0)
         if number is None:
             self._not_kept += 1
         return number or None
@@ -82,48 +76,24 @@ class ReviewWriter:
                 queue.throw_away(number)
             return 0
 
-        self._use(erase)
+        self._queue.use(erase)
 
     def prune(self) -> None:
         """Erase what is too old; for a timer."""
-        self._use(lambda queue: queue.prune())
+        self._queue.use(lambda queue: queue.prune())
 
     def state(self) -> dict[str, Any]:
         """For the status. not_kept: lost to `error`. given_up: open ones that made room."""
-        waiting = self._use(lambda queue: queue.waiting())
-        queue = self._queue
+        waiting = self._queue.use(lambda queue: queue.waiting())
+        queue = self._queue.now
         return {
             "waiting": waiting,
             "repeats": queue.repeats if queue else 0,
             "given_up": queue.given_up if queue else 0,
             "not_kept": self._not_kept,
-            "error": self._error,
+            "error": self._queue.error,
         }
 
     def close(self) -> None:
         """Let the file go."""
-        if self._queue is not None:
-            self._queue.close()
-
-    def _use(self, call: Callable[[ReviewQueue], int]) -> int | None:
-        with self._lock:
-            return self._tried(call)
-
-    def _tried(self, call: Callable[[ReviewQueue], int]) -> int | None:
-        try:
-            if self._queue is not None and not self._queue.in_place:
-                logger.warning("review_gone path=%s begun=again", self._queue.path)
-                self._queue.close()
-                self._queue = None
-            if self._queue is None:
-                self._queue = self._open_queue()
-            found = call(self._queue)
-        except JetsonFaceError as error:
-            if self._error is None:
-                logger.error("review_not_kept error=%s", error)
-            self._error = str(error)
-            return None
-        if self._error is not None:
-            logger.warning("review_back")
-            self._error = None
-        return found
+        self._queue.close()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jetson_face.events.recorder import EventRecorder
 from jetson_face.events.snapshots import SnapshotStore
 from jetson_face.service.bookkeeping import Bookkeeping
 from jetson_face.service.review_writer import ReviewWriter
+from jetson_face.service.unknowns import UnknownPeople
 
 _LOOK_S = 1.0
 _PRUNE_EVERY_S = 300.0
@@ -17,11 +19,10 @@ _PRUNE_EVERY_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Timers:
-    """See the module."""
+    """See the module. kept: what grows old beside events."""
 
     recorder: EventRecorder
-    snapshots: SnapshotStore | None
-    review_writer: ReviewWriter | None
+    kept: Sequence[SnapshotStore | ReviewWriter | UnknownPeople | None]
     bookkeeping: Bookkeeping | None = None
 
     def run(self, stop: threading.Event) -> None:
@@ -41,6 +42,6 @@ class Timers:
 
     def _prune(self) -> None:
         self.recorder.outbox.prune()
-        for kept in (self.recorder.history, self.snapshots, self.review_writer):
+        for kept in (self.recorder.history, *self.kept):
             if kept is not None:
                 kept.prune()

@@ -20,6 +20,7 @@ from jetson_face.factory.threshold import (
     scoring,
     threshold_in_force,
     thresholds_for,
+    unknown_thresholds,
 )
 from jetson_face.gallery.matcher import GallerySnapshot
 from jetson_face.gallery.records import NewTemplate
@@ -120,3 +121,19 @@ def test_a_threshold_is_told_as_plain_numbers() -> None:
     unknown = ThresholdInForce(0.5, "impostor curve", None, 2)
     assert unknown.as_json()["expected_fpir"] is None
     assert str(unknown).startswith("expected FPIR not known with 2 people enrolled")
+
+
+def test_unknown_people_are_matched_as_strictly_as_the_site_needs() -> None:
+    """By the curve; moved as far as the site's calibration moved the gallery's threshold."""
+    enrolled, unknowns = people(20), people(60)
+    plain = unknown_thresholds(DEFAULT, DEFAULT, enrolled, unknowns, 0.42)
+    assert plain == thresholds_for(DEFAULT, unknowns)
+    by_hand = configured(similarity_min=0.9)
+    assert unknown_thresholds(by_hand, by_hand, enrolled, unknowns, 0.42) == plain
+    own = thresholds_for(DEFAULT, enrolled)
+    assert own is not None
+    site = configured(similarity_min=own[0] + 0.05)
+    moved = unknown_thresholds(DEFAULT, site, enrolled, unknowns, 0.42)
+    assert moved == pytest.approx([least + 0.05 for least in plain])
+    other = people(60, EmbeddingSpace("other", "0" * 64, 64))
+    assert unknown_thresholds(DEFAULT, DEFAULT, enrolled, other, 0.42) == (0.42,)

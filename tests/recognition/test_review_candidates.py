@@ -11,6 +11,7 @@ from tests.recognition.test_recognizer import (
     A_GREEN,
     A_RED,
     ADA,
+    BLUE,
     BOB,
     GREEN,
     MS,
@@ -86,3 +87,17 @@ def test_a_reload_does_not_ask_again() -> None:
     later = [new.recognizer.process(frame(seq, [A_RED])) for seq in range(4, 8)]
     assert said(later[-1]) == [(1, "review", None, False)]
     assert candidates(later) == []
+
+
+def test_a_face_that_nobody_enrolled_is_is_reported_once_in_a_good_crop() -> None:
+    reports = Rig().see(*still(A_RED, A_BLUE, times=8))
+    found = [(report.seq, one) for report in reports for one in report.unknown_faces]
+    ((at, one),) = found
+    decided = next(r.seq for r in reports if said(r)[1][1] == "unknown")
+    assert (at, one.track) == (decided, 2), "with the decision"
+    assert one.frames >= 3
+    np.testing.assert_allclose(one.face.vectors[0], unit(BLUE), atol=0.05)
+    box = np.array([A_BLUE[0]], np.float32)
+    np.testing.assert_array_equal(one.landmarks, landmarks_of(box)[0])
+    poor = Rig(ask_quality_min=1.0).see(*still(A_BLUE, times=8))
+    assert not any(report.unknown_faces for report in poor)

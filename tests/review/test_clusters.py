@@ -89,4 +89,4 @@ def test_the_queue_is_told_by_person_the_largest_cluster_first(tmp_path: Path) -
         queue.answer(4, "rejected", None)
         found = review_clusters(queue, 0.5)
     assert [cluster.numbers for cluster in found] == [(1, 5), (2, 3)]
-    assert [cluster.number for cluster in found] == [1, 2]
+    assert [cluster.key for cluster in found] == ["1", "2"]

@@ -45,8 +45,8 @@ def test_the_clusters_are_told_the_largest_first(
     ]  # fmt: skip
     assert review("clusters", "--json") == 0
     told = json.loads(capsys.readouterr().out)
-    assert [[row["number"] for row in one] for one in told] == [[1, 3, 4], [2]]
-    assert told[0][0]["candidate"] == "Ada"
+    assert [[row["number"] for row in one["items"]] for one in told] == [[1, 3, 4], [2]]
+    assert told[0]["items"][0]["candidate"] == "Ada"
 
 
 def test_nothing_waits_in_clusters(

@@ -26,11 +26,13 @@ from jetson_face.service.review import Review
 
 @dataclass(frozen=True, slots=True)
 class ReviewVote:
-    """One answer. answer: yes (it is the candidate), no, other (it is `name`, new or not)."""
+    """One answer. answer: yes (it is the candidate), no, other (it is `name`, new or not). face:
+    given where it is of no item of the queue, but of a remembered person; number is 0 then."""
 
     number: int
     answer: str
     name: str | None
+    face: Embeddings | None = None
 
 
 def changes(
@@ -78,12 +80,15 @@ def _added(
     for vote in votes:
         if vote.answer == "no":
             continue
-        item = queue.read(vote.number).item
-        person = _whom(store, vote.name or item.candidate, new=vote.name is not None)
-        if person is None or item.face.space != before.space:
+        candidate, face = "", vote.face
+        if face is None:
+            item = queue.read(vote.number).item
+            candidate, face = item.candidate, item.face
+        person = _whom(store, vote.name or candidate, new=vote.name is not None)
+        if person is None or face.space != before.space:
             warnings.append({"number": vote.number, "text": "it cannot be added any more"})
             continue
-        vector = item.face.vectors[0]
+        vector = face.vectors[0]
         mine = found.setdefault(person.id, (person, []))[1]
         suspect = check_template(before, vector, known.get(person.id), mine, same)
         if suspect is not None:

@@ -135,4 +135,4 @@ def _numbers(document: dict[str, Any]) -> set[int]:
 def _groups(queue: ReviewQueue, same_face_min: float) -> dict[int, int]:
     """By number, the smallest number of its cluster."""
     clusters = review_clusters(queue, same_face_min)
-    return {number: cluster.number for cluster in clusters for number in cluster.numbers}
+    return {number: cluster.numbers[0] for cluster in clusters for number in cluster.numbers}

@@ -1,0 +1,318 @@
+"""People who are not enrolled and were seen: faces and visits in one SQLite file, sealed, bounded.
+
+The service adds, where the operator turned it on; `jetson-face unknown` lists and erases. Nobody
+has a name here, only an id that means nothing elsewhere. Whoever was not seen for so long is
+erased; where there are too many, who was not seen for the longest goes first.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jetson_face.core.errors import GalleryCorruptError, GalleryError, UsageError
+from jetson_face.core.protocols import Cipher
+from jetson_face.core.types import F32, Embeddings, EmbeddingSpace
+from jetson_face.util import sqlite
+from jetson_face.util.files import Inode
+
+logger = logging.getLogger(__name__)
+UNKNOWNS = "unknown.db"
+"""Its file, in the state folder."""
+FACES_MAX = 3
+"""Faces that are kept of a person, the best ones."""
+_VISITS_MAX = 1000
+_VERSION = 1
+_SCHEMA = """
+CREATE TABLE unknowns (id TEXT PRIMARY KEY, seen REAL NOT NULL, body BLOB NOT NULL)
+"""
+_WHAT, _REMEDY = "the file of unknown people", "remove it; nobody in it is enrolled"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptFace:
+    """A face of somebody who is not enrolled. face: one vector, the mean of a track. portrait:
+    JPEG; landmarks: (5, 2) float32, its pixels. quality: [0, 1]. time: UTC seconds."""
+
+    face: Embeddings
+    quality: float
+    portrait: bytes
+    landmarks: F32
+    time: float
+    source: str
+
+    @property
+    def photo(self) -> str:
+        """Hex SHA-256 of the portrait: names its template in the gallery."""
+        return hashlib.sha256(self.portrait).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownVisit:
+    """From first to last seen. begin, end: service seconds (`Outbox.age`). time: of its last
+    moment, UTC seconds, for people."""
+
+    begin: float
+    end: float
+    time: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UnknownPerson:
+    """Somebody who is not enrolled. visits: oldest first. faces: the best first."""
+
+    id: str
+    visits: tuple[UnknownVisit, ...]
+    faces: tuple[KeptFace, ...]
+
+    def seen(self, visit: UnknownVisit, face: KeptFace | None, gap_s: float) -> UnknownPerson:
+        """The same, seen once more: within `gap_s` of the last time it is the same visit."""
+        visits, faces = self.visits, self.faces
+        if visits and visit.begin - visits[-1].end <= gap_s:
+            last = visits[-1]
+            visits = (*visits[:-1], UnknownVisit(last.begin, max(last.end, visit.end), visit.time))
+        else:
+            visits = (*visits, visit)[-_VISITS_MAX:]
+        if face is not None:
+            same = [one for one in faces if one.face.space == face.face.space]
+            faces = tuple(sorted((*same, face), key=lambda one: -one.quality)[:FACES_MAX])
+        return replace(self, visits=visits, faces=faces)
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownLimits:
+    """people: at most. age_s: service seconds, since somebody was seen."""
+
+    people: int = 500
+    age_s: float = 30 * 86400.0
+
+
+class UnknownStore:
+    """See the module. Any thread; every method raises the errors of `open`. age: service seconds
+    now."""
+
+    def __init__(
+        self, path: Path, cipher: Cipher, limits: UnknownLimits, age: Callable[[], float]
+    ) -> None:
+        self.path = path
+        self._cipher, self._limits, self._age = cipher, limits, age
+        self._lock = threading.Lock()
+        with self._errors():
+            self._db = sqlite.connect(path)
+            self._inode = Inode.of(path.stat())
+            try:
+                self._set_up()
+            except BaseException:
+                self._db.close()
+                raise
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        cipher: Cipher,
+        *,
+        limits: UnknownLimits | None = None,
+        age: Callable[[], float] = lambda: 0.0,
+    ) -> UnknownStore:
+        """Open the file, made where there is none.
+
+        Raises GalleryCorruptError, GalleryLockedError, OutputError where it cannot be written, and
+        GalleryError for another format.
+        """
+        return cls(path, cipher, limits or UnknownLimits(), age)
+
+    def close(self) -> None:
+        """Let the file go; harmless when repeated."""
+        with self._lock:
+            self._db.close()
+
+    def __enter__(self) -> UnknownStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def in_place(self) -> bool:
+        """The path still leads to this file."""
+        return self._inode.is_at(self.path)
+
+    def version(self) -> int:
+        """Another number when another connection changed the file."""
+        with self._lock, self._errors():
+            return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+
+    def people(self) -> list[UnknownPerson]:
+        """Everybody, who was seen last first; damaged ones are left out with a warning."""
+        found: list[UnknownPerson] = []
+        with self._lock, self._errors():
+            rows = self._db.execute("SELECT id, body FROM unknowns ORDER BY seen DESC, id")
+            for row in rows.fetchall():
+                try:
+                    found.append(self._opened(*row))
+                except GalleryCorruptError as error:
+                    logger.warning("left out: %s", error)
+        return found
+
+    def ids(self) -> list[str]:
+        """Everybody's id, also of damaged ones, who was seen last first."""
+        with self._lock, self._errors():
+            rows = self._db.execute("SELECT id FROM unknowns ORDER BY seen DESC, id")
+            return [str(row[0]) for row in rows]
+
+    def read(self, who: str) -> UnknownPerson:
+        """One of them. Raises UsageError for none."""
+        with self._lock, self._errors():
+            found = self._row(who)
+        if found is None:
+            raise UsageError(f"no unknown person {who}: see `jetson-face unknown list`")
+        return found
+
+    def see(
+        self, who: str, visit: UnknownVisit, face: KeptFace | None, *, gap_s: float, new: bool
+    ) -> bool:
+        """Keep that somebody was seen. new: made where there is none; otherwise somebody who was
+        erased meanwhile stays so. False where nothing was kept."""
+        with self._transaction():
+            known = self._row(who)
+            if known is None and not new:
+                return False
+            known = known or UnknownPerson(who, (), ())
+            self._put(known.seen(visit, face, gap_s))
+            self._db.execute(
+                "DELETE FROM unknowns WHERE id IN (SELECT id FROM unknowns "
+                "ORDER BY seen DESC, id LIMIT -1 OFFSET ?)",
+                (self._limits.people,),
+            )
+        return True
+
+    def take_back(self, who: str, visit: UnknownVisit) -> None:
+        """That visit was somebody else's: who has no other is erased."""
+        with self._transaction():
+            known = self._row(who)
+            if known is None:
+                return
+            visits = tuple(one for one in known.visits if one.begin != visit.begin)
+            faces = tuple(one for one in known.faces if one.time != visit.time)
+            if visits:
+                self._put(replace(known, visits=visits, faces=faces))
+            else:
+                self._db.execute("DELETE FROM unknowns WHERE id = ?", (who,))
+
+    def erase(self, people: Sequence[str]) -> int:
+        """Erase these, also from the file's free pages; returns how many there were."""
+        gone = 0
+        with self._transaction():
+            for who in people:
+                gone += self._db.execute("DELETE FROM unknowns WHERE id = ?", (who,)).rowcount
+        with self._lock, self._errors():
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return gone
+
+    def prune(self) -> int:
+        """Erase who was not seen for too long; returns how many. For a timer."""
+        oldest = self._age() - self._limits.age_s
+        with self._transaction():
+            return self._db.execute("DELETE FROM unknowns WHERE seen < ?", (oldest,)).rowcount
+
+    def _set_up(self) -> None:
+        sqlite.prepare(self._db)
+        version = sqlite.create_tables(self._db, _SCHEMA.strip(), _VERSION)
+        if version != _VERSION:
+            raise GalleryError(
+                f"{self.path}: unknown people are kept in format {version}, this program knows "
+                f"{_VERSION}: upgrade jetson-face"
+            )
+
+    def _row(self, who: str) -> UnknownPerson | None:
+        found = self._db.execute("SELECT id, body FROM unknowns WHERE id = ?", (who,)).fetchone()
+        return None if found is None else self._opened(*found)
+
+    def _put(self, person: UnknownPerson) -> None:
+        body = self._cipher.encrypt(_to_bytes(person), _context(person.id))
+        self._db.execute(
+            "INSERT INTO unknowns (id, seen, body) VALUES (?1, ?2, ?3) "
+            "ON CONFLICT (id) DO UPDATE SET seen = ?2, body = ?3",
+            (person.id, person.visits[-1].end, body),
+        )
+
+    def _opened(self, who: object, body: object) -> UnknownPerson:
+        try:
+            if not isinstance(body, bytes):
+                raise TypeError
+            return _from_bytes(str(who), self._cipher.decrypt(body, _context(str(who))))
+        except (GalleryCorruptError, ValueError, TypeError, KeyError):
+            raise GalleryCorruptError(
+                f"{self.path}: unknown person {str(who)[:40]} is damaged: `jetson-face unknown "
+                f"erase {str(who)[:40]}` throws the record away"
+            ) from None
+        except GalleryError as error:
+            raise type(error)(f"{self.path}: {error}") from None
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._lock, self._errors(), sqlite.transaction(self._db):
+            yield
+
+    def _errors(self) -> contextlib.AbstractContextManager[None]:
+        return sqlite.in_our_words(self.path, _WHAT, _REMEDY)
+
+
+def _context(who: str) -> bytes:
+    return f"unknown/{who}".encode()
+
+
+def _to_bytes(person: UnknownPerson) -> bytes:
+    return json.dumps(
+        {
+            "visits": [[one.begin, one.end, one.time] for one in person.visits],
+            "faces": [
+                {
+                    "space": asdict(one.face.space),
+                    "vector": _text(np.asarray(one.face.vectors[0], "<f4").tobytes()),
+                    "quality": one.quality,
+                    "portrait": _text(one.portrait),
+                    "landmarks": one.landmarks.tolist(),
+                    "time": one.time,
+                    "source": one.source,
+                }
+                for one in person.faces
+            ],
+        }
+    ).encode()
+
+
+def _from_bytes(who: str, data: bytes) -> UnknownPerson:
+    told = json.loads(data)
+    visits = tuple(UnknownVisit(*map(float, one)) for one in told["visits"])
+    if not visits:
+        raise ValueError("never seen")
+    return UnknownPerson(who, visits, tuple(_face(one) for one in told["faces"]))
+
+
+def _face(told: dict[str, Any]) -> KeptFace:
+    space = EmbeddingSpace(**told["space"])
+    vector = np.frombuffer(base64.b64decode(told["vector"]), "<f4").reshape(1, space.dim)
+    return KeptFace(
+        face=Embeddings(np.array(vector, np.float32), space),
+        quality=float(told["quality"]),
+        portrait=base64.b64decode(told["portrait"]),
+        landmarks=np.array(told["landmarks"], np.float32).reshape(5, 2),
+        time=float(told["time"]),
+        source=str(told["source"]),
+    )
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()

@@ -1,0 +1,92 @@
+"""Erasing remembered people who are not enrolled: faces, visits, pictures, ids in events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+from jetson_face.config import Config
+from jetson_face.core.errors import GalleryError
+from jetson_face.events.history import History
+from jetson_face.events.redaction import mask_file, mask_outbox
+from jetson_face.events.snapshots import SnapshotStore
+from jetson_face.factory.threshold import own_threshold
+from jetson_face.gallery.matcher import GallerySnapshot
+from jetson_face.privacy.encryption import open_cipher
+from jetson_face.review.unknowns import UNKNOWNS, UnknownStore
+from jetson_face.service.history import HISTORY
+from jetson_face.service.plumbing import CROPS, OUTBOX, event_files
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownErasure:
+    """people: who were remembered. events: that lost an id. pictures: deleted, of crops and
+    history. failed: files that could not be searched."""
+
+    people: int
+    events: int
+    pictures: int
+    failed: tuple[str, ...]
+
+
+def erase_unknown(config: Config, people: Sequence[str]) -> UnknownErasure:
+    """Erase these, by id; a running service forgets them before it looks at the next face, and
+    what it does not know is harmless to erase again.
+
+    Raises the errors of the file of unknown people; one other part that fails does not keep the
+    rest.
+    """
+    path, erased = config.state_dir / UNKNOWNS, 0
+    if path.exists() and people:
+        # No key is needed to erase.
+        with UnknownStore.open(path, open_cipher(config.state_dir)) as store:
+            erased = store.erase(people)
+    events = pictures = 0
+    failed: list[str] = []
+    for who in people:
+        for part in (CROPS, OUTBOX, HISTORY, *event_files(config)):
+            try:
+                found = _erase_in(config, str(part), who)
+            except (OSError, GalleryError):
+                failed.append(str(part))
+                continue
+            events, pictures = events + found[0], pictures + found[1]
+    return UnknownErasure(erased, events, pictures, tuple(sorted(set(failed))))
+
+
+def _erase_in(config: Config, part: str, who: str) -> tuple[int, int]:
+    """How many events and pictures."""
+    path = config.state_dir / part
+    if part == CROPS:
+        gone = SnapshotStore(path, None, age=lambda: 0.0).remove_owner(who) if path.is_dir() else []
+        return 0, len(gone)
+    if part == OUTBOX:
+        return mask_outbox(path, who), 0
+    if part == HISTORY:
+        if not path.exists():
+            return 0, 0
+        with closing(History(path)) as history:
+            gone_there = history.erase(who)
+        return gone_there.events, gone_there.crops
+    return mask_file(path, who), 0
+
+
+def alike(config: Config, snapshot: GallerySnapshot, person: str) -> tuple[str, ...]:
+    """Ids of remembered people who may be somebody enrolled: as like them as two faces of one
+    person, and more than like anybody else. Raises the errors of the file."""
+    path = config.state_dir / UNKNOWNS
+    index = next((i for i, p in enumerate(snapshot.people) if p.id == person), -1)
+    own = snapshot.person_index == index
+    if not path.exists() or not own.any():
+        return ()
+    least, found = own_threshold(config), []
+    with UnknownStore.open(path, open_cipher(config.state_dir)) as store:
+        for one in store.people():
+            faces = [kept.face for kept in one.faces if kept.face.space == snapshot.space]
+            for face in faces:
+                cosines = snapshot.vectors @ face.vectors[0]
+                if float(cosines[own].max()) >= max(least, float(cosines.max())):
+                    found.append(one.id)
+                    break
+    return tuple(found)
