@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,6 +102,9 @@ def _add_tracks(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="SHARE",
         help="of the full set of clips (default 1); at least one of each kind is made",
     )
+    tracks.add_argument(
+        "--only", action="append", metavar="KIND", help="clips of this kind, such as non-faces"
+    )
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -166,7 +170,7 @@ def _measure(args: argparse.Namespace) -> Evaluation:
     if args.kind == "sensitivity":
         return kinds.change_pictures(setting, args.pairs, limit=args.limit)
     if args.kind == "tracks":
-        return kinds.follow_tracks(setting, share=args.clips)
+        return kinds.follow_tracks(setting, share=args.clips, only=_track_kinds(args.only))
     if args.kind == "clusters":
         return kinds.cluster_people(setting, each_picture=args.each_picture)
     people = {"strangers": args.strangers, "each_picture": args.each_picture}
@@ -179,6 +183,14 @@ def _measure(args: argparse.Namespace) -> Evaluation:
     most = args.enrol_most
     division = kinds.division_of(setting, **people, enrol_most=most)
     return kinds.identify_people(setting, division, everybody, args.divisions)
+
+
+def _track_kinds(only: Sequence[str] | None) -> Sequence[str]:
+    from jetson_face.benchmark.clips.scenarios import KINDS
+
+    if wrong := sorted({*(only or ())} - {*KINDS}):
+        raise UsageError(f"--only {wrong[0]}: clips are of these kinds: {', '.join(KINDS)}")
+    return only or KINDS
 
 
 def _leave(args: argparse.Namespace, evaluation: Evaluation) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from jetson_face.benchmark.clips.scenarios import KINDS
 from jetson_face.config import Config
 from jetson_face.core.errors import InputBrokenError, JetsonFaceError
 from jetson_face.evaluation import (
@@ -246,8 +247,11 @@ def cluster_people(setting: EvaluationSettings, *, each_picture: bool) -> Evalua
     )
 
 
-def follow_tracks(setting: EvaluationSettings, *, share: float) -> Evaluation:
-    """How well names hold on made video, with several deciders. share: of the full set of clips."""
+def follow_tracks(
+    setting: EvaluationSettings, *, share: float, only: Sequence[str] = KINDS
+) -> Evaluation:
+    """How well names hold on made video, with several deciders. share: of the full set of clips;
+    only: of these kinds."""
     people = read_people(setting.images)
     with _measuring(setting, "tracks", setting.images) as run:
         made, facts = run_tracks(
@@ -256,6 +260,7 @@ def follow_tracks(setting: EvaluationSettings, *, share: float) -> Evaluation:
             people,
             seed=setting.seed,
             share=share,
+            only=only,
             cache=setting.cache,
             progress=log_progress("tracks, clips", 10),
         )

@@ -14,6 +14,7 @@ import numpy as np
 from jetson_face.benchmark.clips.cutout import cut_out
 from jetson_face.benchmark.clips.scenarios import (
     FPS,
+    KINDS,
     CastMember,
     TrackClip,
     make_track_clip,
@@ -231,10 +232,12 @@ def run_tracks(
     *,
     seed: int,
     share: float = 1.0,
+    only: Sequence[str] = KINDS,
     cache: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[dict[str, dict[str, list[ClipTally]]], dict[str, Any]]:
-    """Tallies by decider and kind of clip, and facts. share: of the full set of clips.
+    """Tallies by decider and kind of clip, and facts. share: of the full set of clips; only: of
+    these kinds.
 
     Raises InputBrokenError where the people are too few.
     """
@@ -247,7 +250,7 @@ def run_tracks(
     }
     matcher = Matcher(snapshot_of(method.space, templates), top_k=config.matching.top_k)
     members = cast_members(cast, faces)
-    kinds = planned(share)
+    kinds = planned(share, only)
     made: dict[str, dict[str, list[ClipTally]]] = {}
     cuts, frames = 0, 0
     with deciders(config, matcher, cache) as (makers, between):

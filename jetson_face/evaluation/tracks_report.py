@@ -58,9 +58,9 @@ def as_json(made: ByDecider, facts: Mapping[str, Any], resamples: int, seed: int
 
 
 def _intervals(tallies: Sequence[ClipTally], resamples: int, seed: int) -> dict[str, Any]:
-    if resamples == 0:
+    if resamples == 0 or not tallies:
         return {}
-    made = {}
+    made: dict[str, Any] = {}
     for key in _INTERVALS:
 
         def statistic(rows: Any, key: str = key) -> float:
@@ -70,7 +70,11 @@ def _intervals(tallies: Sequence[ClipTally], resamples: int, seed: int) -> dict[
             return value
 
         rng = np.random.default_rng(seed)
-        made[key] = bootstrap(statistic, draw_rows(len(tallies)), rng, resamples=resamples)
+        draw = draw_rows(len(tallies))
+        try:
+            made[key] = bootstrap(statistic, draw, rng, resamples=resamples)
+        except ValueError:
+            continue  # clips without a face have no such figure
     return made
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -198,10 +198,13 @@ KINDS = tuple(_KINDS)
 NO_FACES = ("non-faces", "posters")
 
 
-def planned(share: float = 1.0) -> list[str]:
-    """The kind of each clip; share: of the full set, at least one of a kind."""
+def planned(share: float = 1.0, only: Collection[str] = KINDS) -> list[str]:
+    """The kind of each clip; share: of the full set, at least one of a kind; only: these kinds."""
     return [
-        kind for kind, (count, _) in _KINDS.items() for _ in range(max(1, round(count * share)))
+        kind
+        for kind, (count, _) in _KINDS.items()
+        if kind in only
+        for _ in range(max(1, round(count * share)))
     ]
 
 
