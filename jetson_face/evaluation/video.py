@@ -150,11 +150,9 @@ def _asked(
         there = [row for row in trial if np.isfinite(quality[row])]
         if not there:
             continue
-        # contradictions are off: a trial is one person by construction
         fuser = Fuser(
             faces.space,
             strategy=how,
-            contradiction_below=-2.0,
             memory=float(len(trial)),
             window=len(trial),
         )

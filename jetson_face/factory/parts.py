@@ -285,7 +285,6 @@ def build_recognizer(
     fuser = Fuser(
         parts.embedder.space,
         strategy=config.fusion.strategy,
-        contradiction_below=contradiction_below(least),
     )
     recognisable = build_recognisability(config, parts.embedder)
     decisions = TrackDecisions(

@@ -26,13 +26,12 @@ class Scorer(Protocol):
 
 @dataclass(slots=True, eq=False)
 class _Evidence:
-    """One track: its weighted sum, its last vectors, and those that contradict it."""
+    """One track: its weighted sum and its last vectors."""
 
     total: F32
     weight: float = 0.0
     frames: int = 0
     recent: deque[tuple[F32, float]] = field(default_factory=deque)
-    aside: list[tuple[F32, float]] = field(default_factory=list)
 
 
 def contradiction_below(similarity_min: float) -> float:
@@ -51,9 +50,6 @@ class Fuser:
     `score_mean` averages the similarities of the frames to each person; `vote` lets every frame
     vote for its nearest person with its quality. The last two look at the last `window` frames
     and exist to be compared.
-    contradiction_below: a new vector whose cosine to the track's mean is lower contradicts it and
-    is set aside; after `contradictions_max` such vectors in a row the track starts again from them
-    (the tracker went over to another face). One that agrees clears what was set aside.
     memory: frames of weight 1 that the mean remembers; older ones fade.
     """
 
@@ -62,19 +58,15 @@ class Fuser:
         space: EmbeddingSpace,
         *,
         strategy: Strategy = "embedding_mean",
-        contradiction_below: float = 0.0,
-        contradictions_max: int = 3,
         memory: float = 50.0,
         window: int = 30,
     ) -> None:
         if strategy not in ("embedding_mean", "score_mean", "vote"):
             raise ValueError(f"no such strategy: {strategy!r}")
-        if contradictions_max < 1 or window < 1 or memory < 1:
-            raise ValueError("contradictions_max, window and memory are 1 or more")
+        if window < 1 or memory < 1:
+            raise ValueError("window and memory are 1 or more")
         self.space = space
         self._strategy = strategy
-        self._contradiction_below = contradiction_below
-        self._contradictions_max = contradictions_max
         self._memory = memory
         self._window = window
         self._tracks: dict[int, _Evidence] = {}
@@ -82,10 +74,9 @@ class Fuser:
     def __len__(self) -> int:
         return len(self._tracks)
 
-    def add(self, tracks: I64, faces: Embeddings, quality: F32) -> I64:
+    def add(self, tracks: I64, faces: Embeddings, quality: F32) -> None:
         """Add a vector to each of `tracks` (N,), weighted by `quality` (N,) in [0, 1].
 
-        Returns the tracks that started again because their vectors contradicted them.
         Raises EmbeddingSpaceError when the vectors are of another space.
         """
         if faces.space != self.space:
@@ -94,12 +85,9 @@ class Fuser:
             )
         if not len(tracks) == len(faces) == len(quality):
             raise ValueError(f"{len(tracks)} tracks, {len(faces)} faces, {len(quality)} qualities")
-        restarted = [
-            int(track)
-            for track, vector, weight in zip(tracks, faces.vectors, quality, strict=True)
-            if self._add_one(int(track), vector.copy(), max(float(weight), WEIGHT_MIN))
-        ]
-        return np.array(restarted, np.int64)
+        for track, vector, weight in zip(tracks.tolist(), faces.vectors, quality, strict=True):
+            item = self._tracks.setdefault(track, self._fresh())
+            self._count(item, vector.copy(), max(float(weight), WEIGHT_MIN))
 
     def contradicted(self, tracks: I64, faces: Embeddings, least: F32) -> BoolArray:
         """Which of the vectors (N, dim) are another face than the mean of its track says: (N,).
@@ -144,22 +132,6 @@ class Fuser:
         """Drop every track but these: memory stays bounded by what the tracker holds."""
         alive = {int(track) for track in tracks}
         self._tracks = {track: item for track, item in self._tracks.items() if track in alive}
-
-    def _add_one(self, track: int, vector: F32, weight: float) -> bool:
-        item = self._tracks.get(track)
-        if item is None:
-            item = self._tracks[track] = self._fresh()
-        elif float(vector @ _unit(item.total)) < self._contradiction_below:
-            item.aside.append((vector, weight))
-            if len(item.aside) < self._contradictions_max:
-                return False
-            fresh = self._tracks[track] = self._fresh()
-            for other, its_weight in item.aside:
-                self._count(fresh, other, its_weight)
-            return True
-        item.aside.clear()
-        self._count(item, vector, weight)
-        return False
 
     def _fresh(self) -> _Evidence:
         return _Evidence(np.zeros(self.space.dim, np.float32), recent=deque(maxlen=self._window))

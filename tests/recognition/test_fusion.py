@@ -20,13 +20,12 @@ def ids(*tracks: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
     return np.array(tracks, np.int64)
 
 
-def add(fuser: Fuser, track: int, vector: F32, quality: float = 1.0) -> list[int]:
-    faces = Embeddings(vector[None], SPACE)
-    return [int(t) for t in fuser.add(ids(track), faces, np.array([quality], np.float32))]
+def add(fuser: Fuser, track: int, vector: F32, quality: float = 1.0) -> None:
+    fuser.add(ids(track), Embeddings(vector[None], SPACE), np.array([quality], np.float32))
 
 
 def test_the_mean_is_weighted_by_quality_and_has_length_one() -> None:
-    fuser = Fuser(SPACE, contradiction_below=-1)
+    fuser = Fuser(SPACE)
     add(fuser, 1, unit(1), 0.9)
     add(fuser, 1, unit(0, 1), 0.3)
     np.testing.assert_allclose(fuser.means(ids(1)).vectors[0], unit(0.9, 0.3), atol=1e-6)
@@ -48,24 +47,22 @@ def test_tracks_do_not_mix_and_unknown_tracks_have_no_match() -> None:
 
 
 def test_a_face_of_no_quality_counts_where_there_is_nothing_better() -> None:
-    fuser = Fuser(SPACE, contradiction_below=-1)
+    fuser = Fuser(SPACE)
     add(fuser, 1, unit(0, 1), 0.0)
     np.testing.assert_allclose(fuser.means(ids(1)).vectors[0], unit(0, 1), atol=1e-6)
     add(fuser, 1, unit(1), 1.0)
     assert fuser.means(ids(1)).vectors[0, 0] > 0.99
 
 
-def test_one_contradiction_is_set_aside_several_in_a_row_start_anew() -> None:
-    fuser = Fuser(SPACE, contradiction_below=0.3, contradictions_max=3)
+def test_a_vector_below_its_bound_contradicts_the_mean_and_is_not_added_by_asking() -> None:
+    fuser = Fuser(SPACE)
     for _ in range(5):
-        assert add(fuser, 1, unit(1)) == []
-    assert add(fuser, 1, unit(0, 1)) == []
-    assert add(fuser, 1, unit(0, 1)) == []
-    np.testing.assert_allclose(fuser.means(ids(1)).vectors[0], unit(1))
-    assert add(fuser, 1, unit(1)) == []  # agrees: the two before were nothing
-    assert [add(fuser, 1, unit(0, 1)) for _ in range(3)] == [[], [], [1]]
-    assert fuser.frames(ids(1)).tolist() == [3]
-    np.testing.assert_allclose(fuser.means(ids(1)).vectors[0], unit(0, 1), atol=1e-6)
+        add(fuser, 1, unit(1))
+    vectors = np.array([unit(0, 1), unit(0.5, 0.6), unit(0, 1)])
+    least = np.array([0.3, 0.3, 0.3], np.float32)
+    found = fuser.contradicted(ids(1, 1, 2), Embeddings(vectors, SPACE), least)
+    assert found.tolist() == [True, False, False], "nothing contradicts a track never added"
+    assert fuser.frames(ids(1)).tolist() == [5]
 
 
 def test_the_strategies_differ_where_they_should() -> None:
@@ -75,7 +72,7 @@ def test_the_strategies_differ_where_they_should() -> None:
     margins: dict[Strategy, float] = {}
     strategies: tuple[Strategy, ...] = ("embedding_mean", "score_mean", "vote")
     for strategy in strategies:
-        fuser = Fuser(SPACE, strategy=strategy, contradiction_below=-1)
+        fuser = Fuser(SPACE, strategy=strategy)
         for vector in (weak, weak, weak, strong):
             add(fuser, 1, vector)
         (match,) = fuser.match(ids(1), MATCHER)
@@ -86,7 +83,7 @@ def test_the_strategies_differ_where_they_should() -> None:
 
 
 def test_equal_votes_are_not_sure() -> None:
-    fuser = Fuser(SPACE, strategy="vote", contradiction_below=-1)
+    fuser = Fuser(SPACE, strategy="vote")
     add(fuser, 1, unit(1))
     add(fuser, 1, unit(0, 1))
     (match,) = fuser.match(ids(1), MATCHER)
@@ -102,7 +99,7 @@ def test_votes_and_means_are_weighted_by_quality() -> None:
     found = {}
     strategies: tuple[Strategy, ...] = ("score_mean", "vote")
     for strategy in strategies:
-        fuser = Fuser(SPACE, strategy=strategy, contradiction_below=-1)
+        fuser = Fuser(SPACE, strategy=strategy)
         for vector, weight in looks:
             add(fuser, 1, vector, weight)
         (found[strategy],) = fuser.match(ids(1), MATCHER)
@@ -121,7 +118,7 @@ def test_votes_and_means_are_weighted_by_quality() -> None:
 def test_few_people_can_be_voted_for(people: int) -> None:
     known = {"ann": [unit(1)], "bob": [unit(0, 1)]}
     matcher = Matcher(snapshot(**dict(list(known.items())[:people])))
-    fuser = Fuser(SPACE, strategy="vote", contradiction_below=-1)
+    fuser = Fuser(SPACE, strategy="vote")
     for vector in (unit(1), unit(1), unit(0.5, 0.6)):
         add(fuser, 1, vector)
     (match,) = fuser.match(ids(1), matcher)
@@ -138,7 +135,7 @@ def test_without_anybody_enrolled_nobody_is_voted_for() -> None:
 
 
 def test_memory_fades_and_is_bounded() -> None:
-    fuser = Fuser(SPACE, contradiction_below=-1, memory=10, window=5)
+    fuser = Fuser(SPACE, memory=10, window=5)
     for _ in range(1000):
         add(fuser, 1, unit(1))
     for _ in range(15):
@@ -154,7 +151,7 @@ def test_memory_fades_and_is_bounded() -> None:
 
 
 def test_the_least_that_can_be_remembered_is_one_frame() -> None:
-    fuser = Fuser(SPACE, strategy="vote", contradiction_below=-1, window=1, memory=1)
+    fuser = Fuser(SPACE, strategy="vote", window=1, memory=1)
     add(fuser, 1, unit(1))
     add(fuser, 1, unit(0, 1))
     (match,) = fuser.match(ids(1), MATCHER)
@@ -184,7 +181,7 @@ def test_misfits_are_refused() -> None:
 @settings(max_examples=60, deadline=None)
 def test_the_mean_of_many_is_nearer_the_truth_than_most_single_frames(seed: int, n: int) -> None:
     rng = np.random.default_rng(seed)
-    fuser = Fuser(SPACE, contradiction_below=-1)
+    fuser = Fuser(SPACE)
     singles = []
     for _ in range(n):
         vector = unit(*(unit(1) + 0.3 * rng.normal(size=8)))
