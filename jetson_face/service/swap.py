@@ -57,7 +57,7 @@ def build_deck(config: Config, now: Deck | None = None) -> Deck:
             now.people.let_go()
         gallery = open_gallery(config, parts.embedder.space, create=create)
         deciding = calibrated(config, gallery)
-        people = live_people(config, gallery, parts.embedder)
+        people = live_people(deciding, gallery, parts.embedder)
         return Deck(config, deciding, parts, gallery, people)
     except BaseException:
         if gallery is not None:
