@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,8 @@ from jetson_face.calibration.leave_one_out import (
     ask_as_strangers,
     grouped,
 )
-from jetson_face.core.types import Embeddings
+from jetson_face.calibration.site_centre import learn_centre, strangers_without_themselves
+from jetson_face.core.types import F32, Embeddings
 from jetson_face.gallery.matcher import GallerySnapshot
 
 
@@ -34,8 +36,10 @@ class CalibrationTrial:
 
     enrol: from templates to a matcher. margin_min: the lead over the second person that a name
     needs. trained: making a matcher takes long, so that the own people are left out several at a
-    time.
+    time. centre: what is taken from all vectors, None for nothing.
     """
+
+    centre: tuple[float, ...] | None = None
 
     def __init__(
         self,
@@ -102,3 +106,39 @@ class CalibrationTrial:
         owner[impostors.series[first]] = impostors.person[first]
         faces = Embeddings(vectors, self.snapshot.space)
         return ask(self._matcher, faces, owner[series], self._margin)
+
+
+class CentredTrial(CalibrationTrial):
+    """The same without what the site's faces have in common (`site_centre`). Strangers are the
+    impostors alone, each asked with a centre that is not learned from that person.
+
+    enrol: from a centre and templates to a matcher. Raises CalibrationError for too few people.
+    """
+
+    def __init__(
+        self,
+        snapshot: GallerySnapshot,
+        enrol: Callable[[F32], Enrol],
+        impostors: Impostors,
+        *,
+        margin_min: float = 0.0,
+    ) -> None:
+        centre = learn_centre(snapshot, impostors)
+        self.centre = tuple(centre.tolist())
+        self._with_centre = enrol
+        super().__init__(snapshot, enrol(centre), impostors, margin_min=margin_min)
+
+    def _scores(self, average: int) -> tuple[Scores, Scores]:
+        if average not in self._asked and self.impostors is not None:
+            strangers = strangers_without_themselves(
+                self.snapshot,
+                self.impostors,
+                self._with_centre,
+                margin_min=self._margin,
+                average=average,
+            )
+            known = ask_as_known(
+                self.snapshot, self._enrol, margin_min=self._margin, average=average
+            )
+            self._asked[average] = strangers, known
+        return self._asked[average]

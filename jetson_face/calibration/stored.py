@@ -19,7 +19,8 @@ class Calibration:
 
     method: of matching, with every setting that changes its scores. space: of the vectors.
     engine: what ran the network. faces of strangers: what it was measured with. people,
-    templates: the gallery then. made: UTC seconds.
+    templates: the gallery then. made: UTC seconds. centre: what is taken from all vectors before
+    they are compared, as scores were when the threshold was set; None for nothing.
     """
 
     similarity_min: float
@@ -34,6 +35,7 @@ class Calibration:
     people: int
     templates: int
     made: float
+    centre: tuple[float, ...] | None = None
 
     def as_json(self) -> str:
         """What `from_json` takes."""
@@ -49,14 +51,18 @@ class Calibration:
             numbers = {
                 key: float(told[key]) for key in ("similarity_min", "fpir", "low", "high", "made")
             }
+            told_centre = told.get("centre")
+            centre = None if told_centre is None else tuple(map(float, told_centre))
         except (ValueError, KeyError, TypeError):
             return None
-        return cls(**texts, **counts, **numbers)  # type: ignore[arg-type]
+        return cls(**texts, **counts, **numbers, centre=centre)  # type: ignore[arg-type]
 
     def unfit(self, method: str, space: EmbeddingSpace) -> str | None:
         """Why its scores are not those of today, or None: then the threshold holds."""
         if self.space != full_name(space):
             return "the embedding network changed"
+        if self.centre is not None and len(self.centre) != space.dim:
+            return "its centre is damaged"
         if self.method != method:
             return f"matching was {self.method} and is {method}"
         return None

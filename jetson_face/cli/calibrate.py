@@ -12,7 +12,8 @@ from pathlib import Path
 from jetson_face.calibration.curve_measuring import measure_curve
 from jetson_face.calibration.fpir import RateWithInterval, named, threshold_for
 from jetson_face.calibration.impostors import Impostors, gather
-from jetson_face.calibration.operating_point import CalibrationTrial, Line
+from jetson_face.calibration.leave_one_out import Enrol
+from jetson_face.calibration.operating_point import CalibrationTrial, CentredTrial, Line
 from jetson_face.calibration.stored import Calibration, full_name, write_calibration
 from jetson_face.cli.common import (
     add_config_arguments,
@@ -24,6 +25,7 @@ from jetson_face.cli.common import (
 )
 from jetson_face.config import Config
 from jetson_face.core.errors import CalibrationError, UsageError
+from jetson_face.core.types import F32
 from jetson_face.factory.parts import (
     Parts,
     build_matcher,
@@ -31,7 +33,7 @@ from jetson_face.factory.parts import (
     decision_threshold,
     open_gallery,
 )
-from jetson_face.factory.threshold import calibrated, engine, scoring
+from jetson_face.factory.threshold import calibrated, engine, scoring, with_centre
 from jetson_face.gallery.classifiers import TRAINED
 from jetson_face.gallery.matcher import GallerySnapshot
 
@@ -62,6 +64,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="set it for means of N faces, as `run` decides; needs several faces of a stranger",
     )
+    parser.add_argument(
+        "--centre",
+        action="store_true",
+        help="compare faces without what all of this camera have in common, learned from "
+        "--impostors and the gallery",
+    )
     parser.add_argument("--pack", type=Path, metavar="FILE", help="keep the impostors' vectors")
     parser.add_argument(
         "--curve",
@@ -88,6 +96,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--average must be 1 or more, got {args.average}")
     if args.pack is not None and args.impostors is None:
         raise UsageError("--pack needs --impostors FOLDER")
+    if args.centre and (args.impostors is None or config.matching.method != "cosine"):
+        raise UsageError("--centre needs --impostors PATH and matching.method cosine")
     if args.curve is not None:
         return _measure_curve(args, config)
     if args.forget:
@@ -101,12 +111,19 @@ def run(args: argparse.Namespace) -> int:
         if not snapshot.people:
             raise CalibrationError(f"{gallery.path}: nobody is enrolled: jetson-face enroll PATH")
         impostors = _impostors(args, config, parts)
-        trial = _trial(config, snapshot, impostors, parts.embedder.similarity_min)
+        own = parts.embedder.similarity_min
+        before = calibrated(config, gallery)
+        now = decision_threshold(before, parts.embedder)
+        trial = _trial(before, snapshot, impostors, own)
+        lines = [trial.line(now, n) for n in (1, FRAMES)]
+        if args.centre and impostors is not None:
+            trial = _centred_trial(config, snapshot, impostors, own)
+        elif before is not config:
+            trial = _trial(config, snapshot, impostors, own)
         found = _calibration(config, trial, args.fpir, args.average)
-        now = decision_threshold(calibrated(config, gallery), parts.embedder)
         if args.write:
             write_calibration(gallery, found)
-    lines = [trial.line(at, n) for at in (now, found.similarity_min) for n in (1, FRAMES)]
+    lines += [trial.line(found.similarity_min, n) for n in (1, FRAMES)]
     if args.json:
         told = [asdict(line) for line in lines]
         say_json({"calibration": asdict(found), "lines": told})
@@ -141,6 +158,18 @@ def _trial(
         margin_min=config.matching.margin_min,
         trained=config.matching.method in TRAINED,
     )
+
+
+def _centred_trial(
+    config: Config, snapshot: GallerySnapshot, impostors: Impostors, similarity_min: float
+) -> CalibrationTrial:
+    """Raises CalibrationError for too few people."""
+
+    def enrol(centre: F32) -> Enrol:
+        site = with_centre(config, tuple(centre.tolist()), similarity_min)
+        return lambda people: build_matcher(site, people, similarity_min)
+
+    return CentredTrial(snapshot, enrol, impostors, margin_min=config.matching.margin_min)
 
 
 def _impostors(args: argparse.Namespace, config: Config, parts: Parts) -> Impostors | None:
@@ -183,6 +212,7 @@ def _calibration(config: Config, trial: CalibrationTrial, fpir: float, average: 
         people=len(trial.snapshot.people),
         templates=len(trial.snapshot.vectors),
         made=time.time(),
+        centre=trial.centre,
     )
 
 
@@ -211,7 +241,8 @@ def _print(trial: CalibrationTrial, found: Calibration, lines: Sequence[Line], n
 
 
 def _print_end(written: bool, config: Config, found: Calibration) -> None:
-    text = f"similarity_min {found.similarity_min:.4f}"
+    centred = "" if found.centre is None else " of centred vectors"
+    text = f"similarity_min {found.similarity_min:.4f}{centred}"
     if not written:
         say(f"{text} is not in force yet: --write keeps it with the gallery")
     elif config.matching.similarity_min is not None:

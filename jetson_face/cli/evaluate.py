@@ -47,6 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     clusters.add_argument(
         "--each-picture", action="store_true", help="folders below a person are no videos"
     )
+    centre = kinds.add_parser("centre", help="what the mean of a site's faces gains on others")
+    centre.add_argument("--divisions", type=int, default=40, metavar="N", help="of the people")
     _add_tracks(kinds)
     lab = kinds.add_parser("five-people", help="five people, 20 + 5 pictures each, turned -60..60")
     lab.add_argument(
@@ -173,6 +175,8 @@ def _measure(args: argparse.Namespace) -> Evaluation:
         return kinds.follow_tracks(setting, share=args.clips, only=_track_kinds(args.only))
     if args.kind == "clusters":
         return kinds.cluster_people(setting, each_picture=args.each_picture)
+    if args.kind == "centre":
+        return kinds.measure_centre(setting, count=max(args.divisions, 1))
     people = {"strangers": args.strangers, "each_picture": args.each_picture}
     if args.kind == "calibration":
         return kinds.check_calibration(setting, **people)

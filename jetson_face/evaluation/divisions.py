@@ -53,6 +53,32 @@ def over_divisions(
     return {name: _told(values) for name, values in figures.items()}
 
 
+def one_division(
+    people: Mapping[str, Sequence[Shot]],
+    vectors: F32,
+    rows: Mapping[str, int],
+    seed: int,
+    *,
+    enrolled: int = ENROLLED,
+    fpir: float = FPIR,
+    centre: F32 | None = None,
+) -> dict[str, float]:
+    """DIR at `fpir` of the division of a seed, by kind of probe, a share of 1. centre: (dim,) taken
+    from gallery and probes before they are compared. Raises as `over_divisions`."""
+    videos = _videos(people, vectors, rows)
+    known, others = _divided(videos, seed, enrolled)
+    found: dict[str, float] = {}
+    gallery = np.empty(0)
+    for kind in reversed(KINDS):
+        means = _vectors_by_person(videos, vectors, kind)
+        if centre is not None:
+            means = {who: [_less(one, centre) for one in own] for who, own in means.items()}
+        if kind == "video":
+            gallery = np.stack([means[person][0] for person in known])
+        found[kind], _ = _asked(means, known, others, gallery, fpir)
+    return found
+
+
 def summary(figures: Mapping[str, Mapping[str, float]]) -> str:
     """A line a figure."""
     return "\n".join(
@@ -81,6 +107,11 @@ def _videos(people: Mapping[str, Sequence[Shot]], vectors: F32, rows: Mapping[st
 
 def _unit(vectors: F64) -> F64:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True), np.float64)
+
+
+def _less(vector: F64, centre: F32) -> F64:
+    """Zeros, for a video without a face, stay so."""
+    return _unit(vector - centre) if vector.any() else vector
 
 
 def _vectors_by_person(videos: Videos, vectors: F32, kind: str) -> dict[str, list[F64]]:

@@ -21,6 +21,7 @@ from jetson_face.evaluation import (
     five_people,
     identification_report,
     sensitivity,
+    site_centre,
     stated_rate,
     tracks_report,
     verification_report,
@@ -242,6 +243,22 @@ def cluster_people(setting: EvaluationSettings, *, each_picture: bool) -> Evalua
         clusters.table(rows),
         clusters.as_json(rows, faces, run.facts),
         lambda: clusters.markdown(rows, run.facts, title),
+        lambda folder: [],
+        faces.facts(),
+    )
+
+
+def measure_centre(setting: EvaluationSettings, *, count: int) -> Evaluation:
+    """What the mean of a site's faces gains on other people. count: of divisions."""
+    people = read_people(setting.images)
+    with _measuring(setting, "centre", setting.images, photos=False) as run:
+        faces = run.extract({shot.name: shot.path for own in people.values() for shot in own})
+        found = site_centre.gain_of_centre(people, faces, count=count)
+    title = f"A site's centre: {setting.images.name}, {run.method.name}"
+    return Evaluation(
+        site_centre.table(found),
+        site_centre.as_json(found, count, run.facts),
+        lambda: f"# {title}\n\n{site_centre.table(found)}\n",
         lambda folder: [],
         faces.facts(),
     )

@@ -32,7 +32,7 @@ from jetson_face.factory.negatives import negatives_of
 from jetson_face.factory.networks import build_detector, build_embedder
 from jetson_face.factory.parity_gate import check_against_reference
 from jetson_face.factory.refiners import build_refiner
-from jetson_face.factory.threshold import own_threshold, thresholds_for
+from jetson_face.factory.threshold import centre_of, own_threshold, thresholds_for
 from jetson_face.gallery.classifiers import (
     SCORE_MIN,
     KnnMatcher,
@@ -187,6 +187,7 @@ def build_matcher(
             top_k=wanted.top_k,
             thresholds=thresholds_for(config, snapshot),
             negatives=negatives_of(config, snapshot.space, own),
+            centre=centre_of(config),
         )
     if wanted.method == "knn":
         return KnnMatcher(snapshot, neighbours=wanted.neighbours)

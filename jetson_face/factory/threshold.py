@@ -10,11 +10,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+import numpy as np
+
 from jetson_face.calibration.impostor_curve import GallerySize, ImpostorCurve, read_curve
 from jetson_face.calibration.stored import Calibration, read_calibration
 from jetson_face.config import Config
+from jetson_face.config.decision import MatchingConfig
 from jetson_face.core.errors import InputMissingError, ModelError
-from jetson_face.core.types import EmbeddingSpace
+from jetson_face.core.types import F32, EmbeddingSpace
 from jetson_face.gallery.classifiers import SCORE_MIN
 from jetson_face.gallery.matcher import GallerySnapshot, Thresholds
 from jetson_face.gallery.store import GalleryStore
@@ -39,7 +42,8 @@ def calibrated(config: Config, gallery: GalleryStore) -> Config:
     if why := found.unfit(scoring(config), gallery.space):
         _log.warning("calibration_unfit goes_on_with=default why=%s; %s", why, AGAIN)
         return config
-    curve = curve_of(config, gallery.space)
+    # the network's curve knows nothing of centred vectors
+    curve = curve_of(config, gallery.space) if found.centre is None else None
     size = GallerySize.of(gallery.snapshot(), config.matching.top_k)
     # a curve knows what growth does
     people = size.people if curve is None else found.people
@@ -48,10 +52,33 @@ def calibrated(config: Config, gallery: GalleryStore) -> Config:
     return with_threshold(config, _moved(config, found, curve, size))
 
 
+class SiteMatching(MatchingConfig):
+    """Matching as it was calibrated for a site; no file says it. centre: see `Calibration`."""
+
+    centre: tuple[float, ...] | None = None
+
+
 def with_threshold(config: Config, found: Calibration) -> Config:
-    """`config` with that threshold."""
+    """`config` with that threshold, and with the site's centre where it has one."""
+    if found.centre is not None:
+        return with_centre(config, found.centre, found.similarity_min)
     matching = config.matching.model_copy(update={"similarity_min": found.similarity_min})
     return config.model_copy(update={"matching": matching})
+
+
+def with_centre(config: Config, centre: tuple[float, ...], similarity_min: float) -> Config:
+    """`config` with vectors compared without a centre, and a cosine of such vectors."""
+    told = dict(config.matching) | {"centre": centre, "similarity_min": similarity_min}
+    matching = SiteMatching.model_construct(config.matching.model_fields_set, **told)
+    return config.model_copy(update={"matching": matching})
+
+
+def centre_of(config: Config) -> F32 | None:
+    """(dim,) what is taken from all vectors before they are compared."""
+    wanted = config.matching
+    if not isinstance(wanted, SiteMatching) or wanted.centre is None:
+        return None
+    return np.array(wanted.centre, np.float32)
 
 
 def _moved(
@@ -103,7 +130,8 @@ def curve_of(config: Config, space: EmbeddingSpace) -> ImpostorCurve | None:
     """The impostor curve of the configured network; None where its card has none, or where the
     vectors are another's or are not compared by their cosine. Raises ModelError,
     InputMissingError, InputBrokenError, EmbeddingSpaceError."""
-    card = _card(config) if config.matching.method == "cosine" else None
+    plain = config.matching.method == "cosine" and centre_of(config) is None
+    card = _card(config) if plain else None
     if card is None or card.kind != "embedder" or card.impostors is None:
         return None
     if embedding_space(card) != space:
@@ -162,19 +190,21 @@ def _at_least(size: GallerySize) -> GallerySize:
 @dataclass(frozen=True, slots=True)
 class ThresholdInForce:
     """similarity_min: for a single face. fpir: share of non-enrolled people's faces that get a
-    name at it, of this gallery; None where nothing says it. people: enrolled."""
+    name at it, of this gallery; None where nothing says it. people: enrolled. centred: vectors are
+    compared without what the site's faces have in common."""
 
     similarity_min: float
     source: Source
     fpir: float | None
     people: int
+    centred: bool = False
 
     def __str__(self) -> str:
         people = "1 person" if self.people == 1 else f"{self.people} people"
         rate = "not known" if self.fpir is None else f"{100 * self.fpir:.2g} %"
         return (
             f"expected FPIR {rate} with {people} enrolled (similarity {self.similarity_min:.3f}, "
-            f"{self.source})"
+            f"{self.source}{', centred on the site' if self.centred else ''})"
         )
 
     def as_json(self) -> dict[str, object]:
@@ -183,6 +213,7 @@ class ThresholdInForce:
             "similarity_min": round(self.similarity_min, 4),
             "source": self.source,
             "expected_fpir": None if self.fpir is None else round(self.fpir, 5),
+            **({"centred": True} if self.centred else {}),
         }
 
 
@@ -207,7 +238,8 @@ def threshold_in_force(
     default = similarity_min if least is None else least
     cosine = default if by_hand is None else by_hand
     if by_hand is not None and asked.matching.similarity_min is None:
-        return ThresholdInForce(cosine, "site calibration", deciding.matching.fpir, people)
+        rate, centred = deciding.matching.fpir, centre_of(deciding) is not None
+        return ThresholdInForce(cosine, "site calibration", rate, people, centred)
     source: Source = "model card" if by_hand is None else "configuration"
     rate = curve.fpir(cosine, size) if curve is not None else None
     return ThresholdInForce(cosine, source, rate, people)

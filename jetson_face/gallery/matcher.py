@@ -64,6 +64,13 @@ class GallerySnapshot:
         return cls(space, np.zeros((0, space.dim), np.float32), np.zeros(0, np.int64), (), revision)
 
 
+def centred(vectors: F32, centre: F32) -> F32:
+    """(N, dim) unit vectors less `centre` (dim,), of length 1 again."""
+    moved = vectors - centre
+    lengths = np.linalg.norm(moved, axis=1, keepdims=True)
+    return np.asarray(moved / np.maximum(lengths, 1e-12), np.float32)
+
+
 class Matcher:
     """Compares probes with everybody in a snapshot.
 
@@ -71,7 +78,8 @@ class Matcher:
     when it has fewer); 1 is the plain maximum. `mean`: the cosine to the person's mean vector.
 
     thresholds: what this gallery's size asks for; None: whoever decides has a threshold of its own.
-    negatives: faces that are not somebody, with `top_k`.
+    negatives: faces that are not somebody, with `top_k`. centre: (dim,), taken from templates and
+    probes before they are compared: what all faces of a site have in common tells nobody apart.
 
     The default is top_k = 3. The maximum favours whoever has many photos, because the best of many
     chance similarities is large: on 200 people of Families in the Wild with 1 to 20 photos each,
@@ -87,6 +95,7 @@ class Matcher:
         top_k: int = 3,
         thresholds: Thresholds | None = None,
         negatives: Negatives | None = None,
+        centre: F32 | None = None,
     ) -> None:
         if top_k < 1:
             raise ValueError(f"top_k must be 1 or more, got {top_k}")
@@ -97,6 +106,8 @@ class Matcher:
         self._starts = np.flatnonzero(np.diff(snapshot.person_index, prepend=-1))
         self._lengths = np.diff(np.append(self._starts, len(snapshot.vectors)))
         self._top_k = min(top_k, int(self._lengths.max(initial=1)))
+        self._centre = centre
+        self._vectors = snapshot.vectors if centre is None else centred(snapshot.vectors, centre)
         self._means = self._mean_vectors() if score == "mean" else None
 
     @property
@@ -116,9 +127,12 @@ class Matcher:
             )
         if not self.snapshot.people:
             return np.zeros((len(probes), 0), np.float32)
+        asked = probes.vectors
+        if self._centre is not None:
+            asked = centred(asked, self._centre)
         if self._means is not None:
-            return np.asarray(probes.vectors @ self._means.T, np.float32)
-        scores = self._top(np.asarray(probes.vectors @ self.snapshot.vectors.T, np.float32))
+            return np.asarray(asked @ self._means.T, np.float32)
+        scores = self._top(np.asarray(asked @ self._vectors.T, np.float32))
         if self.negatives is None:
             return scores
         return self.negatives.hold_against(scores, probes.vectors, self.snapshot.people)
@@ -177,6 +191,6 @@ class Matcher:
         return np.asarray(total / count, np.float32)
 
     def _mean_vectors(self) -> F32:
-        sums = np.add.reduceat(self.snapshot.vectors, self._starts, axis=0)
+        sums = np.add.reduceat(self._vectors, self._starts, axis=0)
         lengths = np.linalg.norm(sums, axis=1, keepdims=True)
         return np.asarray(sums / np.maximum(lengths, 1e-12), np.float32)

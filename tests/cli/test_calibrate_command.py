@@ -73,3 +73,31 @@ def test_a_calibrated_threshold_is_in_force_until_it_is_forgotten(
     assert "Grace Hopper" in cli("identify", tmp_path / "blurred.png").out
     assert cli("calibrate", "--fpir", "0.9").code == 2
     assert cli("calibrate", "--pack", tmp_path / "x.npz").code == 2
+
+
+def test_a_centre_of_the_site_is_kept_with_its_threshold(
+    cli: Command, people: Path, hopper: Path, tmp_path: Path
+) -> None:
+    cli("enroll", people)
+    with open_gallery(load_config(None, [f"state_dir={tmp_path / 'state'}"])) as gallery:
+        space = gallery.snapshot().space
+    rng = np.random.default_rng(3)
+    vectors = rng.normal(size=(400, space.dim)) + 2 * rng.normal(size=space.dim)
+    unit = np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
+    pack = tmp_path / "pack.npz"
+    Impostors(Embeddings(unit, space), np.arange(400), np.arange(400), ("x.jpg",) * 400).save(pack)
+    asked = ("calibrate", "--fpir", "0.02", "--impostors", pack, "--centre", "--write")
+    assert "of centred vectors is kept with the gallery" in cli(*asked).out
+    told = json.loads(cli(*asked, "--json").out)["calibration"]
+    assert len(told["centre"]) == space.dim
+    assert told["low"] < 0.02 < told["high"]
+    assert "site calibration, centred on the site" in cli("people", "list").out
+    assert "Grace Hopper" in cli("identify", hopper).out
+    assert cli("calibrate", "--forget").code == 0
+    assert "centred" not in cli("people", "list").out
+    assert cli("calibrate", "--centre").code == 2
+    few = Impostors(Embeddings(unit[:90], space), np.arange(90), np.arange(90), ("x.jpg",) * 90)
+    few.save(pack)
+    refused = cli(*asked)
+    assert refused.code == 18
+    assert "a site's centre needs 100" in refused.err

@@ -12,7 +12,7 @@ import pytest
 
 from jetson_face.core.errors import InputBrokenError
 from jetson_face.core.types import F32
-from jetson_face.evaluation.divisions import as_json, over_divisions, summary
+from jetson_face.evaluation.divisions import as_json, one_division, over_divisions, summary
 from jetson_face.evaluation.people import Shot
 
 REPO = Path(__file__).resolve().parents[2]
@@ -99,3 +99,17 @@ def test_what_is_printed_is_what_the_json_says() -> None:
     for name, value in as_json(told, 2).items():
         if name != "divisions":
             assert f"{name}: {value['mean']:.1f} +- {value['standard_error']:.1f} %" in printed
+
+
+def test_a_division_alone_is_one_of_the_protocols_and_a_centre_changes_it() -> None:
+    people, rows, vectors = random_world(3)
+    whole = over_divisions(people, vectors, rows, divisions=2, enrolled=10)
+    each = [one_division(people, vectors, rows, seed, enrolled=10) for seed in (0, 1)]
+    for kind in ("single", "video"):
+        mean = 100 * (each[0][kind] + each[1][kind]) / 2
+        assert whole[f"{kind}: DIR at FPIR 0.01"]["mean"] == pytest.approx(mean)
+    centre = np.full(16, 0.5, np.float32)
+    assert one_division(people, vectors, rows, 0, enrolled=10, centre=centre) != each[0]
+    moved = np.where(np.isnan(vectors), vectors, vectors + 0 * centre)
+    same = one_division(people, moved, rows, 0, enrolled=10, centre=np.zeros(16, np.float32))
+    assert same == pytest.approx(each[0])

@@ -338,7 +338,7 @@ def test_sensitivity_counts_what_a_change_breaks(pairs_folder: Path) -> None:
 
 def run(monkeypatch: pytest.MonkeyPatch, *words: str | Path) -> int:
     def build(config: Config, *, relaxed: bool, photos: bool) -> Method:
-        camera = ("video", "calibration", "clusters")
+        camera = ("video", "calibration", "clusters", "centre")
         assert photos == (words[0] not in camera), "a camera has single looks"
         return fake_method()
 
