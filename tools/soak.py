@@ -19,10 +19,11 @@ import logging
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -119,9 +120,11 @@ class CountingMaker(EventMaker):
 
     made = 0
 
-    def of(self, report: Report) -> list[dict[str, Any]]:
+    def of(
+        self, report: Report, before: Mapping[int, Mapping[str, Any]] = MappingProxyType({})
+    ) -> list[dict[str, Any]]:
         """See EventMaker."""
-        events = super().of(report)
+        events = super().of(report, before)
         self.made += len(events)
         return events
 

@@ -148,3 +148,10 @@ class TrackingConfig(Section):
         description="share of the picture that must change in colour for a cut, which ends all "
         "tracks; null: cuts are not looked for",
     )
+    still_face_s: float | None = Field(
+        None,
+        ge=0.2,
+        le=3600,
+        description="a face that did not move at all for so long is a picture: no name, not "
+        "`unknown`; null: pictures of people are named as they are",
+    )

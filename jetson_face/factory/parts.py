@@ -57,6 +57,7 @@ from jetson_face.recognition.rate_controlled import GovernedRecognizer
 from jetson_face.recognition.rate_controller import Bounds, Governor, RateGoal
 from jetson_face.recognition.recognizer import FaceRecognizer
 from jetson_face.recognition.scene_cut import SceneCuts
+from jetson_face.recognition.still_faces import StillFaces
 from jetson_face.recognition.track_decisions import TrackDecisions
 from jetson_face.recognition.tracker import Tracker
 
@@ -295,11 +296,13 @@ def build_recognizer(
         contradiction_below=contradiction_below(least),
         doubted_below=least,
     )
+    still_s = None if stills else config.tracking.still_face_s
     return FaceRecognizer(
         finder,
         EmbeddingScheduler(parts.aligner, parts.quality, parts.embedder, budget, recognisable),
         decisions,
         review_quality_min=config.quality.enroll_min,
+        still=None if still_s is None else StillFaces(round(still_s * 1e9)),
     )
 
 

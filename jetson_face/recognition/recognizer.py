@@ -8,10 +8,21 @@ from dataclasses import replace
 
 import numpy as np
 
-from jetson_face.core.types import Embeddings, Frame, Report, ReviewCandidate, Sighting, UnknownFace
+from jetson_face.core.types import (
+    NO_MATCH,
+    BoolArray,
+    Embeddings,
+    Frame,
+    Report,
+    ReviewCandidate,
+    Sighting,
+    UnknownFace,
+)
+from jetson_face.recognition.decision import undecided
 from jetson_face.recognition.embedding_scheduler import AlignedCrops, EmbeddingScheduler
 from jetson_face.recognition.finder import FaceFinder, Found
 from jetson_face.recognition.scene_cut import FaceAppearances
+from jetson_face.recognition.still_faces import StillFaces
 from jetson_face.recognition.stopwatch import Stopwatch
 from jetson_face.recognition.track_decisions import TrackDecisions
 from jetson_face.recognition.track_state import TrackStates
@@ -21,8 +32,8 @@ class FaceRecognizer:
     """Recognises the faces of one source, frame by frame, in order.
 
     No threads, no I/O: time is the frame's, and what it needs is passed in. review_quality_min:
-    [0, 1], of a review candidate and of an unknown face. timer_ns: only measures the stages,
-    decides nothing.
+    [0, 1], of a review candidate and of an unknown face. still: faces that are
+    pictures get no name and are not unknown. timer_ns: only measures the stages, decides nothing.
     """
 
     def __init__(
@@ -32,13 +43,14 @@ class FaceRecognizer:
         decisions: TrackDecisions,
         *,
         review_quality_min: float = 0.25,
+        still: StillFaces | None = None,
         timer_ns: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         self.finder, self.embedding, self.decisions = finder, embedding, decisions
         self._review_quality_min = review_quality_min
         self._timer_ns = timer_ns
         self._states = TrackStates()
-        self._appearances = FaceAppearances()
+        self._appearances, self._still = FaceAppearances(), still
 
     def process(self, frame: Frame) -> Report:
         """Who is in the frame, given the frames before it."""
@@ -47,6 +59,8 @@ class FaceRecognizer:
         self._remember(found, frame)
         states = self._states.of(found.tracks)
         rows = self.embedding.select(found, states)
+        if self._still is not None:
+            rows = rows[~self._pictures(self._still, found, frame)[rows]]
         found = self.finder.sharpen(frame, found, rows, watch)
         crops = self.embedding.crop(frame.pixels, found, rows, states, watch)
         vectors = self.embedding.embed(crops, watch)
@@ -72,6 +86,8 @@ class FaceRecognizer:
         self.finder.take_over(older.finder)
         self.decisions.fuser = older.decisions.fuser
         self._states, self._appearances = older._states, older._appearances
+        if self._still is not None:
+            self._still = older._still or self._still
 
     def begin_after(self, older: FaceRecognizer) -> None:
         """Begin with no face, and give no track a number that another recogniser of the same source
@@ -85,9 +101,22 @@ class FaceRecognizer:
         if self._states.keep_only(alive):
             self.decisions.fuser.keep_only(self._states.ids())
             self._appearances.keep_only(alive)
+            if self._still is not None:
+                self._still.keep_only(alive)
         doubted = self._appearances.changed(frame.pixels, found.tracks, found.faces.boxes)
         for state in self._states.of(found.tracks[doubted]):
             state.doubt()
+
+    def _pictures(self, still: StillFaces, found: Found, frame: Frame) -> BoolArray:
+        """(N,) which faces are pictures; what was said of them is taken back."""
+        pictures = still.look(frame.pixels, found.tracks, found.faces.boxes, frame.captured_ns)
+        tracks = found.tracks[pictures]
+        self.decisions.fuser.forget(tracks)
+        for state in self._states.of(tracks):
+            if state.decision.state != "pending":
+                state.decision, state.match = undecided(frame.captured_ns), NO_MATCH
+            state.embeddings = 0
+        return pictures
 
     def _one_person_a_track(
         self, found: Found, crops: AlignedCrops, vectors: Embeddings, frame: Frame

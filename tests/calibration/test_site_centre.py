@@ -66,7 +66,7 @@ def test_the_matcher_compares_without_the_centre() -> None:
     best = (asked @ templates.T).reshape(len(asked), 10, 2).max(axis=2)
     np.testing.assert_allclose(other.scores(probes), best, atol=1e-5)
     assert not np.allclose(plain.scores(probes), best, atol=0.05)
-    np.testing.assert_array_equal(snapshot.vectors, gallery().vectors), "the gallery keeps its own"
+    np.testing.assert_array_equal(snapshot.vectors, gallery().vectors)
     mean = Matcher(snapshot, score="mean", centre=centre).scores(probes)
     assert np.abs(mean - best).max() < 0.5
 
@@ -151,7 +151,9 @@ def test_it_is_kept_with_the_threshold_that_belongs_to_it(
         write_calibration(store, with_centre(centre))
         assert read_calibration(store) == with_centre(centre)
         site_config = calibrated(config, store)
-        np.testing.assert_allclose(centre_of(site_config), np.array(centre), atol=1e-7)
+        found = centre_of(site_config)
+        assert found is not None
+        np.testing.assert_allclose(found, np.array(centre), atol=1e-7)
         assert site_config.matching.similarity_min == 0.47
         snapshot = store.snapshot()
         assert thresholds_for(site_config, snapshot) is None

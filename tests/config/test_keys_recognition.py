@@ -255,6 +255,16 @@ def test_a_name_needs_the_similarity(site: Site) -> None:
     assert Rig(site(), says=says).see(10)[-1] == "Ada"  # the network's own 0.5
 
 
+@shows("tracking.still_face_s")
+def test_a_face_that_never_moves_gets_no_name(site: Site) -> None:
+    rig = Rig(site({"tracking.still_face_s": 1.0}))
+    said = rig.see(10)
+    assert said[-1] == "Ada", "nothing is known of it before"
+    assert rig.see(40)[-1] == "pending"
+    rig.detector.boxes = [(140, 40, 220, 140)]
+    assert rig.see(10)[-1] == "Ada", "it moved"
+
+
 @shows("matching.fpir")
 def test_the_cosine_follows_from_the_stated_rate_and_the_gallery(site: Site) -> None:
     def least(config: Config, people: int) -> float:

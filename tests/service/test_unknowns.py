@@ -48,10 +48,6 @@ class Passing:
         state, face_of = self.now
         self.seq += 1
         person = ADA if state == "known" else None
-        seen = Sighting(self.track, BOX, state, person, 0.2, 5, changed=True)
-        unknown = ()
-
-
         seen = Sighting(
             self.track, BOX, state, person, 0.2, 5, changed=True, withheld=self.withheld
         )

@@ -81,9 +81,9 @@ class Clusters:
             self._accept(number, str(number), wanted, added, left)
         for one in self._remembered(cluster):
             for face in one.faces:
-                number = self._queue.add(_item(face), same_face_min=2)
-                if number is None or not self._accept(number, one.id, wanted, added, left):
-                    self._queue.throw_away(number or 0)
+                item = self._queue.add(_item(face), same_face_min=2)
+                if item is not None and not self._accept(item, one.id, wanted, added, left):
+                    self._queue.throw_away(item)
             if one.id not in left:
                 named.append(one.id)
         if self._unknowns is not None and named:
