@@ -12,7 +12,8 @@ from jetson_face.config import Config, load_config
 from jetson_face.core.errors import EngineError
 from jetson_face.core.types import F32, Embeddings, ImageU8
 from jetson_face.factory import networks, refiners
-from jetson_face.factory.parity_gate import COSINE_MIN, check_against_reference
+from jetson_face.factory.parity_gate import check_against_reference
+from jetson_face.inference.tensorrt.parity import COSINE_MIN
 from tests.recognition.test_recognizer import SPACE, ColourEmbedder
 
 CROPS: ImageU8 = np.zeros((3, 112, 112, 3), np.uint8)
