@@ -72,6 +72,8 @@ def test_a_receipt_lists_what_went(tmp_path: Path) -> None:
         "event_lines": 0,
         "history_events": 0,
         "history_crops": 0,
+        "archive_tracks": 0,
+        "unknown_people": 0,
         "service": "none runs",
         "complete": True,
     }
