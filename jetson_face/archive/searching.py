@@ -14,10 +14,8 @@ from jetson_face.archive.withheld import WithheldFaces
 from jetson_face.config import Config
 from jetson_face.core.errors import EmbeddingSpaceError, UsageError
 from jetson_face.factory.threshold import curve_of
-from jetson_face.privacy.audit import AuditLog, utc
+from jetson_face.privacy.audit import ARCHIVE_USES, AuditLog, utc
 
-USES = "archive_uses.jsonl"
-"""The log of use's name in the state folder."""
 _TRACKS_A_VISIT = 5
 
 
@@ -134,6 +132,6 @@ def _write_down(
         "best": round(visits[0].similarity, 4) if visits else None,
         "tracks": [visit.tracks[0].id for visit in visits],
     }
-    AuditLog(config.state_dir / USES).record(
+    AuditLog(config.state_dir / ARCHIVE_USES).record(
         "archive_searched", person=probe.person, name=probe.shown, details=details
     )

@@ -7,7 +7,6 @@ decoding then runs with TensorRT.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping
 
@@ -19,10 +18,9 @@ from jetson_face.core.geometry import clip_boxes, iou_matrix, iou_pairs, nms
 from jetson_face.core.types import F32, I64, Detections, ImageU8, Pixels, bgr
 from jetson_face.detection.detector import sharpened
 from jetson_face.detection.shrink import shrink, shrink_fast, small_size
+from jetson_face.detection.sized import SizedSearches
 from jetson_face.detection.yunet_search import PICTURE
 from jetson_face.inference.backend import Array, Backend
-
-log = logging.getLogger(__name__)
 
 STRIDES = (8, 16, 32)
 _OVERLAP_MAX = 0.3
@@ -87,8 +85,7 @@ class YuNet:
     ) -> None:
         self._backend = backend
         self._tiles = backend if tiles is None else tiles
-        self._searches = dict(searches or {})
-        self._told_of_other_size = False
+        self._searches = SizedSearches(searches, "by a plan for any size")
         for each in self._backends():
             _check_graph(each)
         self.takes_bgrx = bool(self._searches)
@@ -194,7 +191,7 @@ class YuNet:
 
     def _maps(self, image: Pixels, side_px: int, fine: bool) -> tuple[Mapping[str, Array], int]:
         """What the network says of the whole picture, and how many pixels wide it saw it."""
-        search = self._search_for((image.shape[1], image.shape[0])) if fine else None
+        search = self._searches.of(image) if fine else None
         if search is None:
             make_smaller = shrink_fast if max(image.shape[:2]) >= _FAST_FROM_PX else shrink
             planes = self._padded(make_smaller(bgr(image), side_px)[0], fine)
@@ -222,18 +219,6 @@ class YuNet:
         """Longer side to search at: min_face_px needs no more pixels than the network does."""
         return searched_side(max(image.shape[:2]), self._min_face_px, self._max_side_px)
 
-    def _search_for(self, size: tuple[int, int]) -> Backend | None:
-        search = self._searches.get(size)
-        if search is None and self._searches and not self._told_of_other_size:
-            self._told_of_other_size = True
-            log.info(
-                "pictures of %dx%d are searched by a plan for any size, which is slower: "
-                "engines.frame_size is for %s",
-                *size,
-                " ".join(f"{width}x{height}" for width, height in self._searches),
-            )
-        return search
-
     def _check_search(self, size: tuple[int, int], search: Backend) -> None:
         wanted = (1, size[1], size[0], 4)
         have = search.inputs[PICTURE].shape if PICTURE in search.inputs else None
@@ -251,7 +236,7 @@ class YuNet:
 
     def _backends(self) -> list[Backend]:
         """Each once."""
-        every = [self._backend, self._tiles, *self._searches.values()]
+        every = [self._backend, self._tiles, *self._searches]
         return list({id(backend): backend for backend in every}.values())
 
     def close(self) -> None:

@@ -28,8 +28,8 @@ Action: TypeAlias = Literal[
 photo just enrolled proved to be somebody else's. restore_accepted: an older copy of the gallery.
 withheld: put on the do-not-recognise list. unknown_erased: somebody who was not enrolled."""
 
-AUDIT = "audit.jsonl"
-"""The log's name in the state folder."""
+AUDIT, ARCHIVE_USES = "audit.jsonl", "archive_uses.jsonl"
+"""The logs' names in the state folder: of acts, and of searches in an archive of recordings."""
 _READ_BYTES = 1 << 22
 _TAIL_BYTES = 1 << 16
 _ACTOR: ContextVar[str | None] = ContextVar("actor", default=None)

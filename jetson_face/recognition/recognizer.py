@@ -77,8 +77,20 @@ class FaceRecognizer:
             candidates = self._review_candidates(found, crops, vectors)
             strangers = self._unknown_faces(found, crops)
         unseen = tuple(sorted({*self._states.ids()} - {s.track for s in sightings}))
-        report = _report(frame, found, crops, sightings, candidates, unseen, watch)
-        return replace(report, unknown_faces=strangers) if strangers else report
+        return Report(
+            source=frame.source,
+            seq=frame.seq,
+            captured_ns=frame.captured_ns,
+            wall=frame.wall,
+            size=frame.size,
+            sightings=sightings,
+            stages_ms=watch.ms,
+            searched=found.searched,
+            embedded=len(crops),
+            review_candidates=candidates,
+            unknown_faces=strangers,
+            unseen=unseen,
+        )
 
     def take_over(self, older: FaceRecognizer) -> None:
         """Go on with the tracks of another recogniser of the same source and embedding space, so
@@ -213,27 +225,3 @@ class FaceRecognizer:
                 )
             )
         return tuple(faces)
-
-
-def _report(
-    frame: Frame,
-    found: Found,
-    crops: AlignedCrops,
-    sightings: tuple[Sighting, ...],
-    candidates: tuple[ReviewCandidate, ...],
-    unseen: tuple[int, ...],
-    watch: Stopwatch,
-) -> Report:
-    return Report(
-        source=frame.source,
-        seq=frame.seq,
-        captured_ns=frame.captured_ns,
-        wall=frame.wall,
-        size=frame.size,
-        sightings=sightings,
-        stages_ms=watch.ms,
-        searched=found.searched,
-        embedded=len(crops),
-        review_candidates=candidates,
-        unseen=unseen,
-    )

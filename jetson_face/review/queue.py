@@ -6,10 +6,8 @@ for a while: it can be taken back, and "is not X" keeps the same face from being
 
 from __future__ import annotations
 
-import contextlib
-import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -17,12 +15,10 @@ from typing import Literal, TypeAlias
 from jetson_face.core.errors import GalleryCorruptError, GalleryError, UsageError
 from jetson_face.core.protocols import Cipher
 from jetson_face.review.item import ReviewItem
-from jetson_face.util import sqlite
-from jetson_face.util.files import Inode
+from jetson_face.util.sqlite_file import SqliteFile
 
 REVIEW = "review.db"
 """Its file, in the state folder."""
-_VERSION = 1
 # AUTOINCREMENT: a number that a person has read stands for one face, for ever.
 _SCHEMA = """
 CREATE TABLE items (
@@ -31,7 +27,6 @@ CREATE TABLE items (
     state TEXT NOT NULL, person TEXT, answered INTEGER NOT NULL, body BLOB NOT NULL
 );
 """
-_REMEDY = "remove it; only faces that wait for a person are in it"
 Answer: TypeAlias = Literal["accepted", "rejected"]
 
 
@@ -54,28 +49,23 @@ class Limits:
     age_s: float = 30 * 86400.0
 
 
-class ReviewQueue:
+class ReviewQueue(SqliteFile):
     """See the module. Any thread; every method raises the errors of `open`.
 
     age: service seconds now. repeats, given_up: items not queued because the same face was
     before, and open ones that made room.
     """
 
+    SCHEMA, VERSION = _SCHEMA, 1
+    WHAT = "the review queue"
+    REMEDY = "remove it; only faces that wait for a person are in it"
+
     def __init__(
         self, path: Path, cipher: Cipher, limits: Limits, age: Callable[[], float]
     ) -> None:
-        self.path = path
         self._cipher, self._limits, self._age = cipher, limits, age
-        self._lock = threading.Lock()
         self.repeats = self.given_up = 0
-        with self._errors():
-            self._db = sqlite.connect(path)
-            self._inode = Inode.of(path.stat())
-            try:
-                self._set_up()
-            except BaseException:
-                self._db.close()
-                raise
+        super().__init__(path)
 
     @classmethod
     def open(
@@ -92,22 +82,6 @@ class ReviewQueue:
         GalleryError for another key.
         """
         return cls(path, cipher, limits or Limits(), age)
-
-    def close(self) -> None:
-        """Let the file go; harmless when repeated."""
-        with self._lock:
-            self._db.close()
-
-    @property
-    def in_place(self) -> bool:
-        """The path still leads to this file."""
-        return self._inode.is_at(self.path)
-
-    def __enter__(self) -> ReviewQueue:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def add(self, item: ReviewItem, *, same_face_min: float) -> int | None:
         """Keep an item; its number, or None when that face was queued before.
@@ -130,7 +104,7 @@ class ReviewQueue:
 
     def numbers(self, state: str = "open") -> list[int]:
         """The numbers of what waits, oldest first; or of what was answered."""
-        with self._lock, self._errors():
+        with self._reading():
             rows = self._db.execute(
                 "SELECT number FROM items WHERE state = ? ORDER BY number", (state,)
             )
@@ -138,7 +112,7 @@ class ReviewQueue:
 
     def waiting(self) -> int:
         """How many items wait."""
-        with self._lock, self._errors():
+        with self._reading():
             (count,) = self._db.execute(
                 "SELECT count(*) FROM items WHERE state = 'open'"
             ).fetchone()
@@ -146,7 +120,7 @@ class ReviewQueue:
 
     def read(self, number: int) -> QueuedItem:
         """One item. Raises UsageError for none, GalleryCorruptError for a damaged one."""
-        with self._lock, self._errors():
+        with self._reading():
             row = self._db.execute(
                 "SELECT number, state, person, key, candidate, body FROM items WHERE number = ?",
                 (number,),
@@ -170,7 +144,7 @@ class ReviewQueue:
 
     def last_answer(self) -> QueuedItem | None:
         """The item that was answered last, of those still kept."""
-        with self._lock, self._errors():
+        with self._reading():
             row = self._db.execute(
                 "SELECT number, state, person, key, candidate, body FROM items "
                 "WHERE state != 'open' ORDER BY answered DESC LIMIT 1"
@@ -193,7 +167,7 @@ class ReviewQueue:
     def about(self, person: str, near: Callable[[ReviewItem], bool]) -> list[int]:
         """Items and answers that name a person, or whose face is `near`; of damaged ones only
         what their row says."""
-        with self._lock, self._errors():
+        with self._reading():
             rows = self._db.execute(
                 "SELECT number, state, person, key, candidate, body FROM items ORDER BY number"
             ).fetchall()
@@ -208,8 +182,7 @@ class ReviewQueue:
             ).rowcount
             for number in numbers:
                 gone += self._db.execute("DELETE FROM items WHERE number = ?", (number,)).rowcount
-        with self._lock, self._errors():
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self._wipe()
         return gone
 
     def prune(self) -> int:
@@ -217,15 +190,6 @@ class ReviewQueue:
         with self._transaction():
             oldest = self._age() - self._limits.age_s
             return self._db.execute("DELETE FROM items WHERE age < ?", (oldest,)).rowcount
-
-    def _set_up(self) -> None:
-        sqlite.prepare(self._db)
-        version = sqlite.create_tables(self._db, _SCHEMA, _VERSION)
-        if version != _VERSION:
-            raise GalleryError(
-                f"{self.path}: the review queue has format {version}, this program knows "
-                f"{_VERSION}: upgrade jetson-face"
-            )
 
     def _queued_before(self, item: ReviewItem, same_face_min: float) -> bool:
         def same(other: ReviewItem) -> bool:
@@ -269,14 +233,6 @@ class ReviewQueue:
         except GalleryError as error:
             raise type(error)(f"{self.path}: {error}") from None
         return QueuedItem(number, str(state), None if person is None else str(person), item)
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._lock, self._errors(), sqlite.transaction(self._db):
-            yield
-
-    def _errors(self) -> contextlib.AbstractContextManager[None]:
-        return sqlite.in_our_words(self.path, "the review queue", _REMEDY)
 
 
 def _context(key: str, candidate: str) -> bytes:

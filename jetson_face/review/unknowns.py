@@ -8,12 +8,10 @@ erased; where there are too many, who was not seen for the longest goes first.
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import json
 import logging
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +21,7 @@ import numpy as np
 from jetson_face.core.errors import GalleryCorruptError, GalleryError, UsageError
 from jetson_face.core.protocols import Cipher
 from jetson_face.core.types import F32, Embeddings, EmbeddingSpace
-from jetson_face.util import sqlite
-from jetson_face.util.files import Inode
+from jetson_face.util.sqlite_file import SqliteFile
 
 logger = logging.getLogger(__name__)
 UNKNOWNS = "unknown.db"
@@ -32,11 +29,9 @@ UNKNOWNS = "unknown.db"
 FACES_MAX = 3
 """Faces that are kept of a person, the best ones."""
 _VISITS_MAX = 1000
-_VERSION = 1
 _SCHEMA = """
 CREATE TABLE unknowns (id TEXT PRIMARY KEY, seen REAL NOT NULL, body BLOB NOT NULL)
 """
-_WHAT, _REMEDY = "the file of unknown people", "remove it; nobody in it is enrolled"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,6 +62,17 @@ class UnknownVisit:
     time: float
 
 
+def with_visit(
+    visits: Sequence[UnknownVisit], visit: UnknownVisit, gap_s: float
+) -> tuple[UnknownVisit, ...]:
+    """Visits, oldest first, and one more: within `gap_s` of the last it goes on with that."""
+    if visits and visit.begin - visits[-1].end <= gap_s:
+        last = visits[-1]
+        longer = UnknownVisit(last.begin, max(last.end, visit.end), visit.time)
+        return (*visits[:-1], longer)
+    return (*visits, visit)[-_VISITS_MAX:]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class UnknownPerson:
     """Somebody who is not enrolled. visits: oldest first. faces: the best first."""
@@ -77,12 +83,7 @@ class UnknownPerson:
 
     def seen(self, visit: UnknownVisit, face: KeptFace | None, gap_s: float) -> UnknownPerson:
         """The same, seen once more: within `gap_s` of the last time it is the same visit."""
-        visits, faces = self.visits, self.faces
-        if visits and visit.begin - visits[-1].end <= gap_s:
-            last = visits[-1]
-            visits = (*visits[:-1], UnknownVisit(last.begin, max(last.end, visit.end), visit.time))
-        else:
-            visits = (*visits, visit)[-_VISITS_MAX:]
+        visits, faces = with_visit(self.visits, visit, gap_s), self.faces
         if face is not None:
             same = [one for one in faces if one.face.space == face.face.space]
             faces = tuple(sorted((*same, face), key=lambda one: -one.quality)[:FACES_MAX])
@@ -97,24 +98,18 @@ class UnknownLimits:
     age_s: float = 30 * 86400.0
 
 
-class UnknownStore:
+class UnknownStore(SqliteFile):
     """See the module. Any thread; every method raises the errors of `open`. age: service seconds
     now."""
+
+    SCHEMA, VERSION = _SCHEMA, 1
+    WHAT, REMEDY = "the file of unknown people", "remove it; nobody in it is enrolled"
 
     def __init__(
         self, path: Path, cipher: Cipher, limits: UnknownLimits, age: Callable[[], float]
     ) -> None:
-        self.path = path
         self._cipher, self._limits, self._age = cipher, limits, age
-        self._lock = threading.Lock()
-        with self._errors():
-            self._db = sqlite.connect(path)
-            self._inode = Inode.of(path.stat())
-            try:
-                self._set_up()
-            except BaseException:
-                self._db.close()
-                raise
+        super().__init__(path)
 
     @classmethod
     def open(
@@ -132,31 +127,15 @@ class UnknownStore:
         """
         return cls(path, cipher, limits or UnknownLimits(), age)
 
-    def close(self) -> None:
-        """Let the file go; harmless when repeated."""
-        with self._lock:
-            self._db.close()
-
-    def __enter__(self) -> UnknownStore:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @property
-    def in_place(self) -> bool:
-        """The path still leads to this file."""
-        return self._inode.is_at(self.path)
-
     def version(self) -> int:
         """Another number when another connection changed the file."""
-        with self._lock, self._errors():
+        with self._reading():
             return int(self._db.execute("PRAGMA data_version").fetchone()[0])
 
     def people(self) -> list[UnknownPerson]:
         """Everybody, who was seen last first; damaged ones are left out with a warning."""
         found: list[UnknownPerson] = []
-        with self._lock, self._errors():
+        with self._reading():
             rows = self._db.execute("SELECT id, body FROM unknowns ORDER BY seen DESC, id")
             for row in rows.fetchall():
                 try:
@@ -167,13 +146,13 @@ class UnknownStore:
 
     def ids(self) -> list[str]:
         """Everybody's id, also of damaged ones, who was seen last first."""
-        with self._lock, self._errors():
+        with self._reading():
             rows = self._db.execute("SELECT id FROM unknowns ORDER BY seen DESC, id")
             return [str(row[0]) for row in rows]
 
     def read(self, who: str) -> UnknownPerson:
         """One of them. Raises UsageError for none."""
-        with self._lock, self._errors():
+        with self._reading():
             found = self._row(who)
         if found is None:
             raise UsageError(f"no unknown person {who}: see `jetson-face unknown list`")
@@ -216,8 +195,7 @@ class UnknownStore:
         with self._transaction():
             for who in people:
                 gone += self._db.execute("DELETE FROM unknowns WHERE id = ?", (who,)).rowcount
-        with self._lock, self._errors():
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self._wipe()
         return gone
 
     def prune(self) -> int:
@@ -225,15 +203,6 @@ class UnknownStore:
         oldest = self._age() - self._limits.age_s
         with self._transaction():
             return self._db.execute("DELETE FROM unknowns WHERE seen < ?", (oldest,)).rowcount
-
-    def _set_up(self) -> None:
-        sqlite.prepare(self._db)
-        version = sqlite.create_tables(self._db, _SCHEMA.strip(), _VERSION)
-        if version != _VERSION:
-            raise GalleryError(
-                f"{self.path}: unknown people are kept in format {version}, this program knows "
-                f"{_VERSION}: upgrade jetson-face"
-            )
 
     def _row(self, who: str) -> UnknownPerson | None:
         found = self._db.execute("SELECT id, body FROM unknowns WHERE id = ?", (who,)).fetchone()
@@ -259,14 +228,6 @@ class UnknownStore:
             ) from None
         except GalleryError as error:
             raise type(error)(f"{self.path}: {error}") from None
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._lock, self._errors(), sqlite.transaction(self._db):
-            yield
-
-    def _errors(self) -> contextlib.AbstractContextManager[None]:
-        return sqlite.in_our_words(self.path, _WHAT, _REMEDY)
 
 
 def _context(who: str) -> bytes:

@@ -21,6 +21,7 @@ from jetson_face.review.unknowns import (
     UnknownPerson,
     UnknownStore,
     UnknownVisit,
+    with_visit,
 )
 from jetson_face.service.reopening import Reopening
 from jetson_face.util.images import encode_jpeg
@@ -225,11 +226,7 @@ class UnknownPeople:
     def _remember(self, who: str, visit: UnknownVisit, face: Embeddings, quality: float) -> None:
         known = self._people.setdefault(who, _Known([], []))
         known.waits = True
-        last = known.visits[-1] if known.visits else None
-        if last is not None and visit.begin - last.end <= self._gap_s:
-            known.visits[-1] = UnknownVisit(last.begin, visit.end, visit.time)
-        else:
-            known.visits.append(visit)
+        known.visits = [*with_visit(known.visits, visit, self._gap_s)]
         known.faces.append((face, quality))
         known.faces.sort(key=lambda one: -one[1])
         del known.faces[FACES_MAX:]

@@ -12,6 +12,7 @@ from jetson_face.config import Config
 from jetson_face.core.errors import InputMissingError, UsageError
 from jetson_face.events.history import PAGE_MAX, History
 from jetson_face.events.history_rows import moment
+from jetson_face.privacy.audit import ARCHIVE_USES, AuditEntry, AuditLog
 from jetson_face.privacy.use_log import read_periods
 from jetson_face.service.erasure import audit_log
 from jetson_face.service.history import read_history
@@ -22,11 +23,12 @@ Format: TypeAlias = Literal["csv", "json"]
 COLUMNS = (
     "record", "time", "end", "ended", "period", "cameras", "program", "gallery", "generation",
     "people", "templates", "not_recognised", "embedder", "method", "similarity_min", "camera",
-    "person", "name", "similarity", "event", "input", "actor", "answer", "review_item",
+    "person", "name", "similarity", "event", "input", "actor", "answer", "review_item", "archive",
+    "reason",
 )  # fmt: skip
 _ANSWERS = ("confirmed", "rejected", "undone")
-_CURSOR = re.compile(r"(period|verification|match)-([0-9]{1,16})")
-_STAGES = ("period", "verification", "match")
+_CURSOR = re.compile(r"(period|verification|search|match)-([0-9]{1,16})")
+_STAGES = ("period", "verification", "search", "match")
 
 
 def report_page(
@@ -112,11 +114,34 @@ def _verifications(config: Config, begin: str | None, end: str | None) -> _Read:
             "review_item": one.details.get("question"),
         }
         for one in audit_log(config).read()
-        if one.action in _ANSWERS
-        and (begin is None or one.time[:19] >= begin[:19])
-        and (end is None or one.time[:19] <= end[:19])
+        if one.action in _ANSWERS and _within(one, begin, end)
     ]
     return _of_list(rows)
+
+
+def _searches(config: Config, begin: str | None, end: str | None) -> _Read:
+    """Of an archive of recordings. input: where the face that was looked for is from."""
+    rows = [
+        {
+            "record": "search",
+            "time": one.time,
+            "actor": one.actor,
+            "archive": one.details.get("archive"),
+            "reason": one.details.get("why"),
+            "input": one.details.get("reference"),
+            "person": one.person,
+            "name": one.name,
+        }
+        for one in AuditLog(config.state_dir / ARCHIVE_USES).read()
+        if _within(one, begin, end)
+    ]
+    return _of_list(rows)
+
+
+def _within(one: AuditEntry, begin: str | None, end: str | None) -> bool:
+    return (begin is None or one.time[:19] >= begin[:19]) and (
+        end is None or one.time[:19] <= end[:19]
+    )
 
 
 def _matches(config: Config, begin: str | None, end: str | None) -> _Read:
@@ -172,5 +197,6 @@ def _of_list(rows: list[dict[str, Any]]) -> _Read:
 _READ: dict[str, Callable[[Config, str | None, str | None], _Read]] = {
     "period": _periods,
     "verification": _verifications,
+    "search": _searches,
     "match": _matches,
 }

@@ -47,17 +47,13 @@ class StyleSettings(BaseModel):
 
 
 class Features(nn.Module):
-    """Maps inside an embedding of this project, and its vectors; nothing of it is trained.
+    """Maps inside `squeezenet_face`, and its vectors; nothing of it is trained."""
 
-    Raises:
-        InputBrokenError: the card's file is of another network than `squeezenet_face`.
-    """
-
-    def __init__(self, model: str = "squeezenet_face", repeat: tuple[int, ...] = (5, 7)) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.net = SqueezeNetFace(repeat=repeat)
+        self.net = SqueezeNetFace(repeat=(5, 7))
         blank = torch.rand(4, 3, INPUT_SIZE, INPUT_SIZE, generator=torch.Generator().manual_seed(1))
-        start_from_onnx(self.net, resolve(load_card(model)), blank * 2 - 1)
+        start_from_onnx(self.net, resolve(load_card("squeezenet_face")), blank * 2 - 1)
         self.net.eval().requires_grad_(False)
 
     def forward(self, x: Tensor) -> tuple[list[Tensor], Tensor]:

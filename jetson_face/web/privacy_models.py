@@ -48,10 +48,11 @@ class Withheld(ConsentRow):
 
 class UseRecord(BaseModel):
     """One line of the log of use. record: `period` (of use; end: null while it goes on), `database`
-    (what faces were compared with from `time` on), `verification` (somebody answered about a face)
-    or `match` (a face that was named; input: where its crop is)."""
+    (what faces were compared with from `time` on), `verification` (somebody answered about a face),
+    `search` (of an archive of recordings; input: where the face is from) or `match` (a face that
+    was named; input: where its crop is)."""
 
-    record: Literal["period", "database", "verification", "match"]
+    record: Literal["period", "database", "verification", "search", "match"]
     time: str
     end: str | None = None
     ended: str | None = None
@@ -75,3 +76,5 @@ class UseRecord(BaseModel):
     actor: str | None = None
     answer: str | None = None
     review_item: int | None = None
+    archive: str | None = None
+    reason: str | None = None

@@ -132,6 +132,11 @@ def test_every_search_is_in_the_log_of_use(
     assert second["person"].startswith("photo-")
     assert second["details"]["tracks_searched"] < first["details"]["tracks_searched"] + 5
     assert log.stat().st_mode & 0o077 == 0
+    told = tmp_path / "use.json"
+    assert ours("use-log", told).code == 0
+    searches = [one for one in json.loads(told.read_text()) if one["record"] == "search"]
+    assert [one["reason"] for one in searches] == ["case 7", "lost child"]
+    assert searches[0]["archive"] == head["id"]
     # what cannot be written down is not shown
     log.unlink()
     log.mkdir()

@@ -88,27 +88,23 @@ def test_without_an_archive_nothing_of_it_is_imported(tmp_path: Path) -> None:
         "assert main(['archive', 'index', 'a.mp4', '--into', 'b']) == 12\n"
         "print([m for m in sys.modules if m.startswith('jetson_face.archive.')])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(REPO)},
-        timeout=60,
-    )
+
+    def run(code: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(REPO)},
+            timeout=60,
+        )
+
+    done = run(code)
     assert done.returncode == 0, done.stderr
     assert "need fsspec: pip install '.[archive]'" in done.stderr
     assert list(tmp_path.iterdir()) == []
     alone = code.replace("assert main(['archive', 'index', 'a.mp4', '--into', 'b']) == 12\n", "")
-    done = subprocess.run(
-        [sys.executable, "-c", alone],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(REPO)},
-        timeout=60,
-    )
-    assert done.stdout.strip() == "[]"
+    assert run(alone).stdout.strip() == "[]"
 
 
 def lint_layers(folder: Path) -> subprocess.CompletedProcess[str]:

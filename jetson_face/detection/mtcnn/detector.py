@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
 
 import cv2
@@ -21,9 +20,8 @@ from jetson_face.detection.mtcnn.decode import (
 from jetson_face.detection.mtcnn.onet import OnetRefiner
 from jetson_face.detection.mtcnn.pyramid import Level, build_pyramid, pyramid_levels
 from jetson_face.detection.shrink import shrink, small_size
+from jetson_face.detection.sized import SizedSearches
 from jetson_face.inference.backend import Backend
-
-log = logging.getLogger(__name__)
 
 _PNET_OVERLAP_MAX = 0.5
 _OVERLAP_MAX = 0.7
@@ -78,8 +76,7 @@ class Mtcnn:
         self._drop_below_px = drop_below_px
         self._max_side_px = max_side_px
         self._candidates_max = candidates_max
-        self._searches = dict(searches or {})
-        self._told_of_other_size = False
+        self._searches = SizedSearches(searches, "level by level")
         for size, search in self._searches.items():
             self._check_search(size, search)
 
@@ -87,7 +84,7 @@ class Mtcnn:
         """The faces of a (H, W, 3) BGR image, best first."""
         small, scale = shrink(image, self._max_side_px)
         levels = self._levels(image.shape[1], image.shape[0])
-        search = self._search_for((image.shape[1], image.shape[0]))
+        search = self._searches.of(image)
         maps = self._maps(small, levels) if search is None else _found(search, small, len(levels))
         boxes = self._propose(levels, maps)
         boxes = self._refine_proposals(small, boxes)
@@ -107,7 +104,7 @@ class Mtcnn:
 
     def close(self) -> None:
         """Close the back ends."""
-        for backend in (self._pnet, self._rnet, *self._searches.values()):
+        for backend in (self._pnet, self._rnet, *self._searches):
             backend.close()
         self._onet.close()
 
@@ -116,18 +113,6 @@ class Mtcnn:
         return search_levels(
             (width, height), self._min_face_px, self._factor, max_side_px=self._max_side_px
         )[1]
-
-    def _search_for(self, size: tuple[int, int]) -> Backend | None:
-        search = self._searches.get(size)
-        if search is None and self._searches and not self._told_of_other_size:
-            self._told_of_other_size = True
-            log.info(
-                "pictures of %dx%d are searched level by level, which is slower: "
-                "engines.frame_size is for %s",
-                *size,
-                " ".join(f"{width}x{height}" for width, height in self._searches),
-            )
-        return search
 
     def _maps(self, image: ImageU8, levels: list[Level]) -> Iterator[tuple[F32, F32]]:
         """P-Net's offsets (4, h, w) and scores (h, w) of each level."""

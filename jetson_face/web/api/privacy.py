@@ -29,7 +29,7 @@ Time = Annotated[
 UseCursor = Annotated[
     str | None,
     Query(
-        pattern=r"^(period|verification|match)-[0-9]{1,16}$",
+        pattern=r"^(period|verification|search|match)-[0-9]{1,16}$",
         description="`next` of the page before; none: the first page",
     ),
 ]
