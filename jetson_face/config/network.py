@@ -69,7 +69,9 @@ class OnnxRuntimeConfig(Section):
 
     type: Literal["onnxruntime"] = "onnxruntime"
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
-    threads: int | None = Field(None, ge=1, le=256, description="per network; null: all cores")
+    threads: int | None = Field(
+        None, ge=1, le=256, description="per network; null: all cores but one, which decodes"
+    )
 
 
 class TensorRTConfig(Section):
