@@ -58,6 +58,23 @@ def test_two_matrices_average_areas_as_opencv_does(
     np.testing.assert_allclose(down @ image @ across.T, wanted, atol=1e-3)
 
 
+@pytest.mark.parametrize("size", [(1920, 1080), (640, 480), (333, 251), (1250, 703)])
+def test_the_pyramid_is_what_opencv_makes_of_areas(size: tuple[int, int]) -> None:
+    width, height = size
+    image = np.random.default_rng(3).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    levels = search_levels(size, 40, 0.709, max_side_px=None)[1]
+    base, halved = image.astype(np.float32), 0
+    for level, made in zip(levels, build_pyramid(image, levels), strict=True):
+        while halved < level.halvings:
+            half = (base.shape[1] // 2, base.shape[0] // 2)
+            base, halved = (
+                np.asarray(cv2.resize(base, half, interpolation=cv2.INTER_AREA)),
+                halved + 1,
+            )
+        wanted = cv2.resize(base, (level.width, level.height), interpolation=cv2.INTER_AREA)
+        np.testing.assert_allclose(made, wanted, atol=1e-3)
+
+
 @pytest.mark.parametrize("sides", [(5, 6), (3, 0)])
 def test_areas_are_only_averaged(sides: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="from more pixels to fewer"):

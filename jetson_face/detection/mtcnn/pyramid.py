@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -59,8 +60,26 @@ def build_pyramid(image: ImageU8, levels: Sequence[Level]) -> Iterator[F32]:
 
 
 def _shrink(image: F32, width: int, height: int) -> F32:
+    """Rows first, each a product of a few of the image's: OpenCV alone goes through every pixel one
+    by one. A 1080p frame's pyramid takes 24 ms so, not 43; the same but for float's rounding."""
+    if image.shape[0] > height:
+        flat = image.reshape(image.shape[0], -1)
+        rows = np.empty((height, flat.shape[1]), np.float32)
+        for row, (first, last, shares) in zip(rows, _rows(image.shape[0], height), strict=True):
+            np.dot(shares, flat[first:last], out=row)
+        image = rows.reshape(height, *image.shape[1:])
     resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     return np.asarray(resized, np.float32)
+
+
+@lru_cache(maxsize=64)
+def _rows(source: int, target: int) -> list[tuple[int, int, F32]]:
+    """Of each of `target` rows: the first and last of `source` rows in it, and their shares."""
+    found = []
+    for shares in area_weights(source, target):
+        first, last = (int(i) for i in np.flatnonzero(shares)[[0, -1]])
+        found.append((first, last + 1, np.ascontiguousarray(shares[first : last + 1])))
+    return found
 
 
 def area_weights(source: int, target: int) -> F32:
