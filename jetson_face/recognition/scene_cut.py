@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -47,11 +48,10 @@ class SceneCuts:
 
 def _block_means(image: Pixels) -> NDArray[np.float32]:
     """(6, 8, 3) mean colours, of 64 pixels a block."""
-    rows = (np.arange(_ROWS * _EACH) + 0.5) * image.shape[0] / (_ROWS * _EACH)
-    columns = (np.arange(_COLUMNS * _EACH) + 0.5) * image.shape[1] / (_COLUMNS * _EACH)
-    some = image[rows.astype(np.intp)[:, None], columns.astype(np.intp)][..., :3]
-    blocks = some.reshape(_ROWS, _EACH, _COLUMNS, _EACH, 3)
-    return np.asarray(blocks.mean(axis=(1, 3), dtype=np.float32))
+    size = _COLUMNS * _EACH, _ROWS * _EACH
+    some = cv2.resize(image, size, interpolation=cv2.INTER_NEAREST_EXACT)[..., :3]
+    blocks = cv2.resize(some.astype(np.float32), (_COLUMNS, _ROWS), interpolation=cv2.INTER_AREA)
+    return np.asarray(blocks, np.float32)
 
 
 class FaceAppearances:
@@ -67,11 +67,13 @@ class FaceAppearances:
         out of view keep their last appearance until `keep_only`.
         """
         doubted = np.zeros(len(tracks), np.bool_)
-        for row, (track, box) in enumerate(zip(tracks.tolist(), boxes, strict=True)):
-            now = _face_pixels(image, box)
-            before = self._last.get(track)
-            self._last[track] = now
-            doubted[row] = before is not None and _differ(before, now)
+        seen = _face_pixels(image, boxes)
+        last = [self._last.get(track) for track in tracks.tolist()]
+        self._last.update(zip(tracks.tolist(), seen, strict=True))
+        known = np.array([before is not None for before in last], np.bool_)
+        if known.any():
+            before = np.stack([pixels for pixels in last if pixels is not None])
+            doubted[known] = _differ(before, seen[known])
         return doubted
 
     def keep_only(self, tracks: set[int]) -> None:
@@ -80,20 +82,24 @@ class FaceAppearances:
             self._last = {track: face for track, face in self._last.items() if track in tracks}
 
 
-def _face_pixels(image: Pixels, box: F32) -> F32:
-    """(144, 3) float32: a grid over the box."""
+def _face_pixels(image: Pixels, boxes: F32) -> F32:
+    """(N, 144, 3) float32: a grid over each box."""
     height, width = image.shape[:2]
-    steps = (np.arange(_FACE) + 0.5) / _FACE
-    rows = np.clip(box[1] + steps * (box[3] - box[1]), 0, height - 1).astype(np.intp)
-    columns = np.clip(box[0] + steps * (box[2] - box[0]), 0, width - 1).astype(np.intp)
-    return np.asarray(image[rows[:, None], columns, :3].reshape(-1, 3), np.float32)
+    steps, (left, top, right, bottom) = (np.arange(_FACE) + 0.5) / _FACE, boxes.T[..., None]
+    rows = np.clip(top + steps * (bottom - top), 0, height - 1).astype(np.intp)
+    columns = np.clip(left + steps * (right - left), 0, width - 1).astype(np.intp)
+    some = image[rows[:, :, None], columns[:, None], :3]
+    return some.reshape(len(boxes), _FACE * _FACE, 3).astype(np.float32)
 
 
-def _differ(before: F32, now: F32) -> bool:
-    mean_before, mean_now = before.mean(axis=0), now.mean(axis=0)
-    brightness = max(float(mean_before.mean()), float(mean_now.mean()), 20.0)
-    if float(np.abs(mean_now - mean_before).max()) <= _COLOUR_MAX * brightness:
-        return False
-    a, b = before.sum(axis=1), now.sum(axis=1)
-    a, b = a - a.mean(), b - b.mean()
-    return float(a @ b) <= _CORRELATION_MIN * float(np.sqrt((a @ a) * (b @ b)))
+def _differ(before: F32, now: F32) -> BoolArray:
+    """(N,) of two looks (N, 144, 3) at each face."""
+    mean_before, mean_now = before.mean(axis=1), now.mean(axis=1)
+    brightness = np.maximum(np.maximum(mean_before.mean(axis=1), mean_now.mean(axis=1)), 20.0)
+    other = np.abs(mean_now - mean_before).max(axis=1) > _COLOUR_MAX * brightness
+    if not other.any():  # as a rule
+        return np.asarray(other, np.bool_)
+    a, b = before.sum(axis=2), now.sum(axis=2)
+    a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
+    alike = (a * b).sum(axis=1) > _CORRELATION_MIN * np.sqrt((a * a).sum(1) * (b * b).sum(1))
+    return np.asarray(other & ~alike, np.bool_)
