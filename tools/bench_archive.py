@@ -32,7 +32,7 @@ from jetson_face.archive.recordings import find_recordings
 from jetson_face.archive.run import ArchiveRun, IndexReport, LocalWorkers
 from jetson_face.archive.store import ArchiveStore, day_of, partition
 from jetson_face.archive.templates import TemplateIndex
-from jetson_face.archive.tracks import ArchivedTrack, compact
+from jetson_face.archive.tracks import ArchivedTrack
 from jetson_face.archive.visits import stated_fpir
 from jetson_face.benchmark.clips.builtin import builtin_clip
 from jetson_face.benchmark.clips.cast import Member
@@ -42,6 +42,7 @@ from jetson_face.benchmark.clips.scene import background
 from jetson_face.benchmark.ground_truth import VISIBLE_MIN, GroundTruth, match_faces
 from jetson_face.calibration.fpir import exact_interval
 from jetson_face.config import Config, load_config
+from jetson_face.core.compact import compact
 from jetson_face.core.types import F32, EmbeddingSpace, Sighting
 from jetson_face.factory.networks import build_detector
 from jetson_face.factory.parts import build_parts, for_photos

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from jetson_face.archive.sealing import ArchiveSeal, damaged
-from jetson_face.archive.tracks import ArchivedTrack, compact
+from jetson_face.archive.tracks import ArchivedTrack
+from jetson_face.core.compact import compact
 from jetson_face.core.types import F32
 from jetson_face.util.optional import needs, pip_install
 

@@ -16,15 +16,8 @@ from numpy.typing import NDArray
 from jetson_face.archive import table
 from jetson_face.archive.sealing import damaged
 from jetson_face.archive.store import ArchiveStore, day_of, partition, split_partition
-from jetson_face.archive.tracks import I8
+from jetson_face.core.compact import I8, SLACK, cosines
 from jetson_face.core.types import F32, I64, BoolArray
-
-_BLOCK = 2048
-"""Rows that are widened to float32 at once: 1 MB, which stays in the processor's cache. 2,000,000
-templates of 128 numbers take 51 ms of processor time so, 61 ms with 512 rows."""
-_SLACK = 1e-5
-"""What adding 512 products in float32 may be off by, of unit vectors."""
-
 
 Hides: TypeAlias = Callable[[F32], BoolArray]
 
@@ -162,15 +155,8 @@ class TemplateIndex:
 
     def _bounds(self, probe: F32) -> tuple[F32, F32]:
         """The least and the greatest cosine that each template may have: (N,), (N,)."""
-        about = np.empty(len(self), np.float32)
-        wide = np.empty((_BLOCK, self._codes.shape[1]), np.float32)
-        for begin in range(0, len(self), _BLOCK):
-            codes = self._codes[begin : begin + _BLOCK]
-            part = wide[: len(codes)]
-            np.copyto(part, codes)
-            np.dot(part, probe, out=about[begin : begin + len(codes)])
-        about *= self._scale
-        off = self._error + np.float32(_SLACK)
+        about = cosines(self._codes, self._scale, probe[None])[0]
+        off = self._error + SLACK
         return about - off, about + off
 
     def _outside(self, start: float | None, end: float | None) -> NDArray[np.bool_]:

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     with open_gallery(config) as gallery:
         if args.action == "check":
             people = gallery.people()
-            templates = len(gallery.snapshot().vectors)
+            templates = gallery.snapshot().template_count
             say(f"{gallery.path}: {len(people)} people, {templates} photos, {gallery.space}")
             return 0
         parts = for_photos(config, build_parts(config))

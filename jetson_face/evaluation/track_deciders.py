@@ -56,7 +56,7 @@ def plain_average(space: EmbeddingSpace, similarity_min: float) -> Rule:
     def rule(seen: TrackHistory, matcher: Matcher) -> Person | None:
         mean = np.mean(seen.vectors, axis=0)
         unit = np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), np.float32)
-        match = matcher.pick(matcher.scores(Embeddings(unit[None], space)))[0]
+        match = matcher.match(Embeddings(unit[None], space))[0]
         return match.person if match.similarity >= similarity_min else None
 
     return rule
@@ -136,7 +136,7 @@ class RuleRecognizer:
         found = self._finder.sharpen(frame, found, rows, watch)
         crops = self._embedding.crop(frame.image, found, rows, states, watch)
         vectors = self._embedding.embed(crops, watch)
-        matches = self._matcher.pick(self._matcher.scores(vectors)) if len(crops) else []
+        matches = self._matcher.match(vectors) if len(crops) else []
         for row, match, vector in zip(crops.rows, matches, vectors.vectors, strict=True):
             track, box = int(found.tracks[row]), found.faces.boxes[row]
             seen = self._seen[track]

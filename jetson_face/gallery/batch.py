@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from jetson_face.core.types import F32, Person
 from jetson_face.gallery.acts import Act
 from jetson_face.gallery.label_check import (
@@ -71,7 +69,6 @@ class Batch:
     def __init__(self, store: GalleryStore, similarity_min: float, *, force: bool) -> None:
         self._store, self._similarity_min, self._force = store, similarity_min, force
         self._before = store.snapshot()
-        self._index = {person.id: i for i, person in enumerate(self._before.people)}
         self._own: dict[str, list[F32]] = {}
         self._fresh: dict[tuple[str, str], _Fresh] = {}
 
@@ -110,13 +107,15 @@ class Batch:
         hidden = self._before.withheld - {person.id if person else ""}
         if not hidden:
             return
-        cosines, index = self._before.vectors @ vector, self._before.person_index
-        ids = [one.id for one in self._before.people]
-        others = np.array([ids[i] in hidden for i in index], np.bool_)
-        own = np.array([person is not None and ids[i] == person.id for i in index], np.bool_)
-        nearest = float(cosines[others].max())
-        if nearest >= max(self._similarity_min, float(cosines[own].max(initial=-1.0))):
+        nearest = max(self._nearest(who, vector) for who in hidden)
+        own = -1.0 if person is None else self._nearest(person.id, vector)
+        if nearest >= max(self._similarity_min, own):
             raise RefusedError("the face is on the do-not-recognise list")
+
+    def _nearest(self, person: str, vector: F32) -> float:
+        """Cosine to the nearest template that a person (id) had before the batch."""
+        index = self._before.index_of(person)
+        return -1.0 if index is None else float((self._before.own(index) @ vector).max())
 
     def judge(self) -> None:
         """Withdraw photos of this batch that prove to be another's, the clearest case first, and
@@ -138,7 +137,7 @@ class Batch:
 
     def _check(self, person: Person | None, vector: F32) -> MislabelledTemplate | None:
         """Whether a face is nearer to somebody who was there before the batch."""
-        index = None if person is None else self._index.get(person.id)
+        index = None if person is None else self._before.index_of(person.id)
         own = [] if person is None else self._own.get(person.id, [])
         return check_template(self._before, vector, index, own, self._similarity_min)
 
@@ -147,9 +146,9 @@ class Batch:
         found = []
         with self._store.transaction():  # what is read is of one moment
             snapshot = self._store.snapshot()
-            for index, person in enumerate(snapshot.people):
-                if person.id not in people:
-                    continue
+            places = (snapshot.index_of(who) for who in people)
+            for index in sorted(place for place in places if place is not None):
+                person = snapshot.people[index]
                 marked = mislabelled_templates(snapshot, index, self._similarity_min)
                 templates = self._matched(person) if marked else ()
                 for mislabelled in marked:

@@ -16,22 +16,27 @@ from jetson_face.gallery.sealed import Sealer
 class Book:
     """What `people` and `templates` write through; every method belongs into a transaction.
 
-    delta: what the rows written since the last `settle` add to the sum over all rows. Every method
-    may raise GalleryCorruptError and `sqlite3.Error`.
+    delta: what the rows written since the last `settle` add to the sum over all rows. touched: ids
+    of the people whose rows those were. Every method may raise GalleryCorruptError and
+    `sqlite3.Error`.
     """
 
     def __init__(self, db: sqlite3.Connection, path: Path, sealer: Sealer) -> None:
         self.db, self.path, self.sealer = db, path, sealer
         self.delta = 0
+        self.touched: set[str] = set()
 
-    def wrote(self, number: int) -> None:
-        """A row with that number was written; with its negative: erased."""
+    def wrote(self, number: int, person: str | None = None) -> None:
+        """A row with that number was written; with its negative: erased. person: whose (id)."""
         self.delta += number
+        if person is not None:
+            self.touched.add(person)
         meta.raise_revision(self.db)
 
     def settle(self) -> int:
-        """The delta, which begins at 0 again."""
+        """The delta; it begins at 0 again, and nobody's rows were touched."""
         delta, self.delta = self.delta, 0
+        self.touched.clear()
         return delta
 
     def space(self) -> EmbeddingSpace:

@@ -7,21 +7,35 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from jetson_face.core.errors import GalleryError, InputMissingError, OutputError
+from jetson_face.core.errors import (
+    GalleryCorruptError,
+    GalleryError,
+    InputMissingError,
+    OutputError,
+)
 from jetson_face.core.protocols import Cipher
+from jetson_face.core.types import EmbeddingSpace
 from jetson_face.gallery import manifest, meta, opening, schema
 from jetson_face.gallery.acts import Acts, Recorder
 from jetson_face.gallery.book import Book
+from jetson_face.gallery.exact import ExactTemplates
+from jetson_face.gallery.groups import PackFollower
+from jetson_face.gallery.large import LargeGallery
 from jetson_face.gallery.ledger import Ledger, Record
 from jetson_face.gallery.manifest import Manifest
+from jetson_face.gallery.packs import PackRows
 from jetson_face.gallery.people import PeopleRows
 from jetson_face.gallery.sealed import Sealer
 from jetson_face.gallery.templates import TemplateRows
 from jetson_face.util import sqlite
 
 logger = logging.getLogger(__name__)
+LARGE = 50_000
+"""Templates from which a gallery is read from its packs. Fewer are compared as they are: 50,000
+take 26 MB, and 2 ms a face."""
 
 
 class GalleryFile:
@@ -29,6 +43,8 @@ class GalleryFile:
 
     book, people, templates: its rows. acts: what goes into the audit log with a change. ledger:
     remembers how often the gallery changed; None where an older copy may come back unnoticed.
+    large: templates from which the gallery is read from its packs, and its rows are checked as they
+    are read.
     """
 
     def __init__(
@@ -38,12 +54,16 @@ class GalleryFile:
         cipher: Cipher | None,
         ledger: Ledger | None,
         recorder: Recorder | None,
+        large: int = LARGE,
     ) -> None:
         self.path, self.db, self.ledger = path, db, ledger
+        self._large_from = large
         self._lock = threading.RLock()
         self._identity = schema.identity(path)
         self._seen: tuple[int, int] | None = None
         self._checked: int | None = None
+        self._rows_checked: int | None = None
+        self._exact: tuple[EmbeddingSpace, ExactTemplates] | None = None
         self._generation = 0
         with self.errors():
             sealer = Sealer(path, cipher)
@@ -51,6 +71,7 @@ class GalleryFile:
             self.book = Book(db, path, sealer.bound(meta.gallery(db, path)))
         self.people, self.templates = PeopleRows(self.book), TemplateRows(self.book)
         self.acts = Acts(self.book, recorder)
+        self._packs, self._follower = PackRows(self.book), PackFollower(self.book)
 
     def close(self) -> None:
         """Let the file go; the last process to do so folds the WAL into it."""
@@ -62,6 +83,8 @@ class GalleryFile:
                 if self.acts.copied:
                     with self.transaction():
                         pass
+            if self._exact is not None:
+                self._exact[1].let_go()
             self.db.close()
 
     @property
@@ -118,8 +141,9 @@ class GalleryFile:
             self.acts.recover()
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[None]:
-        """What is read inside is of one moment. Raises GalleryCorruptError where another process
+    def reading(self, *, rows: bool = False) -> Iterator[None]:
+        """What is read inside is of one moment. rows: check every row, also in a large gallery,
+        where that takes long. Raises GalleryCorruptError where another process
         changed the gallery and its manifest does not fit, GalleryRestoredError where it is older.
         """
         with self._lock, self.errors():
@@ -128,7 +152,7 @@ class GalleryFile:
                 return
             self.db.execute("BEGIN")
             try:
-                self._check_manifest()
+                self._check_manifest(rows=rows)
                 yield
             finally:
                 if self.db.in_transaction:
@@ -181,6 +205,7 @@ class GalleryFile:
                 meta.put(self.db, "revision", generation + 1)
                 total = manifest.total(self.db, self.path, self.book.sealer)
                 self.book.settle()
+                self._follower.rebuild(generation + 1)
                 self._put_in_force(Manifest(generation + 1, total), over=True)
             except BaseException:
                 if self.db.in_transaction:
@@ -215,11 +240,17 @@ class GalleryFile:
             raise schema.translated(error, self.path) from error
 
     def _commit(self, before: Manifest) -> None:
+        self._write_packs()
         delta, revision = self.book.settle(), meta.revision(self.db, self.path)
         if revision == before.generation:
             self.db.execute("COMMIT")
         else:
             self._put_in_force(before.after(revision, delta))
+
+    def _write_packs(self) -> None:
+        if self.book.touched:
+            self._packs.rewrite(self.book.touched, meta.revision(self.db, self.path))
+            self.book.touched.clear()
 
     def _put_in_force(self, after: Manifest, *, over: bool = False) -> None:
         manifest.write(self.db, self.book.sealer, after)
@@ -235,14 +266,56 @@ class GalleryFile:
     def _manifest(self) -> Manifest:
         return manifest.read(self.db, self.path, self.book.sealer)
 
-    def _check_manifest(self) -> None:
+    @property
+    def large(self) -> bool:
+        """So many templates that it is read from its packs; inside a transaction."""
+        (last,) = self.db.execute("SELECT max(rowid) FROM templates").fetchone()
+        return last is not None and int(last) >= self._large_from
+
+    def large_snapshot(
+        self, space: EmbeddingSpace, aside: frozenset[str], withheld: frozenset[str]
+    ) -> LargeGallery:
+        """Everybody in a large gallery, inside a transaction. aside: templates (ids) that are not
+        matched. withheld: ids of people who must not be named."""
+        self._write_packs()
+        revision = meta.revision(self.db, self.path)
+        self._follower.total(revision)
+        if self._exact is None or self._exact[0] != space:
+            opened = partial(self.templates.opened, space=space)
+            exact = ExactTemplates(self.path, self._identity, space.dim, opened)
+            self._exact = space, exact
+        groups = self._follower.groups(space, aside)
+        return LargeGallery(space, groups, self._exact[1], revision, withheld)
+
+    def _check_manifest(self, *, rows: bool) -> None:
         (data_version,) = self.db.execute("PRAGMA data_version").fetchone()
-        if data_version == self._checked:
+        checked = self._rows_checked if rows else self._checked
+        if data_version == checked:
             return
-        found = manifest.check(self.db, self.path, self.book.sealer, self._open_all)
+        large = self.large
+        found = self._checked_packs() if large and not rows else self._checked_rows()
         if found.generation < self._generation:
             raise opening.restored(self.path, "it became older while this program had it open")
         self._generation, self._checked = found.generation, data_version
+        if rows or not large:
+            self._rows_checked = data_version
+
+    def _checked_rows(self) -> Manifest:
+        return manifest.check(self.db, self.path, self.book.sealer, self._open_all)
+
+    def _checked_packs(self) -> Manifest:
+        """The manifest, after comparing it with the packs, which are made again where only they do
+        not fit."""
+        found = self._manifest()
+        if found.generation == meta.revision(self.db, self.path):
+            with contextlib.suppress(GalleryCorruptError):
+                if manifest.added(self._follower.total(found.generation)) == found.total:
+                    return found
+        found = self._checked_rows()
+        logger.warning("gallery_packs_made_anew path=%s", self.path)
+        self._follower.rebuild(found.generation)
+        self._follower.total(found.generation)
+        return found
 
     def _open_all(self) -> None:
         people = [person for person, _ in self.people.all()]

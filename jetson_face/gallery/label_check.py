@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jetson_face.core.types import F32, Person
-from jetson_face.gallery.matcher import GallerySnapshot
+from jetson_face.gallery.snapshot import GallerySnapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +42,11 @@ def mislabelled_templates(
     A person's only template has no company; it counts as mislabelled when its cosine to somebody
     else is `similarity_min` or more, the bar above which two faces are one person.
     """
-    own = snapshot.person_index == index
-    cosines = snapshot.vectors[own] @ snapshot.vectors.T
-    company = cosines[:, own]
+    own = snapshot.own(index)
+    company = own @ own.T
     np.fill_diagonal(company, -np.inf)
-    cosines[:, own] = -np.inf
-    rows = zip(cosines, company.max(axis=1), strict=True)
+    others = snapshot.nearest(own, without=index)
+    rows = zip(others, company.max(axis=1).tolist(), strict=True)
     found = [_judged(snapshot, row, *one, similarity_min) for row, one in enumerate(rows)]
     return [wrong for wrong in found if wrong is not None]
 
@@ -66,20 +65,23 @@ def check_template(
     """
     if not snapshot.people:
         return None
-    cosines = snapshot.vectors @ vector
-    own = snapshot.person_index == (-1 if index is None else index)
-    nearest = max([*cosines[own], *(float(one @ vector) for one in company)], default=-np.inf)
-    cosines[own] = -np.inf
-    return _judged(snapshot, 0, cosines, nearest, similarity_min)
+    before = [] if index is None else list(snapshot.own(index))
+    nearest = max((float(one @ vector) for one in [*before, *company]), default=-np.inf)
+    (other,) = snapshot.nearest(vector[None], without=index)
+    return _judged(snapshot, 0, other, nearest, similarity_min)
 
 
 def _judged(
-    snapshot: GallerySnapshot, row: int, cosines: F32, nearest_own: float, similarity_min: float
+    snapshot: GallerySnapshot,
+    row: int,
+    nearest_other: tuple[int, float],
+    nearest_own: float,
+    similarity_min: float,
 ) -> MislabelledTemplate | None:
-    """cosines: (M,) to every template of others, the own ones at minus infinity."""
-    column = int(cosines.argmax())
-    similarity, alone = float(cosines[column]), not np.isfinite(nearest_own)
-    if similarity < similarity_min if alone else similarity <= nearest_own:
+    """nearest_other: somebody else (index) with the cosine to the nearest template of theirs."""
+    index, similarity = nearest_other
+    alone = not np.isfinite(nearest_own)
+    if index < 0 or (similarity < similarity_min if alone else similarity <= nearest_own):
         return None
-    other = snapshot.people[int(snapshot.person_index[column])]
+    other = snapshot.people[index]
     return MislabelledTemplate(row, other, similarity, None if alone else float(nearest_own))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 
 from jetson_face.core.errors import JetsonFaceError
 from jetson_face.gallery import schema
+from jetson_face.gallery.large import LargeGallery, LargeNames
 from jetson_face.gallery.matcher import GallerySnapshot, Matcher
 from jetson_face.gallery.schema import Identity
 from jetson_face.gallery.store import GalleryStore
@@ -41,7 +42,7 @@ class LivePeople:
         self._failed_looks = 0
         self.error: str | None = None
         self.gallery_id = gallery.id
-        self._matcher = build(gallery.snapshot())
+        self._matcher = self._built(gallery.snapshot())
 
     def __call__(self, now_ns: int) -> Matcher:
         """The matcher to use for a frame captured at `now_ns`."""
@@ -56,15 +57,17 @@ class LivePeople:
         return self._matcher.snapshot
 
     @property
-    def names(self) -> dict[str, str]:
+    def names(self) -> Mapping[str, str]:
         """Whom faces may be called, as last read: id to name."""
         now = self.snapshot
+        if isinstance(now, LargeGallery):
+            return LargeNames(now)
         return {person.id: person.name for person in now.people if person.id not in now.withheld}
 
     @property
-    def ids(self) -> frozenset[str]:
+    def ids(self) -> Collection[str]:
         """The same, their ids."""
-        return frozenset(self.names)
+        return self.names.keys()
 
     def look(self) -> None:
         """Read the gallery if it changed; `error` says why it could not be read."""
@@ -83,7 +86,7 @@ class LivePeople:
             self._follow()
             snapshot = self._gallery.snapshot()
             if snapshot is not self._matcher.snapshot:
-                self._matcher = self._build(snapshot)
+                self._matcher = self._built(snapshot)
                 self.gallery_id = self._gallery.id
         except JetsonFaceError as error:
             if self.error is None:
@@ -93,6 +96,11 @@ class LivePeople:
         if self.error is not None:
             logger.warning("gallery_back")
             self.error = None
+
+    def _built(self, snapshot: GallerySnapshot) -> Matcher:
+        if isinstance(snapshot, LargeGallery):
+            snapshot.pack()
+        return self._build(snapshot)
 
     def _follow(self) -> None:
         """Let the gallery open the file that lies in its place now, if that is another one."""

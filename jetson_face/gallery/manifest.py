@@ -89,7 +89,12 @@ def check(
 
 def total(db: sqlite3.Connection, path: Path, sealer: Sealer) -> int:
     """The sum over all rows that are there. Raises GalleryCorruptError, `sqlite3.Error`."""
-    return sum(_numbers(db, path, sealer)) % _MODULUS
+    return added(*_numbers(db, path, sealer))
+
+
+def added(*numbers: int) -> int:
+    """The sum of rows' numbers."""
+    return sum(numbers) % _MODULUS
 
 
 def _numbers(db: sqlite3.Connection, path: Path, sealer: Sealer) -> Iterator[int]:

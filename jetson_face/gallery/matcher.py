@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -11,15 +11,16 @@ import numpy as np
 from jetson_face.core.errors import EmbeddingSpaceError
 from jetson_face.core.types import (
     F32,
-    I64,
     NO_MATCH,
     Candidate,
     Embeddings,
     EmbeddingSpace,
     Match,
-    Person,
 )
+from jetson_face.gallery.large import LargeGallery
 from jetson_face.gallery.negatives import Negatives
+from jetson_face.gallery.scoring import PersonLayout
+from jetson_face.gallery.snapshot import GallerySnapshot as GallerySnapshot
 
 PersonScore: TypeAlias = Literal["top_k", "mean"]
 Thresholds: TypeAlias = tuple[float, ...]
@@ -28,40 +29,6 @@ for more."""
 CANDIDATES = 3
 """How many people a match names, the nearest one included."""
 REEMBED = "jetson-face gallery reembed"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class GallerySnapshot:
-    """The gallery at one moment, for matching; nothing in it changes.
-
-    vectors: (M, dim) float32 unit templates, those of one person together. person_index: (M,)
-    index into `people`, ascending. people: everybody with at least one template. revision: grows
-    with every change of the gallery. withheld: ids of those of the people who must not be named:
-    a face that is one of them is said to be nobody's.
-    """
-
-    space: EmbeddingSpace
-    vectors: F32
-    person_index: I64
-    people: tuple[Person, ...]
-    revision: int = 0
-    withheld: frozenset[str] = frozenset()
-
-    def __post_init__(self) -> None:
-        if self.vectors.ndim != 2 or self.vectors.shape[1] != self.space.dim:
-            raise ValueError(f"templates need (M, {self.space.dim}), got {self.vectors.shape}")
-        present = np.unique(self.person_index)
-        if len(self.person_index) != len(self.vectors) or len(present) != len(self.people):
-            raise ValueError("every person needs a template and every template a person")
-        if (np.diff(self.person_index) < 0).any():
-            raise ValueError("templates of one person must be together, in the order of people")
-        self.vectors.flags.writeable = False
-        self.person_index.flags.writeable = False
-
-    @classmethod
-    def empty(cls, space: EmbeddingSpace, revision: int = 0) -> GallerySnapshot:
-        """Nobody."""
-        return cls(space, np.zeros((0, space.dim), np.float32), np.zeros(0, np.int64), (), revision)
 
 
 def centred(vectors: F32, centre: F32) -> F32:
@@ -102,13 +69,24 @@ class Matcher:
         self.snapshot = snapshot
         self.thresholds = thresholds
         self.negatives = negatives
-        self._score = score
-        self._starts = np.flatnonzero(np.diff(snapshot.person_index, prepend=-1))
-        self._lengths = np.diff(np.append(self._starts, len(snapshot.vectors)))
-        self._top_k = min(top_k, int(self._lengths.max(initial=1)))
+        self._score, self._top_k = score, top_k
         self._centre = centre
-        self._vectors = snapshot.vectors if centre is None else centred(snapshot.vectors, centre)
-        self._means = self._mean_vectors() if score == "mean" else None
+
+    @cached_property
+    def _vectors(self) -> F32:
+        vectors = self.snapshot.vectors
+        return vectors if self._centre is None else centred(vectors, self._centre)
+
+    @cached_property
+    def _layout(self) -> PersonLayout:
+        return PersonLayout.of(self.snapshot.person_index)
+
+    @cached_property
+    def _means(self) -> F32:
+        """(P, dim) unit means of the people's templates."""
+        sums = np.add.reduceat(self._vectors, self._layout.starts, axis=0)
+        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+        return np.asarray(sums / np.maximum(lengths, 1e-12), np.float32)
 
     @property
     def space(self) -> EmbeddingSpace:
@@ -120,17 +98,13 @@ class Matcher:
 
         Raises EmbeddingSpaceError when the probes are of another space.
         """
-        if probes.space != self.space:
-            raise EmbeddingSpaceError(
-                f"these faces were embedded with {probes.space}, the gallery with {self.space}: "
-                f"take another gallery (gallery.path), or embed this one again: {REEMBED}"
-            )
+        self._check_space(probes)
         if not self.snapshot.people:
             return np.zeros((len(probes), 0), np.float32)
         asked = probes.vectors
         if self._centre is not None:
             asked = centred(asked, self._centre)
-        if self._means is not None:
+        if self._score == "mean":
             return np.asarray(asked @ self._means.T, np.float32)
         scores = self._top(np.asarray(asked @ self._vectors.T, np.float32))
         if self.negatives is None:
@@ -148,7 +122,17 @@ class Matcher:
 
         Raises EmbeddingSpaceError when the probes are of another space.
         """
+        large = self.snapshot
+        if isinstance(large, LargeGallery) and self._searches:
+            self._check_space(probes)
+            return large.match(probes.vectors, self._top_k, self.negatives)
         return self.pick(self.scores(probes))
+
+    @property
+    def _searches(self) -> bool:
+        """A large gallery need not be compared whole."""
+        own = type(self).scores is Matcher.scores
+        return own and self._score == "top_k" and self._centre is None
 
     def pick(self, scores: F32) -> list[Match]:
         """The nearest people in each row of (N, P) scores."""
@@ -171,26 +155,12 @@ class Matcher:
             found.append(Match(people[who[0]], likeness[0], second, candidates))
         return found
 
+    def _check_space(self, probes: Embeddings) -> None:
+        if probes.space != self.space:
+            raise EmbeddingSpaceError(
+                f"these faces were embedded with {probes.space}, the gallery with {self.space}: "
+                f"take another gallery (gallery.path), or embed this one again: {REEMBED}"
+            )
+
     def _top(self, cosines: F32) -> F32:
-        """Mean of the k largest in each person's stretch of columns: (N, M) to (N, P).
-
-        One pass a rank: take each stretch's largest, then blank it. Equal templates (the same
-        vector twice) fall in one pass and count once.
-        """
-        best = np.maximum.reduceat(cosines, self._starts, axis=1)
-        if self._top_k == 1:
-            return best
-        total, count = best.copy(), np.ones_like(best)
-        for _ in range(self._top_k - 1):
-            spread = np.repeat(best, self._lengths, axis=1)
-            cosines = np.where(cosines >= spread, -np.inf, cosines)
-            best = np.maximum.reduceat(cosines, self._starts, axis=1)
-            there = np.isfinite(best)
-            total += np.where(there, best, 0)
-            count += there
-        return np.asarray(total / count, np.float32)
-
-    def _mean_vectors(self) -> F32:
-        sums = np.add.reduceat(self._vectors, self._starts, axis=0)
-        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-        return np.asarray(sums / np.maximum(lengths, 1e-12), np.float32)
+        return self._layout.top(cosines, self._top_k)

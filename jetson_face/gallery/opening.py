@@ -78,6 +78,9 @@ def upgrader(path: Path, cipher: Cipher | None, ledger: Ledger | None) -> schema
     that this was done before, so that the file is an older copy."""
 
     def upgrade_it(db: sqlite3.Connection, version: int) -> None:
+        if version == 2:
+            upgrade.to_third(db, path, Sealer(path, cipher))
+            return
         known = None if ledger is None else ledger.read()
         if known is not None and known.generation > 0:
             raise restored(path, "it is a copy from before an upgrade of this program")

@@ -20,7 +20,7 @@ class PeopleRows:
         """A person with no template yet. created: UTC seconds."""
         tag, about = self.sealed(person, created)
         self._db.execute("INSERT INTO people VALUES (?, ?, ?)", (person.id, tag, about))
-        self._book.wrote(manifest.of_person(self._sealer, person.id, tag, about))
+        self._book.wrote(manifest.of_person(self._sealer, person.id, tag, about), person.id)
 
     def rename(self, person: Person, name: str) -> None:
         """Give a person another name."""
@@ -30,14 +30,14 @@ class PeopleRows:
             "UPDATE people SET tag = ?, about = ? WHERE id = ?", (tag, about, person.id)
         )
         self._book.wrote(-manifest.of_person(self._sealer, *row))
-        self._book.wrote(manifest.of_person(self._sealer, person.id, tag, about))
+        self._book.wrote(manifest.of_person(self._sealer, person.id, tag, about), person.id)
 
     def remove(self, person: str) -> None:
         """Erase the row of a person (id) who has no templates any more, with what is noted."""
         person_notes.forget(self._book, person)
         row = self._db.execute(f"{_COLUMNS} WHERE id = ?", (person,)).fetchone()
         self._db.execute("DELETE FROM people WHERE id = ?", (person,))
-        self._book.wrote(-manifest.of_person(self._sealer, *row))
+        self._book.wrote(-manifest.of_person(self._sealer, *row), person)
 
     def find(self, who: str) -> tuple[Person, float] | None:
         """By id, or by name (letter case does not count); and since when (UTC seconds)."""
@@ -48,6 +48,13 @@ class PeopleRows:
         """By name alone."""
         row = self._db.execute(f"{_COLUMNS} WHERE tag = ?", (self._tag(name),)).fetchone()
         return None if row is None else self._opened(*row)
+
+    def packed(self, person: str) -> tuple[str, int] | None:
+        """Name of a person (id), and the number of the row."""
+        row = self._db.execute(f"{_COLUMNS} WHERE id = ?", (person,)).fetchone()
+        if row is None:
+            return None
+        return self._opened(*row)[0].name, manifest.of_person(self._sealer, *row)
 
     def all(self) -> list[tuple[Person, float]]:
         """Everybody, in the order of their names, and since when (UTC seconds)."""

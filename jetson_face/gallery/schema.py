@@ -22,7 +22,7 @@ from jetson_face.util import sqlite
 
 APPLICATION_ID = 0x6A664741
 """`jfGA`: marks an SQLite file as ours."""
-VERSION = 2
+VERSION = 3
 
 RAISED = (sqlite3.Error, UnicodeDecodeError)
 """What Python's sqlite3 raises; the second when a damaged text gets into SQLite's own message."""
@@ -62,6 +62,16 @@ ERASED = """
 CREATE TABLE erased (tag BLOB PRIMARY KEY CHECK (typeof(tag) = 'blob')) WITHOUT ROWID
 """
 """Keyed digests of people who were erased, and of their photos."""
+PACKS = """
+CREATE TABLE packs (
+    number INTEGER PRIMARY KEY,
+    revision INTEGER NOT NULL CHECK (typeof(revision) = 'integer'),
+    total BLOB NOT NULL CHECK (typeof(total) = 'blob'),
+    pack BLOB NOT NULL CHECK (typeof(pack) = 'blob')
+)
+"""
+"""See `packs`; revision: of the change that wrote it."""
+PACKS_BY_REVISION = "CREATE INDEX packs_by_revision ON packs (revision)"
 ACTS = """
 CREATE TABLE acts (
     id TEXT PRIMARY KEY CHECK (typeof(id) = 'text'),
@@ -110,9 +120,11 @@ def create(
             temporary.unlink(missing_ok=True)
 
 
-def connect(path: Path, timeout_s: float, upgrade: Upgrade) -> sqlite3.Connection:
+def connect(path: Path, timeout_s: float, upgrade: Upgrade, large: int) -> sqlite3.Connection:
     """Open an existing gallery: checked, brought to this format, ready to read and write.
 
+    large: templates from which portraits, ten times as many bytes as all else, are checked when
+    they are read.
     Raises InputMissingError, GalleryCorruptError, GalleryLockedError, or GalleryError where it
     cannot be read or a newer version made it.
     """
@@ -120,7 +132,7 @@ def connect(path: Path, timeout_s: float, upgrade: Upgrade) -> sqlite3.Connectio
     connection: sqlite3.Connection | None = None
     try:
         connection = sqlite.connect(path, create=False, timeout_s=timeout_s)
-        _prepare(connection, path, upgrade)
+        _prepare(connection, path, upgrade, large)
         return connection
     except BaseException as error:
         if connection is not None:
@@ -203,6 +215,7 @@ def _fill(path: Path, meta: Mapping[str, str | int | bytes], erased: Collection[
         connection.execute("PRAGMA synchronous=FULL")
         connection.executescript(
             f"BEGIN; {_TABLES} {PEOPLE.format('')}; {TEMPLATES.format('')}; {ERASED}; {ACTS}; "
+            f"{PACKS}; {PACKS_BY_REVISION}; "
             f"PRAGMA application_id={APPLICATION_ID}; "
             f"PRAGMA user_version={VERSION}; COMMIT;"
         )
@@ -239,7 +252,7 @@ def _missing(path: Path) -> InputMissingError:
     return InputMissingError(f"{path}: there is no gallery yet: enrol somebody first")
 
 
-def _prepare(connection: sqlite3.Connection, path: Path, upgrade: Upgrade) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, upgrade: Upgrade, large: int) -> None:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     if application != APPLICATION_ID:
         raise GalleryCorruptError(
@@ -267,11 +280,17 @@ def _prepare(connection: sqlite3.Connection, path: Path, upgrade: Upgrade) -> No
         # The old pages, with what was not sealed in them, are in the file until now.
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     connection.execute("PRAGMA foreign_keys=ON")
-    _quick_check(connection, path)
+    (last,) = connection.execute("SELECT max(rowid) FROM templates").fetchone()
+    if last is None or last < large:
+        _quick_check(connection, path)
+        return
+    for table in ("meta", "people", "templates", "erased", "acts", "packs"):
+        _quick_check(connection, path, table)
 
 
-def _quick_check(connection: sqlite3.Connection, path: Path) -> None:
-    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+def _quick_check(connection: sqlite3.Connection, path: Path, what: int | str = 1) -> None:
+    """what: a table; 1: all of them."""
+    (verdict,) = connection.execute(f"PRAGMA quick_check({what})").fetchone()
     if verdict != "ok":
         raise corrupt(path, str(verdict).splitlines()[-1])
 

@@ -18,9 +18,8 @@ from jetson_face.gallery import aside, opening, person_notes, schema
 from jetson_face.gallery.accept import erase, erase_again
 from jetson_face.gallery.acts import Act, Recorder
 from jetson_face.gallery.book import Book
-from jetson_face.gallery.file import GalleryFile
+from jetson_face.gallery.file import LARGE, GalleryFile
 from jetson_face.gallery.ledger import Ledger
-from jetson_face.gallery.matcher import GallerySnapshot
 from jetson_face.gallery.names import valid_name
 from jetson_face.gallery.records import (
     Accepted,
@@ -29,6 +28,7 @@ from jetson_face.gallery.records import (
     Removed,
     checked_vector,
 )
+from jetson_face.gallery.snapshot import GallerySnapshot
 
 _CHUNK = 64
 _NOTHING: Mapping[str, object] = MappingProxyType({})
@@ -70,6 +70,7 @@ class GalleryStore:
         recorder: Recorder | None = None,
         restored: bool = False,
         withhold_expired: bool = False,
+        large: int = LARGE,
         clock: Callable[[], float] = time.time,
     ) -> GalleryStore:
         """Open the gallery in `path`; with `create` (and a space) make it where there is none.
@@ -77,7 +78,7 @@ class GalleryStore:
         timeout_s: how long to wait for another process that holds it. ledger: remembers how often
         it changed; None where an older copy may come back unnoticed. recorder: the audit log.
         restored: open it whatever the ledger says, for `accept` alone. withhold_expired: whose
-        consent is over is not recognised.
+        consent is over is not recognised. large: templates from which it is not held whole.
         Raises InputMissingError, GalleryCorruptError, GalleryLockedError, GalleryRestoredError,
         EmbeddingSpaceError when `space` is not the gallery's, GalleryError when it is sealed and
         the cipher does not fit, OutputError where it cannot be created.
@@ -89,9 +90,9 @@ class GalleryStore:
 
         def open_file(wanted: EmbeddingSpace | None) -> GalleryFile:
             upgrade = opening.upgrader(path, cipher, None if restored else ledger)
-            connection = schema.connect(path, timeout_s, upgrade)
+            connection = schema.connect(path, timeout_s, upgrade, large)
             try:
-                file = GalleryFile(path, connection, cipher, ledger, recorder)
+                file = GalleryFile(path, connection, cipher, ledger, recorder, large)
                 with file.errors():
                     opening.check_space(path, file.book.space(), wanted)
                 if not restored:
@@ -200,7 +201,7 @@ class GalleryStore:
 
     def people(self) -> tuple[PersonInfo, ...]:
         """Everybody, in the order of their names, with what is stored of them."""
-        with self._file.reading():
+        with self._file.reading(rows=True):
             by_person = self._file.templates.infos()
             return tuple(
                 PersonInfo(person, created, tuple(by_person.get(person.id, ())))
@@ -256,7 +257,9 @@ class GalleryStore:
         with self.transaction():
             info = self.show(who)
             erase(self._file.book, info.person.id)
-            self.set_aside(self.aside() - {template.id for template in info.templates})
+            left = self.aside() - {template.id for template in info.templates}
+            if left != self.aside():
+                self.set_aside(left)
             self.act("removed", info.person, {"templates": len(info.templates)})
         self.checkpoint()
         return Removed(info.person, info.templates)
@@ -361,9 +364,12 @@ class GalleryStore:
     def _read(self) -> GallerySnapshot:
         with self._file.reading():
             opening.check_space(self.path, self._file.book.space(), self.space)
-            book, people = self._file.book, [person for person, _ in self._file.people.all()]
+            book = self._file.book
             now = self._clock() if self._withhold_expired else None
             withheld, self._holds_until = person_notes.withheld(book, now)
+            if self._file.large:
+                return self._file.large_snapshot(self.space, aside.read(book), withheld)
+            people = [person for person, _ in self._file.people.all()]
             return self._file.templates.snapshot(people, self.space, aside.read(book), withheld)
 
     def _reembedded(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TypeAlias
 
@@ -12,8 +12,8 @@ import numpy as np
 from jetson_face.core.types import F32, EmbeddingSpace, ImageU8, Person
 from jetson_face.gallery import manifest, meta, schema
 from jetson_face.gallery.book import Book
-from jetson_face.gallery.matcher import GallerySnapshot
 from jetson_face.gallery.records import LENGTH_ERROR, NewTemplate, TemplateInfo
+from jetson_face.gallery.snapshot import GallerySnapshot
 from jetson_face.util.images import decode_picture, encode_jpeg
 
 _COLUMNS = "SELECT id, person, photo, face, about, vector FROM templates"
@@ -21,6 +21,8 @@ _COLUMNS = "SELECT id, person, photo, face, about, vector FROM templates"
 
 TemplateRow: TypeAlias = tuple[str, str, bytes, int, bytes, bytes]
 """id, person, photo, face, about, vector."""
+SealedVector: TypeAlias = tuple[str, str, bytes, int, bytes]
+"""id, person, photo, face, vector."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class TemplateRows:
                 self._portraits.seal(marks, "landmarks", key),
             ),
         )
-        self._book.wrote(manifest.of_template(self._sealer, *values))
+        self._book.wrote(manifest.of_template(self._sealer, *values), person.id)
         return True
 
     def sealed(self, key: str, person: str, face: int, facts: Facts, vector: bytes) -> TemplateRow:
@@ -80,7 +82,7 @@ class TemplateRows:
         ).fetchall()
         for row in rows:
             self._db.execute("DELETE FROM templates WHERE id = ?", (row[0],))
-            self._book.wrote(-manifest.of_template(self._sealer, *row))
+            self._book.wrote(-manifest.of_template(self._sealer, *row), person)
         return len(rows)
 
     def has(self, person: str, photo: str | None = None) -> bool:
@@ -135,7 +137,7 @@ class TemplateRows:
         row = self._db.execute(
             "SELECT image, landmarks FROM portraits WHERE template = ?", (key,)
         ).fetchone()
-        if row is None:
+        if row is None or not all(isinstance(blob, bytes) for blob in row):
             raise schema.corrupt(path, f"template {key} keeps no portrait")
         image, marks = (
             self._portraits.open(blob, kind, key)
@@ -148,14 +150,30 @@ class TemplateRows:
 
     def vector(self, key: str) -> F32:
         """The vector of one template: (dim,) float32."""
-        space = self._book.space()
-        ((owner, photo, face, blob),) = self._db.execute(
-            "SELECT person, photo, face, vector FROM templates WHERE id = ?", (key,)
+        rows = self._db.execute(
+            "SELECT id, person, photo, face, vector FROM templates WHERE id = ?", (key,)
         ).fetchall()
-        bound = key, owner, photo.hex(), str(face), _name(space)
-        (vector,) = self._vectors([self._sealer.open(blob, "vector", *bound)], space)
+        (vector,) = self.opened(rows)
         found: F32 = vector
         return found
+
+    def opened(self, rows: Sequence[SealedVector], space: EmbeddingSpace | None = None) -> F32:
+        """The vectors of some rows: (N, dim). space: the gallery's, where that is known."""
+        of = space or self._book.space()
+        plain = [
+            self._sealer.open(blob, "vector", key, owner, photo.hex(), str(face), _name(of))
+            for key, owner, photo, face, blob in rows
+        ]
+        return self._vectors(plain, of)
+
+    def packed(self, person: str) -> Iterator[tuple[str, int, bytes]]:
+        """Of each template of a person (id): id, number of the row, and the vector's bytes."""
+        for row in self._db.execute(
+            f"{_COLUMNS} WHERE person = ? ORDER BY rowid", (person,)
+        ).fetchall():
+            key, owner, photo, face, _, blob = row
+            (vector,) = self.opened([(key, owner, photo, face, blob)])
+            yield key, manifest.of_template(self._sealer, *row), vector.tobytes()
 
     def snapshot(
         self,
@@ -194,7 +212,7 @@ class TemplateRows:
             blob = self._sealer.seal(vector.tobytes(), "vector", *row)
             self._db.execute("UPDATE templates SET vector = ? WHERE id = ?", (blob, key))
             values = key, owner, photo, face, about
-            self._book.wrote(-manifest.of_template(self._sealer, *values, old))
+            self._book.wrote(-manifest.of_template(self._sealer, *values, old), owner)
             self._book.wrote(manifest.of_template(self._sealer, *values, blob))
         meta.set_space(self._db, space)
         self._book.wrote(-manifest.of_space(self._sealer, before))

@@ -8,6 +8,8 @@ from contextlib import closing
 from pathlib import Path
 
 from jetson_face.gallery import schema
+from jetson_face.gallery.packs import number_of
+from jetson_face.privacy.encryption import is_sealed
 from jetson_face.util import sqlite
 
 _SLICE = 24
@@ -31,9 +33,15 @@ def traces_of(path: Path, person: str) -> list[bytes]:
                 "UNION ALL SELECT about FROM templates WHERE person = ?1",
                 (person,),
             ).fetchall()
+            packs = db.execute(
+                "SELECT pack, total FROM packs WHERE number = ?", (number_of(person),)
+            ).fetchall()
     except sqlite3.Error as error:
         raise schema.translated(error, path) from error
-    pieces = [piece for row in blobs for blob in row for piece in _pieces(bytes(blob))]
+    # A pack is written again without the person: its sealed bytes must go. One that is not sealed
+    # holds the bytes of others, which stay; the person's id stands in it as it is.
+    held = (*blobs, *(pack for pack in packs if is_sealed(pack[0])))
+    pieces = [piece for row in held for blob in row for piece in _pieces(bytes(blob))]
     # Of those, which are not sealed where the gallery is not, only the end is like no other.
     return [person.encode(), *pieces, *(bytes(blob)[-_SLICE:] for (blob,) in facts)]
 

@@ -14,6 +14,7 @@ from jetson_face.core.types import Person
 from jetson_face.gallery import manifest, meta, schema
 from jetson_face.gallery.book import Book
 from jetson_face.gallery.manifest import Manifest
+from jetson_face.gallery.packs import PackRows
 from jetson_face.gallery.people import PeopleRows
 from jetson_face.gallery.sealed import Sealer
 from jetson_face.gallery.templates import Facts, TemplateRows
@@ -46,6 +47,18 @@ def to_second(db: sqlite3.Connection, path: Path, old: Sealer) -> str:
     now = Manifest(meta.revision(db, path), manifest.total(db, path, book.sealer))
     manifest.write(db, book.sealer, now)
     return gallery
+
+
+def to_third(db: sqlite3.Connection, path: Path, sealer: Sealer) -> None:
+    """From format 2 to 3, which has packs beside the rows.
+
+    Raises GalleryCorruptError where something of it is damaged, GalleryError for another key.
+    """
+    sealer.check(meta.value(db, path, "cipher_check"))
+    book = Book(db, path, sealer.bound(meta.gallery(db, path)))
+    for statement in (schema.PACKS, schema.PACKS_BY_REVISION):
+        db.execute(statement)
+    PackRows(book).build(meta.revision(db, path))
 
 
 def _people(db: sqlite3.Connection, book: Book) -> None:

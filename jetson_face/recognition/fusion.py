@@ -22,6 +22,7 @@ class Scorer(Protocol):
 
     def scores(self, probes: Embeddings) -> F32: ...
     def pick(self, scores: F32) -> list[Match]: ...
+    def match(self, probes: Embeddings) -> list[Match]: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -117,7 +118,7 @@ class Fuser:
         there = np.array([int(track) in self._tracks for track in tracks], np.bool_)
         known = tracks[there]
         if self._strategy == "embedding_mean":
-            found = matcher.pick(matcher.scores(self.means(known)))
+            found = matcher.match(self.means(known))
         else:
             found = [self._over_frames(int(track), matcher) for track in known]
         answers = iter(found)

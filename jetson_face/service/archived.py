@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from jetson_face.config import Config
 from jetson_face.core.errors import OutputError
 from jetson_face.factory.threshold import own_threshold
@@ -20,15 +18,14 @@ def archived_tracks(
 ) -> dict[str, tuple[str, ...]]:
     """Tracks (ids) that look like a person (id), by partition: as similar to one of the templates
     as the network's own threshold. Raises the archive's errors."""
-    index = next((i for i, p in enumerate(snapshot.people) if p.id == person), None)
+    index = snapshot.index_of(person)
     if config.archive.path is None or index is None:
         return {}
     from jetson_face.archive.erasing import by_partition, tracks_like
     from jetson_face.archive.opening import open_archive
 
-    vectors = np.array(snapshot.vectors[snapshot.person_index == index])
     store = open_archive(config)
-    hits = tracks_like(store, vectors, snapshot.space, own_threshold(config))
+    hits = tracks_like(store, snapshot.own(index), snapshot.space, own_threshold(config))
     return {part: tuple(sorted(ids)) for part, ids in by_partition(hits).items()}
 
 

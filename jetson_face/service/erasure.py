@@ -14,8 +14,6 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from jetson_face.config import Config
 from jetson_face.core.errors import GalleryError, JetsonFaceError, OutputError, UsageError
 from jetson_face.core.types import Person
@@ -308,16 +306,15 @@ def _review_items(
 ) -> tuple[int, ...]:
     """Review items that may show the person: one between two people names only one of them."""
     path = config.state_dir / REVIEW
-    index = next((i for i, p in enumerate(snapshot.people) if p.id == person), -1)
-    own = snapshot.person_index == index
+    index = snapshot.index_of(person)
+    own = None if index is None else snapshot.own(index)
 
     def near(item: ReviewItem) -> bool:
-        if item.face.space != snapshot.space or not own.any():
+        if item.face.space != snapshot.space or own is None:
             return False
-        cosines = snapshot.vectors @ item.face.vectors[0]
-        nearest = float(cosines[own].max())
-        among = nearest >= float(np.max(cosines)) - config.matching.margin_min
-        return among and nearest >= similarity_min
+        nearest = float((own @ item.face.vectors[0]).max())
+        other = snapshot.nearest(item.face.vectors, without=index)[0][1]
+        return nearest >= max(similarity_min, other - config.matching.margin_min)
 
     if not path.exists():
         return ()

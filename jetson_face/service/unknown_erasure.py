@@ -76,17 +76,17 @@ def alike(config: Config, snapshot: GallerySnapshot, person: str) -> tuple[str, 
     """Ids of remembered people who may be somebody enrolled: as like them as two faces of one
     person, and more than like anybody else. Raises the errors of the file."""
     path = config.state_dir / UNKNOWNS
-    index = next((i for i, p in enumerate(snapshot.people) if p.id == person), -1)
-    own = snapshot.person_index == index
-    if not path.exists() or not own.any():
+    index = snapshot.index_of(person)
+    if not path.exists() or index is None:
         return ()
+    own = snapshot.own(index)
     least, found = own_threshold(config), []
     with UnknownStore.open(path, open_cipher(config.state_dir)) as store:
         for one in store.people():
             faces = [kept.face for kept in one.faces if kept.face.space == snapshot.space]
             for face in faces:
-                cosines = snapshot.vectors @ face.vectors[0]
-                if float(cosines[own].max()) >= max(least, float(cosines.max())):
+                nearest = float((own @ face.vectors[0]).max())
+                if nearest >= max(least, snapshot.nearest(face.vectors, without=index)[0][1]):
                     found.append(one.id)
                     break
     return tuple(found)

@@ -62,7 +62,7 @@ def database(deck: Deck) -> dict[str, Any]:
         "gallery": people.gallery_id,
         "generation": now.revision,
         "people": len(now.people),
-        "templates": len(now.vectors),
+        "templates": now.template_count,
         "not_recognised": len(now.withheld),
         "embedder": str(now.space),
         "method": deck.config.matching.method,

@@ -9,7 +9,8 @@ import pytest
 
 from jetson_face.archive.places import ArchivePlace
 from jetson_face.archive.store import MERGED_ROWS, ArchiveStore, day_of
-from jetson_face.archive.tracks import ArchivedTrack, compact
+from jetson_face.archive.tracks import ArchivedTrack
+from jetson_face.core.compact import compact
 from jetson_face.core.errors import (
     EmbeddingSpaceError,
     GalleryError,

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from jetson_face.archive.store import ArchiveStore
 from jetson_face.archive.templates import TemplateIndex
-from jetson_face.archive.tracks import ArchivedTrack, compact
+from jetson_face.archive.tracks import ArchivedTrack
+from jetson_face.core.compact import compact
 from jetson_face.core.errors import InputBrokenError
 from jetson_face.core.types import F32, BoolArray
 from tests.archive.made import SPACE, archive, fill, track, vectors

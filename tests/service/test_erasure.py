@@ -49,7 +49,7 @@ def test_nothing_of_a_removed_person_is_left_on_the_disk(config: Config, tmp_pat
         ada, bob = enrol(gallery, "Ada"), enrol(gallery, "Bob")
         traces, others = (traces_of(gallery.path, who.id) for who in (ada, bob))
         files = list(tmp_path.glob("gallery.db*"))
-        assert len(traces) == 1 + 3 * 3 * 3 + 4
+        assert len(traces) == 1 + 3 * 3 * 3 + 2 * 3 + 4
         # The traces are real: before, every one of them is there.
         held = b"".join(path.read_bytes() for path in files)
         assert all(trace in held for trace in traces)

@@ -177,7 +177,7 @@ def _templates(info: PersonInfo, notes: dict[int, str]) -> list[dict[str, Any]]:
 
 def _mislabelled(config: Config, store: GalleryStore, info: PersonInfo) -> dict[int, str]:
     snapshot = store.snapshot()
-    index = next((i for i, p in enumerate(snapshot.people) if p.id == info.person.id), None)
+    index = snapshot.index_of(info.person.id)
     if index is None:
         return {}
     found = mislabelled_templates(snapshot, index, same_person_min(config))

@@ -14,6 +14,7 @@ from jetson_face.core.types import F32, Embeddings, Person
 from jetson_face.factory.parts import build_matcher
 from jetson_face.factory.threshold import calibrated
 from jetson_face.gallery.label_check import check_template
+from jetson_face.gallery.large import LargeGallery
 from jetson_face.gallery.matcher import GallerySnapshot, Matcher
 from jetson_face.gallery.names import name_key
 from jetson_face.gallery.store import GalleryStore
@@ -48,6 +49,10 @@ def changes(
     same = same_person_min(config)
     before = store.snapshot()
     added, warnings = _added(store, queue, before, votes, same)
+    counts = {person.name: len(vectors) for person, vectors in added}
+    if isinstance(before, LargeGallery):
+        warnings.append({"number": 0, "text": "what would change is not shown: too many people"})
+        return {"adds": counts, "changed": [], "warnings": warnings}
     after = _with(before, added)
     decider = _decider(config, same)
     one, other = (build_matcher(config, each, same) for each in (before, after))
@@ -63,7 +68,6 @@ def changes(
         was, will = _said(one, decider, face), _said(other, decider, face)
         if (was["state"], was["person"]) != (will["state"], will["person"]):
             changed.append({"number": number, "before": was, "after": will})
-    counts = {person.name: len(vectors) for person, vectors in added}
     return {"adds": counts, "changed": changed, "warnings": warnings}
 
 
@@ -74,7 +78,6 @@ def _added(
     votes: Sequence[ReviewVote],
     same: float,
 ) -> tuple[list[tuple[Person, list[F32]]], list[dict[str, Any]]]:
-    known = {person.id: i for i, person in enumerate(before.people)}
     found: dict[str, tuple[Person, list[F32]]] = {}
     warnings: list[dict[str, Any]] = []
     for vote in votes:
@@ -90,7 +93,7 @@ def _added(
             continue
         vector = face.vectors[0]
         mine = found.setdefault(person.id, (person, []))[1]
-        suspect = check_template(before, vector, known.get(person.id), mine, same)
+        suspect = check_template(before, vector, before.index_of(person.id), mine, same)
         if suspect is not None:
             warnings.append({"number": vote.number, "text": str(suspect)})
         mine.append(vector)

@@ -36,7 +36,7 @@ class Thresholds:
             )
         with self._desk.gallery() as (_, store):
             snapshot = store.snapshot()
-        if len(snapshot.vectors) > _TEMPLATES_MAX:
+        if snapshot.template_count > _TEMPLATES_MAX:
             raise ControlError(
                 409, "the gallery is too large for this: run `jetson-face calibrate`"
             )
