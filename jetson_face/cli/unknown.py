@@ -16,7 +16,7 @@ from jetson_face.core.errors import UsageError
 from jetson_face.privacy.encryption import open_cipher
 from jetson_face.review.unknowns import UNKNOWNS, UnknownPerson, UnknownStore
 from jetson_face.service.erasure import audit_log
-from jetson_face.service.unknown_erasure import erase_unknown
+from jetson_face.service.unknown_erasure import erase_on_demand
 from jetson_face.util.files import write_file
 from jetson_face.util.images import decode_picture, encode_png
 
@@ -77,10 +77,9 @@ def _erase(config: Config, path: Path, args: argparse.Namespace) -> int:
         if ask(f"Erase {people} for good? [y/N]").lower() not in ("y", "yes"):
             say("nobody was erased", err=True)
             return 1
-    gone = erase_unknown(config, wanted)
-    for who in wanted:
-        details = {"complete": not gone.failed}
-        audit_log(config).record("unknown_erased", person=who, name="", details=details)
+    gone = erase_on_demand(config, None if args.all else wanted)
+    # Of all, there may be others by now.
+    people = "1 person" if gone.people == 1 else f"{gone.people} people"
     say(f"{people} erased, with {gone.pictures} pictures and the ids in {gone.events} events")
     if gone.failed:
         say(f"could not be searched: {', '.join(gone.failed)}: run it once more", err=True)

@@ -158,12 +158,27 @@ class UnknownStore(SqliteFile):
             raise UsageError(f"no unknown person {who}: see `jetson-face unknown list`")
         return found
 
+    def erasures(self) -> int:
+        """How often everybody was erased."""
+        with self._reading():
+            return self._erasures()
+
     def see(
-        self, who: str, visit: UnknownVisit, face: KeptFace | None, *, gap_s: float, new: bool
+        self,
+        who: str,
+        visit: UnknownVisit,
+        face: KeptFace | None,
+        *,
+        gap_s: float,
+        new: bool,
+        erasures: int | None = None,
     ) -> bool:
         """Keep that somebody was seen. new: made where there is none; otherwise somebody who was
-        erased meanwhile stays so. False where nothing was kept."""
+        erased meanwhile stays so. erasures: when they were seen; nothing is kept of somebody who
+        was seen before everybody was erased. False where nothing was kept."""
         with self._transaction():
+            if erasures is not None and erasures != self._erasures():
+                return False
             known = self._row(who)
             if known is None and not new:
                 return False
@@ -198,11 +213,35 @@ class UnknownStore(SqliteFile):
         self._wipe()
         return gone
 
+    def erase_all(self) -> list[str]:
+        """Erase everybody, also who is on the way here from a camera; returns the ids."""
+        with self._transaction():
+            gone = [str(who) for (who,) in self._db.execute("SELECT id FROM unknowns ORDER BY id")]
+            self._db.execute("DELETE FROM unknowns")
+            self._db.execute(
+                "INSERT INTO erasures VALUES (1, 1) "
+                "ON CONFLICT (one) DO UPDATE SET times = times + 1"
+            )
+        self._wipe()
+        return gone
+
     def prune(self) -> int:
         """Erase who was not seen for too long; returns how many. For a timer."""
         oldest = self._age() - self._limits.age_s
         with self._transaction():
             return self._db.execute("DELETE FROM unknowns WHERE seen < ?", (oldest,)).rowcount
+
+    def _set_up(self) -> None:
+        super()._set_up()
+        # Files of earlier versions have none; those versions do not mind it.
+        self._db.execute(
+            "CREATE TABLE IF NOT EXISTS erasures "
+            "(one INTEGER PRIMARY KEY CHECK (one = 1), times INTEGER NOT NULL)"
+        )
+
+    def _erasures(self) -> int:
+        row = self._db.execute("SELECT times FROM erasures").fetchone()
+        return 0 if row is None else int(row[0])
 
     def _row(self, who: str) -> UnknownPerson | None:
         found = self._db.execute("SELECT id, body FROM unknowns WHERE id = ?", (who,)).fetchone()

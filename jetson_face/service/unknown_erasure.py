@@ -13,6 +13,7 @@ from jetson_face.events.redaction import mask_file, mask_outbox
 from jetson_face.events.snapshots import SnapshotStore
 from jetson_face.factory.threshold import own_threshold
 from jetson_face.gallery.matcher import GallerySnapshot
+from jetson_face.privacy.audit import AUDIT, AuditLog
 from jetson_face.privacy.encryption import open_cipher
 from jetson_face.review.unknowns import UNKNOWNS, UnknownStore
 from jetson_face.service.history import HISTORY
@@ -22,24 +23,30 @@ from jetson_face.service.plumbing import CROPS, OUTBOX, event_files
 @dataclass(frozen=True, slots=True)
 class UnknownErasure:
     """people: who were remembered. events: that lost an id. pictures: deleted, of crops and
-    history. failed: files that could not be searched."""
+    history. failed: files that could not be searched. ids: of the people."""
 
     people: int
     events: int
     pictures: int
     failed: tuple[str, ...]
+    ids: tuple[str, ...] = ()
 
 
-def erase_unknown(config: Config, people: Sequence[str]) -> UnknownErasure:
-    """Erase these, by id; a running service forgets them before it looks at the next face, and
-    what it does not know is harmless to erase again.
+def erase_unknown(config: Config, people: Sequence[str] | None) -> UnknownErasure:
+    """Erase these, by id, or everybody, also who is seen while it works; a running service forgets
+    them before it looks at the next face, and what it does not know is harmless to erase again.
 
     Raises the errors of the file of unknown people; one other part that fails does not keep the
     rest.
     """
     path, erased = config.state_dir / UNKNOWNS, 0
-    if path.exists() and people:
-        # No key is needed to erase.
+    if not path.exists():
+        people = people or ()
+    elif people is None:
+        with UnknownStore.open(path, open_cipher(config.state_dir)) as store:
+            people = store.erase_all()
+        erased = len(people)
+    elif people:
         with UnknownStore.open(path, open_cipher(config.state_dir)) as store:
             erased = store.erase(people)
     events = pictures = 0
@@ -52,7 +59,17 @@ def erase_unknown(config: Config, people: Sequence[str]) -> UnknownErasure:
                 failed.append(str(part))
                 continue
             events, pictures = events + found[0], pictures + found[1]
-    return UnknownErasure(erased, events, pictures, tuple(sorted(set(failed))))
+    return UnknownErasure(erased, events, pictures, tuple(sorted(set(failed))), tuple(people))
+
+
+def erase_on_demand(config: Config, people: Sequence[str] | None) -> UnknownErasure:
+    """The same because somebody said so: with a line for each in the audit log, whose errors it
+    raises, too."""
+    gone = erase_unknown(config, people)
+    log = AuditLog(config.state_dir / AUDIT)
+    for who in gone.ids:
+        log.record("unknown_erased", person=who, name="", details={"complete": not gone.failed})
+    return gone
 
 
 def _erase_in(config: Config, part: str, who: str) -> tuple[int, int]:

@@ -47,12 +47,14 @@ class SeenBefore:
 @dataclass(frozen=True, slots=True, eq=False)
 class CapturedUnknown:
     """Somebody seen, on the way to the disk. face: None where the visit was somebody else's, who
-    was recognised since, and is taken back. new: was not remembered before."""
+    was recognised since, and is taken back. new: was not remembered before. erasures: how often
+    everybody had been erased then."""
 
     id: str
     visit: UnknownVisit
     new: bool
     face: tuple[Embeddings, float, Portrait, str] | None
+    erasures: int | None = None
 
 
 @dataclass(slots=True)
@@ -86,6 +88,7 @@ class UnknownPeople:
         self._tracks: OrderedDict[Track, CapturedUnknown] = OrderedDict()
         self._read: tuple[int, int] | None = None
         self._not_kept = 0
+        self._erasures: int | None = None
 
     @property
     def on(self) -> bool:
@@ -114,9 +117,8 @@ class UnknownPeople:
                 visit = UnknownVisit(now, now, frame.wall)
                 seen[one.track] = self._told(who)
                 self._remember(who, visit, one.face, one.quality)
-                captured = CapturedUnknown(
-                    who, visit, new, (one.face, one.quality, portrait, frame.source)
-                )
+                kept_face = (one.face, one.quality, portrait, frame.source)
+                captured = CapturedUnknown(who, visit, new, kept_face, self._erasures)
                 kept.append(captured)
                 self._tracks[frame.source, one.track] = captured
             while len(self._tracks) > _TRACKS:
@@ -141,7 +143,14 @@ class UnknownPeople:
         )  # fmt: skip
         gap = self._gap_s
         done = self._store.use(
-            lambda store: store.see(captured.id, captured.visit, kept, gap_s=gap, new=captured.new)
+            lambda store: store.see(
+                captured.id,
+                captured.visit,
+                kept,
+                gap_s=gap,
+                new=captured.new,
+                erasures=captured.erasures,
+            )
         )
         self._not_kept += done is None
         with self._lock:
@@ -184,11 +193,16 @@ class UnknownPeople:
         version = self._store.use(lambda store: (id(store), store.version()))
         if version is None or version == self._read:
             return
-        found = self._store.use(lambda store: store.people())
+        # The count first: who is erased after it was read is noticed when they are kept.
+        found = self._store.use(lambda store: (store.erasures(), store.people()))
         if found is None:
             return
+        erasures, people = found
         waiting = {who: known for who, known in self._people.items() if known.waits}
-        self._people = {one.id: _known(one) for one in found} | waiting
+        if erasures != self._erasures and self._erasures is not None:
+            waiting = {}
+        self._erasures = erasures
+        self._people = {one.id: _known(one) for one in people} | waiting
         self._read = version
 
     def _who(self, face: Embeddings, frames: int) -> tuple[str, bool]:

@@ -249,6 +249,39 @@ def test_what_is_erased_is_forgotten_by_the_service_and_masked(
     assert not door.people.knows(eve)
 
 
+@pytest.mark.parametrize("reached", ["the queue", "the disk"])
+def test_who_comes_while_everybody_is_erased_does_not_stay(
+    door: Door, command: Callable[..., int], monkeypatch: pytest.MonkeyPatch, reached: str
+) -> None:
+    """Seen after the list was made, and kept before or after the file was emptied."""
+    door.see(1)
+    if reached == "the disk":
+        ids = UnknownStore.ids
+
+        def late(store: UnknownStore) -> list[str]:
+            found = ids(store)
+            monkeypatch.undo()
+            door.see(2)
+            return found
+
+        monkeypatch.setattr(UnknownStore, "ids", late)
+    else:
+        with monkeypatch.context() as patch:
+            patch.setattr(door.writer, "drain", lambda: None)
+            door.see(2)
+    assert command("unknown", "erase", "--all", "--yes") == 0
+    door.writer.drain()
+    with UnknownStore.open(
+        door.config.state_dir / UNKNOWNS, open_cipher(door.config.state_dir)
+    ) as store:
+        assert store.people() == []
+    who = door.see(3)["unknown_id"]
+    assert door.people.state()["remembered"] == 1
+    assert door.people.knows(who)
+    again = door.see(1)
+    assert again["seen_before"]["visits"] == 0
+
+
 def test_erasing_keeps_the_names_of_others_in_the_same_event(door: Door) -> None:
     who = door.see(1)["unknown_id"]
     event = door.events[-1] | {
