@@ -105,7 +105,7 @@ def measure_clusters(
     face."""
     rows: list[ClusterRow] = []
     for kind in ("single", "video"):
-        vectors, names = _of_videos(people, faces, mean=kind == "video")
+        vectors, names, _ = of_videos(people, faces, mean=kind == "video")
         _, person = np.unique(names, return_inverse=True)
         tried: list[tuple[str, float, Callable[[F32, float], I64]]] = [
             ("average", round(similarity_min + step, 4), cluster_faces) for step in STEPS
@@ -126,6 +126,34 @@ def measure_clusters(
                 )
             )
     return rows
+
+
+def of_videos(
+    people: Mapping[str, Sequence[Shot]], faces: ExtractedFaces, *, mean: bool
+) -> tuple[F32, list[str], list[int]]:
+    """(V, dim) unit vectors, whose they are, and of how many frames each is the mean.
+
+    Raises InputBrokenError where no video has a face.
+    """
+    vectors: list[F32] = []
+    names: list[str] = []
+    frames: list[int] = []
+    for person in sorted(people):
+        sessions: dict[str, list[str]] = {}
+        for shot in people[person]:
+            sessions.setdefault(shot.session, []).append(shot.name)
+        for shots in sessions.values():
+            rows = faces.rows(shots)
+            rows = rows[faces.found[rows]]
+            if len(rows):
+                rows = rows if mean else rows[:1]
+                own = faces.vectors[rows].mean(axis=0)
+                vectors.append(np.asarray(own / np.linalg.norm(own), np.float32))
+                names.append(person)
+                frames.append(len(rows))
+    if not vectors:
+        raise InputBrokenError("no video has a face")
+    return np.stack(vectors), names, frames
 
 
 def table(rows: Sequence[ClusterRow]) -> str:
@@ -170,28 +198,6 @@ def markdown(rows: Sequence[ClusterRow], method: Mapping[str, object], title: st
     rules = "\n".join(f"- {rule}" for rule in RULES)
     parts = [f"# {title}", table(rows), "## Method", report.facts_table(method), "## Rules", rules]
     return "\n\n".join(parts) + "\n"
-
-
-def _of_videos(
-    people: Mapping[str, Sequence[Shot]], faces: ExtractedFaces, *, mean: bool
-) -> tuple[F32, list[str]]:
-    """(V, dim) unit vectors and whose they are."""
-    vectors: list[F32] = []
-    names: list[str] = []
-    for person in sorted(people):
-        sessions: dict[str, list[str]] = {}
-        for shot in people[person]:
-            sessions.setdefault(shot.session, []).append(shot.name)
-        for shots in sessions.values():
-            rows = faces.rows(shots)
-            rows = rows[faces.found[rows]]
-            if len(rows):
-                own = faces.vectors[rows if mean else rows[:1]].mean(axis=0)
-                vectors.append(np.asarray(own / np.linalg.norm(own), np.float32))
-                names.append(person)
-    if not vectors:
-        raise InputBrokenError("no video has a face")
-    return np.stack(vectors), names
 
 
 def _chains(vectors: F32, similarity_min: float) -> I64:

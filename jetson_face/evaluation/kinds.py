@@ -20,6 +20,7 @@ from jetson_face.evaluation import (
     divisions,
     five_people,
     identification_report,
+    known_again,
     sensitivity,
     site_centre,
     stated_rate,
@@ -238,11 +239,12 @@ def cluster_people(setting: EvaluationSettings, *, each_picture: bool) -> Evalua
             rng=setting.rng,
             resamples=setting.resamples,
         )
+        again = known_again.measure_videos(people, faces, setting.config, run.method, setting.rng)
     title = f"Clusters of unnamed faces: {setting.images.name}, {run.method.name}"
     return Evaluation(
-        clusters.table(rows),
-        clusters.as_json(rows, faces, run.facts),
-        lambda: clusters.markdown(rows, run.facts, title),
+        f"{clusters.table(rows)}\n\n{known_again.table(again)}",
+        {**clusters.as_json(rows, faces, run.facts), "known_again": known_again.as_json(again)},
+        lambda: clusters.markdown(rows, run.facts, title) + known_again.markdown(again),
         lambda folder: [],
         faces.facts(),
     )

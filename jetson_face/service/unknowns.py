@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from jetson_face.config import Config
-from jetson_face.core.types import F32, Embeddings, Frame, Person, Report
+from jetson_face.core.types import Embeddings, Frame, Report
 from jetson_face.embedding.align import Portrait, cut_portraits
-from jetson_face.gallery.matcher import GallerySnapshot, Matcher, Thresholds
+from jetson_face.recognition.known_again import Bounds, seen_before
 from jetson_face.review.unknowns import (
     FACES_MAX,
     KeptFace,
@@ -29,8 +29,6 @@ from jetson_face.util.images import encode_jpeg
 _TRACKS = 1000
 Track = tuple[str, int]
 """Camera and number of a face."""
-Bounds = Callable[[GallerySnapshot], Thresholds]
-"""The cosines, by averaged embeddings, at which one of these was seen before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,22 +205,14 @@ class UnknownPeople:
 
     def _who(self, face: Embeddings, frames: int) -> tuple[str, bool]:
         """The id, and whether it is a new one."""
-        known: list[tuple[str, list[F32]]] = []
-        for who, one in self._people.items():
-            own = [kept.vectors[0] for kept, _ in one.faces if kept.space == face.space]
-            known += [(who, own)] if own else []
-        if known:
-            snapshot = GallerySnapshot(
-                face.space,
-                np.stack([vector for _, vectors in known for vector in vectors]),
-                np.repeat(np.arange(len(known)), [len(vectors) for _, vectors in known]),
-                tuple(Person(who, who) for who, _ in known),
-            )
-            bounds = self._bounds(snapshot)
-            match = Matcher(snapshot, top_k=self._config().matching.top_k).match(face)[0]
-            least = bounds[min(frames, len(bounds)) - 1]
-            if match.person is not None and match.similarity >= least:
-                return match.person.id, False
+        known = {
+            who: [kept.vectors[0] for kept, _ in one.faces if kept.space == face.space]
+            for who, one in self._people.items()
+        }
+        top_k = self._config().matching.top_k
+        who = seen_before(face, frames, known, self._bounds, top_k=top_k)
+        if who is not None:
+            return who, False
         return uuid.uuid4().hex[:16], True
 
     def _told(self, who: str) -> SeenBefore:

@@ -45,7 +45,12 @@ def test_the_command_finds_who_is_alike(tmp_path: Path, monkeypatch: pytest.Monk
     for row in rows:
         assert (row["faces"], row["people"], row["clusters"]) == (16, 8, 8)
         assert (row["bcubed_f"], row["pair_recall"]) == (1, 1)
-    assert "| 16, video |" in (tmp_path / "out/r.md").read_text()
+    again = got["known_again"]
+    assert (again["people"], again["videos"], again["remembered"]) == (8, 16, 8)
+    assert (again["new_taken_for_another"], again["known_again"], again["wrong"]) == (0, 1, 0)
+    page = (tmp_path / "out/r.md").read_text()
+    assert "| 16, video |" in page
+    assert "| 16 (8) | 8 | 0.00 % " in page
 
 
 def test_people_without_videos_are_refused() -> None:
