@@ -288,13 +288,10 @@ def cut_tiles(image: Pixels, boxes: F32, side: int) -> tuple[list[ImageU8], F32,
 
 def _means(row: I64, weights: F32, count: int, *values: F32) -> list[F32]:
     """Weighted means (count, K) of `values` (n, K), by the row (n,) that each belongs to."""
-    total = np.maximum(np.bincount(row, weights, count), 1e-12)
-    means = []
-    for value in values:
-        sums = np.zeros((count, value.shape[1]))
-        np.add.at(sums, row, value * weights[:, None])
-        means.append(np.asarray(sums / total[:, None], np.float32))
-    return means
+    shares = np.zeros((count, len(row)), np.float32)
+    shares[row, np.arange(len(row))] = weights
+    shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1e-12)
+    return [np.asarray(shares @ value, np.float32) for value in values]
 
 
 def decode(maps: Mapping[str, Array], width: int, score_min: float) -> tuple[I64, F32, F32, F32]:
@@ -305,15 +302,30 @@ def decode(maps: Mapping[str, Array], width: int, score_min: float) -> tuple[I64
     their own one, sizes are logarithms in cells. The network's order of points is ours.
     """
     found = [_decode_level(maps, stride, width // stride, score_min) for stride in STRIDES]
+    found = [level for level in found if len(level[0])] or found[:1]
     row, boxes, scores, points = (np.concatenate(part) for part in zip(*found, strict=True))
     return row, boxes, scores, points
+
+
+_NO_CELLS = (
+    np.zeros(0, np.int64),
+    np.zeros((0, 4), np.float32),
+    np.zeros(0, np.float32),
+    np.zeros((0, 5, 2), np.float32),
+)
 
 
 def _decode_level(
     maps: Mapping[str, Array], stride: int, columns: int, score_min: float
 ) -> tuple[I64, F32, F32, F32]:
-    score = np.sqrt(np.clip(maps[f"cls_{stride}"][..., 0] * maps[f"obj_{stride}"][..., 0], 0, 1))
-    row, cell = np.nonzero(score >= np.float32(score_min))
+    product = maps[f"cls_{stride}"][..., 0] * maps[f"obj_{stride}"][..., 0]
+    # Few cells are worth a root: those near the limit are judged by it below.
+    row, cell = np.nonzero(product >= np.float32(score_min) ** 2 * np.float32(1 - 1e-5))
+    score = np.sqrt(np.clip(product[row, cell], 0, 1))
+    good = score >= np.float32(score_min)
+    row, cell, score = row[good], cell[good], score[good]
+    if not len(row):
+        return _NO_CELLS
     down, across = np.divmod(cell, columns)
     corner = np.stack([across, down], axis=1).astype(np.float32)
     box = maps[f"bbox_{stride}"][row, cell]
@@ -323,6 +335,6 @@ def _decode_level(
     return (
         np.asarray(row, np.int64),
         np.asarray(boxes, np.float32),
-        np.asarray(score[row, cell], np.float32),
+        np.asarray(score, np.float32),
         np.asarray(points, np.float32),
     )
