@@ -293,6 +293,8 @@ class GalleryFile:
         if data_version == checked:
             return
         large = self.large
+        if large and rows:
+            schema.quick_check(self.db, self.path, "templates")
         found = self._checked_packs() if large and not rows else self._checked_rows()
         if found.generation < self._generation:
             raise opening.restored(self.path, "it became older while this program had it open")

@@ -258,10 +258,11 @@ def _largest(values: F32) -> I64:
     if len(values) <= _BLOCK * _SEEDS:
         return np.arange(len(values))
     whole = len(values) // _BLOCK * _BLOCK
-    blocks = values[:whole].reshape(-1, _BLOCK).max(axis=1)
+    # rows that are far apart share a block: so that the processor compares neighbours at once
+    blocks = values[:whole].reshape(_BLOCK, -1).max(axis=0)
     best = np.argpartition(blocks, len(blocks) - _SEEDS)[len(blocks) - _SEEDS :]
     least = blocks[best].min()
-    rows = (best[:, None] * _BLOCK + np.arange(_BLOCK)).ravel()
+    rows = (best[:, None] + len(blocks) * np.arange(_BLOCK)).ravel()
     tail = np.arange(whole, len(values))
     rows = np.append(rows, tail)
     return np.asarray(rows[values[rows] >= least], np.int64)

@@ -123,8 +123,7 @@ def create(
 def connect(path: Path, timeout_s: float, upgrade: Upgrade, large: int) -> sqlite3.Connection:
     """Open an existing gallery: checked, brought to this format, ready to read and write.
 
-    large: templates from which portraits, ten times as many bytes as all else, are checked when
-    they are read.
+    large: templates from which they and their portraits are checked when they are read.
     Raises InputMissingError, GalleryCorruptError, GalleryLockedError, or GalleryError where it
     cannot be read or a newer version made it.
     """
@@ -282,13 +281,13 @@ def _prepare(connection: sqlite3.Connection, path: Path, upgrade: Upgrade, large
     connection.execute("PRAGMA foreign_keys=ON")
     (last,) = connection.execute("SELECT max(rowid) FROM templates").fetchone()
     if last is None or last < large:
-        _quick_check(connection, path)
+        quick_check(connection, path)
         return
-    for table in ("meta", "people", "templates", "erased", "acts", "packs"):
-        _quick_check(connection, path, table)
+    for table in ("meta", "people", "erased", "acts", "packs"):
+        quick_check(connection, path, table)
 
 
-def _quick_check(connection: sqlite3.Connection, path: Path, what: int | str = 1) -> None:
+def quick_check(connection: sqlite3.Connection, path: Path, what: int | str = 1) -> None:
     """what: a table; 1: all of them."""
     (verdict,) = connection.execute(f"PRAGMA quick_check({what})").fetchone()
     if verdict != "ok":
@@ -305,7 +304,7 @@ def _upgrade(connection: sqlite3.Connection, path: Path, upgrade: Upgrade) -> bo
     if version < 1:
         raise corrupt(path, f"format {version} never existed")
     if version < VERSION:
-        _quick_check(connection, path)
+        quick_check(connection, path)
     for step in range(version, VERSION):
         upgrade(connection, step)
         connection.execute(f"PRAGMA user_version={step + 1}")

@@ -58,6 +58,8 @@ class Sealer:
 
     def open(self, blob: bytes, kind: str, *row: str) -> bytes:
         """What `seal` was given. Raises GalleryCorruptError when it or its row changed."""
+        if not isinstance(blob, bytes) or not all(isinstance(part, str) for part in row):
+            raise schema.corrupt(self._path, f"the type of a {kind}")
         context = self._context(kind, row)
         sealed, crc = blob[:-_CRC_BYTES], blob[-_CRC_BYTES:]
         if crc != _crc(sealed, context):

@@ -123,7 +123,7 @@ class TemplateRows:
             "WHERE ?1 IS NULL OR person = ?1 ORDER BY rowid",
             (person,),
         ):
-            known = self._book.opened(about, "template", key, owner, photo.hex(), str(face))
+            known = self._book.opened(about, "template", key, owner, _hex(photo), str(face))
             try:
                 info = TemplateInfo(id=key, **known)
             except TypeError:
@@ -161,7 +161,7 @@ class TemplateRows:
         """The vectors of some rows: (N, dim). space: the gallery's, where that is known."""
         of = space or self._book.space()
         plain = [
-            self._sealer.open(blob, "vector", key, owner, photo.hex(), str(face), _name(of))
+            self._sealer.open(blob, "vector", key, owner, _hex(photo), str(face), _name(of))
             for key, owner, photo, face, blob in rows
         ]
         return self._vectors(plain, of)
@@ -191,7 +191,7 @@ class TemplateRows:
         ):
             if key in aside:
                 continue
-            opened = self._sealer.open(blob, "vector", key, owner, photo.hex(), str(face), name)
+            opened = self._sealer.open(blob, "vector", key, owner, _hex(photo), str(face), name)
             plain.setdefault(owner, []).append(opened)
         present = tuple(person for person in people if person.id in plain)
         counts = [len(plain[person.id]) for person in present]
@@ -208,7 +208,7 @@ class TemplateRows:
             ((_, owner, photo, face, about, old),) = self._db.execute(
                 f"{_COLUMNS} WHERE id = ?", (key,)
             ).fetchall()
-            row = key, owner, photo.hex(), str(face), _name(space)
+            row = key, owner, _hex(photo), str(face), _name(space)
             blob = self._sealer.seal(vector.tobytes(), "vector", *row)
             self._db.execute("UPDATE templates SET vector = ? WHERE id = ?", (blob, key))
             values = key, owner, photo, face, about
@@ -231,3 +231,8 @@ class TemplateRows:
 
 def _name(space: EmbeddingSpace) -> str:
     return f"{space.model}/{space.digest}/{space.dim}"
+
+
+def _hex(tag: object) -> str:
+    """A photo's tag as text; one of another type opens nothing."""
+    return tag.hex() if isinstance(tag, bytes) else ""

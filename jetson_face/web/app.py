@@ -22,7 +22,16 @@ from starlette.routing import BaseRoute
 from jetson_face.core.version import __version__
 from jetson_face.web import problems
 from jetson_face.web.accounts import Accounts
-from jetson_face.web.api import cameras, events, people, privacy, review, session, system
+from jetson_face.web.api import (
+    cameras,
+    events,
+    people,
+    privacy,
+    review,
+    session,
+    system,
+    unknown_people,
+)
 from jetson_face.web.api.common import ERRORS
 from jetson_face.web.callers import Doorkeeper
 from jetson_face.web.feed import Feeds
@@ -32,7 +41,7 @@ from jetson_face.web.sessions import Sessions
 from jetson_face.web.tail import Tail
 from jetson_face.web.upstream import Upstream
 
-ROUTERS = (session, people, privacy, events, review, cameras, system)
+ROUTERS = (session, people, unknown_people, privacy, events, review, cameras, system)
 
 
 @dataclass(frozen=True, slots=True)

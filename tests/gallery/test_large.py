@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
 import sqlite3
@@ -16,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jetson_face.core.compact import CompactTemplates, compact
-from jetson_face.core.errors import GalleryCorruptError, InputMissingError
+from jetson_face.core.errors import GalleryCorruptError, InputMissingError, JetsonFaceError
 from jetson_face.core.types import F32, Embeddings, EmbeddingSpace, Match
 from jetson_face.gallery import manifest
 from jetson_face.gallery.batch import Batch, EnrollmentResult, RefusedError
@@ -417,3 +418,24 @@ def test_a_few_people_with_very_many_templates_each(tmp_path: Path) -> None:
     asked = Embeddings(np.concatenate([people, _centres(3, 9)]), SPACE)
     with small(path) as one, large(path) as other:
         same(Matcher(other.snapshot()).match(asked), Matcher(one.snapshot()).match(asked))
+
+
+@pytest.mark.parametrize(
+    "change", ["photo = 'text'", "vector = 'text'", "face = 'text'", "about = 5", "id = x'00'"]
+)
+def test_rows_of_another_type_raise_only_our_errors(path: Path, change: str) -> None:
+    with large(path) as store:
+        person = store.show("Person 7")
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("PRAGMA ignore_check_constraints = ON")
+        db.execute(f"UPDATE templates SET {change} WHERE id = ?", (person.templates[0].id,))
+    with large(path) as store:
+        snapshot = store.snapshot()
+        Matcher(snapshot).match(probes(8))
+        index = snapshot.index_of(person.person.id)
+        assert index is not None
+        for read in (lambda: snapshot.own(index), store.people, lambda: store.show("Person 7")):
+            with contextlib.suppress(JetsonFaceError):
+                read()
+        with pytest.raises(JetsonFaceError):
+            store.people()

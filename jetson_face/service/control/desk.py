@@ -48,6 +48,12 @@ class Desk:
             yield config, store
 
     @contextmanager
+    def alone(self) -> Iterator[Config]:
+        """For who opens files of the state folder without the gallery."""
+        with self._files:
+            yield self.config
+
+    @contextmanager
     def review(self) -> Iterator[tuple[Config, Review, ReviewQueue, GalleryStore]]:
         """The answers, the questions and the gallery. Raises the errors of the last two."""
         with self.gallery() as (config, store):

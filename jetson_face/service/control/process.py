@@ -29,6 +29,7 @@ from jetson_face.service.control.records import Records
 from jetson_face.service.control.reviewing import Reviewing
 from jetson_face.service.control.settings import Settings
 from jetson_face.service.control.thresholds import Thresholds
+from jetson_face.service.control.unknown_people import UnknownPeopleDesk
 from jetson_face.service.install_web import WEB_USER
 from jetson_face.service.page_settings import PageSettings
 
@@ -57,6 +58,7 @@ class ControlAnswers:
             Records(desk),
             Settings(desk, settings),
             Thresholds(desk),
+            UnknownPeopleDesk(desk),
             self.measuring,
             Doctoring(options),
         )

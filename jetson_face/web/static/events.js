@@ -16,6 +16,14 @@ function enrolFrom(event) {
   });
 }
 
+// Who is remembered without a name; zeros stand where somebody was erased.
+function seenBefore(event) {
+  if (!event.unknown_id || /^0+$/.test(event.unknown_id)) return null;
+  const visits = event.seen_before?.visits;
+  const text = visits ? `seen before, ${visits} visit${visits === 1 ? "" : "s"}` : "remembered without a name";
+  return h("span", {}, " · ", h("a", { href: `#/people/unknown/${event.unknown_id}` }, text));
+}
+
 function row(event, fresh) {
   const face = event.has_crop
     ? h("img", { class: "crop", src: `/api/v1/events/${event.id}/crop`, alt: `Face of ${event.name || event.state}`, loading: "lazy" })
@@ -24,6 +32,7 @@ function row(event, fresh) {
   return h("li", { class: `event${fresh ? " new" : ""}` }, face, h("div", { class: "grow" },
     h("strong", { class: `s-${event.state}` }, who), ` ${event.kind}`,
     h("div", { class: "soft" }, time(event.time), event.source ? ` · ${event.source} · visit ${event.track}` : "",
+      seenBefore(event),
       event.similarity === null || event.similarity === undefined ? "" : ` · similarity ${event.similarity.toFixed(3)}`)),
   event.has_crop && may("operator") ? action("Enrol", async () => enrolFrom(event)) : null);
 }

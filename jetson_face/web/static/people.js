@@ -1,5 +1,6 @@
 import { encoded, every, get, may, send } from "./api.js";
 import { action, dialog, doing, facts, field, h, time, toast } from "./dom.js";
+import { openUnknown, unknownPeople } from "./unknown.js";
 
 const portrait = (person) => h("img", { class: "portrait", src: `/api/v1/people/${person.id}/portrait?n=${person.template_count}`, alt: `Portrait of ${person.name}`, loading: "lazy" });
 
@@ -107,7 +108,7 @@ function consentOf(person, close, refresh) {
     })) : null);
 }
 
-export async function show(place) {
+export async function show(place, rest) {
   const grid = h("ul", { class: "faces plain", "aria-label": "People" });
   const search = h("input", { type: "search", oninput: () => draw() });
   let everybody = [];
@@ -123,5 +124,7 @@ export async function show(place) {
   const refresh = async () => { everybody = await every("/people?limit=500"); draw(); };
   await refresh();
   if (may("operator")) place.append(enrolForm(everybody, refresh));
-  place.append(h("h2", {}, "Enrolled"), field("Search", search), grid);
+  const [unknown, again] = await unknownPeople(refresh);
+  place.append(h("h2", {}, "Enrolled"), field("Search", search), grid, unknown);
+  if (rest[0] === "unknown" && rest[1]) await openUnknown(rest[1], async () => { await again(); await refresh(); });
 }
