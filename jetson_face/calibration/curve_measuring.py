@@ -96,9 +96,9 @@ def _hits(probes: F32, person: I64, templates: F32, owner: I64, *, top_k: int) -
 
 def _thresholds(counts: Sequence[I64], people: int, size: int, fpirs: Sequence[float]) -> F64:
     """(F,) cosines at which so many probes are like somebody of `size` people drawn."""
-    rate = np.mean(
-        [1 - np.exp(log_odds_of_none(own, people, size)).mean(axis=0) for own in counts], axis=0
-    )
+    # of a probe that so many people are like, for every number of them
+    named = 1 - np.exp(log_odds_of_none(np.arange(people + 1), people, size))
+    rate = np.mean([named[own].mean(axis=0) for own in counts], axis=0)
     # falling along the grid; a tiny slope keeps the inverse unique where it is flat
     falling = np.minimum.accumulate(rate) - 1e-12 * np.arange(len(rate))
     return np.asarray(np.interp(-np.log(fpirs), -np.log(np.maximum(falling, 1e-300)), _GRID))
