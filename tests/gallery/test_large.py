@@ -439,3 +439,62 @@ def test_rows_of_another_type_raise_only_our_errors(path: Path, change: str) -> 
                 read()
         with pytest.raises(JetsonFaceError):
             store.people()
+
+
+def _at(probe: F32, cosine: float, seed: int) -> F32:
+    """A unit vector with this cosine to `probe` (dim,)."""
+    other = _centres(1, seed)[0]
+    other = _unit(other - (other @ probe) * probe)
+    return np.asarray(cosine * probe + np.sqrt(1 - cosine**2) * other, np.float32)
+
+
+def test_among_many_who_are_nearly_as_near_the_nearest_is_found(tmp_path: Path) -> None:
+    """What a byte leaves out is more than what they differ by."""
+    path, asked = tmp_path / "gallery.db", _centres(4, 70)
+    with GalleryStore.open(path, SPACE, create=True, cipher=CIPHER) as store, store.transaction():
+        random = np.random.default_rng(7)
+        for number in range(240):
+            person = store.add_person(f"Person {number}")
+            probe, cosine = asked[number % 4], 0.6 + 0.002 * float(random.random())
+            store.add_template(person, template(f"{number}", _at(probe, cosine, 100 + number)))
+    with small(path) as one, large(path) as other:
+        wanted = Matcher(one.snapshot()).match(Embeddings(asked, SPACE))
+        same(Matcher(other.snapshot()).match(Embeddings(asked, SPACE)), wanted)
+
+
+def test_somebody_whose_equal_templates_count_once_is_not_passed_over(tmp_path: Path) -> None:
+    """The mean of 0.9 and 0.1 is more than that of 0.9, 0.1 and 0.1."""
+    path, probe = tmp_path / "gallery.db", _centres(1, 70)[0]
+    with GalleryStore.open(path, SPACE, create=True, cipher=CIPHER) as store, store.transaction():
+        odd, low = store.add_person("Odd"), _at(probe, 0.1, 5)
+        for number, vector in enumerate([_at(probe, 0.9, 4), low, low]):
+            store.add_template(odd, template(f"odd{number}", vector))
+        for number in range(12):
+            person = store.add_person(f"Person {number}")
+            store.add_template(person, template(f"{number}", _at(probe, 0.45, 100 + number)))
+    with small(path) as one, large(path) as other:
+        asked = Embeddings(probe[None], SPACE)
+        wanted = Matcher(one.snapshot()).match(asked)
+        assert wanted[0].person is not None
+        assert wanted[0].person.name == "Odd"
+        same(Matcher(other.snapshot()).match(asked), wanted)
+
+
+def test_a_pack_that_goes_while_it_is_open_is_noticed(path: Path) -> None:
+    with large(path) as store:
+        with closing(sqlite3.connect(path)) as db, db:
+            db.execute("DELETE FROM packs WHERE number = (SELECT max(number) FROM packs)")
+        with pytest.raises(GalleryCorruptError):
+            store.snapshot()
+
+
+def test_who_may_be_named_is_looked_up(path: Path) -> None:
+    with large(path) as store:
+        hidden, shown = store.show("Person 1").person, store.show("Person 2").person
+        withhold(store, hidden.id)
+        people = LivePeople(store, Matcher, every_ns=0)
+        assert people.names[shown.id] == "Person 2"
+        assert shown.id in people.ids
+        assert hidden.id not in people.ids
+        assert "nobody" not in people.names
+        assert len(people.names) == len(list(people.names)) == PEOPLE - 1
