@@ -43,7 +43,8 @@ class FaceFinder:
     each frame stands alone, no face is followed from one to the next. cuts: all tracks end where
     it sees another scene, which is searched at once. small_every: one search in so many looks for
     the smallest faces, too; the others for large ones, and follow the known ones. A detector that
-    cannot (LargeFirst) looks for all each time.
+    cannot (LargeFirst) looks for all each time. A search that misses known faces looks for them
+    where they should be, if the detector follows them by itself.
     """
 
     def __init__(
@@ -72,6 +73,9 @@ class FaceFinder:
         able = isinstance(detector, LargeFirst) and exact and refiner is not None and not stills
         self._large_first = detector if isinstance(detector, LargeFirst) and able else None
         self._small_every, self._until_small = small_every, 0
+        # Not where less is asked of a known face than of a new one: a false one would never go.
+        own = id(refiner) == id(detector) and self._second_look is None
+        self._looks_again = own and not stills
 
     def find(self, frame: Frame, watch: Stopwatch) -> Found:
         """The faces of the frame that comes now."""
@@ -116,7 +120,20 @@ class FaceFinder:
             look = self._second_look
             image = picture_for(self.detector, frame)
             faces = look.search(image) if look else self.detector.detect(image)
+        if self._looks_again:
+            faces = self._with_missed(faces, frame, watch)
         return self._tracked(faces, frame, watch)
+
+    def _with_missed(self, faces: Detections, frame: Frame, watch: Stopwatch) -> Detections:
+        """With the known faces that the search missed and that are seen where they should be."""
+        with watch("track"):
+            _, boxes = self.tracker.predict(frame.captured_ns, size=self._size)
+        missed = iou_matrix(boxes, faces.boxes).max(axis=1, initial=0) < KNOWN_IOU_MIN
+        if self.refiner is None or not missed.any():
+            return faces
+        with watch("refine"):
+            again = self.refiner.refine(picture_for(self.refiner, frame), boxes[missed])
+        return _together(faces, again[np.asarray(again.scores > 0, np.bool_)])
 
     def _search_large(self, detector: LargeFirst, frame: Frame, watch: Stopwatch) -> Found:
         """Known faces are followed, and large ones that are not among them found."""
@@ -124,14 +141,7 @@ class FaceFinder:
         with watch("detect"):
             faces = detector.search_large(picture_for(self.detector, frame))
         known = known[np.asarray(known.scores > 0, np.bool_)]
-        near = iou_matrix(faces.boxes, known.boxes).max(axis=1, initial=0)
-        fresh = faces[np.asarray(near < KNOWN_IOU_MIN, np.bool_)]
-        together = Detections(
-            np.concatenate([known.boxes, fresh.boxes]),
-            np.concatenate([known.scores, fresh.scores]),
-            np.concatenate([known.landmarks, fresh.landmarks]),
-        )
-        return self._tracked(together, frame, watch)
+        return self._tracked(_together(known, faces), frame, watch)
 
     def _tracked(self, faces: Detections, frame: Frame, watch: Stopwatch) -> Found:
         with watch("track"):
@@ -154,6 +164,17 @@ class FaceFinder:
             self.interval.lose(lost)
         seen = faces.scores > 0
         return Found(tracks[seen], faces[seen], searched=False)
+
+
+def _together(some: Detections, more: Detections) -> Detections:
+    """Some faces, and those of `more` that are none of them."""
+    near = iou_matrix(more.boxes, some.boxes).max(axis=1, initial=0)
+    fresh = more[np.asarray(near < KNOWN_IOU_MIN, np.bool_)]
+    return Detections(
+        np.concatenate([some.boxes, fresh.boxes]),
+        np.concatenate([some.scores, fresh.scores]),
+        np.concatenate([some.landmarks, fresh.landmarks]),
+    )
 
 
 def _only_boxes(boxes: F32) -> Detections:

@@ -95,6 +95,20 @@ def test_a_large_frame_searched_in_halves_has_the_faces_of_the_reference(
     assert max(worst_px(found, face) for face in wanted) < 0.5
 
 
+def test_a_search_for_large_faces_leaves_out_the_finest_level(
+    mtcnn: Mtcnn, graphs: dict[Any, Path]
+) -> None:
+    picture = cv2.resize(portrait("astronaut.png"), (960, 960), interpolation=cv2.INTER_LINEAR)
+    picture[700:760, 100:160] = cv2.resize(picture[80:440, 260:620], (60, 60))
+    every, large = mtcnn.detect(picture), mtcnn.search_large(picture)
+    coarser = open_mtcnn(graphs, min_face_px=40 / 0.709).detect(picture)
+    assert len(every) == 2
+    np.testing.assert_allclose(large.boxes, coarser.boxes, atol=0.01)
+    assert abs(large.boxes[0] - every.boxes[0]).max() < 2
+    sizes = [(1920, 1080), (960, 540), (640, 480)]
+    assert [mtcnn.saves(size) for size in sizes] == [True, True, False]
+
+
 def test_colour_and_orientation_matter(mtcnn: Mtcnn) -> None:
     image = portrait("astronaut.png")
     upright = mtcnn.detect(image)

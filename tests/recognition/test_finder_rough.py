@@ -135,6 +135,37 @@ def test_a_detector_that_cannot_and_stills_look_for_all_each_time() -> None:
     assert (detector.searches, detector.large) == (4, 0)
 
 
+class Misses(ColourDetector):
+    """Its search finds nothing from the second one on."""
+
+    def detect(self, image: ImageU8) -> Detections:
+        found = super().detect(image)
+        return found if self.searches == 1 else found[np.zeros(len(found), np.bool_)]
+
+    def refine(self, image: ImageU8, boxes: F32) -> Detections:
+        return ColourDetector().refine(image, boxes)
+
+
+def test_a_known_face_that_a_search_misses_is_looked_for_where_it_was() -> None:
+    found = look(finder_of(Misses(), every=1), (A_RED,), (A_RED,), (A_GREEN,))
+    assert [f.tracks.tolist() for f in found] == [[1], [1], []]
+    assert all(f.searched for f in found)
+
+
+def test_a_known_face_that_a_search_finds_is_not_there_twice() -> None:
+    found = look(finder_of(ColourDetector(), every=1), *[(A_RED, A_GREEN)] * 3)
+    assert [f.tracks.tolist() for f in found] == [[1, 2]] * 3
+
+
+def test_where_less_is_asked_of_a_known_face_the_search_decides() -> None:
+    class Easy(Misses, Rough):
+        """Rough, and misses."""
+
+    easy = Easy()
+    found = look(finder_of(easy, every=1, small_every=1), (A_RED,), (A_RED,))
+    assert [f.tracks.tolist() for f in found] == [[1], []]
+
+
 @pytest.mark.parametrize(("blind", "off"), [(False, 0), (True, 3)])
 def test_only_faces_that_are_cut_out_are_looked_at_again(blind: bool, off: int) -> None:
     detector = Rough()

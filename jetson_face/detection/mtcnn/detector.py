@@ -29,6 +29,8 @@ _PROPOSALS_MIN, _CELLS_EACH = 100, 460
 """R-Net gets the best 100 proposals, or one for so many of P-Net's cells: 200 of a 1080p frame.
 With 240 on average it took a seventh of the time on the crowd clip. All 603 faces of the reference
 stay as they are; with half as many two are lost."""
+_LARGE_FROM_PX = 960
+"""Of a 640x480 frame a whole search takes a fifth of a 1080p frame's time."""
 
 
 class Mtcnn:
@@ -86,6 +88,28 @@ class Mtcnn:
         levels = self._levels(image.shape[1], image.shape[0])
         search = self._searches.of(image)
         maps = self._maps(small, levels) if search is None else _found(search, small, len(levels))
+        return self._find(image, small, scale, levels, maps)
+
+    def search_large(self, image: ImageU8) -> Detections:
+        """As `detect`, without the pyramid's first level: half of its cells. See LargeFirst."""
+        small, scale = shrink(image, self._max_side_px)
+        levels = self._levels(image.shape[1], image.shape[0])[1:]
+        return self._find(image, small, scale, levels, self._maps(small, levels))
+
+    def saves(self, size: tuple[int, int]) -> bool:
+        """Not on pictures that are searched at few pixels anyway, or by a plan of their own."""
+        side = max(small_size(size, self._max_side_px)[0])
+        return side >= _LARGE_FROM_PX and size not in self._searches
+
+    def _find(
+        self,
+        image: ImageU8,
+        small: ImageU8,
+        scale: float,
+        levels: list[Level],
+        maps: Iterator[tuple[F32, F32]],
+    ) -> Detections:
+        """The faces of `image`, searched as `small`, from what P-Net said of it."""
         boxes = self._propose(levels, maps)
         boxes = self._refine_proposals(small, boxes)
         boxes, scores, points = self._onet.look(small, boxes)
