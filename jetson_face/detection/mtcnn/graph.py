@@ -24,7 +24,7 @@ from jetson_face.detection.mtcnn.writer import GraphWriter
 from jetson_face.models.built import built_file
 from jetson_face.models.cards import ModelCard, resolve
 
-BUILDER = 3
+BUILDER = 2
 """Counts changes of the graphs made here: part of the cache's key."""
 
 
@@ -88,21 +88,19 @@ def _add_map_heads(
 ) -> None:
     """P-Net's last layer and its two heads, for every cell.
 
-    PReLU(y) = a y + (1 - a) relu(y), and the heads are linear: what they make of both is a
-    convolution each, of 1x1 with few filters, cheaper than PReLU itself would be.
+    PReLU(y) = a y + (1 - a) relu(y), and the heads are linear: what they make of a y is one
+    convolution of the layer's input with few filters, cheaper than PReLU itself would be.
     """
     kernel, bias, slope = layer
     offsets, offsets_bias, scores, scores_bias = heads
     head = np.concatenate([offsets[0, 0], _difference(scores[0, 0])], axis=1)
     head_bias = np.concatenate([offsets_bias, _difference(scores_bias)])
-    y = graph.conv("conv3", x, kernel, bias)
+    y = graph.relu_conv("conv3", x, kernel, bias)
     bent = graph.conv(
-        "heads_bent",
-        graph.node("Relu", "conv3_relu", [y]),
-        (head * (1 - slope)[:, None])[None, None],
-        np.zeros_like(head_bias),
+        "heads_bent", y, (head * (1 - slope)[:, None])[None, None], np.zeros_like(head_bias)
     )
-    straight = graph.conv("heads_straight", y, (head * slope[:, None])[None, None], head_bias)
+    through = head * slope[:, None]
+    straight = graph.conv("heads_straight", x, kernel @ through, bias @ through + head_bias)
     both = graph.node("Add", "heads", [bent, straight])
     graph.split(both, {"offsets": 4, "logits": 1})
     graph.probability("scores", "logits")
