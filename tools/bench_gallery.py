@@ -18,6 +18,7 @@ import statistics
 import tempfile
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -39,10 +40,12 @@ DIM = 128
 SPACE = EmbeddingSpace("made", "0" * 64, DIM)
 CIPHER = AesGcm(bytes(range(32)))
 TOP_K = 3
+_TOGETHER = 32
+"""Queries that are compared in full at once."""
 
 
 def main() -> None:
-    """Print one JSON line a size."""
+    """Print JSON lines: the figures of each size, then how far they agree with a full search."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--sizes", default="1000,100000,1000000", help="templates, comma-separated")
     parser.add_argument("--each", type=int, default=5, help="templates of a person")
@@ -143,9 +146,9 @@ def _measure(folder: Path, size: int, args: argparse.Namespace) -> None:
             "memory_after_queries_mb": round(_rss_mb() - before),
             "enrol": _enrolled(folder, store, people),
         }
-        matcher = people(1)
-        told["agreement"] = _agreement(matcher, probes, size, args)
-    print(json.dumps(told), flush=True)
+        print(json.dumps(told), flush=True)
+        agreement = _agreement(people(1), probes, size, args)
+    print(json.dumps({"templates": told["templates"], "agreement": agreement}), flush=True)
 
 
 def _warm_up() -> None:
@@ -186,7 +189,7 @@ def _timed(matcher: Matcher, probes: F32, at_once: int) -> dict[str, float]:
 def _enrolled(folder: Path, store: GalleryStore, people: LivePeople) -> dict[str, float]:
     """Somebody new with one template, put in by this process and by another one, which is erased
     again: the writing, until this program knows the face, and the erasing."""
-    found: dict[str, list[float]] = {"write_ms": [], "known_ms": [], "erase_ms": [], "gone_ms": []}
+    found: dict[str, list[float]] = defaultdict(list)
     portrait, marks = np.zeros((112, 112, 3), np.uint8), np.zeros((5, 2), np.float32)
     with _store(folder) as writer:
         for number in range(5):
@@ -200,9 +203,10 @@ def _enrolled(folder: Path, store: GalleryStore, people: LivePeople) -> dict[str
                 ("gone_ms", people.look),
             )
             for name, step in steps:
-                began = time.perf_counter()
+                began, cpu = time.perf_counter(), time.process_time()
                 step()
                 found[name].append(1000 * (time.perf_counter() - began))
+                found[f"{name[:-3]}_cpu_ms"].append(1000 * (time.process_time() - cpu))
                 if name == "known_ms":
                     (match,) = people(0).match(Embeddings(vector[None], SPACE))
                     assert match.person is not None
@@ -221,21 +225,37 @@ def _agreement(
     """The nearest person and the similarity against a full comparison of every template."""
     people = made_people(max(1, size // args.each))
     looks = [made_templates(people, 10 + number) for number in range(args.each)]
-    layout = PersonLayout.of(np.repeat(np.arange(len(people)), args.each))
     vectors = np.stack(looks, axis=1).reshape(-1, DIM)
     same, furthest = 0, 0.0
-    for begin in range(0, len(probes), 8):
-        part = probes[begin : begin + 8]
-        exact = layout.top(part @ vectors.T, TOP_K)
-        for row, match in zip(exact, matcher.match(Embeddings(part, SPACE)), strict=True):
+    for begin in range(0, len(probes), _TOGETHER):
+        part = probes[begin : begin + _TOGETHER]
+        found = matcher.match(Embeddings(part, SPACE))
+        for cosines, match in zip(part @ vectors.T, found, strict=True):
+            who, scores = _three_best(cosines.reshape(-1, args.each))
             assert match.person is not None
-            best = int(row.argmax())
-            named = int(match.person.name.split()[1])
-            same += named == best or bool(abs(row[named] - row[best]) < 1e-6)
-            ranked = np.sort(np.partition(row, len(row) - 3)[len(row) - 3 :])[::-1]
-            told = [candidate.similarity for candidate in match.candidates]
-            furthest = max(furthest, float(np.abs(ranked - told).max()))
+            same += int(match.person.name.split()[1]) == who[0]
+            told = np.array([candidate.similarity for candidate in match.candidates])
+            furthest = max(furthest, float(np.abs(scores - told).max()))
     return {"queries": len(probes), "same_first": same, "similarity_off_max": furthest}
+
+
+def _three_best(cosines: F32) -> tuple[list[int], F32]:
+    """The three people with the highest scores, of (P, templates) cosines, and the scores: a
+    person's is never more than the highest cosine, which leaves few to be worked out."""
+    most = cosines.max(axis=1)
+    near = np.argpartition(most, max(0, len(most) - 50))[-50:]
+    least = np.sort(_scores(cosines[near]))[-3:][0]
+    near = np.flatnonzero(most >= least)
+    scores = _scores(cosines[near])
+    order = np.argsort(-scores, kind="stable")[:3]
+    return near[order].tolist(), scores[order]
+
+
+def _scores(cosines: F32) -> F32:
+    layout = PersonLayout(
+        np.arange(len(cosines)) * cosines.shape[1], np.full(len(cosines), cosines.shape[1])
+    )
+    return np.asarray(layout.top(cosines.reshape(1, -1), TOP_K)[0], np.float32)
 
 
 def _rss_mb() -> float:

@@ -22,6 +22,7 @@ from jetson_face.gallery.packs import number_of
 from jetson_face.gallery.scoring import PersonLayout
 from jetson_face.gallery.snapshot import GallerySnapshot
 from jetson_face.inference.byte_scan import ByteProbes
+from jetson_face.util.machine import give_back_memory
 
 CANDIDATES = 3
 """How many people a match names, the nearest one included."""
@@ -153,7 +154,8 @@ class LargeGallery(GallerySnapshot):
     def pack(self) -> None:
         """Make searching fast, for a program that goes on; see ByteScan."""
         for group in self._groups:
-            group.scan.pack()
+            if group.scan.pack():
+                give_back_memory()  # or 1,000,000 templates keep 200 MB more
 
     def _search(self, probes: F32, top_k: int, count: int) -> Iterator[tuple[I64, F32]]:
         """For each probe people (indices) with their exact scores, the `count` best among them."""

@@ -110,18 +110,16 @@ class TemplateRows:
 
     def ids(self, person: str | None = None) -> list[str]:
         """In the order in which they came."""
-        rows = self._db.execute(
-            "SELECT id FROM templates WHERE ?1 IS NULL OR person = ?1 ORDER BY rowid", (person,)
-        )
+        where, asked = _of(person)
+        rows = self._db.execute(f"SELECT id FROM templates {where} ORDER BY rowid", asked)
         return [key for (key,) in rows]
 
     def infos(self, person: str | None = None) -> dict[str, list[TemplateInfo]]:
         """What people may read of the templates, by person (id)."""
         found: dict[str, list[TemplateInfo]] = {}
+        where, asked = _of(person)
         for key, owner, photo, face, about in self._db.execute(
-            "SELECT id, person, photo, face, about FROM templates "
-            "WHERE ?1 IS NULL OR person = ?1 ORDER BY rowid",
-            (person,),
+            f"SELECT id, person, photo, face, about FROM templates {where} ORDER BY rowid", asked
         ):
             known = self._book.opened(about, "template", key, owner, _hex(photo), str(face))
             try:
@@ -231,6 +229,11 @@ class TemplateRows:
 
 def _name(space: EmbeddingSpace) -> str:
     return f"{space.model}/{space.digest}/{space.dim}"
+
+
+def _of(person: str | None) -> tuple[str, tuple[str, ...]]:
+    """A condition that SQLite has an index for, and its value: `? IS NULL OR` would read all."""
+    return ("", ()) if person is None else ("WHERE person = ?", (person,))
 
 
 def _hex(tag: object) -> str:

@@ -99,17 +99,18 @@ class ByteScan:
         self._session.run_with_iobinding(binding)
         return sums
 
-    def pack(self) -> None:
+    def pack(self) -> bool:
         """Hand the templates to ONNX Runtime, where it is installed; worth it for a program that
-        goes on: 1,000,000 take a second."""
+        goes on: 1,000,000 take a second. False where nothing was to do."""
         if self._templates is None or not len(self):
-            return
+            return False
         try:
             self._session = _session(np.ascontiguousarray(self._templates.codes.T))
         except ImportError:
             logger.info("byte_scan with=numpy onnxruntime or onnx is not installed")
-            return
+            return False
         self._templates = None
+        return True
 
 
 def _session(columns: Any) -> Any:

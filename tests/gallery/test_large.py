@@ -498,3 +498,28 @@ def test_who_may_be_named_is_looked_up(path: Path) -> None:
         assert hidden.id not in people.ids
         assert "nobody" not in people.names
         assert len(people.names) == len(list(people.names)) == PEOPLE - 1
+
+
+def test_who_comes_and_goes_costs_the_same_in_a_larger_gallery(tmp_path: Path) -> None:
+    """By the steps of SQLite's machine, which a look at every row would multiply."""
+    steps = []
+    for people in (40, 1600):
+        path = tmp_path / f"{people}.db"
+        with GalleryStore.open(path, SPACE, create=True, cipher=CIPHER) as store:
+            fill(store, _centres(people, 1), 1)
+        with large(path) as store:
+            store.snapshot()
+            counted = [0]
+
+            def count(counted: list[int] = counted) -> int:
+                counted[0] += 1
+                return 0
+
+            store.book.db.set_progress_handler(count, 10)
+            with store.transaction():
+                store.add_template(store.add_person("New"), template("new", _centres(1, 8)[0]))
+            store.rename("New", "Newer")
+            store.remove("Newer")
+            store.book.db.set_progress_handler(None, 0)
+            steps.append(counted[0])
+    assert steps[1] < 2 * steps[0], steps
