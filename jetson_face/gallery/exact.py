@@ -20,7 +20,7 @@ from jetson_face.gallery.schema import Identity
 from jetson_face.util import sqlite
 
 logger = logging.getLogger(__name__)
-_KEPT = 8192
+_KEPT = 4096
 """Vectors that stay in memory: those of the same people are asked for frame after frame."""
 _AT_ONCE = 500
 

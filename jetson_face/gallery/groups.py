@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,10 @@ from jetson_face.inference.byte_scan import ByteScan
 GROUPS = 16
 """More cost less to replace, but each takes 0.05 ms to search, however small."""
 _EACH = PACKS // GROUPS
+_UUID = 36
+_DASHES = (8, 13, 18, 23)
+_DIGITS = [at for at in range(_UUID) if at not in _DASHES]
+_HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
 _PROBE_OFF = 0.002
 """More than a probe of bytes is ever off."""
 
@@ -44,15 +49,48 @@ class Names:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Ids:
+    """Ids in little memory: what is written as a UUID takes 16 bytes in place of 36. rows: (N, 16)
+    uint8 of UUIDs, or (N,) of others."""
+
+    rows: NDArray[Any]
+
+    @classmethod
+    def of(cls, texts: NDArray[np.bytes_]) -> Ids:
+        """texts: (N,)."""
+        if texts.dtype.itemsize != _UUID:
+            return cls(texts)
+        signs = texts.view(np.uint8).reshape(-1, _UUID)
+        digits = np.delete(signs, _DASHES, axis=1)
+        values = np.where(digits >= ord("a"), digits - (ord("a") - 10), digits - ord("0"))
+        rows = np.asarray(values[:, ::2] << 4 | values[:, 1::2], np.uint8)
+        found = cls(rows)
+        return found if np.array_equal(found[0 : len(rows)], texts) else cls(texts)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, wanted: slice) -> NDArray[np.bytes_]:
+        """Some of them as they are written."""
+        part = self.rows[wanted]
+        if part.ndim == 1:
+            return np.asarray(part, np.bytes_)
+        signs = np.full((len(part), _UUID), ord("-"), np.uint8)
+        nibbles = np.stack([part >> 4, part & 15], axis=2).reshape(len(part), 32).astype(np.intp)
+        signs[:, _DIGITS] = _HEX[nibbles]
+        return np.asarray(signs.reshape(-1).view(f"S{_UUID}"), np.bytes_)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Group:
     """Some of the people, with at least one template each, and their templates in that order.
 
-    templates: (M,) ids. people: (P,) ids. lengths: (P,) templates of each. starts: (P,). off: what
+    templates: M ids. people: (P,) ids. lengths: (P,) templates of each. starts: (P,). off: what
     a cosine is off by at most.
     """
 
     scan: ByteScan
-    templates: NDArray[np.bytes_]
+    templates: Ids
     people: NDArray[np.bytes_]
     names: Names
     lengths: I64
@@ -77,7 +115,7 @@ class Group:
         codes = np.concatenate([np.zeros((0, dim), np.int8), *(one["codes"] for one in parts)])
         return cls(
             ByteScan(CompactTemplates(codes, _column(parts, "scale", np.float32), error)),
-            _column(parts, "id", np.bytes_),
+            Ids.of(_column(parts, "id", np.bytes_)),
             np.array([one.id.encode() for one in people], np.bytes_),
             Names.of([one.name for one in people]),
             each,
@@ -102,8 +140,7 @@ class Group:
     def keys(self, at: int) -> NDArray[np.bytes_]:
         """The ids of a person's templates."""
         start = int(self.starts[at])
-        found: NDArray[np.bytes_] = self.templates[start : start + int(self.lengths[at])]
-        return found
+        return self.templates[start : start + int(self.lengths[at])]
 
 
 def _column(parts: Sequence[np.ndarray], field: str, kind: type) -> np.ndarray:

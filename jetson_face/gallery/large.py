@@ -26,7 +26,7 @@ from jetson_face.util.machine import give_back_memory
 
 CANDIDATES = 3
 """How many people a match names, the nearest one included."""
-_AT_ONCE = 4
+_AT_ONCE = 2
 """Probes that are compared together: 4 MB each for 1,000,000 templates."""
 _BLOCK = 64
 _SEEDS = 16
@@ -101,7 +101,7 @@ class LargeGallery(GallerySnapshot):
     @property
     def vectors(self) -> F32:
         """(M, dim), read from the file. Raises the gallery's errors."""
-        return self._exact.must(np.concatenate([group.templates for group in self._groups]))
+        return self._exact.must(np.concatenate([group.templates[:] for group in self._groups]))
 
     @property
     def person_index(self) -> I64:

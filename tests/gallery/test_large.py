@@ -21,6 +21,7 @@ from jetson_face.core.errors import GalleryCorruptError, InputMissingError, Jets
 from jetson_face.core.types import F32, Embeddings, EmbeddingSpace, Match
 from jetson_face.gallery import manifest
 from jetson_face.gallery.batch import Batch, EnrollmentResult, RefusedError
+from jetson_face.gallery.groups import Ids
 from jetson_face.gallery.large import LargeGallery
 from jetson_face.gallery.live import LivePeople
 from jetson_face.gallery.matcher import Matcher
@@ -523,3 +524,12 @@ def test_who_comes_and_goes_costs_the_same_in_a_larger_gallery(tmp_path: Path) -
             store.book.db.set_progress_handler(None, 0)
             steps.append(counted[0])
     assert steps[1] < 2 * steps[0], steps
+
+
+@pytest.mark.parametrize("odd", [[], ["x"], ["F" * 36], [str(uuid.UUID(int=5)).upper()]])
+def test_ids_are_what_they_were(odd: list[str]) -> None:
+    known = [str(uuid.UUID(int=number**20)) for number in range(40)] + odd
+    ids = Ids.of(np.array([one.encode() for one in known], np.bytes_))
+    assert [one.decode() for one in ids[:].tolist()] == known
+    assert [one.decode() for one in ids[3:5].tolist()] == known[3:5]
+    assert Ids.of(np.zeros(0, "S36"))[:].tolist() == []
