@@ -26,7 +26,7 @@ from jetson_face.evaluation.people import fraction
 from jetson_face.util.images import read_picture
 
 LEVELS: Mapping[str, tuple[float, ...]] = {
-    "face_px": (112, 80, 60, 40, 30, 20),
+    "face_px": (112, 64, 48, 32, 24, 16, 12),
     "blur": (0, 1, 2, 4, 6, 8),
     "brightness": (0.05, 0.1, 0.25, 0.5, 1, 2, 3),
     "rotation": (-60, -45, -30, -15, 0, 15, 30, 45, 60),
