@@ -3,10 +3,11 @@
 # wheel. Arguments go to pytest, as in: bash tools/test.sh -m slow
 set -euo pipefail
 . "$(dirname "$0")/setup_env.sh"
-# A real RTSP server, a real broker and systemd's own checker, as the tests want them.
+# A real RTSP server, a real broker, a real NATS server and systemd's own checker, as the tests want
+# them.
 need_debs python3-gi gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-base \
     gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav \
-    gir1.2-gst-rtsp-server-1.0 mosquitto systemd
+    gir1.2-gst-rtsp-server-1.0 mosquitto nats-server systemd
 # PyTorch is for the training tests; the pinned release is the one they were written with.
 TORCH=${TORCH:-torch==2.13.0}
 setup_env pc,train,rtx,mqtt,dev,demo

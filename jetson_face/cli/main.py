@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "identify": ("identify", "say who is in a picture"),
     "calibrate": ("calibrate", "set the threshold that names strangers as seldom as you say"),
     "archive": ("archive", "index recordings, and find or erase somebody in them"),
+    "fleet": ("fleet", "share people, erasures and events between boxes"),
     "gallery": ("gallery", "check or re-embed the gallery"),
     "eval": ("evaluate", "measure accuracy on labelled pictures"),
     "explain": ("explain", "show what the network looks at in a face"),

@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "run":
         from jetson_face.service import serve
 
-        return serve(_settings(args).load, _control_command(args))
+        return serve(_settings(args).load, _control_command(args), _fleet_command(args))
     if args.action == "control":
         from jetson_face.service.control.process import serve_control
 
@@ -96,6 +96,11 @@ def _settings(args: argparse.Namespace) -> PageSettings:
 def _control_command(args: argparse.Namespace) -> list[str]:
     """What starts the process behind the control socket, with this one's configuration."""
     return [sys.executable, "-m", "jetson_face", "service", "control", *_config_words(args)]
+
+
+def _fleet_command(args: argparse.Namespace) -> list[str]:
+    """What starts this box's part in a fleet."""
+    return [sys.executable, "-m", "jetson_face", "fleet", "run", *_config_words(args)]
 
 
 def _config_words(args: argparse.Namespace) -> list[str]:

@@ -32,6 +32,7 @@ from jetson_face.config.detector import (
     PluginDetectorConfig,
     YunetConfig,
 )
+from jetson_face.config.fleet import FLEET, FleetConfig
 from jetson_face.config.machine import default_cache_dir, default_state_dir, is_jetson
 from jetson_face.config.network import (
     EmbedderConfig,
@@ -66,6 +67,7 @@ __all__ = [
     "Config",
     "DlibConfig",
     "EmbedderConfig",
+    "FleetConfig",
     "HaarConfig",
     "HomeAssistantConfig",
     "JsonlConfig",
@@ -155,6 +157,7 @@ class Config(Section):
     report: ReportConfig = ReportConfig()
     service: ServiceConfig = ServiceConfig()
     archive: ArchiveConfig = ArchiveConfig()
+    fleet: FleetConfig | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @model_validator(mode="after")
@@ -162,6 +165,8 @@ class Config(Section):
         names = [source.name for source in self.sources]
         if len(set(names)) != len(names):
             raise ValueError(f"two sources share a name: {names}; give each its own `name`")
+        if self.fleet is not None and FLEET in {sink.name for sink in self.service.sinks}:
+            raise ValueError(f"a sink cannot be called {FLEET}: `fleet` is")
         return self
 
     @property

@@ -148,3 +148,9 @@ class GalleryRestoredError(GalleryError):
     """The gallery is an older copy, or another one, than the one that was last used here."""
 
     exit_code = 20
+
+
+class FleetError(JetsonFaceError, ConnectionError):
+    """The fleet's server cannot be reached or refuses, or what it has cannot be used."""
+
+    exit_code = 21

@@ -85,6 +85,11 @@ class Book:
         """The tags of people who were erased, and of their photos."""
         return frozenset(tag for (tag,) in self.db.execute("SELECT tag FROM erased"))
 
+    def was_erased(self, person: str) -> bool:
+        """A person (id) was erased here; ids are never used again."""
+        tag = self.erased_tag(person)
+        return self.db.execute("SELECT 1 FROM erased WHERE tag = ?", (tag,)).fetchone() is not None
+
     def add_erased(self, tags: Iterable[bytes]) -> None:
         """Remember them as erased."""
         for tag in tags:

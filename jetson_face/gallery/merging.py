@@ -7,7 +7,6 @@ from jetson_face.core.types import Person
 from jetson_face.gallery.accept import erase
 from jetson_face.gallery.book import Book
 from jetson_face.gallery.permission import not_recognised
-from jetson_face.gallery.records import NewTemplate
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.gallery.templates import TemplateRows
 
@@ -34,16 +33,11 @@ def _move_templates(book: Book, gone: str, kept: Person) -> int:
     """Move the templates of `gone` (id) to `kept` and erase `gone`, inside a transaction; returns
     how many moved. A photo that `kept` has already is not kept twice."""
     rows = TemplateRows(book)
-    found = []
-    for info in rows.infos(gone).get(gone, []):
-        portrait, landmarks = rows.portrait(info.id)
-        vector = rows.vector(info.id)
-        new = NewTemplate(vector, info.quality, info.photo, portrait, landmarks, info.source)
-        found.append((new, vector, info.created))
+    found = rows.kept(gone)
     # First: the rows of a person are bound to that person, and its photos count as erased.
     erase(book, gone)
     moved = 0
-    for new, vector, created in found:
-        moved += rows.add(kept, new, vector, created)
+    for new, created in found:
+        moved += rows.add(kept, new, new.vector, created)
         book.forget_erased(book.photo_tag(new.photo))
     return moved

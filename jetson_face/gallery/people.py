@@ -56,6 +56,11 @@ class PeopleRows:
             return None
         return self._opened(*row)[0].name, manifest.of_person(self._sealer, *row)
 
+    def count(self) -> int:
+        """How many there are."""
+        (found,) = self._db.execute("SELECT count(*) FROM people").fetchone()
+        return int(found)
+
     def all(self) -> list[tuple[Person, float]]:
         """Everybody, in the order of their names, and since when (UTC seconds)."""
         found = [self._opened(*row) for row in self._db.execute(_COLUMNS)]

@@ -173,6 +173,17 @@ class TemplateRows:
             (vector,) = self.opened([(key, owner, photo, face, blob)])
             yield key, manifest.of_template(self._sealer, *row), vector.tobytes()
 
+    def kept(self, person: str) -> list[tuple[NewTemplate, float]]:
+        """Everything of a person (id), as it could be added again, and since when (UTC seconds)."""
+        faces = dict(self._db.execute("SELECT id, face FROM templates WHERE person = ?", (person,)))
+        found = []
+        for info in self.infos(person).get(person, []):
+            image, marks = self.portrait(info.id)
+            vector, face = self.vector(info.id), int(faces[info.id])
+            new = NewTemplate(vector, info.quality, info.photo, image, marks, info.source, face)
+            found.append((new, info.created))
+        return found
+
     def snapshot(
         self,
         people: Sequence[Person],

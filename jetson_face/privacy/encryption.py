@@ -126,7 +126,7 @@ def open_cipher(
                 f"read: put it back from where you keep it, or give the right `state_dir`"
             )
         create_key(path)
-    return AesGcm(_read_private_key(path), origin=str(path))
+    return open_private_cipher(path)
 
 
 def credential(name: str, environ: Mapping[str, str] = os.environ) -> str:
@@ -234,7 +234,18 @@ def create_key(path: Path) -> None:
         ) from error
 
 
+def open_private_cipher(path: Path) -> AesGcm:
+    """The cipher of a key file. Raises GalleryError for one that is not there, that others may
+    read, or that is no key."""
+    return AesGcm(_read_private_key(path), origin=str(path))
+
+
 def _read_private_key(path: Path) -> bytes:
+    return _parse_key(read_private(path), path)
+
+
+def read_private(path: Path) -> bytes:
+    """What is in a secret's file. Raises GalleryError where it cannot be read, or by others."""
     try:
         with path.open("rb") as file:
             facts = os.fstat(file.fileno())
@@ -252,7 +263,7 @@ def _read_private_key(path: Path) -> bytes:
         raise GalleryError(
             f"{path}: this key belongs to user {facts.st_uid}; run: chown {os.geteuid()} {path}"
         )
-    return _parse_key(data, path)
+    return data
 
 
 def _parse_key(data: bytes, path: Path) -> bytes:

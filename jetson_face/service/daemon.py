@@ -1,4 +1,4 @@
-"""`serve`: the service from its start to its end."""
+"""The service from its start to its end."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -33,7 +32,6 @@ from jetson_face.service.erasure import audit_log
 from jetson_face.service.events import EventTap, EventWriter, OnItsWay, tell_end
 from jetson_face.service.health_day import HealthDay
 from jetson_face.service.history import HistoryPages, open_history
-from jetson_face.service.lock import state_lock
 from jetson_face.service.notify import (
     Health,
     HealthVerdict,
@@ -58,33 +56,6 @@ logger = logging.getLogger(__name__)
 
 _EVENT_QUEUE = 10_000
 _LOOK_EVERY_S = 0.4
-
-
-def serve(load: Callable[[], Config], control: Sequence[str] = ()) -> int:
-    """Recognise until SIGTERM or SIGINT; SIGHUP reloads by `load`. control: see ControlGate.
-
-    Raises ConfigError, StateLockedError, and what building the parts raises.
-    """
-    config = load()
-    logging.getLogger("jetson_face").setLevel(config.log_level)
-    with state_lock(config.state_dir), _recorded() as recent, Signals() as signals:
-        daemon = Daemon(config, load, recent, signals, control)
-        try:
-            daemon.run()
-        finally:
-            daemon.close()
-    return 0
-
-
-@contextmanager
-def _recorded() -> Iterator[RecentErrors]:
-    recent = RecentErrors()
-    root = logging.getLogger("jetson_face")
-    root.addHandler(recent)
-    try:
-        yield recent
-    finally:
-        root.removeHandler(recent)
 
 
 class Daemon:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from jetson_face.capture.source import Source
 from jetson_face.config import Config, JsonlConfig, MqttConfig, SinkConfig, WebhookConfig
+from jetson_face.config.fleet import FLEET, FleetConfig
 from jetson_face.config.service import EVENTS_FILE
 from jetson_face.core.errors import JetsonFaceError
 from jetson_face.events.delivery import Deliverer, EventSink, SinkDownError
@@ -121,6 +122,8 @@ def build_deliverers(config: Config, outbox: Outbox) -> list[Deliverer]:
     ]
     if config.report.events is not None:
         sinks.append((EVENTS_FILE, _events_file(config.report.events)))
+    if config.fleet is not None:
+        sinks.append((FLEET, LateSink(FLEET, partial(_fleet_sink, config.fleet))))
     outbox.only([name for name, _ in sinks])
     made = [Deliverer(name, outbox, sink) for name, sink in sinks]
     for deliverer in made:
@@ -192,6 +195,15 @@ def build_sink(wanted: SinkConfig, config: Config) -> EventSink:
             timeout_s=wanted.timeout_s,
         )
     return _jsonl(wanted, config)
+
+
+def _fleet_sink(fleet: FleetConfig) -> EventSink:
+    """Raises MissingDependencyError, GalleryError for credentials that others may read."""
+    from jetson_face.events.nats import NatsSink
+    from jetson_face.factory.fleet import consumer_of, link_of, subject_of
+
+    link = link_of(fleet, "events")
+    return NatsSink(link, f"{subject_of(fleet)}.events", consumer_of(fleet, "events"))
 
 
 def _jsonl(wanted: JsonlConfig, config: Config) -> RotatingJsonl:

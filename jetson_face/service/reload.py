@@ -104,6 +104,7 @@ def check_reloadable(old: Config, new: Config) -> None:
     for key in ("remember", "people_max"):
         if getattr(old.unknown, key) != getattr(new.unknown, key):
             changed.append(f"unknown.{key}")
+    changed += ["fleet"] * (old.fleet != new.fleet)
     if old.state_dir != new.state_dir:
         changed.insert(0, "state_dir")
     if changed:

@@ -86,6 +86,7 @@ NEEDED = {
     "sinks[webhook]": {"url": "http://127.0.0.1:9/"},
     "sinks[mqtt]": {"host": "127.0.0.1"},
     "home_assistant": {"host": "127.0.0.1"},
+    "fleet": {"server": "nats://127.0.0.1:9", "site": "x", "key": "fleet.key"},
 }
 """What a part cannot be without."""
 

@@ -107,6 +107,44 @@ def test_without_an_archive_nothing_of_it_is_imported(tmp_path: Path) -> None:
     assert run(alone).stdout.strip() == "[]"
 
 
+def test_without_a_fleet_nothing_of_it_is_imported_and_no_thread_is_made(tmp_path: Path) -> None:
+    code = (
+        "import sys, threading\n"
+        "for name in ('nats', 'nkeys'): sys.modules[name] = None\n"
+        "from jetson_face.cli.main import COMMANDS, build_parser, main\n"
+        "for name in COMMANDS: build_parser(name)\n"
+        "import jetson_face.service, jetson_face.service.erasure, jetson_face.api\n"
+        "from jetson_face.service.fleet_process import fleet_process\n"
+        "from jetson_face.config import load_config\n"
+        "from jetson_face.events.outbox import Outbox\n"
+        "from jetson_face.service.plumbing import build_deliverers\n"
+        "from pathlib import Path\n"
+        "before = threading.active_count()\n"
+        "with fleet_process(()):\n"
+        "    deliverers = build_deliverers(load_config(None), Outbox(Path('outbox.db')))\n"
+        "    assert threading.active_count() == before\n"
+        "assert deliverers == []\n"
+        "assert main(['people', 'list', '--set', 'state_dir=nowhere']) == 4\n"
+        "ours = 'jetson_face.fleet', 'jetson_face.events.nats'\n"
+        "print([m for m in sys.modules if m.startswith(ours)])\n"
+        "fleet = ['fleet.server=nats://h:1', 'fleet.site=x', 'fleet.key=fleet.key']\n"
+        "words = [w for one in fleet for w in ('--set', one)]\n"
+        "assert main(['fleet', 'keys', *words]) == 0\n"
+        "assert main(['fleet', 'status', *words]) == 12\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPO), "XDG_STATE_HOME": str(tmp_path)},
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == "[]"
+    assert "needs nats-py and nkeys: pip install '.[fleet]'" in done.stderr
+
+
 def lint_layers(folder: Path) -> subprocess.CompletedProcess[str]:
     pytest.importorskip("importlinter", reason="import-linter comes with the dev extra")
     environment = {key: text for key, text in os.environ.items() if key != "PYTHONPATH"}

@@ -1,0 +1,320 @@
+"""`jetson-face fleet set-up|keys|user|status|people|erase|forget|run`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jetson_face.cli.common import (
+    add_config_arguments,
+    ask,
+    config_of,
+    number,
+    say,
+    say_json,
+    say_text,
+    show_line,
+    show_progress,
+)
+from jetson_face.config import Config
+from jetson_face.core.errors import EnrollmentError, InputMissingError, UsageError
+
+if TYPE_CHECKING:  # the commands without the extra `fleet` must not import these
+    from jetson_face.fleet.operator import ErasureReport, FleetOperator, SentPerson
+    from jetson_face.fleet.status import SeenBox
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to do with which boxes."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    keys = actions.add_parser("keys", help="make the keys that the configuration names")
+    user = actions.add_parser("user", help="print this box as a user for nats-server")
+    set_up = actions.add_parser("set-up", help="make the streams on the server")
+    set_up.add_argument(
+        "--keep-days", type=number, default=30.0, metavar="N", help="of events (default 30)"
+    )
+    set_up.add_argument("--max-mib", type=int, metavar="N", help="of events (default: no limit)")
+    status = actions.add_parser("status", help="how each box is")
+    status.add_argument("--json", action="store_true", help="print JSON")
+    status.add_argument("--metrics", action="store_true", help="print it for Prometheus")
+    erase = actions.add_parser("erase", help="erase somebody on every box")
+    erase.add_argument("who", nargs="?", metavar="NAME", help="name or id")
+    erase.add_argument("--status", metavar="ID", help="ask again for the receipts of an erasure")
+    erase.add_argument(
+        "--wait", type=number, default=60.0, metavar="S", help="for the receipts (default 60)"
+    )
+    erase.add_argument("--yes", action="store_true", help="do not ask")
+    forget = actions.add_parser("forget", help="take a box that is gone for good off the list")
+    forget.add_argument("name", metavar="SITE/BOX")
+    run_it = actions.add_parser("run", help="what the service starts: take part in the fleet")
+    run_it.add_argument("--parent", type=int, help="number of an open pipe")
+    for sub in (keys, user, set_up, status, erase, forget, run_it):
+        add_config_arguments(sub)
+    _people_arguments(actions.add_parser("people", help="who was sent to the boxes; send people"))
+
+
+def _people_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="people_action", required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="everybody who was sent")
+    listing.add_argument("--json", action="store_true", help="print JSON")
+    add = actions.add_parser("add", help="enrol somebody here, and send them")
+    add.add_argument("name", metavar="NAME")
+    add.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="or a folder of them")
+    send = actions.add_parser("send", help="send people who are enrolled here, as they are now")
+    send.add_argument("who", nargs="*", metavar="NAME", help="name or id")
+    send.add_argument("--all", action="store_true", help="everybody")
+    for sub in (add, send):
+        sub.add_argument(
+            "--to", default="all", metavar="SCOPE", help="all, site:NAME or group:NAME"
+        )
+    for sub in (listing, add, send):
+        add_config_arguments(sub)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Raises ConfigError without a fleet, MissingDependencyError, FleetError, and what the gallery
+    raises."""
+    config = config_of(args)
+    if args.action in ("run", "keys", "user"):
+        return _without_a_server(config, args)
+    actions = {"set-up": _set_up, "status": _status, "erase": _erase, "forget": _forget}
+    return (_people if args.action == "people" else actions[args.action])(config, args)
+
+
+def _without_a_server(config: Config, args: argparse.Namespace) -> int:
+    from jetson_face.factory.fleet import fleet_of
+    from jetson_face.fleet import keys
+
+    if args.action == "run":
+        from jetson_face.fleet.running import run_agent
+
+        return run_agent(config, args.parent)
+    if args.action == "user":
+        say_text(keys.box_user(fleet_of(config)))
+        return 0
+    for path in keys.make_keys(fleet_of(config)):
+        say(f"{path}: made")
+    return 0
+
+
+def _set_up(config: Config, args: argparse.Namespace) -> int:
+    from jetson_face.fleet import operator
+
+    async def work(server: FleetOperator) -> list[str]:
+        return await server.set_up(keep_days=args.keep_days, max_mib=args.max_mib)
+
+    say(*operator.run(config, work))
+    return 0
+
+
+def _status(config: Config, args: argparse.Namespace) -> int:
+    from jetson_face.fleet import operator
+    from jetson_face.fleet.status import metrics_text
+
+    boxes: list[SeenBox] = operator.run(config, lambda server: server.boxes())
+    now = time.time()
+    if args.metrics:
+        say_text(metrics_text(boxes, now))
+    elif args.json:
+        say_json([_plain_box(seen, now) for seen in boxes])
+    elif not boxes:
+        say("no box has said how it is yet")
+    else:
+        _say_boxes(boxes, now)
+    return 0
+
+
+def _plain_box(seen: SeenBox, now: float) -> dict[str, Any]:
+    ages = {"age_s": round(seen.age(now), 1), "clock_offset_s": round(seen.clock_offset_s, 2)}
+    return asdict(seen.status) | ages
+
+
+def _say_boxes(boxes: Sequence[SeenBox], now: float) -> None:
+    rows = [("BOX", "AGE", "VERSION", "PEOPLE", "POSITION", "MODEL", "BACKLOG", "CLOCK", "")]
+    for seen in boxes:
+        one = seen.status
+        notes = [] if one.ready is not False else ["not ready"]
+        notes += [f"{len(one.held)} held"] if one.held else []
+        notes += [f"{one.erasing} to erase"] if one.erasing else []
+        position = max(one.positions.values(), default=0)
+        backlog = "-" if one.backlog is None else str(one.backlog)
+        rows.append(
+            (
+                f"{one.site}/{one.box}", f"{seen.age(now):.0f} s", one.version, str(one.people),
+                str(position), one.model, backlog, f"{seen.clock_offset_s:+.1f} s",
+                ", ".join(notes),
+            )
+        )  # fmt: skip
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        say("  ".join(text.ljust(n) for text, n in zip(row, widths, strict=True)).rstrip())
+    for seen in boxes:
+        for who, why in seen.status.held.items():
+            say(f"{seen.status.site}/{seen.status.box}: {who} is held: {why}", err=True)
+
+
+def _people(config: Config, args: argparse.Namespace) -> int:
+    from jetson_face.fleet import operator
+
+    if args.people_action == "list":
+        found: list[SentPerson] = operator.run(config, lambda server: server.people())
+        _say_people(found, args.json)
+        return 0
+    if args.people_action == "send" and bool(args.who) == args.all:
+        raise UsageError("say whom to send, or --all")
+    return _send(config, args)
+
+
+def _say_people(found: Sequence[SentPerson], as_json: bool) -> None:
+    plain = [
+        {
+            "id": one.person,
+            "to": one.scope,
+            "version": one.seq,
+            "bytes": one.size,
+            "name": None if one.entry is None or one.entry.record is None
+            else one.entry.record.person.name,
+            "photos": 0 if one.entry is None or one.entry.record is None
+            else len(one.entry.record.templates),
+            "erased": one.entry is not None and one.entry.record is None,
+        }
+        for one in found
+    ]  # fmt: skip
+    if as_json:
+        say_json(plain)
+        return
+    there = [one for one in plain if not one["erased"]]
+    if not there:
+        say("nobody was sent yet: jetson-face fleet people send NAME")
+    for one in sorted(there, key=lambda one: str(one["name"]).casefold()):
+        name = one["name"] or "sealed with another key"
+        say(f"{name}: {one['photos']} photos, to {one['to']}, {one['bytes']} bytes, id {one['id']}")
+
+
+def _send(config: Config, args: argparse.Namespace) -> int:
+    from jetson_face.factory.parts import open_gallery
+    from jetson_face.fleet import operator
+    from jetson_face.fleet.subjects import scope_of
+    from jetson_face.gallery.replicated import record_of
+
+    scope = scope_of(args.to)
+    names = [_enrolled(config, args)] if args.people_action == "add" else args.who
+    with open_gallery(config) as gallery:
+        if args.people_action == "send" and args.all:
+            names = [info.person.id for info in gallery.people()]
+
+        async def work(server: FleetOperator) -> int:
+            with show_progress("sending") as progress:
+                for index, who in enumerate(names, 1):
+                    record = record_of(gallery, who)
+                    await server.send(record, scope)
+                    progress(index, len(names), record.person.name)
+            return len(names)
+
+        count = operator.run(config, work)
+    people = "1 person" if count == 1 else f"{count} people"
+    say(f"{people} sent to {args.to}")
+    return 0
+
+
+def _enrolled(config: Config, args: argparse.Namespace) -> str:
+    """Enrol as `jetson-face enroll --name` does; the person's id."""
+    from jetson_face.factory.parts import build_enroller, build_parts, for_photos, open_gallery
+    from jetson_face.gallery.enroll import photos_in
+
+    photos = [p for path in args.photos for p in (photos_in(path) if path.is_dir() else [path])]
+    parts = for_photos(config, build_parts(config))
+    with open_gallery(config, parts.embedder.space, create=True) as gallery:
+        enroller = build_enroller(config, parts, gallery)
+        with show_progress("enrolling") as progress:
+            result = enroller.enroll_photos(args.name, photos, progress=progress)
+    for refusal in result.refused:
+        say(f"refused {refusal.path}: {refusal.reason}", err=True)
+    if result.person is None:
+        raise EnrollmentError(f"{args.name}: no photo was enrolled: see the reasons above")
+    say(f"{result.name}: {len(result.added)} added")
+    return result.person.id
+
+
+def _erase(config: Config, args: argparse.Namespace) -> int:
+    from jetson_face.fleet import operator
+
+    if (args.who is None) == (args.status is None):
+        raise UsageError("say whom to erase, or --status ID of an erasure: one of them")
+
+    async def work(server: FleetOperator) -> ErasureReport:
+        person = args.status or await _whom(config, server, args.who)
+        if args.status is not None:
+            return await server.erasure(person)
+        await server.erase(person)
+        say(f"erasure {person}: told to every box")
+        with show_line() as tell:
+            return await server.wait(person, args.wait, tell)
+
+    if args.who is not None and not args.yes:
+        if not sys.stdin.isatty():
+            raise UsageError(f"this erases {args.who} on every box for good: say so with --yes")
+        if ask(f"Erase {args.who} on every box for good? [y/N]").lower() not in ("y", "yes"):
+            say("nothing was erased", err=True)
+            return 1
+    return _say_erasure(operator.run(config, work))
+
+
+async def _whom(config: Config, server: FleetOperator, who: str) -> str:
+    """The id of a person, by name or id: of this box, or who was sent. Raises UsageError."""
+    from jetson_face.factory.parts import open_gallery
+    from jetson_face.gallery.names import name_key
+
+    try:
+        with open_gallery(config) as gallery:
+            return gallery.show(who).person.id
+    except (UsageError, InputMissingError):
+        pass  # not here
+    for one in await server.people():
+        record = None if one.entry is None else one.entry.record
+        if one.person == who or (record and name_key(record.person.name) == name_key(who)):
+            return one.person
+    raise UsageError(f"nobody is called {who!r:.60}: see `jetson-face fleet people list`")
+
+
+def _say_erasure(report: ErasureReport) -> int:
+    for box, receipt in sorted(report.receipts.items()):
+        state = "erased" if receipt["complete"] else "NOT COMPLETE"
+        counts = ", ".join(
+            f"{receipt[key]} {what}"
+            for key, what in (
+                ("templates", "photos"),
+                ("review_items", "review items"),
+                ("queued_events", "queued events"),
+                ("history_events", "events of the history"),
+                ("archive_tracks", "tracks of the archive"),
+            )
+            if receipt.get(key)
+        )
+        failed = f"; left in {', '.join(receipt['failed'])}" if receipt["failed"] else ""
+        say(f"{box}: {state} {receipt['time']}, {counts or 'nothing was here'}{failed}; "
+            f"service: {receipt['service']}")  # fmt: skip
+    if report.complete:
+        say(f"every box has erased them ({len(report.receipts)} receipts)")
+        return 0
+    say(
+        f"no complete receipt from {', '.join(report.missing)}: ask again with "
+        f"`jetson-face fleet erase --status {report.person}`",
+        err=True,
+    )
+    return 1
+
+
+def _forget(config: Config, args: argparse.Namespace) -> int:
+    from jetson_face.fleet import operator
+
+    site, _, box = args.name.partition("/")
+    if not operator.run(config, lambda server: server.forget(site, box)):
+        raise UsageError(f"no box is called {args.name!r:.80}: see `jetson-face fleet status`")
+    say(f"{args.name} is forgotten; take its user out of the server's configuration, too")
+    return 0

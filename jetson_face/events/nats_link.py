@@ -1,0 +1,125 @@
+"""How this program reaches a NATS server, and asks its streams from where it left off."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jetson_face.core.errors import SecretBrokenError
+from jetson_face.util.optional import needs, pip_install
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+    from nats.js import JetStreamContext
+    from nats.js.api import ConsumerInfo
+
+DOMAIN = "fleet"
+"""The hub's JetStream domain: under its name the streams are reached from a leaf, too."""
+PING_S = 10
+"""A server that answers no ping for two to three of these has gone."""
+_CREDS = "-----BEGIN NATS"
+_IDLE_S = 60.0
+"""A consumer that nobody asks for so long is deleted by the server."""
+
+
+@dataclass(frozen=True, slots=True)
+class NatsLink:
+    """Where the server is and who we are there.
+
+    server: nats://HOST:PORT or tls://HOST:PORT, several with commas. name: of this connection, for
+    the server's log. inbox: the subject under which answers come; nobody else may listen there.
+    credentials: a file with an NKey's seed, or a .creds file. ca: certificates to trust.
+    """
+
+    server: str
+    name: str
+    inbox: str
+    credentials: Path | None = None
+    ca: Path | None = None
+
+    async def connect(self, timeout_s: float) -> Client:
+        """A connection that does not come back by itself: who lost it makes another.
+
+        Raises MissingDependencyError without nats-py, SecretBrokenError for credentials that are
+        none, and what nats-py and the network raise.
+        """
+        with needs(f"a fleet needs nats-py and nkeys: {pip_install('fleet')}"):
+            import nkeys  # noqa: F401 - what nats-py signs with
+            from nats.aio.client import Client
+            from nats.errors import NoServersError
+        # The package tells its own log of each lost connection, beside our one line.
+        logging.getLogger("nats").setLevel(logging.CRITICAL)
+        client, said = Client(), list[Exception]()
+
+        async def keep(error: Exception) -> None:
+            said.append(error)  # it is raised where somebody waits for it
+
+        work = client.connect(
+            servers=[server.strip() for server in self.server.split(",")],
+            name=self.name,
+            allow_reconnect=False,
+            max_reconnect_attempts=1,  # the package's own tries of each server, before it says no
+            reconnect_time_wait=0.1,
+            connect_timeout=max(1, round(timeout_s)),
+            ping_interval=PING_S,
+            max_outstanding_pings=2,
+            inbox_prefix=self.inbox,
+            error_cb=keep,
+            tls=self._tls(),
+            **self._who(),
+        )
+        try:
+            await asyncio.wait_for(work, timeout_s)
+        except NoServersError as error:
+            raise (said[-1] if said else error) from None
+        return client
+
+    def _tls(self) -> ssl.SSLContext | None:
+        if not self.server.startswith("tls://"):
+            return None
+        return ssl.create_default_context(cafile=None if self.ca is None else str(self.ca))
+
+    def _who(self) -> dict[str, Any]:
+        if self.credentials is None:
+            return {}
+        try:
+            text = self.credentials.read_text("ascii")
+        except (OSError, ValueError) as error:
+            raise SecretBrokenError(f"{self.credentials}: cannot be read: {error}") from None
+        if text.startswith(_CREDS):
+            return {"user_credentials": str(self.credentials)}
+        if not text.startswith("SU"):
+            raise SecretBrokenError(
+                f"{self.credentials}: neither the seed of a user's NKey (SU…) nor a .creds file"
+            )
+        return {"nkeys_seed_str": text.strip()}
+
+
+async def fresh_consumer(
+    stream: JetStreamContext, name: str, consumer: str, subject: str, start: int | None = None
+) -> tuple[ConsumerInfo, JetStreamContext.PullSubscription]:
+    """A consumer of the stream `name` for messages of `subject` from the number `start` on, or for
+    the last one only; in place of one of the same name. Nothing is acknowledged: where to begin is
+    its user's to know. What of it does not come by is deleted by the server."""
+    from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+    from nats.js.errors import NotFoundError
+
+    with suppress(NotFoundError):
+        await stream._jsm.delete_consumer(name, consumer)
+    info = await stream._jsm.add_consumer(
+        name,
+        ConsumerConfig(
+            name=consumer,
+            filter_subject=subject,
+            deliver_policy=DeliverPolicy.LAST if start is None else DeliverPolicy.BY_START_SEQUENCE,
+            opt_start_seq=start,
+            ack_policy=AckPolicy.NONE,
+            inactive_threshold=_IDLE_S,
+        ),
+    )
+    return info, await stream.pull_subscribe_bind(consumer=consumer, stream=name)

@@ -1,0 +1,187 @@
+"""A box's part in a fleet: reads people and erasures, does them, and says how it is.
+
+A process of its own, and one thread: whatever the server or an erasure costs, recognition goes on.
+Events are the service's: its outbox sends them (`jetson_face.events.nats`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from jetson_face.config import Config
+from jetson_face.core.errors import FleetError, JetsonFaceError
+from jetson_face.events.nats_link import DOMAIN, fresh_consumer
+from jetson_face.events.reason import why
+from jetson_face.factory.fleet import consumer_of, fleet_cipher, fleet_of, link_of, subject_of
+from jetson_face.factory.parts import open_gallery
+from jetson_face.fleet.applying import Applier, LogChangedError, LogMessage, PortraitEmbedder
+from jetson_face.fleet.entries import sealed
+from jetson_face.fleet.erasing import erase_here
+from jetson_face.fleet.place import FleetPlace, read_place, write_place
+from jetson_face.fleet.status import status_here, status_text
+from jetson_face.fleet.subjects import PEOPLE, RECEIPTS, STATUS, people_of, scopes
+from jetson_face.gallery.store import GalleryStore
+from jetson_face.util.backoff import Backoff
+
+if TYPE_CHECKING:
+    from nats.js import JetStreamContext
+
+logger = logging.getLogger(__name__)
+_TIMEOUT_S = 10.0
+_WAIT_S = 20.0
+"""How long one question for new people lasts."""
+_BATCH = 100
+_AGAIN_S = 600.0
+"""How often people who were held are tried again."""
+
+
+class FleetAgent:
+    """See the module. Built complete, run once. draw: in [0, 1), spreads the boxes."""
+
+    def __init__(self, config: Config, *, draw: Callable[[], float] = random.random) -> None:
+        self._config, self._fleet, self._draw = config, fleet_of(config), draw
+        self._embed = PortraitEmbedder(config)
+        self._backoff = Backoff(0.5, 15.0)
+        self._to_erase = asyncio.Event()
+        self._failures = 0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`: sessions with the server, and waits between them that grow. A server that
+        is away costs one line in the log when it goes, and one when it is back."""
+        while not stop.is_set():
+            try:
+                await _first_of([self._session(), stop.wait()])
+            except LogChangedError:
+                logger.warning("fleet_log_changed reads=from_the_beginning")
+            except Exception as error:
+                self._failed(error)
+            if not stop.is_set():
+                delay = self._backoff.delay_s(max(1, self._failures), self._draw())
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(stop.wait(), delay)
+        self._embed.close()
+
+    def _failed(self, error: Exception) -> None:
+        self._failures += 1
+        if self._failures == 1:
+            expected = isinstance(error, JetsonFaceError | OSError | asyncio.TimeoutError)
+            foreign = type(error).__module__.startswith("nats")
+            logger.warning(
+                "fleet_down server=%s error=%s",
+                self._fleet.server,
+                error if isinstance(error, JetsonFaceError) else why(error),
+                exc_info=None if expected or foreign else error,
+            )
+
+    async def _session(self) -> None:
+        """One connection, until something of it fails, or who is held is due again."""
+        cipher, link = fleet_cipher(self._fleet), link_of(self._fleet, "people")
+        with self._gallery() as store:
+            client = await link.connect(_TIMEOUT_S)
+            try:
+                stream = client.jetstream(domain=DOMAIN, timeout=_TIMEOUT_S)
+                applier = Applier(store, cipher, self._embed)
+                tasks = [self._tell(stream, store)]
+                tasks += [self._follow(stream, applier, scope) for scope in scopes(self._fleet)]
+                await _first_of(tasks)
+            finally:
+                with suppress(Exception):
+                    await asyncio.wait_for(client.close(), 1.0)
+
+    def _gallery(self) -> GalleryStore:
+        """The box's own; made, where there is none, for the network of the configuration."""
+        if self._config.gallery_path.exists():
+            return open_gallery(self._config)
+        return open_gallery(self._config, self._embed.embedder.space, create=True)
+
+    async def _follow(self, stream: JetStreamContext, applier: Applier, scope: str) -> None:
+        """Read the log of one scope from where this box is, for ever."""
+        from nats.errors import TimeoutError as NothingNew
+
+        place = read_place(applier.store)
+        start = place.start(scope)
+        info, people = await fresh_consumer(
+            stream, PEOPLE, consumer_of(self._fleet, scope), people_of(scope), start
+        )
+        if info.delivered is not None and info.delivered.stream_seq < start - 1:
+            with applier.store.transaction():
+                write_place(applier.store, FleetPlace(erasing=place.erasing))
+            raise LogChangedError
+        last = 0
+        while True:
+            try:
+                found = await people.fetch(_BATCH, timeout=_WAIT_S)
+            except NothingNew:
+                found = []
+            if not found:
+                await people.consumer_info()  # raises where it, or the server, has gone
+                continue
+            messages = []
+            for one in found:
+                if one.metadata.sequence.consumer != last + 1:
+                    raise FleetError(f"{self._fleet.server}: entries of {scope} got lost")
+                last += 1
+                messages.append(LogMessage(one.metadata.sequence.stream, one.subject, one.data))
+            if applier.apply(scope, messages):
+                self._to_erase.set()
+            await asyncio.sleep(0)
+
+    async def _tell(self, stream: JetStreamContext, store: GalleryStore) -> None:
+        """Erase who is to be erased, and say how this box is, again and again; until somebody who
+        is held is to be tried again, which a new session does."""
+        began = time.monotonic()
+        while True:
+            self._to_erase.clear()
+            for person in read_place(store).erasing:
+                await self._erase(stream, store, person)
+            status = status_here(self._config, store)
+            await stream.publish(
+                f"{subject_of(self._fleet)}.status", status_text(status), stream=STATUS
+            )
+            if self._failures:
+                logger.warning("fleet_back after_failures=%d", self._failures)
+                self._failures = 0
+            if status.held and time.monotonic() - began > _AGAIN_S:
+                return
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._to_erase.wait(), self._fleet.status_s)
+
+    async def _erase(self, stream: JetStreamContext, store: GalleryStore, person: str) -> None:
+        """Erase, tell, and only then forget that it is to be done."""
+        try:
+            receipt = erase_here(self._config, store, person)
+        except JetsonFaceError as error:
+            logger.error("fleet_not_erased person=%s error=%s", person, error)
+            return
+        subject = f"{subject_of(self._fleet)}.receipts.{person}"
+        plain = asdict(receipt) | {"complete": receipt.complete}
+        body = sealed(fleet_cipher(self._fleet), subject, plain)
+        await stream.publish(subject, body, stream=RECEIPTS)
+        if receipt.complete:
+            with store.transaction():
+                write_place(store, read_place(store).erased(person))
+        logger.info("fleet_erased person=%s complete=%s", person, receipt.complete)
+
+
+async def _first_of(work: Sequence[Coroutine[Any, Any, object]]) -> None:
+    """Do several things at once until one is over; the others are given up. Raises what the first
+    one raised."""
+    tasks = {asyncio.ensure_future(one) for one in work}
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        # Again and again: nats-py takes some of what cancels it for a time-out.
+        while left := {task for task in tasks if not task.done()}:
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left, timeout=0.2)
+        await asyncio.gather(*tasks, return_exceptions=True)

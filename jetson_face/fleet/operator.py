@@ -1,0 +1,267 @@
+"""What a person does with a fleet: the streams, people, erasures, and how the boxes are."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from jetson_face.config import Config
+from jetson_face.core.errors import FleetError, JetsonFaceError, UsageError
+from jetson_face.core.protocols import Cipher
+from jetson_face.events.nats_link import DOMAIN, fresh_consumer
+from jetson_face.events.reason import why
+from jetson_face.factory.fleet import fleet_cipher, fleet_of, link_of
+from jetson_face.fleet.entries import PeopleEntry, opened, opened_entry, sealed_entry
+from jetson_face.fleet.status import SeenBox, status_of
+from jetson_face.fleet.subjects import (
+    ALL,
+    EVENTS,
+    PEOPLE,
+    RECEIPTS,
+    STATUS,
+    STREAM_SUBJECTS,
+    events_about,
+    parts_of,
+    person_at,
+    receipts_for,
+)
+from jetson_face.gallery.replicated import PersonRecord
+
+if TYPE_CHECKING:
+    from nats.aio.msg import Msg
+    from nats.js import JetStreamContext
+
+_TIMEOUT_S = 10.0
+_BATCH = 100
+DUPLICATE_WINDOW_S = 120.0
+"""How long the server itself knows an event's id; see `jetson_face.events.nats` for what is
+later."""
+
+
+@dataclass(frozen=True, slots=True)
+class SentPerson:
+    """A person as the server has them. seq: number of the version. entry: None where the key does
+    not open it."""
+
+    scope: str
+    person: str
+    seq: int
+    size: int
+    entry: PeopleEntry | None
+
+
+@dataclass(slots=True)
+class ErasureReport:
+    """What the boxes say of an erasure. receipts: by `SITE/BOX`. missing: boxes without a complete
+    one. others: boxes that answered and are no longer known."""
+
+    person: str
+    receipts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Every box has erased them."""
+        return not self.missing
+
+
+class FleetOperator:
+    """One connection of a person who may read and write everything. Made by `connected`."""
+
+    def __init__(self, stream: JetStreamContext, cipher: Cipher, server: str) -> None:
+        self._stream, self._cipher, self._server = stream, cipher, server
+
+    async def set_up(self, *, keep_days: float, max_mib: int | None) -> list[str]:
+        """Make the streams, or bring them to these settings; what was done. keep_days, max_mib: of
+        events, the oldest go first."""
+        from nats.js.api import DiscardPolicy, StorageType, StreamConfig
+        from nats.js.errors import NotFoundError
+
+        done = []
+        for name, subject in STREAM_SUBJECTS.items():
+            wanted = StreamConfig(
+                name=name,
+                subjects=[subject],
+                storage=StorageType.FILE,
+                discard=DiscardPolicy.OLD,
+                duplicate_window=DUPLICATE_WINDOW_S,
+            )
+            if name == EVENTS:
+                wanted.max_age = keep_days * 86_400
+                wanted.max_bytes = None if max_mib is None else max_mib << 20
+            else:
+                wanted.max_msgs_per_subject = 1
+            try:
+                now = (await self._stream._jsm.stream_info(name)).config
+                wanted.description = now.description or uuid.uuid4().hex
+                await self._stream._jsm.update_stream(wanted)
+                done.append(f"{name}: brought up to date")
+            except NotFoundError:
+                wanted.description = uuid.uuid4().hex
+                await self._stream._jsm.add_stream(wanted)
+                done.append(f"{name}: made")
+        return done
+
+    async def boxes(self) -> list[SeenBox]:
+        """Every box that ever said how it is, by site and name."""
+        seen = []
+        for one in await self._read(STATUS, STREAM_SUBJECTS[STATUS]):
+            found = status_of(one.data, one.metadata.timestamp.timestamp())
+            if found is not None:
+                seen.append(found)
+        return sorted(seen, key=lambda one: (one.status.site, one.status.box))
+
+    async def forget(self, site: str, box: str) -> bool:
+        """Take a box that is gone for good out of the list; whether it was there."""
+        subject = f"jf.{site}.{box}.status"
+        there = bool(await self._read(STATUS, subject))
+        await self._stream._jsm.purge_stream(STATUS, subject=subject)
+        return there
+
+    async def people(self, person: str = "*") -> list[SentPerson]:
+        """Everybody who was sent, or the versions of one of them (id)."""
+        found = []
+        for one in await self._read(PEOPLE, person_at("*", person)):
+            scope, who = parts_of(one.subject)
+            entry = None
+            with suppress(JetsonFaceError):
+                entry = opened_entry(self._cipher, one.subject, one.data)
+            seq = one.metadata.sequence.stream
+            found.append(SentPerson(scope, who, seq, len(one.data), entry))
+        return found
+
+    async def send(self, record: PersonRecord, scope: str) -> int:
+        """Give a person to the boxes of a scope; the number of the version.
+
+        Raises UsageError for somebody who was erased, or sent to another scope; FleetError where
+        the server refuses, or somebody else sends the same person at the same time.
+        """
+        person = record.person.id
+        before = await self.people(person)
+        if any(one.entry is not None and one.entry.record is None for one in before):
+            raise UsageError(f"{record.person.name} was erased from the fleet: enrol them again")
+        if others := sorted({one.scope for one in before} - {scope}):
+            raise UsageError(
+                f"{record.person.name} was sent to {others[0]} and cannot move: erase them from "
+                "the fleet, and enrol them again"
+            )
+        last = max((one.seq for one in before), default=0)
+        return await self._write(person_at(scope, person), PeopleEntry("", person, record), last)
+
+    async def erase(self, person: str) -> None:
+        """Tell every box to erase a person (id), and take them off the server."""
+        scopes = {one.scope for one in await self.people(person)} | {ALL}
+        for scope in sorted(scopes):
+            await self._write(person_at(scope, person), PeopleEntry("", person, None), None)
+        await self._erase_events(person)
+
+    async def erasure(self, person: str) -> ErasureReport:
+        """What every box says of it now; events that came late lose the person, too."""
+        report = ErasureReport(person)
+        for one in await self._read(RECEIPTS, receipts_for(person)):
+            with suppress(JetsonFaceError):
+                receipt = opened(self._cipher, one.subject, one.data)
+                report.receipts["/".join(parts_of(one.subject))] = receipt
+        boxes = [f"{seen.status.site}/{seen.status.box}" for seen in await self.boxes()]
+        report.missing = tuple(
+            box for box in boxes if not report.receipts.get(box, {}).get("complete")
+        )
+        await self._erase_events(person)
+        return report
+
+    async def wait(self, person: str, limit_s: float, tell: Callable[[str], None]) -> ErasureReport:
+        """Wait until every box has erased the person, at most so long."""
+        end = time.monotonic() + limit_s
+        while True:
+            report = await self.erasure(person)
+            left = end - time.monotonic()
+            if report.complete or left <= 0:
+                return report
+            tell(f"{len(report.receipts)} receipts, {len(report.missing)} boxes missing")
+            await asyncio.sleep(min(1.0, left))
+
+    async def _erase_events(self, person: str) -> None:
+        """Not by a purge, which leaves the bytes in the server's files: each is overwritten."""
+        for subject in events_about(person):
+            for one in await self._read(EVENTS, subject):
+                await self._stream._jsm.delete_msg(EVENTS, one.metadata.sequence.stream)
+
+    async def _write(self, subject: str, entry: PeopleEntry, after: int | None) -> int:
+        """after: the number of the version that this one follows; None: whichever it is."""
+        log = (await self._stream._jsm.stream_info(PEOPLE)).config.description or ""
+        body = sealed_entry(self._cipher, subject, PeopleEntry(log, entry.person, entry.record))
+        headers = None
+        if after is not None:
+            headers = {"Nats-Expected-Last-Subject-Sequence": str(after)}
+        told = await self._stream.publish(subject, body, stream=PEOPLE, headers=headers)
+        return int(told.seq)
+
+    async def _read(self, name: str, subject: str) -> list[Msg]:
+        """Everything that a stream has under a subject."""
+        consumer = f"operator_{secrets.token_hex(8)}"
+        info, there = await fresh_consumer(self._stream, name, consumer, subject, 1)
+        found: list[Msg] = []
+        try:
+            while len(found) < (info.num_pending or 0):
+                found += await there.fetch(_BATCH, timeout=_TIMEOUT_S)
+        finally:
+            await there.unsubscribe()
+            await self._stream._jsm.delete_consumer(name, consumer)
+        return found
+
+
+@asynccontextmanager
+async def connected(config: Config) -> AsyncIterator[FleetOperator]:
+    """As the person whose credentials the configuration names. Raises FleetError where the server
+    cannot be reached, refuses, or has no streams; GalleryError for keys that cannot be used."""
+    fleet = fleet_of(config)
+    cipher, link = fleet_cipher(fleet), link_of(fleet, "operator")
+    try:
+        client = await link.connect(_TIMEOUT_S)
+        try:
+            yield FleetOperator(
+                client.jetstream(domain=DOMAIN, timeout=_TIMEOUT_S), cipher, fleet.server
+            )
+        finally:
+            with suppress(Exception):
+                await asyncio.wait_for(client.close(), 1.0)
+    except JetsonFaceError:
+        raise
+    except Exception as error:
+        raise FleetError(_said(error, fleet.server)) from error
+
+
+def _said(error: Exception, server: str) -> str:
+    from nats import errors
+    from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
+
+    if isinstance(error, NotFoundError):
+        return f"{server}: it has no streams for a fleet: run `jetson-face fleet set-up`"
+    if isinstance(error, NoStreamResponseError | errors.NoRespondersError):
+        return f"{server}: nobody answers for JetStream: is the hub reached, with jetstream on?"
+    if isinstance(error, errors.TimeoutError | asyncio.TimeoutError):
+        return f"{server}: no answer: not reached, or these credentials may not ask for that"
+    if isinstance(error, errors.MaxPayloadError):
+        return f"{server}: the person has more photos than `max_payload` allows: raise it there"
+    if isinstance(error, APIError) and "wrong last sequence" in str(error.description):
+        return f"{server}: somebody else sends the same person: try again"
+    return f"{server}: {why(error)}"
+
+
+def run(config: Config, work: Callable[[FleetOperator], Awaitable[Any]]) -> Any:
+    """Do something with one connection; see `connected` for what it raises."""
+
+    async def all_of_it() -> Any:
+        async with connected(config) as operator:
+            return await work(operator)
+
+    return asyncio.run(all_of_it())
+
+
+__all__: Sequence[str] = ("ErasureReport", "FleetOperator", "SentPerson", "connected", "run")

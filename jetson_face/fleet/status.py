@@ -1,0 +1,134 @@
+"""How a box is: what it says of itself, and what is read of all."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from jetson_face.config import Config
+from jetson_face.config.fleet import FLEET
+from jetson_face.core.errors import JetsonFaceError
+from jetson_face.core.version import __version__
+from jetson_face.factory.fleet import fleet_of
+from jetson_face.fleet.place import read_place
+from jetson_face.fleet.subjects import scopes
+from jetson_face.gallery.people import PeopleRows
+from jetson_face.gallery.store import GalleryStore
+from jetson_face.service.status_server import ask
+from jetson_face.util.metrics import Metrics, to_prometheus
+
+_wall = time.time
+"""UTC seconds by this box's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class BoxStatus:
+    """time: UTC seconds by the box's clock. positions: by scope, how far it read the log of people.
+    model: name and digest of its embedding space. held: people it could not take, and why. erasing:
+    erasures not finished. backlog: events still to be sent, None while no service runs. ready: what
+    the service says, likewise."""
+
+    site: str
+    box: str
+    version: str
+    time: float
+    scopes: tuple[str, ...]
+    positions: dict[str, int]
+    people: int
+    model: str
+    held: dict[str, str]
+    erasing: int
+    backlog: int | None
+    ready: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class SeenBox:
+    """A box as the server knows it. received: UTC seconds by the server's clock."""
+
+    status: BoxStatus
+    received: float
+
+    def age(self, now: float) -> float:
+        """Seconds since it last said how it is. now: UTC seconds by the server's clock, or one that
+        goes like it."""
+        return max(0.0, now - self.received)
+
+    @property
+    def clock_offset_s(self) -> float:
+        """How far the box's clock is before the server's, with the time of the way in it."""
+        return self.status.time - self.received
+
+
+def status_here(config: Config, store: GalleryStore) -> BoxStatus:
+    """How this box is now. Raises the gallery's errors."""
+    fleet, place, service = fleet_of(config), read_place(store), _service(config)
+    return BoxStatus(
+        site=fleet.site,
+        box=fleet.box,
+        version=__version__,
+        time=_wall(),
+        scopes=tuple(scopes(fleet)),
+        positions=dict(place.positions),
+        people=PeopleRows(store.book).count(),
+        model=str(store.space),
+        held={who: held.why for who, held in place.held.items()},
+        erasing=len(place.erasing),
+        backlog=service.get("outbox", {}).get("lag", {}).get(FLEET),
+        ready=service.get("ready"),
+    )
+
+
+def status_text(status: BoxStatus) -> bytes:
+    """As it is published."""
+    return json.dumps(asdict(status)).encode()
+
+
+def status_of(data: bytes, received: float) -> SeenBox | None:
+    """As it is read; None for what is no status of this version."""
+    try:
+        known = json.loads(data)
+        known["scopes"] = tuple(known["scopes"])
+        return SeenBox(BoxStatus(**known), received)
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def metrics_text(boxes: list[SeenBox], now: float) -> str:
+    """For Prometheus: each figure with the labels `site` and `box`."""
+    own = Metrics()
+    for seen in boxes:
+        one = seen.status
+        who = {"site": one.site, "box": one.box}
+        own.gauge("fleet_age_seconds", "Since the box last said how it is", **who).set(
+            seen.age(now)
+        )
+        own.gauge("fleet_people", "Enrolled on the box", **who).set(one.people)
+        own.gauge("fleet_held", "People that the box could not take", **who).set(len(one.held))
+        own.gauge("fleet_erasing", "Erasures that the box has not finished", **who).set(one.erasing)
+        own.gauge("fleet_clock_offset_seconds", "The box's clock before the server's", **who).set(
+            seen.clock_offset_s
+        )
+        if one.backlog is not None:
+            own.gauge("fleet_backlog", "Events that the box has still to send", **who).set(
+                one.backlog
+            )
+        if one.ready is not None:
+            own.gauge("fleet_ready", "1 when the box's service decides frames", **who).set(
+                one.ready
+            )
+        for scope, position in one.positions.items():
+            own.gauge(
+                "fleet_position", "Last entry of the people's log on the box", scope=scope, **who
+            ).set(position)
+    return to_prometheus(own.snapshot())
+
+
+def _service(config: Config) -> dict[str, Any]:
+    try:
+        found = json.loads(ask(config.status_socket, "/status").body)
+        return found if isinstance(found, dict) else {}
+    except (JetsonFaceError, ValueError):
+        return {}

@@ -1,0 +1,179 @@
+"""Events from an outbox to a real JetStream: none lost, none twice, and none of who was erased."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from jetson_face.events.delivery import Deliverer, SinkDownError, SinkRefusedError
+from jetson_face.events.ids import new_id
+from jetson_face.events.nats import NatsSink
+from jetson_face.events.outbox import Outbox
+from jetson_face.events.schema import SCHEMA, to_json
+from jetson_face.factory.fleet import consumer_of, fleet_of, link_of, subject_of
+from jetson_face.fleet import operator
+from tests.fleet.boxes import Box
+from tests.fleet.nats_server import NatsServer
+
+
+def sink_of(box: Box, clock: Callable[[], float] = time.monotonic) -> NatsSink:
+    fleet = fleet_of(box.config)
+    subject = f"{subject_of(fleet)}.events"
+    return NatsSink(
+        link_of(fleet, "events"), subject, consumer_of(fleet, "events"), timeout_s=1, clock=clock
+    )
+
+
+def event(person: str | None = None, before: str | None = None, **more: object) -> bytes:
+    found: dict[str, object] = {
+        "schema": SCHEMA,
+        "id": new_id(),
+        "kind": "decided",
+        "person": person,
+    }
+    found["name"] = person
+    if before is not None:
+        found |= {"kind": "changed", "before": {"name": before, "person": before}}
+    return to_json(found | more)
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    with contextlib.closing(Outbox(tmp_path / "outbox.db")) as outbox:
+        yield outbox
+
+
+def ids(outbox: Outbox) -> list[str]:
+    return [json.loads(one.body)["id"] for one in outbox.since(0)]
+
+
+def test_each_event_is_in_the_stream_once_under_its_kind_with_its_id(
+    one: Box, hub: NatsServer, outbox: Outbox
+) -> None:
+    outbox.append([("decided", event("ada")) for _ in range(120)] + [("changed", event(None, "b"))])
+    with contextlib.closing(sink_of(one)) as sink:
+        deliverer = Deliverer("fleet", outbox, sink)
+        assert [deliverer.step() for _ in range(4)] == [0, 0, 0, 0]
+    assert outbox.state().lag == {"fleet": 0}
+    found = hub.messages("EVENTS")
+    assert [headers["Nats-Msg-Id"] for _, headers, _ in found] == ids(outbox)
+    assert [body for *_, body in found] == [one.body for one in outbox.since(0)]
+    assert found[0][0] == "jf.north.one.events.decided.ada.none"
+    assert found[-1][0] == "jf.north.one.events.changed.none.b"
+
+
+def test_while_the_server_is_away_events_wait_and_then_come_in_order(
+    one: Box, hub: NatsServer, outbox: Outbox
+) -> None:
+    with contextlib.closing(sink_of(one)) as sink:
+        deliverer = Deliverer("fleet", outbox, sink)
+        outbox.append([("decided", event())])
+        assert deliverer.step() == 0
+        hub.stop()
+        outbox.append([("decided", event()) for _ in range(3)])
+        assert deliverer.step() > 0
+        assert deliverer.step() > 0
+        assert "127.0.0.1" in (deliverer.last_error or "")
+        assert outbox.state().lag == {"fleet": 3}
+        hub.start()
+        assert deliverer.step() == 0
+    assert [one["id"] for one in hub.events()] == ids(outbox)
+
+
+def test_a_batch_whose_ack_got_lost_is_not_there_twice_however_late_it_comes_again(
+    one: Box, hub: NatsServer, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operator, "DUPLICATE_WINDOW_S", 0.2)
+    operator.run(one.config, lambda server: server.set_up(keep_days=1, max_mib=None))
+    outbox.append([("decided", event()) for _ in range(5)])
+    events = outbox.since(0)
+    with contextlib.closing(sink_of(one)) as sink:
+        sink.send(events[:3])  # and the box lost its power before it noted that
+    time.sleep(0.6)
+    with contextlib.closing(sink_of(one)) as sink:
+        sink.send(events)
+    assert [one["id"] for one in hub.events()] == ids(outbox)
+
+
+def test_within_the_window_the_server_drops_what_comes_twice(
+    one: Box, hub: NatsServer, outbox: Outbox
+) -> None:
+    outbox.append([("decided", event()) for _ in range(3)])
+    with contextlib.closing(sink_of(one)) as sink:
+        sink.send(outbox.since(0))
+        sink.send(outbox.since(0))
+    assert [one["id"] for one in hub.events()] == ids(outbox)
+
+
+def test_a_connection_that_was_idle_is_made_again(
+    one: Box, hub: NatsServer, outbox: Outbox
+) -> None:
+    now = [0.0]
+    outbox.append([("decided", event()) for _ in range(2)])
+    first, second = outbox.since(0)
+    with contextlib.closing(sink_of(one, lambda: now[0])) as sink:
+        sink.send([first])
+        hub.stop()
+        hub.start()
+        now[0] = 61
+        sink.send([second])
+    assert [one["id"] for one in hub.events()] == ids(outbox)
+
+
+def test_an_event_that_is_too_large_is_refused_and_the_others_go(
+    one: Box, hub: NatsServer, outbox: Outbox
+) -> None:
+    records = [("decided", event()), ("decided", event(note="x" * (9 << 20))), ("decided", event())]
+    outbox.append(records)
+    with contextlib.closing(sink_of(one)) as sink:
+        with pytest.raises(SinkRefusedError):
+            sink.send(outbox.since(1)[:1])
+        deliverer = Deliverer("fleet", outbox, sink)
+        deliverer.step()
+    assert outbox.state().set_aside == {"fleet": 1}
+    assert [one["id"] for one in hub.events()] == [ids(outbox)[0], ids(outbox)[2]]
+
+
+def test_without_streams_the_sink_is_down(tmp_path: Path, hub: NatsServer, outbox: Outbox) -> None:
+    outbox.append([("decided", event())])
+    with (
+        contextlib.closing(sink_of(Box(tmp_path, hub.url, "early"))) as sink,
+        pytest.raises(SinkDownError, match=hub.url),
+    ):
+        sink.send(outbox.since(0))
+
+
+def test_an_erasure_takes_the_events_too_also_those_that_come_late(
+    one: Box, hub: NatsServer, outbox: Outbox
+) -> None:
+    ada = one.enrol("Ada", 1)
+    one.send("Ada")
+    name = "Ada Unmistakable"
+    outbox.append(
+        [
+            ("decided", event(ada, name=name)),
+            ("decided", event("bob")),
+            ("changed", event(None, ada)),
+        ]
+    )
+    with contextlib.closing(sink_of(one)) as sink:
+        sink.send(outbox.since(0))
+        assert files_with(hub, name)
+        operator.run(one.config, lambda server: server.erase(ada))
+        assert [one["person"] for one in hub.events()] == ["bob"]
+        outbox.append([("decided", event(ada, name=name))])
+        sink.send(outbox.since(3))
+        operator.run(one.config, lambda server: server.erasure(ada))
+    assert [one["person"] for one in hub.events()] == ["bob"]
+    hub.stop(15)
+    assert files_with(hub, name) == []
+
+
+def files_with(hub: NatsServer, text: str) -> list[str]:
+    files = [path for path in hub.folder.rglob("*") if path.is_file()]
+    return [path.name for path in files if text.encode() in path.read_bytes()]
