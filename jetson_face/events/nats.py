@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jetson_face.events.delivery import SinkDownError, SinkRefusedError
-from jetson_face.events.nats_link import DOMAIN, NatsLink, fresh_consumer
+from jetson_face.events.nats_link import DOMAIN, NatsLink, fresh_consumer, within
 from jetson_face.events.older import document
 from jetson_face.events.outbox import Event
 from jetson_face.events.reason import why
@@ -97,7 +97,7 @@ class NatsSink:
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         assert self._loop is not None
-        return self._loop.run_until_complete(asyncio.wait_for(work, self._timeout_s))
+        return self._loop.run_until_complete(within(self._timeout_s, work))
 
     async def _publish(self, bodies: Sequence[bytes]) -> None:
         known = [(json.loads(body), body) for body in bodies]

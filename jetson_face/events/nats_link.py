@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from collections.abc import Collection, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jetson_face.core.errors import SecretBrokenError
 from jetson_face.util.optional import needs, pip_install
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
     from nats.js import JetStreamContext
     from nats.js.api import ConsumerInfo
 
+T = TypeVar("T")
 DOMAIN = "fleet"
 """The hub's JetStream domain: under its name the streams are reached from a leaf, too."""
 PING_S = 10
 """A server that answers no ping for two to three of these has gone."""
+_CANCELS = 10
 _CREDS = "-----BEGIN NATS"
 _IDLE_S = 60.0
 """A consumer that nobody asks for so long is deleted by the server."""
@@ -74,7 +77,7 @@ class NatsLink:
             **self._who(),
         )
         try:
-            await asyncio.wait_for(work, timeout_s)
+            await within(timeout_s, work)
         except NoServersError as error:
             raise (said[-1] if said else error) from None
         return client
@@ -98,6 +101,42 @@ class NatsLink:
                 f"{self.credentials}: neither the seed of a user's NKey (SU…) nor a .creds file"
             )
         return {"nkeys_seed_str": text.strip()}
+
+
+async def within(limit_s: float, work: Coroutine[Any, Any, T]) -> T:
+    """The result of some work. Raises what it raises, asyncio.TimeoutError where it takes longer.
+
+    Not `asyncio.wait_for`, which waits for what it cancelled to end: nats-py takes some of what
+    cancels it for something else, and goes on.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task}, timeout=limit_s)
+        if task.done():
+            return task.result()
+        raise asyncio.TimeoutError
+    finally:
+        if not task.done():
+            await given_up({task})
+
+
+async def given_up(tasks: Collection[asyncio.Future[Any]]) -> None:
+    """Cancel tasks until they are over, a few times; what goes on all the same is left behind."""
+    for task in tasks:
+        task.add_done_callback(_nobody_asks)
+    for _ in range(_CANCELS):
+        left = {task for task in tasks if not task.done()}
+        if not left:
+            return
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=0.2)
+
+
+def _nobody_asks(task: asyncio.Future[Any]) -> None:
+    """Or the loop would complain of an exception that nobody took."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def fresh_consumer(

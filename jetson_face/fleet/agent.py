@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_face.config import Config
 from jetson_face.core.errors import FleetError, JetsonFaceError
-from jetson_face.events.nats_link import DOMAIN, fresh_consumer
+from jetson_face.events.nats_link import DOMAIN, fresh_consumer, given_up, within
 from jetson_face.events.reason import why
 from jetson_face.factory.fleet import consumer_of, fleet_cipher, fleet_of, link_of, subject_of
 from jetson_face.factory.parts import open_gallery
@@ -93,7 +93,7 @@ class FleetAgent:
                 await _first_of(tasks)
             finally:
                 with suppress(Exception):
-                    await asyncio.wait_for(client.close(), 1.0)
+                    await within(1.0, client.close())
 
     def _gallery(self) -> GalleryStore:
         """The box's own; made, where there is none, for the network of the configuration."""
@@ -103,8 +103,6 @@ class FleetAgent:
 
     async def _follow(self, stream: JetStreamContext, applier: Applier, scope: str) -> None:
         """Read the log of one scope from where this box is, for ever."""
-        from nats.errors import TimeoutError as NothingNew
-
         place = read_place(applier.store)
         start = place.start(scope)
         info, people = await fresh_consumer(
@@ -117,11 +115,12 @@ class FleetAgent:
         last = 0
         while True:
             try:
-                found = await people.fetch(_BATCH, timeout=_WAIT_S)
-            except NothingNew:
+                found = await within(_WAIT_S + _TIMEOUT_S, people.fetch(_BATCH, timeout=_WAIT_S))
+            except asyncio.TimeoutError:  # nothing new
                 found = []
             if not found:
-                await people.consumer_info()  # raises where it, or the server, has gone
+                # Raises where it, or the server, has gone.
+                await within(_TIMEOUT_S, people.consumer_info())
                 continue
             messages = []
             for one in found:
@@ -142,9 +141,7 @@ class FleetAgent:
             for person in read_place(store).erasing:
                 await self._erase(stream, store, person)
             status = status_here(self._config, store)
-            await stream.publish(
-                f"{subject_of(self._fleet)}.status", status_text(status), stream=STATUS
-            )
+            await self._publish(stream, "status", status_text(status), STATUS)
             if self._failures:
                 logger.warning("fleet_back after_failures=%d", self._failures)
                 self._failures = 0
@@ -160,14 +157,18 @@ class FleetAgent:
         except JetsonFaceError as error:
             logger.error("fleet_not_erased person=%s error=%s", person, error)
             return
-        subject = f"{subject_of(self._fleet)}.receipts.{person}"
+        what = f"receipts.{person}"
         plain = asdict(receipt) | {"complete": receipt.complete}
-        body = sealed(fleet_cipher(self._fleet), subject, plain)
-        await stream.publish(subject, body, stream=RECEIPTS)
+        body = sealed(fleet_cipher(self._fleet), f"{subject_of(self._fleet)}.{what}", plain)
+        await self._publish(stream, what, body, RECEIPTS)
         if receipt.complete:
             with store.transaction():
                 write_place(store, read_place(store).erased(person))
         logger.info("fleet_erased person=%s complete=%s", person, receipt.complete)
+
+    async def _publish(self, stream: JetStreamContext, what: str, body: bytes, name: str) -> None:
+        subject = f"{subject_of(self._fleet)}.{what}"
+        await within(_TIMEOUT_S, stream.publish(subject, body, stream=name))
 
 
 async def _first_of(work: Sequence[Coroutine[Any, Any, object]]) -> None:
@@ -179,9 +180,4 @@ async def _first_of(work: Sequence[Coroutine[Any, Any, object]]) -> None:
         for task in done:
             task.result()
     finally:
-        # Again and again: nats-py takes some of what cancels it for a time-out.
-        while left := {task for task in tasks if not task.done()}:
-            for task in left:
-                task.cancel()
-            await asyncio.wait(left, timeout=0.2)
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await given_up(tasks)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jetson_face.config import Config
 from jetson_face.core.errors import FleetError, JetsonFaceError, UsageError
 from jetson_face.core.protocols import Cipher
-from jetson_face.events.nats_link import DOMAIN, fresh_consumer
+from jetson_face.events.nats_link import DOMAIN, fresh_consumer, within
 from jetson_face.events.reason import why
 from jetson_face.factory.fleet import fleet_cipher, fleet_of, link_of
 from jetson_face.fleet.entries import PeopleEntry, opened, opened_entry, sealed_entry
@@ -76,6 +76,8 @@ class FleetOperator:
 
     def __init__(self, stream: JetStreamContext, cipher: Cipher, server: str) -> None:
         self._stream, self._cipher, self._server = stream, cipher, server
+        self._log: str | None = None
+        self._sent: set[str] = set()
 
     async def set_up(self, *, keep_days: float, max_mib: int | None) -> list[str]:
         """Make the streams, or bring them to these settings; what was done. keep_days, max_mib: of
@@ -143,16 +145,22 @@ class FleetOperator:
         the server refuses, or somebody else sends the same person at the same time.
         """
         person = record.person.id
-        before = await self.people(person)
-        if any(one.entry is not None and one.entry.record is None for one in before):
-            raise UsageError(f"{record.person.name} was erased from the fleet: enrol them again")
-        if others := sorted({one.scope for one in before} - {scope}):
-            raise UsageError(
-                f"{record.person.name} was sent to {others[0]} and cannot move: erase them from "
-                "the fleet, and enrol them again"
-            )
-        last = max((one.seq for one in before), default=0)
-        return await self._write(person_at(scope, person), PeopleEntry("", person, record), last)
+        subject, last = person_at(scope, person), 0
+        if await self._was_sent(person):
+            before = await self.people(person)
+            if any(one.entry is not None and one.entry.record is None for one in before):
+                raise UsageError(
+                    f"{record.person.name} was erased from the fleet: enrol them again"
+                )
+            if others := sorted({one.scope for one in before} - {scope}):
+                raise UsageError(
+                    f"{record.person.name} was sent to {others[0]} and cannot move: erase them "
+                    "from the fleet, and enrol them again"
+                )
+            last = max((one.seq for one in before), default=0)
+        seq = await self._write(subject, PeopleEntry("", person, record), last)
+        self._sent.add(person)
+        return seq
 
     async def erase(self, person: str) -> None:
         """Tell every box to erase a person (id), and take them off the server."""
@@ -194,13 +202,26 @@ class FleetOperator:
 
     async def _write(self, subject: str, entry: PeopleEntry, after: int | None) -> int:
         """after: the number of the version that this one follows; None: whichever it is."""
-        log = (await self._stream._jsm.stream_info(PEOPLE)).config.description or ""
-        body = sealed_entry(self._cipher, subject, PeopleEntry(log, entry.person, entry.record))
+        await self._learn()
+        new = PeopleEntry(self._log or "", entry.person, entry.record)
+        body = sealed_entry(self._cipher, subject, new)
         headers = None
         if after is not None:
             headers = {"Nats-Expected-Last-Subject-Sequence": str(after)}
         told = await self._stream.publish(subject, body, stream=PEOPLE, headers=headers)
         return int(told.seq)
+
+    async def _was_sent(self, person: str) -> bool:
+        await self._learn()
+        return person in self._sent
+
+    async def _learn(self) -> None:
+        """Ask once which log this is, and who was sent: whoever is sent meanwhile is noticed by the
+        server, which is told the number that a version follows."""
+        if self._log is None:
+            info = await self._stream._jsm.stream_info(PEOPLE, subjects_filter=">")
+            self._log = info.config.description or ""
+            self._sent = {parts_of(subject)[1] for subject in info.state.subjects or {}}
 
     async def _read(self, name: str, subject: str) -> list[Msg]:
         """Everything that a stream has under a subject."""
@@ -230,7 +251,7 @@ async def connected(config: Config) -> AsyncIterator[FleetOperator]:
             )
         finally:
             with suppress(Exception):
-                await asyncio.wait_for(client.close(), 1.0)
+                await within(1.0, client.close())
     except JetsonFaceError:
         raise
     except Exception as error:

@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,45 +25,58 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-class NatsServer:
-    """A hub with JetStream, or a leaf of one. more: lines for its configuration."""
+PINGS = 'ping_interval: "5s"\nping_max: 2\n'
 
-    def __init__(self, folder: Path, more: str = "", *, hub: NatsServer | None = None) -> None:
+
+class NatsServer:
+    """A hub with JetStream, or a leaf of one. more: lines for its configuration. host: where it
+    listens. prefix: words before its command, as of who runs it in a network namespace."""
+
+    def __init__(
+        self,
+        folder: Path,
+        more: str = "",
+        *,
+        hub: NatsServer | None = None,
+        host: str = "127.0.0.1",
+        prefix: Sequence[str] = (),
+    ) -> None:
         program = shutil.which("nats-server", path="/usr/sbin:/usr/bin:/usr/local/bin")
         if program is None:
             pytest.skip("no nats-server here: apt-get install nats-server")
-        self._program, self.folder = program, folder
+        self._program, self.folder, self._prefix = program, folder, prefix
         folder.mkdir(parents=True, exist_ok=True)
-        self.port, self.leaf_port = free_port(), free_port()
+        self.host, self.port, self.leaf_port = host, free_port(), free_port()
         self.config = folder / "nats.conf"
         if hub is None:
             role = (
-                f'jetstream {{ domain: fleet, store_dir: "{folder}/js" }}\nmax_payload: 8MB\n'
-                f'leafnodes {{ listen: "127.0.0.1:{self.leaf_port}" }}\n'
+                f'jetstream {{ domain: fleet, store_dir: "{folder}/js" }}\n'
+                f'leafnodes {{ listen: "{host}:{self.leaf_port}" }}\n'
             )
         else:
             role = (
-                "max_payload: 8MB\nleafnodes { reconnect: 1, remotes: [ "
-                f'{{ url: "nats://127.0.0.1:{hub.leaf_port}" }} ] }}\n'
+                "leafnodes { reconnect: 1, remotes: [ "
+                f'{{ url: "nats://{hub.host}:{hub.leaf_port}" }} ] }}\n'
             )
         self.config.write_text(
-            f'listen: "127.0.0.1:{self.port}"\nserver_name: {folder.name}_{self.port}\n{role}{more}'
+            f'listen: "{host}:{self.port}"\nserver_name: {folder.name}_{self.port}\n'
+            f"max_payload: 8MB\n{PINGS}{role}{more}"
         )
         self._running: subprocess.Popen[bytes] | None = None
         self.start()
 
     @property
     def url(self) -> str:
-        return f"nats://127.0.0.1:{self.port}"
+        return f"nats://{self.host}:{self.port}"
 
     def start(self) -> None:
         with (self.folder / "log").open("ab") as log:
             self._running = subprocess.Popen(
-                [self._program, "-c", str(self.config)], stderr=log, stdout=log
+                [*self._prefix, self._program, "-c", str(self.config)], stderr=log, stdout=log
             )
         for _ in range(500):
             with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                socket.create_connection((self.host, self.port), 1).close()
                 return
             assert self._running.poll() is None, (self.folder / "log").read_text()
             time.sleep(0.02)
