@@ -57,6 +57,12 @@ def same_config(command: str, args: argparse.Namespace) -> str:
     return shlex.join(["jetson-face", *command.split(), *words])
 
 
+def config_words(args: argparse.Namespace) -> list[str]:
+    """The options that give another command this one's configuration."""
+    words = [] if args.config is None else ["-c", str(args.config.absolute())]
+    return words + [word for text in args.overrides for word in ("--set", text)]
+
+
 def one_of(named: T | None, positional: T | None, option: str) -> T | None:
     """What was given by its option or without one. Raises UsageError where both differ."""
     if named is not None and positional is not None and named != positional:

@@ -1,4 +1,4 @@
-"""`jetson-face fleet set-up|keys|user|status|people|erase|forget|run`."""
+"""`jetson-face fleet set-up|keys|user|status|people|erase|forget|push-plans|run`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from jetson_face.cli.common import (
     add_config_arguments,
     ask,
     config_of,
+    config_words,
     number,
     say,
     say_json,
@@ -51,9 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     erase.add_argument("--yes", action="store_true", help="do not ask")
     forget = actions.add_parser("forget", help="take a box that is gone for good off the list")
     forget.add_argument("name", metavar="SITE/BOX")
+    push = actions.add_parser("push-plans", help="give TensorRT plans to equal boards")
+    push.add_argument("file", type=Path, metavar="FILE", help="of `jetson-face engines export`")
+    push.add_argument("--sha256", required=True, metavar="HEX", help="what the export printed")
+    push.add_argument("--to", required=True, metavar="SCOPE", help="group:NAME, site:NAME or all")
     run_it = actions.add_parser("run", help="what the service starts: take part in the fleet")
     run_it.add_argument("--parent", type=int, help="number of an open pipe")
-    for sub in (keys, user, set_up, status, erase, forget, run_it):
+    for sub in (keys, user, set_up, status, erase, forget, push, run_it):
         add_config_arguments(sub)
     _people_arguments(actions.add_parser("people", help="who was sent to the boxes; send people"))
 
@@ -82,8 +87,15 @@ def run(args: argparse.Namespace) -> int:
     config = config_of(args)
     if args.action in ("run", "keys", "user"):
         return _without_a_server(config, args)
-    actions = {"set-up": _set_up, "status": _status, "erase": _erase, "forget": _forget}
-    return (_people if args.action == "people" else actions[args.action])(config, args)
+    actions = {
+        "set-up": _set_up,
+        "status": _status,
+        "people": _people,
+        "erase": _erase,
+        "forget": _forget,
+        "push-plans": _push_plans,
+    }
+    return actions[args.action](config, args)
 
 
 def _without_a_server(config: Config, args: argparse.Namespace) -> int:
@@ -93,7 +105,7 @@ def _without_a_server(config: Config, args: argparse.Namespace) -> int:
     if args.action == "run":
         from jetson_face.fleet.running import run_agent
 
-        return run_agent(config, args.parent)
+        return run_agent(config, config_words(args), args.parent)
     if args.action == "user":
         say_text(keys.box_user(fleet_of(config)))
         return 0
@@ -156,6 +168,8 @@ def _say_boxes(boxes: Sequence[SeenBox], now: float) -> None:
     for seen in boxes:
         for who, why in seen.status.held.items():
             say(f"{seen.status.site}/{seen.status.box}: {who} is held: {why}", err=True)
+        for scope, became in seen.status.plans.items():
+            say(f"{seen.status.site}/{seen.status.box}: plans for {scope}: {became}", err=True)
 
 
 def _people(config: Config, args: argparse.Namespace) -> int:
@@ -308,6 +322,22 @@ def _say_erasure(report: ErasureReport) -> int:
         err=True,
     )
     return 1
+
+
+def _push_plans(config: Config, args: argparse.Namespace) -> int:
+    from jetson_face.factory.fleet import fleet_of
+    from jetson_face.fleet import operator
+    from jetson_face.fleet.keys import public_key
+    from jetson_face.fleet.subjects import scope_of
+    from jetson_face.inference.tensorrt.bundle import read_bundle
+
+    scope, fleet = scope_of(args.to), fleet_of(config)
+    plans = read_bundle(args.file, args.sha256)  # whole, and what it says it is
+    content = args.file.read_bytes()
+    operator.run(config, lambda server: server.push_plans(fleet, content, scope))
+    say(f"{len(plans)} plans pushed to {args.to}: boxes whose fleet.plans_from is")
+    say(f"{public_key(fleet)} take them, and use them after their next restart")
+    return 0
 
 
 def _forget(config: Config, args: argparse.Namespace) -> int:

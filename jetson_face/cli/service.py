@@ -11,7 +11,13 @@ from itertools import chain
 from pathlib import Path
 from typing import TypeAlias
 
-from jetson_face.cli.common import add_config_arguments, config_of, quicken_streams, say
+from jetson_face.cli.common import (
+    add_config_arguments,
+    config_of,
+    config_words,
+    quicken_streams,
+    say,
+)
 from jetson_face.cli.service_exec import exec_as_service
 from jetson_face.config import Config
 from jetson_face.core.errors import ConfigError, InputMissingError, JetsonFaceError, UsageError
@@ -69,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "control":
         from jetson_face.service.control.process import serve_control
 
-        words = _config_words(args)
+        words = config_words(args)
         return serve_control(_settings(args), args.listener, args.parent, words)
     if args.action in ("install", "uninstall"):
         return _change(args)
@@ -95,17 +101,12 @@ def _settings(args: argparse.Namespace) -> PageSettings:
 
 def _control_command(args: argparse.Namespace) -> list[str]:
     """What starts the process behind the control socket, with this one's configuration."""
-    return [sys.executable, "-m", "jetson_face", "service", "control", *_config_words(args)]
+    return [sys.executable, "-m", "jetson_face", "service", "control", *config_words(args)]
 
 
 def _fleet_command(args: argparse.Namespace) -> list[str]:
     """What starts this box's part in a fleet."""
-    return [sys.executable, "-m", "jetson_face", "fleet", "run", *_config_words(args)]
-
-
-def _config_words(args: argparse.Namespace) -> list[str]:
-    words = [] if args.config is None else ["-c", str(args.config.absolute())]
-    return words + [word for text in args.overrides for word in ("--set", text)]
+    return [sys.executable, "-m", "jetson_face", "fleet", "run", *config_words(args)]
 
 
 def _change(args: argparse.Namespace) -> int:

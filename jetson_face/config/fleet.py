@@ -52,6 +52,11 @@ class FleetConfig(Section):
     key: Path = Field(
         description="32 bytes, mode 0600, the same on every box: what people are sealed with"
     )
+    plans_from: str | None = Field(
+        None,
+        pattern=r"^U[A-Z2-7]{55}$",
+        description="public NKey of the operator whose TensorRT plans this box takes; null: none",
+    )
     status_s: float = Field(30, ge=1, le=3600, description="how often this box says how it is")
 
     @model_validator(mode="after")

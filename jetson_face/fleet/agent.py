@@ -25,6 +25,7 @@ from jetson_face.fleet.applying import Applier, LogChangedError, LogMessage, Por
 from jetson_face.fleet.entries import sealed
 from jetson_face.fleet.erasing import erase_here
 from jetson_face.fleet.place import FleetPlace, read_place, write_place
+from jetson_face.fleet.plans import PlansTaker, TakePlans
 from jetson_face.fleet.status import status_here, status_text
 from jetson_face.fleet.subjects import PEOPLE, RECEIPTS, STATUS, people_of, scopes
 from jetson_face.gallery.store import GalleryStore
@@ -40,15 +41,27 @@ _WAIT_S = 20.0
 _BATCH = 100
 _AGAIN_S = 600.0
 """How often people who were held are tried again."""
+_PLANS_S = 300.0
+"""How often a box asks for TensorRT plans."""
 
 
 class FleetAgent:
-    """See the module. Built complete, run once. draw: in [0, 1), spreads the boxes."""
+    """See the module. Built complete, run once. draw: in [0, 1), spreads the boxes. take_plans:
+    see `TakePlans`; None: nobody takes any."""
 
-    def __init__(self, config: Config, *, draw: Callable[[], float] = random.random) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        draw: Callable[[], float] = random.random,
+        take_plans: TakePlans | None = None,
+    ) -> None:
         self._config, self._fleet, self._draw = config, fleet_of(config), draw
         self._embed = PortraitEmbedder(config)
         self._backoff = Backoff(0.5, 15.0)
+        self._plans = (
+            None if take_plans is None else PlansTaker(self._fleet, config.state_dir, take_plans)
+        )
         self._to_erase = asyncio.Event()
         self._failures = 0
 
@@ -90,6 +103,8 @@ class FleetAgent:
                 applier = Applier(store, cipher, self._embed)
                 tasks = [self._tell(stream, store)]
                 tasks += [self._follow(stream, applier, scope) for scope in scopes(self._fleet)]
+                if self._plans is not None and self._fleet.plans_from is not None:
+                    tasks.append(self._take_plans(stream, self._plans))
                 await _first_of(tasks)
             finally:
                 with suppress(Exception):
@@ -140,7 +155,8 @@ class FleetAgent:
             self._to_erase.clear()
             for person in read_place(store).erasing:
                 await self._erase(stream, store, person)
-            status = status_here(self._config, store)
+            plans = {} if self._plans is None else self._plans.outcomes()
+            status = status_here(self._config, store, plans)
             await self._publish(stream, "status", status_text(status), STATUS)
             if self._failures:
                 logger.warning("fleet_back after_failures=%d", self._failures)
@@ -149,6 +165,11 @@ class FleetAgent:
                 return
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._to_erase.wait(), self._fleet.status_s)
+
+    async def _take_plans(self, stream: JetStreamContext, taker: PlansTaker) -> None:
+        while True:
+            await taker.look(stream)
+            await asyncio.sleep(_PLANS_S)
 
     async def _erase(self, stream: JetStreamContext, store: GalleryStore, person: str) -> None:
         """Erase, tell, and only then forget that it is to be done."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from jetson_face.config import FleetConfig
 from jetson_face.core.errors import ConfigError
 from jetson_face.events.nats_link import DOMAIN
 from jetson_face.factory.fleet import consumer_of, subject_of
-from jetson_face.fleet.subjects import EVENTS, PEOPLE, people_of, scopes
+from jetson_face.fleet.subjects import EVENTS, PEOPLE, PLANS, people_of, scopes
 from jetson_face.privacy.encryption import create_key, read_private
 from jetson_face.util.files import write_file
 from jetson_face.util.optional import needs, pip_install
@@ -38,12 +39,16 @@ def make_keys(fleet: FleetConfig) -> list[Path]:
 def public_key(fleet: FleetConfig) -> str:
     """What the server knows this box by. Raises ConfigError where it has no NKey, GalleryError for
     one that others may read."""
+    return bytes(own_pair(fleet).public_key).decode("ascii")
+
+
+def own_pair(fleet: FleetConfig) -> Any:
+    """The key pair of this box's NKey, which signs; errors as with `public_key`."""
     if fleet.credentials is None:
         raise ConfigError("this box has no NKey: set fleet.credentials to a file")
     keys = _nkeys()
     try:
-        pair = keys.from_seed(read_private(fleet.credentials).strip())
-        return bytes(pair.public_key).decode("ascii")
+        return keys.from_seed(read_private(fleet.credentials).strip())
     except keys.NkeysError as error:
         raise ConfigError(f"{fleet.credentials}: not the seed of an NKey: {error}") from None
 
@@ -65,6 +70,9 @@ def box_rights(fleet: FleetConfig) -> tuple[list[str], list[str]]:
     publish = [f"{own}.>"]
     asked = [(EVENTS, consumer_of(fleet, "events"), f"{own}.events.>")]
     asked += [(PEOPLE, consumer_of(fleet, scope), people_of(scope)) for scope in scopes(fleet)]
+    if fleet.plans_from is not None:
+        plans = consumer_of(fleet, "plans")
+        asked += [(PLANS, plans, f"jf-plans.{scope}.*") for scope in scopes(fleet)]
     for stream, consumer, subject in asked:
         for api in _APIS:
             publish += [

@@ -11,13 +11,14 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from jetson_face.config import Config
+from jetson_face.config import Config, FleetConfig
 from jetson_face.core.errors import FleetError, JetsonFaceError, UsageError
 from jetson_face.core.protocols import Cipher
 from jetson_face.events.nats_link import DOMAIN, fresh_consumer, within
 from jetson_face.events.reason import why
 from jetson_face.factory.fleet import fleet_cipher, fleet_of, link_of
 from jetson_face.fleet.entries import PeopleEntry, opened, opened_entry, sealed_entry
+from jetson_face.fleet.plans import PlansHead, push_plans
 from jetson_face.fleet.status import SeenBox, status_of
 from jetson_face.fleet.subjects import (
     ALL,
@@ -161,6 +162,10 @@ class FleetOperator:
         seq = await self._write(subject, PeopleEntry("", person, record), last)
         self._sent.add(person)
         return seq
+
+    async def push_plans(self, fleet: FleetConfig, content: bytes, scope: str) -> PlansHead:
+        """See `jetson_face.fleet.plans`."""
+        return await push_plans(self._stream, fleet, content, scope)
 
     async def erase(self, person: str) -> None:
         """Tell every box to erase a person (id), and take them off the server."""

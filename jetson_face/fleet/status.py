@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from jetson_face.config import Config
@@ -28,7 +30,7 @@ class BoxStatus:
     """time: UTC seconds by the box's clock. positions: by scope, how far it read the log of people.
     model: name and digest of its embedding space. held: people it could not take, and why. erasing:
     erasures not finished. backlog: events still to be sent, None while no service runs. ready: what
-    the service says, likewise."""
+    the service says, likewise. plans: what became of TensorRT plans that were pushed, by scope."""
 
     site: str
     box: str
@@ -42,6 +44,7 @@ class BoxStatus:
     erasing: int
     backlog: int | None
     ready: bool | None
+    plans: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +65,11 @@ class SeenBox:
         return self.status.time - self.received
 
 
-def status_here(config: Config, store: GalleryStore) -> BoxStatus:
-    """How this box is now. Raises the gallery's errors."""
+def status_here(
+    config: Config, store: GalleryStore, plans: Mapping[str, str] = MappingProxyType({})
+) -> BoxStatus:
+    """How this box is now. plans: what became of those that were pushed, by scope. Raises the
+    gallery's errors."""
     fleet, place, service = fleet_of(config), read_place(store), _service(config)
     return BoxStatus(
         site=fleet.site,
@@ -78,6 +84,7 @@ def status_here(config: Config, store: GalleryStore) -> BoxStatus:
         erasing=len(place.erasing),
         backlog=service.get("outbox", {}).get("lag", {}).get(FLEET),
         ready=service.get("ready"),
+        plans=dict(plans),
     )
 
 

@@ -8,6 +8,7 @@ from jetson_face.config import FleetConfig
 from jetson_face.core.errors import UsageError
 
 EVENTS, PEOPLE, RECEIPTS, STATUS = "EVENTS", "PEOPLE", "RECEIPTS", "STATUS"
+PLANS = "PLANS"
 ALL = "all"
 _BOXES = "jf.*.*"
 STREAM_SUBJECTS = {
@@ -15,6 +16,7 @@ STREAM_SUBJECTS = {
     PEOPLE: "jf-people.*.*",
     RECEIPTS: f"{_BOXES}.receipts.*",
     STATUS: f"{_BOXES}.status",
+    PLANS: "jf-plans.*.*",
 }
 """People lie beside the boxes' subjects, not under them: the subjects of two streams must not
 overlap."""
@@ -42,6 +44,11 @@ def people_of(scope: str) -> str:
 def person_at(scope: str, person: str) -> str:
     """One person (id)."""
     return f"jf-people.{scope}.{person}"
+
+
+def plans_for(scope: str, part: int) -> str:
+    """A part of the plans for the boxes of a scope; part 0 says which they are."""
+    return f"jf-plans.{scope}.{part}"
 
 
 def parts_of(subject: str) -> tuple[str, str]:

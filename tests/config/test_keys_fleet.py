@@ -17,7 +17,7 @@ from tests.config.keys import Site, shows
 pytest.importorskip("nats", reason="a fleet needs the extra `fleet`")
 
 from jetson_face.fleet.agent import FleetAgent
-from jetson_face.fleet.keys import make_keys, public_key
+from jetson_face.fleet.keys import box_rights, make_keys, public_key
 from jetson_face.fleet.subjects import scopes
 from tests.fleet.boxes import Box, running, until
 from tests.fleet.conftest import set_up
@@ -84,6 +84,13 @@ def test_what_people_are_sealed_with(site: Site, tmp_path: Path) -> None:
     assert cipher.origin == str(path)
 
 
+@shows("fleet.plans_from")
+def test_whose_plans_a_box_may_ask_for(site: Site, tmp_path: Path) -> None:
+    fleet = fleet_of(site({"fleet.plans_from": f"U{'A' * 55}"}))
+    publish, _ = box_rights(fleet)
+    assert "$JS.API.CONSUMER.CREATE.PLANS." in " ".join(publish)
+
+
 @shows("fleet.status_s")
 def test_how_often_a_box_says_how_it_is(site: Site, tmp_path: Path) -> None:
     with nats_server(tmp_path / "hub") as hub:
@@ -106,6 +113,7 @@ def test_what_cannot_be_a_fleet_is_refused() -> None:
         ("fleet.server=nats://me:secret@h", "no user in it"),
         ("fleet.site=a.b", "fleet.site"),
         ("fleet.groups=[a b]", "fleet.groups"),
+        ("fleet.plans_from=SUAXYZ", "fleet.plans_from"),
         ("fleet.ca=x.pem", "needs a server with tls://"),
         ("service.sinks=[{type: jsonl, name: fleet}]", "cannot be called fleet"),
     ):

@@ -20,10 +20,12 @@ from cryptography.x509.oid import NameOID
 from jetson_face.cli.main import main
 from jetson_face.core.errors import FleetError, GalleryError, SecretBrokenError
 from jetson_face.events.nats import NatsSink
+from jetson_face.events.nats_link import DOMAIN
 from jetson_face.events.outbox import Outbox
 from jetson_face.factory.fleet import consumer_of, fleet_of, link_of, subject_of
 from jetson_face.fleet import operator
 from jetson_face.fleet.keys import box_user, public_key
+from jetson_face.fleet.plans import PlansTaker
 from tests.fleet.boxes import Box, running, until
 from tests.fleet.conftest import set_up
 from tests.fleet.nats_server import NatsServer, nats, nats_server
@@ -37,7 +39,8 @@ class Guarded:
     def __init__(self, folder: Path, more: str = "", scheme: str = "nats") -> None:
         self.folder = folder
         self.operator = self.box("chief")
-        self.one, self.two = self.box("one"), self.box("two", site="south")
+        self.trusts = f"fleet.plans_from={public_key(fleet_of(self.operator.config))}"
+        self.one, self.two = self.box("one"), self.box("two", self.trusts, site="south")
         users = "\n".join(box_user(fleet_of(box.config)) for box in (self.one, self.two))
         chief = f"{{ nkey: {public_key(fleet_of(self.operator.config))} }}"
         self.server = NatsServer(
@@ -58,9 +61,8 @@ class Guarded:
         for box in (self.operator, self.one, self.two):
             seed = f"fleet.credentials={self.folder}/{box.name}.nk"
             site = fleet_of(box.config).site
-            made.append(
-                Box(self.folder, "nats://-", box.name, seed, *self.settings, *more, site=site)
-            )
+            settings = [seed, *self.settings, *more, *([self.trusts] if box is self.two else [])]
+            made.append(Box(self.folder, "nats://-", box.name, *settings, site=site))
         set_up(made[0])
         return made[0], made[1], made[2]
 
@@ -94,6 +96,24 @@ def test_with_its_rights_a_box_does_everything_that_a_box_does(guarded: Guarded)
         until(lambda: one.names() == ["Ada"] and two.names() == ["Ada", "South"])
         assert erase_everywhere(chief, ada).complete
     assert one.names() == []
+    fleet = fleet_of(chief.config)
+    operator.run(chief.config, lambda server: server.push_plans(fleet, b"plans", "site-south"))
+    assert taken_by(two) == {"site-south": "taken"}
+
+
+def taken_by(box: Box) -> dict[str, str]:
+    async def take(path: Path, sha256: str) -> str:
+        return "taken"
+
+    taker = PlansTaker(fleet_of(box.config), box.folder, take)
+
+    async def look() -> None:
+        client = await link_of(fleet_of(box.config), "people").connect(5)
+        await taker.look(client.jetstream(domain=DOMAIN, timeout=5))
+        await client.close()
+
+    asyncio.run(look())
+    return taker.outcomes()
 
 
 def asks(box: Box, work: Callable[[Any], Coroutine[Any, Any, object]]) -> str:
@@ -132,6 +152,7 @@ DENIED = {
     "a status of another box": lambda c: c.publish("jf.south.two.status", b"{}"),
     "a receipt of another box": lambda c: c.publish("jf.south.two.receipts.x", b"{}"),
     "send people": lambda c: c.publish("jf-people.all.x", b"{}"),
+    "push plans": lambda c: c.publish("jf-plans.all.0", b"{}"),
     "listen to another box": lambda c: c.subscribe("jf.south.two.>"),
     "listen to people": lambda c: c.subscribe("jf-people.>"),
     "listen to everything": lambda c: c.subscribe(">"),
