@@ -53,7 +53,7 @@ def stored(box: Box, stream: str) -> tuple[int, int]:
     """Messages and bytes of a stream on the hub."""
 
     async def work(server: operator.FleetOperator) -> tuple[int, int]:
-        state = (await server._stream._jsm.stream_info(stream)).state
+        state = (await server._stream.stream_info(stream)).state
         return int(state.messages), int(state.bytes)
 
     found: tuple[int, int] = operator.run(box.config, work)
@@ -181,7 +181,7 @@ def main() -> None:
 
 async def purge_people(server: operator.FleetOperator) -> None:
     """The real one would be held by boxes with a made network."""
-    await server._stream._jsm.purge_stream("PEOPLE")
+    await server._stream.purge_stream("PEOPLE")
 
 
 if __name__ == "__main__":

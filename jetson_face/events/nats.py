@@ -17,6 +17,7 @@ from jetson_face.events.reason import why
 from jetson_face.util.optional import needs, pip_install
 
 if TYPE_CHECKING:
+    from nats.aio.client import Client
     from nats.js import JetStreamContext
 
 T = TypeVar("T")
@@ -53,6 +54,7 @@ class NatsSink:
         self._link, self._subject, self._consumer = link, subject, consumer
         self._timeout_s, self._clock = timeout_s, clock
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._client: Client | None = None
         self._stream: JetStreamContext | None = None
         self._used = 0.0
 
@@ -90,10 +92,10 @@ class NatsSink:
 
     def close_connection(self) -> None:
         """Close what may be half open, whatever that says."""
-        stream, self._stream = self._stream, None
-        if stream is not None:
+        client, self._client, self._stream = self._client, None, None
+        if client is not None:
             with suppress(Exception):
-                self._run(stream._nc.close())
+                self._run(client.close())
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         assert self._loop is not None
@@ -102,12 +104,13 @@ class NatsSink:
     async def _publish(self, bodies: Sequence[bytes]) -> None:
         known = [(json.loads(body), body) for body in bodies]
         if self._stream is None:
-            client = await self._link.connect(self._timeout_s)
-            self._stream = client.jetstream(domain=DOMAIN, timeout=self._timeout_s)
-            last = await self._last_id(self._stream)
+            self._client = await self._link.connect(self._timeout_s)
+            stream = self._client.jetstream(domain=DOMAIN, timeout=self._timeout_s)
+            last = await self._last_id(stream)
             ids = [event["id"] for event, _ in known]
             if last in ids:
                 known = known[ids.index(last) + 1 :]
+            self._stream = stream
         acks = [
             await self._stream.publish_async(
                 self._subject_of(event), body, stream=STREAM, headers={ID: event["id"]}

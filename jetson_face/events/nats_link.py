@@ -149,8 +149,8 @@ async def fresh_consumer(
     from nats.js.errors import NotFoundError
 
     with suppress(NotFoundError):
-        await stream._jsm.delete_consumer(name, consumer)
-    info = await stream._jsm.add_consumer(
+        await stream.delete_consumer(name, consumer)
+    info = await stream.add_consumer(
         name,
         ConsumerConfig(
             name=consumer,

@@ -101,13 +101,13 @@ class FleetOperator:
             else:
                 wanted.max_msgs_per_subject = 1
             try:
-                now = (await self._stream._jsm.stream_info(name)).config
+                now = (await self._stream.stream_info(name)).config
                 wanted.description = now.description or uuid.uuid4().hex
-                await self._stream._jsm.update_stream(wanted)
+                await self._stream.update_stream(wanted)
                 done.append(f"{name}: brought up to date")
             except NotFoundError:
                 wanted.description = uuid.uuid4().hex
-                await self._stream._jsm.add_stream(wanted)
+                await self._stream.add_stream(wanted)
                 done.append(f"{name}: made")
         return done
 
@@ -124,7 +124,7 @@ class FleetOperator:
         """Take a box that is gone for good out of the list; whether it was there."""
         subject = f"jf.{site}.{box}.status"
         there = bool(await self._read(STATUS, subject))
-        await self._stream._jsm.purge_stream(STATUS, subject=subject)
+        await self._stream.purge_stream(STATUS, subject=subject)
         return there
 
     async def people(self, person: str = "*") -> list[SentPerson]:
@@ -203,7 +203,7 @@ class FleetOperator:
         """Not by a purge, which leaves the bytes in the server's files: each is overwritten."""
         for subject in events_about(person):
             for one in await self._read(EVENTS, subject):
-                await self._stream._jsm.delete_msg(EVENTS, one.metadata.sequence.stream)
+                await self._stream.delete_msg(EVENTS, one.metadata.sequence.stream)
 
     async def _write(self, subject: str, entry: PeopleEntry, after: int | None) -> int:
         """after: the number of the version that this one follows; None: whichever it is."""
@@ -224,7 +224,7 @@ class FleetOperator:
         """Ask once which log this is, and who was sent: whoever is sent meanwhile is noticed by the
         server, which is told the number that a version follows."""
         if self._log is None:
-            info = await self._stream._jsm.stream_info(PEOPLE, subjects_filter=">")
+            info = await self._stream.stream_info(PEOPLE, subjects_filter=">")
             self._log = info.config.description or ""
             self._sent = {parts_of(subject)[1] for subject in info.state.subjects or {}}
 
@@ -238,7 +238,7 @@ class FleetOperator:
                 found += await there.fetch(_BATCH, timeout=_TIMEOUT_S)
         finally:
             await there.unsubscribe()
-            await self._stream._jsm.delete_consumer(name, consumer)
+            await self._stream.delete_consumer(name, consumer)
         return found
 
 

@@ -120,7 +120,7 @@ def running(*boxes: Box) -> Iterator[None]:
         loop.close()
 
 
-def until(true: Callable[[], object], limit_s: float = 20) -> None:
+def until(true: Callable[[], object], limit_s: float = 60) -> None:
     end = time.monotonic() + limit_s
     while not true():
         assert time.monotonic() < end, "not in time"

@@ -156,7 +156,7 @@ def test_the_agent_ends_with_who_started_it(one: Box) -> None:
     try:
         until(lambda: boxes(one))
         os.close(others)
-        assert agent.wait(10) == 0
+        assert agent.wait(60) == 0
     finally:
         agent.kill()
         agent.wait()

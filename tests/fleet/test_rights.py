@@ -226,7 +226,7 @@ def guarded_messages(chief: Box) -> list[int]:
     async def work(server: operator.FleetOperator) -> list[int]:
         found = []
         for name in ("EVENTS", "PEOPLE", "RECEIPTS", "STATUS"):
-            found.append((await server._stream._jsm.stream_info(name)).state.messages)
+            found.append((await server._stream.stream_info(name)).state.messages)
         return found
 
     found: list[int] = operator.run(chief.config, work)
