@@ -68,7 +68,7 @@ def bytes_of_events(box: Box) -> str:
         report = Report("door", seq, seq, 1.8e9 + seq, (160, 120), (one,), {}, True)
         made += maker.of(report)
     events = Events(box, 0.0)
-    with closing(events.outbox):
+    with closing(events):
         events.outbox.append([(event["kind"], to_json(event)) for event in made])
         while events.outbox.wait("fleet", 0):
             events.send()

@@ -142,11 +142,11 @@ def _advice(error: JetsonFaceError, args: argparse.Namespace) -> str:
 def end(code: int) -> NoReturn:
     """End the process.
 
-    A service ends without what Python and the networks' libraries still take apart at a normal
-    end: all of it is closed and on the disk by then, and that would cost a second and more of the
-    two that a stop may take.
+    A service, and what it starts for a fleet, ends without what Python and the libraries still take
+    apart at a normal end: all of it is closed and on the disk by then, and that would cost a second
+    and more of the two that a stop may take.
     """
-    if sys.argv[1:3] != ["service", "run"]:
+    if sys.argv[1:3] not in (["service", "run"], ["fleet", "run"]):
         sys.exit(code)
     logging.shutdown()
     sys.stdout.flush()

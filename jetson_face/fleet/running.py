@@ -30,12 +30,17 @@ def run_agent(config: Config, words: Sequence[str] = (), parent_fd: int | None =
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
+
+        def orphaned(number: int) -> None:
+            loop.remove_reader(number)
+            stop.set()
+
         if parent_fd is not None:
-            loop.add_reader(parent_fd, stop.set)
+            loop.add_reader(parent_fd, orphaned, parent_fd)
         await agent.run(stop)
 
-    with suppress(asyncio.CancelledError):
-        asyncio.run(run())
+    # Not `asyncio.run`, which waits for what does not let itself be cancelled.
+    asyncio.new_event_loop().run_until_complete(run())
     return 0
 
 

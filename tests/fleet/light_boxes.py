@@ -81,6 +81,10 @@ class Events:
         if time.monotonic() >= self._due and self.outbox.wait("fleet", 0):
             self._due = time.monotonic() + self._deliverer.step()
 
+    def close(self) -> None:
+        self._deliverer.sink.close()
+        self.outbox.close()
+
 
 def events_of(boxes: list[Box], light: LightBoxes) -> None:
     """For ever."""

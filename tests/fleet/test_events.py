@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import time
@@ -13,6 +14,7 @@ import pytest
 from jetson_face.events.delivery import Deliverer, SinkDownError, SinkRefusedError
 from jetson_face.events.ids import new_id
 from jetson_face.events.nats import NatsSink
+from jetson_face.events.nats_link import within
 from jetson_face.events.outbox import Outbox
 from jetson_face.events.schema import SCHEMA, to_json
 from jetson_face.factory.fleet import consumer_of, fleet_of, link_of, subject_of
@@ -183,3 +185,19 @@ def test_an_erasure_takes_the_events_too_also_those_that_come_late(
 def files_with(hub: NatsServer, text: str) -> list[str]:
     files = [path for path in hub.folder.rglob("*") if path.is_file()]
     return [path.name for path in files if text.encode() in path.read_bytes()]
+
+
+def test_what_does_not_let_itself_be_cancelled_is_left_behind() -> None:
+    async def stubborn() -> None:
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(10)
+
+    async def run() -> None:
+        with pytest.raises(asyncio.TimeoutError):
+            await within(0.1, stubborn())
+
+    loop, begun = asyncio.new_event_loop(), time.monotonic()
+    loop.run_until_complete(run())
+    assert time.monotonic() - begun < 8
