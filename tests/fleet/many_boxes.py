@@ -18,12 +18,12 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import yaml
 
 from jetson_face.cli.main import main as command
-from jetson_face.config import load_config
+from jetson_face.config import Config, load_config
 from jetson_face.config.fleet import FLEET
 from jetson_face.core.errors import JetsonFaceError
 from jetson_face.core.types import EmbeddingSpace
@@ -36,6 +36,7 @@ from jetson_face.fleet import operator
 from jetson_face.fleet.status import SeenBox
 from jetson_face.fleet.subjects import PEOPLE, people_of
 from jetson_face.gallery.replicated import record_of
+from jetson_face.gallery.templates import TemplateRows
 from jetson_face.service.plumbing import build_deliverers
 from jetson_face.service.status_server import ask
 from jetson_face.util.images import read_picture, write_picture
@@ -433,13 +434,30 @@ def erasure(world: World, person: str) -> None:
     assert command(["fleet", "erase", "--status", person, *world.desk.words]) == 0
 
 
+Kept: TypeAlias = dict[str, tuple[str, dict[str, bytes]]]
+"""By person (id): the name, and vectors by photo."""
+
+
+def people_in(config: Config) -> Kept:
+    """Who is in a gallery, without their portraits."""
+    with open_gallery(config) as gallery, gallery.transaction():
+        rows = TemplateRows(gallery.book)
+        return {
+            info.person.id: (
+                info.person.name,
+                {one.photo: rows.vector(one.id).tobytes() for one in info.templates},
+            )
+            for info in gallery.people()
+        }
+
+
 def check_galleries(world: World) -> None:
     """Every box has exactly the people of its scopes, as they were sent."""
-    sent: dict[str, dict[str, tuple[str, dict[tuple[str, int], bytes]]]] = {}
+    sent: dict[str, Kept] = {}
     for one in operator.run(world.desk.config, lambda server: server.people()):
         record = one.entry.record if one.entry is not None else None
         if record is not None:
-            vectors = {(t.photo, t.face): t.vector.tobytes() for t, _ in record.templates}
+            vectors = {one.photo: one.vector.tobytes() for one, _ in record.templates}
             sent.setdefault(one.scope, {})[one.person] = (record.person.name, vectors)
     for seen in world.seen():
         wanted = {k: v for scope in seen.status.scopes for k, v in sent.get(scope, {}).items()}
@@ -451,12 +469,7 @@ def check_galleries(world: World) -> None:
         groups = {"all", f"site-{site}", "group-lobby"}
         groups |= set() if name.startswith("light") else {"group-main"}
         wanted = {k: v for scope in groups for k, v in sent.get(scope, {}).items()}
-        with open_gallery(config) as gallery:
-            have = {}
-            for info in gallery.people():
-                kept = record_of(gallery, info.person.id).templates
-                vectors = {(t.photo, t.face): t.vector.tobytes() for t, _ in kept}
-                have[info.person.id] = (info.person.name, vectors)
+        have = people_in(config)
         assert have == wanted, (name, len(have), len(wanted))
     say(f"{len(boxes)} galleries are what was sent")
 

@@ -111,6 +111,16 @@ class NatsServer:
 
         return asyncio.run(read())
 
+    def publish(self, subject: str, body: bytes) -> None:
+        """As somebody who may do everything."""
+
+        async def tell() -> None:
+            client = await nats.connect(self.url)
+            await client.jetstream().publish(subject, body)
+            await client.close()
+
+        asyncio.run(tell())
+
     def events(self) -> list[dict[str, Any]]:
         return [json.loads(body) for _, _, body in self.messages("EVENTS")]
 

@@ -160,6 +160,17 @@ def test_who_was_erased_is_not_sent_again_nor_taken_from_an_old_entry(
     assert two.names() == []
 
 
+def test_nor_onto_a_box_that_never_had_them(one: Box, two: Box) -> None:
+    ada = one.enrol("Ada", 1)
+    subject, data = entry(one, "Ada", "site-south")
+    with applier(two) as app:
+        everywhere = person_at("all", ada)
+        gone = sealed_entry(app.cipher, everywhere, PeopleEntry("log", ada, None))
+        app.apply("all", [LogMessage(7, everywhere, gone)])
+        app.apply("site-south", [LogMessage(3, subject, data)])
+    assert two.names() == []
+
+
 @contextlib.contextmanager
 def applier(box: Box) -> Iterator[Applier]:
     def embed(portraits: ImageU8, landmarks: F32) -> Embeddings:
@@ -299,7 +310,24 @@ def test_an_entry_that_was_changed_or_moved_is_held_and_the_others_come(one: Box
         assert list(read_place(app.store).held) == [ada]
         app.apply("all", [LogMessage(3, second, data)])  # Ada's under Bob's subject
         assert set(read_place(app.store).held) == {ada, bob}
+        app.apply("site-south", [LogMessage(4, person_at("site-south", ada), data)])
+        assert set(read_place(app.store).held) == {ada, bob}
     assert two.names() == ["Bob"]
+
+
+def test_a_receipt_of_one_box_is_not_taken_for_another_s(
+    one: Box, two: Box, hub: NatsServer
+) -> None:
+    ada = one.enrol("Ada", 1)
+    one.send("Ada")
+    with running(one, two):
+        until(lambda: len(boxes(one)) == 2)
+    with running(two):
+        operator.run(one.config, lambda server: server.erase(ada))
+        until(lambda: missing(one, ada) == ("north/one",))
+    ((_, _, receipt),) = hub.messages("RECEIPTS")
+    hub.publish(f"jf.north.one.receipts.{ada}", receipt)
+    assert missing(one, ada) == ("north/one",)
 
 
 def test_a_log_that_was_made_again_is_read_from_its_beginning(

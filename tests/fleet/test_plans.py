@@ -23,10 +23,10 @@ from jetson_face.fleet.keys import make_keys, public_key
 from jetson_face.fleet.plans import PlansHead, PlansTaker
 from jetson_face.fleet.running import import_plans
 from jetson_face.fleet.status import status_here
-from jetson_face.fleet.subjects import PLANS, plans_for
+from jetson_face.fleet.subjects import plans_for
 from tests.fleet.boxes import Box
 from tests.fleet.conftest import set_up
-from tests.fleet.nats_server import NatsServer, nats
+from tests.fleet.nats_server import NatsServer
 from tests.inference.fake_gpu import FakeModule, fake_gpu
 
 
@@ -112,8 +112,8 @@ def test_what_another_one_signed_or_nobody_is_not_taken(
     operator.run(rogue.config, lambda s: s.push_plans(fleet_of(rogue.config), b"evil", "all"))
     # One that was signed for another scope, and put there.
     good = pair.push(b"plans", "site-south")
-    publish(hub, plans_for("group-orin", 1), b"plans")
-    publish(hub, plans_for("group-orin", 0), head_bytes(good))
+    hub.publish(plans_for("group-orin", 1), b"plans")
+    hub.publish(plans_for("group-orin", 0), head_bytes(good))
     refused = "plans that fleet.plans_from has not signed were not taken"
     assert pair.look() == {"all": refused, "group-orin": refused}
     assert pair.taken == []
@@ -121,7 +121,7 @@ def test_what_another_one_signed_or_nobody_is_not_taken(
 
 def test_parts_that_are_not_those_signed_are_not_taken(pair: Pair, hub: NatsServer) -> None:
     pair.push(b"plans")
-    publish(hub, plans_for("group-orin", 1), b"other plans")
+    hub.publish(plans_for("group-orin", 1), b"other plans")
     assert "are not those that were signed" in pair.look()["group-orin"]
     assert pair.taken == []
 
@@ -132,15 +132,6 @@ def test_a_board_that_names_nobody_takes_nothing(
     pair.push(b"plans", "all")
     assert pair.look(Box(tmp_path, hub.url, "plain")) == {}
     assert pair.taken == []
-
-
-def publish(hub: NatsServer, subject: str, body: bytes) -> None:
-    async def run() -> None:
-        client = await nats.connect(hub.url)
-        await client.jetstream().publish(subject, body, stream=PLANS)
-        await client.close()
-
-    asyncio.run(run())
 
 
 def head_bytes(head: PlansHead) -> bytes:
