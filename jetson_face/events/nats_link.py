@@ -110,6 +110,7 @@ async def within(limit_s: float, work: Coroutine[Any, Any, T]) -> T:
     cancels it for something else, and goes on.
     """
     task = asyncio.ensure_future(work)
+    task.add_done_callback(_nobody_asks)
     try:
         await asyncio.wait({task}, timeout=limit_s)
         if task.done():
