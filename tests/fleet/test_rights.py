@@ -147,6 +147,11 @@ def asks(box: Box, work: Callable[[Any], Coroutine[Any, Any, object]]) -> str:
     return asyncio.run(run())
 
 
+def asking(subject: str, body: bytes) -> Callable[[Any], Coroutine[Any, Any, object]]:
+    """A request that nobody will answer."""
+    return lambda client: client.request(subject, body, timeout=0.2)
+
+
 DENIED = {
     "publish as another box": lambda c: c.publish("jf.south.two.events.decided.none.none", b"{}"),
     "a status of another box": lambda c: c.publish("jf.south.two.status", b"{}"),
@@ -157,18 +162,16 @@ DENIED = {
     "listen to people": lambda c: c.subscribe("jf-people.>"),
     "listen to everything": lambda c: c.subscribe(">"),
     "listen to answers to another box": lambda c: c.subscribe("_INBOX.south.two.>"),
-    "read events by number": lambda c: c.request("$JS.fleet.API.STREAM.MSG.GET.EVENTS", b"{}"),
-    "read people by number": lambda c: c.request("$JS.fleet.API.DIRECT.GET.PEOPLE", b'{"seq": 1}'),
-    "a consumer of all events": lambda c: c.request("$JS.fleet.API.CONSUMER.CREATE.EVENTS", b"{}"),
-    "a consumer of another site": lambda c: c.request(
+    "read events by number": asking("$JS.fleet.API.STREAM.MSG.GET.EVENTS", b"{}"),
+    "read people by number": asking("$JS.fleet.API.DIRECT.GET.PEOPLE", b'{"seq": 1}'),
+    "a consumer of all events": asking("$JS.fleet.API.CONSUMER.CREATE.EVENTS", b"{}"),
+    "a consumer of another site": asking(
         "$JS.fleet.API.CONSUMER.CREATE.PEOPLE.north_one_all.jf-people.site-south.*", b"{}"
     ),
-    "another box's consumer": lambda c: c.request(
-        "$JS.fleet.API.CONSUMER.MSG.NEXT.PEOPLE.south_two_all", b""
-    ),
-    "delete a stream": lambda c: c.request("$JS.fleet.API.STREAM.DELETE.EVENTS", b""),
-    "the same by the hub's own name": lambda c: c.request("$JS.API.STREAM.DELETE.EVENTS", b""),
-    "purge a stream": lambda c: c.request("$JS.fleet.API.STREAM.PURGE.PEOPLE", b""),
+    "another box's consumer": asking("$JS.fleet.API.CONSUMER.MSG.NEXT.PEOPLE.south_two_all", b""),
+    "delete a stream": asking("$JS.fleet.API.STREAM.DELETE.EVENTS", b""),
+    "the same by the hub's own name": asking("$JS.API.STREAM.DELETE.EVENTS", b""),
+    "purge a stream": asking("$JS.fleet.API.STREAM.PURGE.PEOPLE", b""),
 }  # fmt: skip
 
 
