@@ -10,7 +10,7 @@ need_debs python3-gi gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0 gstreamer1
     gir1.2-gst-rtsp-server-1.0 mosquitto nats-server systemd
 # PyTorch is for the training tests; the pinned release is the one they were written with.
 TORCH=${TORCH:-torch==2.13.0}
-setup_env pc,train,rtx,mqtt,dev,demo
+setup_env pc,train,rtx,mqtt,fleet,dev,demo
 link_gi
 
 echo "== style"
