@@ -25,7 +25,7 @@ suite=${SUITE:-bookworm}
 dry=""
 if [ "${1:-}" = --dry-run ]; then dry=yes; shift; fi
 cache=$(realpath -m "${1:-.jetson}")
-# What takes least comes first. Left out: web and archive (their own extras), training (PyTorch),
+# What takes least comes first. Left out: web, archive and fleet (their own extras), training (PyTorch),
 # house and fuzz (tools for this machine).
 read -r -d '' -a tests <<<"${TESTS:-tests/core tests/calibration tests/recognition tests/models
     tests/embedding tests/privacy tests/review tests/events tests/config tests/util tests/capture
