@@ -187,6 +187,7 @@ def files_with(hub: NatsServer, text: str) -> list[str]:
     return [path.name for path in files if text.encode() in path.read_bytes()]
 
 
+@pytest.mark.slow
 def test_what_does_not_let_itself_be_cancelled_is_left_behind() -> None:
     async def stubborn() -> None:
         end = time.monotonic() + 10

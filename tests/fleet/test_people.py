@@ -210,6 +210,7 @@ def killed(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_whose_name_is_taken_is_held_and_comes_when_it_is_free(
     one: Box, two: Box, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -291,6 +291,7 @@ def test_only_stages_that_ran_are_timed() -> None:
     assert "detect" not in reports[1].stages_ms
 
 
+@pytest.mark.slow
 def test_what_is_remembered_is_bounded_by_who_is_in_view() -> None:
     rig = Rig(every=1)
     for seq in range(400):

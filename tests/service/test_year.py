@@ -6,6 +6,8 @@ import json
 import random
 from pathlib import Path
 
+import pytest
+
 from jetson_face.core.types import Person
 from jetson_face.events.delivery import Deliverer, SinkDownError
 from jetson_face.events.outbox import Outbox, OutboxLimits
@@ -73,6 +75,7 @@ class Year:
             self.peak[pattern] = max(most, size)
 
 
+@pytest.mark.slow
 def test_a_year_stays_under_its_size_and_keeps_what_still_fits(tmp_path: Path) -> None:
     year = Year(tmp_path)
     for number in range(BUSY_DAYS):

@@ -295,6 +295,7 @@ def test_it_learns(told: dict[str, Any], kind: str) -> None:
     assert np.mean([r["cosine"] for r in last]) > np.mean([r["cosine"] for r in first]) + 0.1
 
 
+@pytest.mark.slow
 def test_it_trains_in_half_the_precision_too(told: dict[str, Any]) -> None:
     """As on a GPU: bf16 layers, losses in float32, all three hints, nothing seen twice."""
     told["optim"] |= {"bf16": True, "samples": 24}

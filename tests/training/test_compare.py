@@ -105,6 +105,7 @@ def test_a_recipe_that_cannot_be_run_is_refused(tmp_path: Path) -> None:
     assert main(["train", "-c", str(wrong), "--export", str(tmp_path)]) == ConfigError.exit_code
 
 
+@pytest.mark.slow
 def test_the_command_leaves_a_page_and_the_networks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

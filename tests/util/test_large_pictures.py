@@ -89,6 +89,7 @@ def test_a_png_of_64_megapixels_is_refused_before_it_is_decoded(mode: str, tmp_p
         ("RGB", 999, "(999, 999, 3)"),
     ],
 )
+@pytest.mark.slow
 def test_a_large_png_is_converted_in_little_memory(
     mode: str, side_max: int, shape: str, tmp_path: Path
 ) -> None:
