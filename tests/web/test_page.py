@@ -189,7 +189,7 @@ def test_who_may_not(browser: Browser, box: WebBox) -> None:
     page.get_by_text("user or password is wrong").wait_for()
     sign_in(page, "viewer", PASSWORDS["viewer"])
     go(page, "People")
-    page.get_by_role("heading", name="Enrolled").wait_for()
+    page.get_by_role("heading", name="Enrolled", exact=True).wait_for()
     assert page.get_by_role("button", name="Enrol", exact=True).count() == 0
     go(page, "Privacy & settings")
     page.get_by_text("need the role admin").wait_for()
