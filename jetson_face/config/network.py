@@ -69,9 +69,7 @@ class OnnxRuntimeConfig(Section):
 
     type: Literal["onnxruntime"] = "onnxruntime"
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
-    threads: int | None = Field(
-        None, ge=1, le=256, description="per network; null: all cores but one, which decodes"
-    )
+    threads: int | None = Field(None, ge=1, le=256, description="per network; null: all cores")
 
 
 class TensorRTConfig(Section):

@@ -32,7 +32,7 @@ class OnnxBackend:
 
     model: a path, or the bytes of an ONNX file. providers: execution providers, best first; with an
     accelerator named, falling back to the CPU is an error, not a slow surprise. threads: operators'
-    threads, None for `default_threads()`. Outputs are fresh arrays on every run.
+    threads, None for one per core. Outputs are fresh arrays on every run.
     Raises ModelError, InputMissingError, MissingDependencyError.
     """
 
@@ -111,25 +111,6 @@ def without_telemetry() -> None:
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
-def default_threads(cpus: Path = Path("/sys/devices/system/cpu")) -> int:
-    """One for each core of its own that this process may use, but for one, which decodes.
-
-    Two threads on two cores, of which one decodes, wait for each other: on the crowd clip the
-    processor then took a fifth more time, and the frames no less. cpus: the kernel's folder.
-    """
-    usable = os.sched_getaffinity(0)
-    cores = {_siblings(cpus / f"cpu{cpu}/topology/thread_siblings_list", cpu) for cpu in usable}
-    return max(1, len(cores) - 1)
-
-
-def _siblings(listed: Path, cpu: int) -> str:
-    """The threads that share `cpu`'s core; of a kernel that does not tell, itself alone."""
-    try:
-        return listed.read_text("ascii").strip()
-    except OSError:
-        return str(cpu)
-
-
 def _import_onnxruntime() -> Any:
     without_telemetry()
     with needs(f"ONNX Runtime is not installed: {pip_install('pc')}"):
@@ -156,7 +137,7 @@ def _open_session(
         raise InputMissingError(f"{what}: no such model file")
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    options.intra_op_num_threads = threads or default_threads()
+    options.intra_op_num_threads = threads or 0
     options.inter_op_num_threads = 1
     # Spinning workers keep a core at 100 % between frames; this program is never alone on it.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

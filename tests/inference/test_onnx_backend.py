@@ -12,7 +12,7 @@ import pytest
 
 from jetson_face.core.errors import InputMissingError, ModelError
 from jetson_face.inference.backend import Backend
-from jetson_face.inference.onnxruntime import OnnxBackend, check_providers, default_threads
+from jetson_face.inference.onnxruntime import OnnxBackend, check_providers
 from tests.inference.backend_contract import BackendContract, contract_model
 
 
@@ -42,32 +42,6 @@ def test_a_path_works_as_bytes_do(model: bytes, tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
     path.write_bytes(model)
     assert set(OnnxBackend(path, threads=1).inputs) == {"x"}
-
-
-@pytest.mark.parametrize(
-    ("usable", "siblings", "threads"),
-    [
-        ({0}, {}, 1),
-        ({0, 1}, {0: "0", 1: "1"}, 1),
-        ({0, 1, 2, 3}, {}, 3),
-        ({0, 1, 2, 3}, {0: "0,2", 1: "1,3", 2: "0,2", 3: "1,3"}, 1),
-        ({0, 1, 2}, {0: "0,4", 1: "1,5", 2: "2,6", 3: "3,7"}, 2),
-    ],
-    ids=["one", "two", "four", "four of two each", "three of four are ours"],
-)
-def test_one_core_is_left_to_decode(
-    usable: set[int],
-    siblings: dict[int, str],
-    threads: int,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: usable)
-    for cpu, listed in siblings.items():
-        folder = tmp_path / f"cpu{cpu}" / "topology"
-        folder.mkdir(parents=True)
-        (folder / "thread_siblings_list").write_text(f"{listed}\n")
-    assert default_threads(tmp_path) == threads
 
 
 def test_missing_file(tmp_path: Path) -> None:
