@@ -32,8 +32,7 @@ from jetson_face.core.errors import JetsonFaceError
 from jetson_face.service.status_server import ask
 from jetson_face.web.accounts import Accounts
 
-UNIT_NICE = "10"
-"""As systemd/jetson-face-web.service has it."""
+UNIT = Path(__file__).resolve().parents[1] / "systemd" / "jetson-face-web.service"
 CONFIG = """\
 state_dir: {state}
 sources:
@@ -75,6 +74,15 @@ def service(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
+def niceness() -> str:
+    """The priority that the page's unit gives it."""
+    return next(
+        line.removeprefix("Nice=")
+        for line in UNIT.read_text("utf-8").splitlines()
+        if line.startswith("Nice=")
+    )
+
+
 @contextlib.contextmanager
 def page(folder: Path, watchers: int) -> Iterator[None]:
     """The page's process, with so many who watch the camera."""
@@ -82,7 +90,7 @@ def page(folder: Path, watchers: int) -> Iterator[None]:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
     command = [
-        "nice", "-n", UNIT_NICE, *PROGRAM, "web", "run",
+        "nice", "-n", niceness(), *PROGRAM, "web", "run",
         "--runtime", str(folder / "state"), "--state", str(folder / "web"),
         "--port", str(port),
     ]  # fmt: skip

@@ -32,7 +32,7 @@ class QualityConfig(Section):
         48, ge=12, le=2000, description="shorter side of the box, to be enrolled"
     )
     enroll_min: Fraction = Field(0.25, description="least quality of an enrolment photo")
-    embed_min: Fraction = Field(0.08, description="least quality of a face worth embedding")
+    embed_min: Fraction = Field(0.05, description="least quality of a face worth embedding")
     recognisable_min: Fraction = Field(
         0.6,
         description="1 minus the cosine to the network's unrecognisable crops; below it a crop "

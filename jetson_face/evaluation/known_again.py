@@ -23,7 +23,7 @@ from jetson_face.evaluation.method import Method
 from jetson_face.evaluation.metrics import F64
 from jetson_face.evaluation.people import Shot
 from jetson_face.factory.threshold import unknown_thresholds
-from jetson_face.gallery.matcher import GallerySnapshot
+from jetson_face.gallery.matcher import GallerySnapshot, Thresholds
 from jetson_face.recognition.known_again import Bounds, seen_before
 from jetson_face.review.unknowns import FACES_MAX
 
@@ -50,6 +50,16 @@ class KnownAgain:
     wrong: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Visits:
+    """Videos in the order of their people. faces: (V, dim), the mean of each. names: whose; frames:
+    of how many each is the mean."""
+
+    faces: Embeddings
+    names: Sequence[str]
+    frames: Sequence[int]
+
+
 def measure_videos(
     people: Mapping[str, Sequence[Shot]],
     faces: ExtractedFaces,
@@ -60,37 +70,29 @@ def measure_videos(
     """Of people's videos, at `unknown.fpir`. Raises InputBrokenError where no video has a face."""
     nobody = GallerySnapshot.empty(method.space)
     vectors, names, frames = of_videos(people, faces, mean=True)
-    return measure_known_again(
-        Embeddings(vectors, method.space),
-        names,
-        frames,
-        lambda found: unknown_thresholds(config, config, nobody, found, method.same_person_min),
-        top_k=config.matching.top_k,
-        rng=rng,
-    )
+    visits = Visits(Embeddings(vectors, method.space), names, frames)
+
+    def bounds(found: GallerySnapshot) -> Thresholds:
+        return unknown_thresholds(config, config, nobody, found, method.same_person_min)
+
+    return measure_known_again(visits, bounds, config.matching.top_k, rng)
 
 
 def measure_known_again(
-    videos: Embeddings,
-    names: Sequence[str],
-    frames: Sequence[int],
-    bounds: Bounds,
-    *,
-    top_k: int,
-    rng: np.random.Generator,
+    visits: Visits, bounds: Bounds, top_k: int, rng: np.random.Generator
 ) -> KnownAgain:
-    """See the module. names: (V,) whose each is; frames: of how many it is the mean."""
+    """See the module."""
     found = []
     remembered = []
     for _ in range(ORDERS):
-        asked, ids = _one_order(videos, names, frames, bounds, top_k, rng)
+        asked, ids = _one_order(visits, bounds, top_k, rng)
         found += asked
         remembered.append(ids)
     draw, every = draw_groups([who for who, *_ in found]), np.arange(len(found))
     new, known, wrong = (_share(np.array(part)) for part in list(zip(*found, strict=True))[1:])
     return KnownAgain(
-        len(set(names)),
-        len(names),
+        len(set(visits.names)),
+        len(visits.names),
         float(np.mean(remembered)),
         new(every),
         bootstrap(new, draw, rng),
@@ -113,23 +115,18 @@ def _share(values: F64) -> Callable[[I64], float]:
 
 
 def _one_order(
-    videos: Embeddings,
-    names: Sequence[str],
-    frames: Sequence[int],
-    bounds: Bounds,
-    top_k: int,
-    rng: np.random.Generator,
+    visits: Visits, bounds: Bounds, top_k: int, rng: np.random.Generator
 ) -> tuple[list[tuple[str, float, float, float]], int]:
     """Per video: whose, (first) taken for another, (later) known again, (later) taken for another;
-    not a number where it was not asked."""
+    not a number where it was not asked. And how many ids there are in the end."""
     kept: dict[str, list[F32]] = {}
     began: dict[str, str] = {}
     came: set[str] = set()
     found = []
-    for row in rng.permutation(len(names)):
-        who = names[row]
-        face = Embeddings(videos.vectors[row : row + 1], videos.space)
-        got = seen_before(face, frames[row], kept, bounds, top_k=top_k)
+    for row in rng.permutation(len(visits.names)):
+        who = visits.names[row]
+        face = Embeddings(visits.faces.vectors[row : row + 1], visits.faces.space)
+        got = seen_before(face, visits.frames[row], kept, bounds, top_k=top_k)
         taken = got is not None and began[got] != who
         if who in came:
             found.append((who, np.nan, float(got is not None and not taken), float(taken)))
@@ -139,7 +136,7 @@ def _one_order(
         if got is None:
             got = str(len(kept))
             began[got] = who
-        kept[got] = [*kept.get(got, []), videos.vectors[row]][-FACES_MAX:]
+        kept[got] = [*kept.get(got, []), face.vectors[0]][-FACES_MAX:]
     return found, len(kept)
 
 

@@ -2,7 +2,8 @@
 
 Galleries of 5, 20, 60 and 600 people are drawn, everybody else is an impostor. The threshold is the
 one that the program takes from the network's impostor curve; then the one that calibration with
-half of the impostors gives. What it does is measured on the other half.
+half of the impostors gives. What it does is measured on the other half. The interval knows the
+chance in the people who are asked, not that in the curve; `tools/cross_validate_fpir.py` does.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ class SentPerson:
 @dataclass(slots=True)
 class ErasureReport:
     """What the boxes say of an erasure. receipts: by `SITE/BOX`. missing: boxes without a complete
-    one. others: boxes that answered and are no longer known."""
+    one."""
 
     person: str
     receipts: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -31,7 +31,7 @@ class EmbeddingBudget:
 
     embed_interval: int = 5
     per_frame: int = 8
-    quality_min: float = 0.08
+    quality_min: float = 0.05
     mirror: bool = False
     recognisable_min: float = 0.0
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jetson_face.core.types import F32, Embeddings, EmbeddingSpace
-from jetson_face.evaluation.known_again import KnownAgain, measure_known_again
+from jetson_face.evaluation.known_again import KnownAgain, Visits, measure_known_again
 
 SPACE = EmbeddingSpace("made", "0" * 64, 3)
 ANN, BEN, CAT = np.eye(3, dtype=np.float32)
@@ -15,14 +15,8 @@ ANN, BEN, CAT = np.eye(3, dtype=np.float32)
 def measured(
     names: str, vectors: list[F32], least: tuple[float, ...], frames: int = 1
 ) -> KnownAgain:
-    return measure_known_again(
-        Embeddings(np.stack(vectors), SPACE),
-        list(names),
-        [frames] * len(names),
-        lambda found: least,
-        top_k=1,
-        rng=np.random.default_rng(1),
-    )
+    visits = Visits(Embeddings(np.stack(vectors), SPACE), list(names), [frames] * len(names))
+    return measure_known_again(visits, lambda found: least, 1, np.random.default_rng(1))
 
 
 def test_everybody_is_known_again_where_faces_are_apart() -> None:

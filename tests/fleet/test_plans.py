@@ -15,8 +15,6 @@ import pytest
 from jetson_face.cli.main import main
 from jetson_face.core.errors import FleetError
 from jetson_face.factory.fleet import fleet_of, link_of
-from jetson_face.factory.golden import golden_pictures
-from jetson_face.factory.gpu import Gpu
 from jetson_face.factory.parts import open_gallery
 from jetson_face.fleet import operator
 from jetson_face.fleet.keys import make_keys, public_key
@@ -27,17 +25,12 @@ from jetson_face.fleet.subjects import plans_for
 from tests.fleet.boxes import Box
 from tests.fleet.conftest import set_up
 from tests.fleet.nats_server import NatsServer
-from tests.inference.fake_gpu import FakeModule, fake_gpu
+from tests.inference.fake_gpu import FakeModule, put_in
 
 
 @pytest.fixture
 def module(monkeypatch: pytest.MonkeyPatch) -> FakeModule:
-    """A GPU in this machine, and one golden picture."""
-    trt, cuda, module = fake_gpu()
-    gpu = Gpu(trt, cuda)
-    monkeypatch.setattr("jetson_face.factory.gpu.this_gpu", lambda: gpu)
-    monkeypatch.setattr("jetson_face.factory.plans.golden_pictures", lambda: golden_pictures()[3:4])
-    return module
+    return put_in(monkeypatch)
 
 
 class Pair:

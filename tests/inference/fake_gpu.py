@@ -17,8 +17,11 @@ from types import SimpleNamespace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
+import pytest
 
 from jetson_face.core.errors import EngineError
+from jetson_face.factory.golden import golden_pictures
+from jetson_face.factory.gpu import Gpu
 from jetson_face.inference.cuda.base import Bytes, DeviceMemory, Graph, Stream
 from jetson_face.inference.onnxruntime import OnnxBackend
 from jetson_face.inference.tensorrt.bindings import TensorRT, adopt
@@ -460,3 +463,12 @@ def fake_gpu() -> tuple[TensorRT, FakeCuda, FakeModule]:
     cuda = FakeCuda()
     module = FakeModule(cuda)
     return adopt(module, "tensorrt"), cuda, module
+
+
+def put_in(monkeypatch: pytest.MonkeyPatch) -> FakeModule:
+    """A GPU in this machine, and one golden picture."""
+    trt, cuda, module = fake_gpu()
+    gpu = Gpu(trt, cuda)
+    monkeypatch.setattr("jetson_face.factory.gpu.this_gpu", lambda: gpu)
+    monkeypatch.setattr("jetson_face.factory.plans.golden_pictures", lambda: golden_pictures()[3:4])
+    return module

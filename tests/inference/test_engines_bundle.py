@@ -13,22 +13,15 @@ import pytest
 
 from jetson_face.cli.main import main
 from jetson_face.core.errors import EngineError
-from jetson_face.factory.golden import golden_pictures
-from jetson_face.factory.gpu import Gpu
 from jetson_face.inference.tensorrt.bundle import read_bundle, write_bundle
-from tests.inference.fake_gpu import FakeModule, fake_gpu
+from tests.inference.fake_gpu import FakeModule, put_in
 
 On = Callable[..., int]
 
 
 @pytest.fixture
 def module(monkeypatch: pytest.MonkeyPatch) -> FakeModule:
-    """A GPU in this machine, and one golden picture."""
-    trt, cuda, module = fake_gpu()
-    gpu = Gpu(trt, cuda)
-    monkeypatch.setattr("jetson_face.factory.gpu.this_gpu", lambda: gpu)
-    monkeypatch.setattr("jetson_face.factory.plans.golden_pictures", lambda: golden_pictures()[3:4])
-    return module
+    return put_in(monkeypatch)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from jetson_face.core.errors import EngineError
 from jetson_face.factory.golden import golden_pictures
 from jetson_face.factory.gpu import Gpu
 from jetson_face.util.images import write_picture
-from tests.inference.fake_gpu import FakeModule, fake_gpu
+from tests.inference.fake_gpu import FakeModule, put_in
 
 Run = Callable[..., int]
 
@@ -42,12 +42,7 @@ def run(tmp_path: Path) -> Run:
 
 @pytest.fixture
 def module(monkeypatch: pytest.MonkeyPatch) -> FakeModule:
-    """A GPU in this machine, and one golden picture."""
-    trt, cuda, module = fake_gpu()
-    gpu = Gpu(trt, cuda)
-    monkeypatch.setattr("jetson_face.factory.gpu.this_gpu", lambda: gpu)
-    monkeypatch.setattr("jetson_face.factory.plans.golden_pictures", lambda: golden_pictures()[3:4])
-    return module
+    return put_in(monkeypatch)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from stated_rate import GROUPS, Cell, is_video, kept, rates, with_intervals
+from cross_validate_fpir import GROUPS, Cell, is_video, kept, rates, with_intervals
 
 from jetson_face.calibration.impostors import Impostors, SourceFace, impostors_of
 from jetson_face.core.types import Embeddings, EmbeddingSpace

@@ -1,6 +1,6 @@
 """Does a stated FPIR hold, when the curve that sets the threshold is measured on other people?
 
-    python tools/stated_rate.py --model squeezenet_face --sets FOLDER --cache FOLDER
+    python tools/cross_validate_fpir.py --model squeezenet_face --sets FOLDER --cache FOLDER
 
 FOLDER has the unpacked development sets, as for tools/impostor_curve.py. The people are cut in two
 halves by draw. The impostor curve comes from one half; galleries are drawn from the other half, and
@@ -40,7 +40,7 @@ from jetson_face.core.types import BoolArray, Embeddings, Person  # noqa: E402
 from jetson_face.evaluation.calibration import averaged  # noqa: E402
 from jetson_face.gallery.matcher import GallerySnapshot, Matcher  # noqa: E402
 
-_log = logging.getLogger("stated_rate")
+_log = logging.getLogger("cross_validate_fpir")
 SIZES = {5: 10, 20: 5, 60: 3, 600: 2}
 """People enrolled, and how many such galleries a half is asked with."""
 TEMPLATES = 3
