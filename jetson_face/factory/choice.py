@@ -38,7 +38,7 @@ def with_detector(config: Config) -> Config:
     if not isinstance(wanted, AutoDetectorConfig):
         return config
     choice = choose_detector()
-    values = wanted.model_dump(exclude={"type"}, exclude_unset=True)
+    values = wanted.model_dump(exclude={"type"})
     made = YunetConfig(type="yunet", **values)
     chosen = made if choice.type == "yunet" else MtcnnConfig(**values)
     return config.model_copy(update={"detector": chosen})

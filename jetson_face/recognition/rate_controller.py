@@ -10,7 +10,7 @@ from jetson_face.util.rounding import away
 HEADROOM = 0.75
 """Searching more often is tried only while every figure is below this share of its limit."""
 TOLERANCE = 1.03
-"""A goal counts as missed from 3 % on: less is the meter's own jitter."""
+"""A goal counts as missed beyond 3 %: so much is the meter's own jitter."""
 CAPTURE_SHARE = 0.95
 """No goal asks for more decisions than this share of the frames that the camera gives."""
 SEARCH_SHARE_MIN = 0.1
@@ -151,7 +151,7 @@ class Governor:
                 "or run `jetson-face tune`",
                 now_ns,
             )
-        wanted = max(self._every + 1, math.ceil(self._every * min(worst.ratio, 2.0)))
+        wanted = math.ceil(self._every * min(worst.ratio, 2.0))
         every = min(wanted, self._bounds.most)
         return self._set(every, now_ns, f"goal missed: {worst.text}", up=False)
 

@@ -158,7 +158,9 @@ def test_restarts_in_each_order_leave_the_states_of_now(broker: Mosquitto) -> No
     )) | {TOPICS.status}  # fmt: skip
 
 
-def test_a_box_that_is_lost_is_unavailable_by_its_last_will(broker: Mosquitto) -> None:
+def test_a_box_that_is_lost_is_unavailable_by_its_last_will(
+    broker: Mosquitto, caplog: pytest.LogCaptureFixture
+) -> None:
     box = Box(broker.port, ENROLLED)
     with listening(broker) as seen:
         seen.wait(online)
@@ -167,6 +169,8 @@ def test_a_box_that_is_lost_is_unavailable_by_its_last_will(broker: Mosquitto) -
         seen.wait(lambda topics: topics[f"{BASE}/status"] == b"offline")
         seen.wait(online)  # and comes back by itself
     box.end()
+    assert caplog.text.index("states_down") < caplog.text.index("states_back")
+    assert box.states.document() == {"connected": False, "error": None, "failures": 0}
 
 
 def _sessions(box: Box) -> Iterator[Any]:
@@ -180,7 +184,9 @@ def _sessions(box: Box) -> Iterator[Any]:
             yield item
 
 
-def test_a_removed_person_leaves_nothing(broker: Mosquitto) -> None:
+def test_a_removed_person_leaves_nothing(
+    broker: Mosquitto, caplog: pytest.LogCaptureFixture
+) -> None:
     enrolled = dict(ENROLLED)
     box = Box(broker.port, enrolled, snapshots=True)
     with listening(broker) as seen:
@@ -198,6 +204,7 @@ def test_a_removed_person_leaves_nothing(broker: Mosquitto) -> None:
         seen.wait(online)
         assert not any(b"Bob" in body for body in seen.topics.values())
     box.end()
+    assert "states_down" not in caplog.text
 
 
 def test_who_turns_round_has_not_gone(broker: Mosquitto) -> None:
@@ -258,8 +265,20 @@ def test_every_template_finds_its_value_in_its_state() -> None:
     assert shown["person_p-ada_presence"] == "ON"
     assert shown["person_p-bob_time"] == "None"  # Home Assistant's word for unknown
     assert shown["person_p-ada_camera"] == "door"
+    assert shown["camera_door_last_person"] == "Ada"
     assert shown["camera_door_count"] == "1"
     assert shown["camera_door_unknown"] == "OFF"
+
+
+def test_without_being_asked_no_face_is_published() -> None:
+    broker, presence = Broker("127.0.0.1"), Presence(["door"], away_s=1)
+    states = StatePublisher(broker, TOPICS, presence, lambda: ENROLLED)
+    for event in visit(ADA)[:2]:
+        states.tell(event, FACE)
+    found = states.wanted()
+    assert presence.snapshots(ENROLLED) == {"door": FACE}
+    assert FACE not in found.values()
+    assert not any(b"snapshot" in body for body in found.values())
 
 
 def test_names_that_no_topic_may_have_stay_different() -> None:

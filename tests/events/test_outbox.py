@@ -230,6 +230,50 @@ def test_the_oldest_snapshots_go_before_events_go_to_memory(start: Start) -> Non
     BadDisk.error = sqlite3.OperationalError("database or disk is full")
     assert put(outbox, "a")
     assert asked == [1 << 20]
+    assert bodies(outbox.since(0)) == [b"a"]
+
+
+def test_a_damage_that_reading_finds_costs_no_delivery(start: Start, tmp_path: Path) -> None:
+    outbox = start()
+    outbox.subscribe("mqtt")
+    texts = [f"{index}" + "x" * 500 for index in range(200)]
+    put(outbox, *texts)
+    outbox.close()
+    path = tmp_path / "outbox.db"
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2 // 4096 * 4096
+    data[middle : middle + 4096] = b"\xff" * 4096
+    path.write_bytes(data)
+    again = start()
+    again.subscribe("mqtt")
+    found = bodies(again.read("mqtt", 1000))  # at once, not after `retry_s`
+    assert (found[0], found[-1]) == (texts[0].encode(), texts[-1].encode())
+    assert len(found) > 180
+    state = again.state()
+    assert (state.error, state.counts["damaged_files"]) == (None, 1)
+
+
+def test_a_disk_that_only_cannot_be_read_is_told(start: Start, clocks: Clocks) -> None:
+    class Unreadable(OutboxFile):
+        broken = False
+
+        def read(self, after: int, limit: int) -> tuple[list[Event], list[int]]:
+            if Unreadable.broken:
+                raise sqlite3.OperationalError("disk I/O error")
+            return super().read(after, limit)
+
+    outbox = start(open_file=Unreadable)
+    outbox.subscribe("mqtt")
+    put(outbox, "a")
+    Unreadable.broken = True
+    assert outbox.read("mqtt") == []
+    assert outbox.degraded
+    assert outbox.state().error == "disk I/O error"
+    Unreadable.broken = False
+    clocks.pass_time(2)
+    assert put(outbox, "b")
+    assert bodies(outbox.read("mqtt")) == [b"a", b"b"]
+    assert not outbox.degraded
 
 
 def test_a_failing_disk_is_not_tried_at_every_event(start: Start, clocks: Clocks) -> None:

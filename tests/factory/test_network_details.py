@@ -9,11 +9,21 @@ import numpy as np
 import pytest
 
 from jetson_face.config import Config, load_config
-from jetson_face.core.errors import EngineError
+from jetson_face.core.errors import EngineError, ModelError
 from jetson_face.core.types import F32, Embeddings, ImageU8
+from jetson_face.embedding.onnx import OnnxEmbedder
 from jetson_face.factory import networks, refiners
-from jetson_face.factory.parity_gate import check_against_reference
+from jetson_face.factory.golden import golden_pictures
+from jetson_face.factory.gpu import Gpu, open_plan
+from jetson_face.factory.parity_gate import EMBEDDER, ParityGate, check_against_reference
+from jetson_face.inference.backend import BackendInfo
+from jetson_face.inference.onnxruntime import OnnxBackend
+from jetson_face.inference.tensorrt.key import NetworkSpec
 from jetson_face.inference.tensorrt.parity import COSINE_MIN
+from jetson_face.models.cards import card_dir, load_card
+from tests.factory.small_embedder import small_card, small_network
+from tests.inference.fake_gpu import fake_gpu, make_plan
+from tests.inference.graphs import tiny_conv
 from tests.recognition.test_recognizer import SPACE, ColourEmbedder
 
 CROPS: ImageU8 = np.zeros((3, 112, 112, 3), np.uint8)
@@ -98,3 +108,47 @@ def test_a_followed_face_must_be_as_sure_as_a_found_one(asked: list[tuple[Any, .
     config = load_config(None, ["detector.type=mtcnn", "detector.thresholds=[0.6, 0.7, 0.93]"])
     refiners._build_onet(config)
     assert asked == [("onet onet.onnx", 0.93)]
+
+
+def test_a_plan_of_the_embedding_is_judged_by_its_reference(tmp_path: Path) -> None:
+    card, right = load_card(small_card(tmp_path)), small_network()
+    gate = ParityGate(
+        {EMBEDDER: right},
+        golden_pictures()[:1],
+        open_plan=lambda spec, plan: OnnxBackend(plan),
+        make_detector=None,
+        make_embedder=lambda backend: OnnxEmbedder(card, backend),
+    )
+    spec = NetworkSpec(EMBEDDER, right, "fp32", {})
+    assert gate(spec, right).passed
+    assert not gate(spec, small_network(seed=1)).passed
+
+
+def test_a_plan_says_what_it_is_and_in_which_precision() -> None:
+    trt, cuda, _ = fake_gpu()
+    onnx = tiny_conv(side=8)
+    plan = make_plan(onnx, {"x": [(1, 3, 8, 8)] * 3})
+    backend = open_plan(Gpu(trt, cuda), NetworkSpec("tiny", onnx, "int8", {}), plan)
+    assert backend.info == BackendInfo("tensorrt", "10.3.0", cuda.device, "int8")
+    backend.close()
+    with pytest.raises(ModelError, match=r"^tiny: used after close"):
+        backend.run({})
+
+
+def test_yunets_card_is_looked_for_among_those_that_were_added(tmp_path: Path) -> None:
+    folder = tmp_path / "models" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text((card_dir() / "yunet.yaml").read_text())
+    detector = networks.build_detector(
+        load_config(
+            None,
+            [
+                f"state_dir={tmp_path}",
+                f"engines.cache={tmp_path / 'engines'}",
+                "backend.type=onnxruntime",
+                "detector={type: yunet, model: mine}",
+            ],
+        )
+    )
+    assert len(detector.detect(golden_pictures()[0])) == 1
+    detector.close()

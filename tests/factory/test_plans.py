@@ -20,6 +20,7 @@ from jetson_face.factory.mtcnn import assemble_mtcnn
 from jetson_face.factory.networks import build_mtcnn
 from jetson_face.factory.plan_networks import networks_of
 from jetson_face.factory.plans import Plans
+from jetson_face.inference.tensorrt.key import Machine
 from jetson_face.inference.tensorrt.runtime import TensorRTBackend
 from tests.inference.fake_gpu import FakeCuda, FakeModule, fake_gpu
 
@@ -209,6 +210,7 @@ def test_building_for_another_gpu_is_not_judged_here(config: Config) -> None:
     with pytest.raises(UsageError, match="which one to build for"):
         Plans(config, trt, None)
     plans = Plans(config, trt, None, compute_capability="8.7")
+    assert plans.machine == Machine("tensorrt", "10.3.0", "8.7")
     with pytest.raises(EngineError, match="no GPU here"):
         plans.open("pnet", autobuild=True)
     with pytest.raises(UsageError, match="no network"):

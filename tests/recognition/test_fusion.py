@@ -30,6 +30,7 @@ def test_the_mean_is_weighted_by_quality_and_has_length_one() -> None:
     add(fuser, 1, unit(0, 1), 0.3)
     np.testing.assert_allclose(fuser.means(ids(1)).vectors[0], unit(0.9, 0.3), atol=1e-6)
     assert fuser.frames(ids(1, 5)).tolist() == [2, 0]
+    assert fuser.means(ids(1)).vectors.dtype == np.float32
     (match,) = fuser.match(ids(1), MATCHER)
     assert match.person is not None
     assert match.person.name == "ann"
@@ -58,10 +59,10 @@ def test_a_vector_below_its_bound_contradicts_the_mean_and_is_not_added_by_askin
     fuser = Fuser(SPACE)
     for _ in range(5):
         add(fuser, 1, unit(1))
-    vectors = np.array([unit(0, 1), unit(0.5, 0.6), unit(0, 1)])
-    least = np.array([0.3, 0.3, 0.3], np.float32)
-    found = fuser.contradicted(ids(1, 1, 2), Embeddings(vectors, SPACE), least)
-    assert found.tolist() == [True, False, False], "nothing contradicts a track never added"
+    vectors = np.array([unit(0, 1), unit(0.5, 0.6), unit(0, 1), unit(1)])
+    least = np.array([0.3, 0.3, 0.3, 1.0], np.float32)  # the last is exactly as near as that
+    found = fuser.contradicted(ids(1, 1, 2, 1), Embeddings(vectors, SPACE), least)
+    assert found.tolist() == [True, False, False, False], "a track never added says nothing"
     assert fuser.frames(ids(1)).tolist() == [5]
 
 
@@ -175,6 +176,9 @@ def test_misfits_are_refused() -> None:
         fuser.add(ids(1, 2), Embeddings(unit(1)[None], SPACE), np.ones(1, "f4"))
     with pytest.raises(ValueError, match="no such strategy"):
         Fuser(SPACE, strategy="median")  # type: ignore[arg-type]
+    for bad in ({"window": 0}, {"memory": 0.9}):
+        with pytest.raises(ValueError, match="1 or more"):
+            Fuser(SPACE, **bad)
 
 
 @given(st.integers(0, 2**31), st.integers(1, 40))

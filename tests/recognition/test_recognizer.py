@@ -28,6 +28,7 @@ from jetson_face.recognition.embedding_scheduler import EmbeddingBudget, Embeddi
 from jetson_face.recognition.finder import FaceFinder
 from jetson_face.recognition.fusion import Fuser
 from jetson_face.recognition.recognizer import FaceRecognizer
+from jetson_face.recognition.still_faces import StillFaces
 from jetson_face.recognition.track_decisions import TrackDecisions
 from jetson_face.recognition.tracker import Tracker
 
@@ -135,6 +136,7 @@ class Rig:
         ask_quality_min: float = 0.0,
         mirror: bool = False,
         embedder: ColourEmbedder | None = None,
+        pictures: StillFaces | None = None,
     ) -> None:
         self.detector = ColourDetector()
         self.embedder = embedder or ColourEmbedder()
@@ -156,6 +158,7 @@ class Rig:
                 Fuser(SPACE), decider, people or (lambda _: known), contradiction_below=0.5
             ),
             review_quality_min=ask_quality_min,
+            still=pictures,
             timer_ns=lambda: next(ticks),
         )
 
@@ -259,6 +262,15 @@ def test_somebody_added_while_running_gets_the_name_without_a_new_vector() -> No
     assert reports[6].embedded == 0
 
 
+def test_another_name_is_told_as_a_change() -> None:
+    before, after = gallery((ADA, RED)), gallery((BOB, RED), revision=1)
+    rig = Rig(people=lambda ns: before if ns < 120 * MS else after)
+    reports = rig.see(*still(A_RED, times=5))
+    assert [said(report)[0][2:] for report in reports] == [
+        (None, False), ("Ada", True), ("Ada", False), ("Bob", True), ("Bob", False),
+    ]  # fmt: skip
+
+
 def test_another_frame_size_starts_new_tracks() -> None:
     rig = Rig()
     rig.see(*still(A_RED, times=2))
@@ -266,6 +278,35 @@ def test_another_frame_size_starts_new_tracks() -> None:
     assert report.searched
     assert said(report) == [(2, "pending", None, False)]
     assert report.size == (400, 300)
+
+
+def test_a_report_says_which_frame_it_is_of() -> None:
+    image = frame(7, [A_RED]).image
+    report = Rig().recognizer.process(Frame(image, 7, 280 * MS, 1.5e9, "door"))
+    assert (report.source, report.seq, report.captured_ns, report.wall, report.size) == (
+        "door", 7, 280 * MS, 1.5e9, (320, 240),
+    )  # fmt: skip
+
+
+def test_a_picture_loses_the_name_it_had_and_who_moves_keeps_it() -> None:
+    pictures = StillFaces(150 * MS)
+    rig = Rig(every=1, embed_interval=1, pictures=pictures)
+    scenes: list[Scene] = [
+        (A_RED, ((200 + 24 * (i % 2), 60, 280 + 24 * (i % 2), 160), GREEN)) for i in range(8)
+    ]
+    reports = rig.see(*scenes)
+    assert [said(report)[0][1:3] for report in reports] == [
+        ("pending", None), *[("known", "Ada")] * 3, *[("pending", None)] * 4,
+    ]  # fmt: skip
+    assert [report.embedded for report in reports] == [2] * 4 + [1] * 4
+    assert all(said(report)[1][2] == "Bob" for report in reports[1:])
+    assert reports[-1].sightings[0].candidates == ()
+    assert reports[-1].sightings[0].frames == 0
+    hung_elsewhere = [((30, 70, 110, 170), RED)]
+    again = [rig.recognizer.process(frame(seq, hung_elsewhere)) for seq in (8, 9)]
+    assert [said(report)[0][1:3] for report in again] == [("pending", None), ("known", "Ada")]
+    rig.recognizer.process(frame(10, [A_RED], size=(400, 300)))  # all tracks end
+    assert pictures._tracks.keys() == {3}
 
 
 def test_an_empty_scene_and_an_empty_gallery_are_normal() -> None:

@@ -99,5 +99,7 @@ def test_a_face_that_nobody_enrolled_is_is_reported_once_in_a_good_crop() -> Non
     np.testing.assert_allclose(one.face.vectors[0], unit(BLUE), atol=0.05)
     box = np.array([A_BLUE[0]], np.float32)
     np.testing.assert_array_equal(one.landmarks, landmarks_of(box)[0])
+    beside = Rig(embed_interval=1).see(*still(A_RED, A_BLUE, times=8))  # who is looked at, too
+    assert [face.track for report in beside for face in report.unknown_faces] == [2]
     poor = Rig(ask_quality_min=1.0).see(*still(A_BLUE, times=8))
     assert not any(report.unknown_faces for report in poor)

@@ -88,7 +88,7 @@ def test_extrapolation_stops_after_half_a_second() -> None:
 
 
 def test_a_hidden_face_comes_back_under_its_id_a_late_one_does_not() -> None:
-    tracker = Tracker(max_gap_ns=10 * FRAME)
+    tracker = Tracker(max_gap_ns=10 * FRAME, misses_max=100)
     tracker.update(faces((100, 100)), 0)
     for n in range(1, 10):
         tracker.update(Detections.empty(), n * FRAME)
@@ -96,18 +96,38 @@ def test_a_hidden_face_comes_back_under_its_id_a_late_one_does_not() -> None:
     assert tracker.predict(9 * FRAME)[0].tolist() == []
     assert tracker.alive().tolist() == [1]
     assert tracker.update(faces((105, 100)), 10 * FRAME).tolist() == [1]
-    for n in range(11, 22):
+    for n in range(11, 21):
         tracker.update(Detections.empty(), n * FRAME)
+    assert tracker.alive().tolist() == [1]
+    tracker.update(Detections.empty(), 21 * FRAME)
     assert tracker.alive().tolist() == []
     assert tracker.update(faces((105, 100)), 22 * FRAME).tolist() == [2]
 
 
 def test_too_many_misses_end_a_track() -> None:
     tracker = Tracker(misses_max=3, max_gap_ns=10**12)
-    tracker.update(faces((100, 100)), 0)
+    for n in (-1, 0):  # only those in a row count
+        tracker.update(faces((100, 100)), n * FRAME)
     for n, alive in enumerate([[1], [1], []], start=1):
         tracker.update(Detections.empty(), n * FRAME)
         assert tracker.alive().tolist() == alive
+
+
+def test_where_there_are_too_many_those_unseen_for_longest_end_first() -> None:
+    tracker = Tracker(tracks_max=3)
+    for n, x in enumerate((100, 200, 300)):
+        tracker.update(faces((x, 100)), n * FRAME)
+    assert tracker.alive().tolist() == [1, 2, 3]
+    assert tracker.update(faces((300, 100), (400, 100), (500, 100)), 3 * FRAME).tolist() == [
+        3,
+        4,
+        5,
+    ]
+    assert tracker.alive().tolist() == [3, 4, 5]
+    found = tracker.update(faces((300, 100), (400, 100), (500, 100), (600, 100)), 4 * FRAME)
+    assert found.tolist() == [3, 4, 5, 6], "whoever is seen now has a track"
+    assert tracker.update(faces((200, 100)), 5 * FRAME).tolist() == [7]
+    assert tracker.alive().tolist() == [5, 6, 7]
 
 
 def test_a_seen_face_survives_however_seldom_it_is_searched() -> None:

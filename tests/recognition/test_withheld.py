@@ -66,6 +66,18 @@ def test_once_withheld_a_track_stays_so_until_it_is_surely_somebody_else() -> No
     assert without(nobody, set()) is nobody
 
 
+def test_only_a_sure_look_at_the_two_nearest_withholds_a_face() -> None:
+    near = (Candidate(ADA, 0.9),)
+    looked = Match(ADA, 0.9, 0.0, near)
+    pending = Decision("pending", None, None, False, 0)
+    for before in (False, True):  # what was said before holds
+        assert is_withheld(before, pending, looked, {ADA.id}, 0.4) is before
+    unknown, bob = Decision("unknown", None, 0.9, False, 0), Candidate(BOB, 0.9)
+    second, third = ((bob,) * count + near for count in (1, 2))
+    assert is_withheld(False, unknown, replace(looked, candidates=second), {ADA.id}, 0.4)
+    assert not is_withheld(False, unknown, replace(looked, candidates=third), {ADA.id}, 0.4)
+
+
 def test_a_picture_says_nothing_of_them_either() -> None:
     parts = rig([1]).parts
     decider = build_decider(ASKED, parts.embedder, single=True)

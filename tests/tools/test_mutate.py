@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
+import signal
+import time
 
 import mutate
 import pytest
@@ -35,3 +38,41 @@ def test_the_tests_of_each_folder_are_there() -> None:
     assert "events/outbox" in mutate.files_of(["events"])
     with pytest.raises(SystemExit, match="no file"):
         mutate.files_of(["nothing"])
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "verdict"),
+    [
+        (0, "", "survived"),
+        (1, "tests/test_a.py::test_b", "killed"),
+        (-signal.SIGSEGV, "", "killed"),
+        (1, "Timeout tests/test_a.py::test_b", "timeout"),  # no test says that it is wrong
+        (-signal.SIGXCPU, "", "timeout"),
+        (-signal.SIGKILL, "", "timeout"),
+    ],
+)
+def test_a_test_that_is_late_kills_nothing(status: int, said: str, verdict: str) -> None:
+    assert mutate.verdict_of(status, said) == verdict
+
+
+def test_what_a_test_takes_is_told_without_the_wait_for_a_core() -> None:
+    """Two processes on one core: either of them waits half of the time."""
+    cores = os.sched_getaffinity(0)
+    one = {min(cores)}
+    pid = os.fork()
+    if pid == 0:
+        os.sched_setaffinity(0, one)
+        while True:
+            pass
+    try:
+        os.sched_setaffinity(0, one)
+        began, unhindered, used = time.monotonic(), mutate.unhindered_s(), time.process_time()
+        while time.process_time() - used < 0.2:
+            pass
+        took, took_unhindered = time.monotonic() - began, mutate.unhindered_s() - unhindered
+    finally:
+        os.sched_setaffinity(0, cores)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    assert took > 0.3
+    assert 0.15 < took_unhindered < 0.75 * took
