@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 import time
@@ -12,40 +13,52 @@ from typing import Any
 
 import cv2
 
-from jetson_face.core.types import Frame, ImageU8, Report, Sighting
+from jetson_face.core.types import Frame, ImageU8, Report, Sighting, bgr
+from jetson_face.core.widths import width_for
+from jetson_face.detection.shrink import shrink_fast
 from jetson_face.output.overlay import draw
 from jetson_face.service.http import Folders, Page, problem
 from jetson_face.service.walking import FaceParts, Walking
-from jetson_face.util.images import encode_jpeg
 
 WATCHED_S = 2.0
 """A camera counts as watched for so long after somebody asked for its frame."""
-_WIDTHS = (320, 640, 960, 1280, 1920)
+SHARE = 0.015
+"""Shrinking, drawing and encoding takes at most so much of the processor, all cores together,
+however many cameras and widths are watched: the rest is fewer pictures a second."""
 _QUALITY = 80
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Made:
-    key: tuple[int, int]
-    page: Page
+@dataclass(slots=True, eq=False)
+class _View:
+    """A camera at one width. due: no picture is made before. seq: the frame of `page`."""
+
+    until: float = 0.0
+    due: float = 0.0
+    seq: int = -1
+    page: Page | None = None
 
 
 class Watching:
     """The newest frame of each watched camera, with what was said about it.
 
     The recogniser hands over two references a frame, and only while somebody watches; drawing and
-    encoding are done in the thread of who asks, once for all who ask for the same. parts: those in
-    force, asked for once there is a frame.
+    encoding are done in the thread of who asks, once for all who ask for the same, and seldom
+    enough for `SHARE`. parts: those in force, asked for once there is a frame. spent: processor
+    time of the calling thread, seconds.
     """
 
     def __init__(
-        self, parts: Callable[[], FaceParts], clock: Callable[[], float] = time.monotonic
+        self,
+        parts: Callable[[], FaceParts],
+        clock: Callable[[], float] = time.monotonic,
+        spent: Callable[[], float] = time.thread_time,
     ) -> None:
-        self._walking, self._clock = Walking(parts), clock
+        self._walking, self._clock, self._spent = Walking(parts), clock, spent
+        self._budget = SHARE * len(os.sched_getaffinity(0))
         self._lock = threading.Lock()
         self._until: dict[str, float] = {}
         self._newest: dict[str, tuple[Frame, Report]] = {}
-        self._made: dict[str, _Made] = {}
+        self._views: dict[tuple[str, int], _View] = {}
 
     @property
     def folders(self) -> Folders:
@@ -60,27 +73,33 @@ class Watching:
         with self._lock:
             if self._clock() > until:
                 # Nobody looks any more: the picture's memory goes.
-                for kept in (self._until, self._newest, self._made):
-                    kept.pop(frame.source, None)
+                self._until.pop(frame.source, None)
+                self._newest.pop(frame.source, None)
+                for key in [key for key in self._views if key[0] == frame.source]:
+                    del self._views[key]
             else:
                 self._newest[frame.source] = frame, report
 
     def page(self, source: str, query: Mapping[str, str]) -> Page:
-        """The newest frame: one line of JSON about it, then a JPEG. 204 while there is none, or
-        none after frame `after`. width: at most so many pixels wide."""
+        """The newest frame: one line of JSON about it, then a JPEG. 204 while there is none, none
+        after frame `after`, or no time for one. width: at most so many pixels wide."""
         after, width = query.get("after", "-1"), query.get("width", "960")
         if not re.fullmatch(r"-?[0-9]{1,15}", after) or not re.fullmatch(r"[0-9]{1,5}", width):
             return problem(400, "after and width are whole numbers")
-        wide = next((one for one in _WIDTHS if one >= int(width)), _WIDTHS[-1])
-        newest, made = self._look(source), self._made.get(source)
+        wide = width_for(int(width))
+        newest, now = self._look(source), self._clock()
+        with self._lock:
+            for key in [key for key, view in self._views.items() if view.until < now]:
+                del self._views[key]
+            view, watched = self._views.setdefault((source, wide), _View()), len(self._views)
+        view.until = now + WATCHED_S
         if newest is None or newest[0].seq == int(after):
             return Page(204, b"")
-        frame, report = newest
-        if made is None or made.key != (frame.seq, wide):
-            made = _Made((frame.seq, wide), _page(frame, report, wide))
-            with self._lock:
-                self._made[source] = made
-        return made.page
+        if now >= view.due and newest[0].seq != view.seq:
+            began = self._spent()
+            view.seq, view.page = newest[0].seq, _page(*newest, wide)
+            view.due = now + (self._spent() - began) * watched / self._budget
+        return Page(204, b"") if view.page is None or view.seq == int(after) else view.page
 
     def face(self, source: str, query: Mapping[str, str]) -> Page:
         """See `Walking.page`, of the newest frame; 204 as with `page`."""
@@ -107,21 +126,20 @@ def _page(frame: Frame, report: Report, width: int) -> Page:
         "searched": report.searched,
         "faces": [_plain(one) for one in report.sightings],
     }
-    small, share = _small(frame.image, width)
-    picture = encode_jpeg(
-        draw(small, [_scaled(one, share) for one in report.sightings]), quality=_QUALITY
-    )
+    # Converted when it is small: BGRx of the whole frame takes as long as all the rest.
+    across, down = frame.size
+    small, share = shrink_fast(frame.pixels, round(width * max(1.0, down / across)))
+    picture = _jpeg(draw(bgr(small), [_scaled(one, share) for one in report.sightings]))
     return Page(200, json.dumps(head).encode() + b"\n" + picture, "application/octet-stream")
 
 
-def _small(image: ImageU8, width: int) -> tuple[ImageU8, float]:
-    """At most so wide, and by how much smaller: what is drawn on and encoded costs by its size."""
-    share = width / image.shape[1]
-    if share >= 1:
-        return image, 1.0
-    size = width, round(image.shape[0] * share)
-    small: ImageU8 = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return small, share
+def _jpeg(image: ImageU8) -> bytes:
+    """By OpenCV, which lets the recogniser's thread go on meanwhile: Pillow takes five times as
+    long, and lets no other thread run."""
+    done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    if not done:
+        raise ValueError(f"OpenCV cannot encode a picture of {image.shape}")
+    return bytes(data)
 
 
 def _scaled(face: Sighting, share: float) -> Sighting:

@@ -1,4 +1,4 @@
-"""Frames of a camera, asked for once however many watch."""
+"""Frames of a camera, asked for once however many watch, and handed out at a bounded rate."""
 
 from __future__ import annotations
 
@@ -7,39 +7,57 @@ import json
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
+from jetson_face.core.widths import width_for
 from jetson_face.web.problems import ProblemError
 from jetson_face.web.upstream import Upstream, segment
 
-_RATE = 12.0
-"""Frames a second at most."""
+BOUNDARY = "frame"
+"""Between two pictures of an MJPEG stream."""
+PICTURES_MAX = 100.0
+"""Pictures a second that the page hands out, to all who watch together: many share them."""
+_RATE = 10.0
+"""Frames a second of one camera, at most."""
+_AGAIN_S = 0.05
+"""After there was no new picture."""
 _WATCHED_S = 3.0
 _WAIT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedPicture:
-    """head: what was said about it; `seq` rises. jpeg: the annotated frame."""
+    """seq: of the frame; it rises. head: JSON, what was said about it. jpeg: the annotated frame.
+    part: the same as a part of an MJPEG stream, made once for all who read one."""
 
-    head: dict[str, Any]
+    seq: int
+    head: str
     jpeg: bytes
+    part: bytes
 
 
 class Feeds:
     """One task a camera and size, which ends when nobody has asked for a few seconds."""
 
-    def __init__(self, upstream: Upstream) -> None:
-        self._upstream = upstream
+    def __init__(self, upstream: Upstream, pictures_max: float = PICTURES_MAX) -> None:
+        self._upstream, self._pace = upstream, _Pace(pictures_max)
         self._feeds: dict[tuple[str, int], _Feed] = {}
 
+    def has(self, camera: str) -> bool:
+        """Its pictures are coming: the recogniser need not be asked whether it is a camera."""
+        return any(
+            name == camera and feed.comes and not feed.task.done()
+            for (name, _), feed in self._feeds.items()
+        )
+
     async def picture(self, camera: str, width: int, after: int | None) -> AnnotatedPicture | None:
-        """The newest picture that is not `after`; None where none came for some seconds."""
-        key = (camera, width)
+        """The newest picture that is not `after`, once it is this one's turn; None where none came
+        for some seconds."""
+        await self._pace.turn()
+        key = (camera, width_for(width))
         feed = self._feeds.get(key)
         if feed is None or feed.task.done():
-            feed = _Feed(self._upstream, camera, width)
-            self._feeds[key] = feed
+            self._feeds = {k: one for k, one in self._feeds.items() if not one.task.done()}
+            feed = self._feeds[key] = _Feed(self._upstream, *key)
         return await feed.newer(after)
 
     async def close(self) -> None:
@@ -50,47 +68,76 @@ class Feeds:
                 await feed.task
 
 
+class _Pace:
+    """Turns in the order in which they are asked for, so many a second in all."""
+
+    def __init__(self, a_second: float) -> None:
+        self._every_s, self._free = 1 / a_second, 0.0
+
+    async def turn(self) -> None:
+        now = time.monotonic()
+        # Who comes together gets together what was not used in the last moment.
+        turn = max(self._free, now - 0.1)
+        self._free = turn + self._every_s
+        if turn > now:
+            await asyncio.sleep(turn - now)
+
+
 class _Feed:
     def __init__(self, upstream: Upstream, camera: str, width: int) -> None:
         self._upstream, self._camera, self._width = upstream, camera, width
-        self._came = asyncio.Condition()
         self._newest: AnnotatedPicture | None = None
         self._problem: ProblemError | None = None
         self._used = time.monotonic()
+        self._next: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.task = asyncio.create_task(self._run())
 
+    @property
+    def comes(self) -> bool:
+        """There is a picture, and no problem."""
+        return self._newest is not None and self._problem is None
+
     async def newer(self, after: int | None) -> AnnotatedPicture | None:
+        until = time.monotonic() + _WAIT_S
+        while self._problem is None and (self._newest is None or self._newest.seq == after):
+            self._used = time.monotonic()
+            left_s = until - self._used
+            if left_s <= 0 or self.task.done():
+                return None
+            await asyncio.wait({self._next}, timeout=min(left_s, _WATCHED_S / 3))
         self._used = time.monotonic()
-
-        def there() -> bool:
-            newest = self._newest
-            return self._problem is not None or (newest is not None and newest.head["seq"] != after)
-
-        async with self._came:
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._came.wait_for(there), _WAIT_S)
         if self._problem is not None:
             raise self._problem
-        return self._newest if there() else None
+        return self._newest
 
     async def _run(self) -> None:
         while time.monotonic() - self._used < _WATCHED_S:
             began = time.monotonic()
             try:
-                await self._ask()
+                came = await self._ask()
                 self._problem = None
             except ProblemError as error:
-                self._problem, self._newest = error, None
-            async with self._came:
-                self._came.notify_all()
-            await asyncio.sleep(max(0.005, 1 / _RATE - (time.monotonic() - began)))
+                self._problem, self._newest, came = error, None, True
+            if came:
+                self._next.set_result(None)
+                self._next = asyncio.get_running_loop().create_future()
+            pause_s = 1 / _RATE if came else _AGAIN_S
+            await asyncio.sleep(max(0.005, pause_s - (time.monotonic() - began)))
 
-    async def _ask(self) -> None:
-        newest = self._newest
+    async def _ask(self) -> bool:
+        """Whether there was a newer one."""
         query = {"width": str(self._width)}
-        if newest is not None:
-            query["after"] = str(newest.head["seq"])
+        if self._newest is not None:
+            query["after"] = str(self._newest.seq)
         answer = await self._upstream.status(f"/frames/{segment(self._camera)}", query)
-        if answer.status == 200:
-            head, _, jpeg = answer.body.partition(b"\n")
-            self._newest = AnnotatedPicture(json.loads(head), jpeg)
+        if answer.status != 200:
+            return False
+        head, _, jpeg = answer.body.partition(b"\n")
+        self._newest = _picture(head, jpeg)
+        return True
+
+
+def _picture(head: bytes, jpeg: bytes) -> AnnotatedPicture:
+    start = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+    part = b"".join((start.encode(), jpeg, b"\r\n"))
+    return AnnotatedPicture(int(json.loads(head)["seq"]), head.decode("ascii"), jpeg, part)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections.abc import AsyncIterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,9 @@ import httpx
 from jetson_face.web.problems import ProblemError
 
 _STATUS_S, _CONTROL_S = 4.0, 120.0
+_APART_S = 0.25
+"""Between two questions for the status, which every open page wants every two seconds, and which
+takes the recogniser as long as a picture: who comes sooner waits, and shares the answer."""
 _GONE = "the recogniser does not answer: is it running? See `systemctl status jetson-face`"
 
 
@@ -44,6 +49,8 @@ class Upstream:
             )
             for path, seconds, most in ((status, _STATUS_S, 6), (control, _CONTROL_S, 8))
         )
+        self._soon: asyncio.Task[Answer] | None = None
+        self._asked_at = 0.0
 
     async def close(self) -> None:
         """Let the connections go."""
@@ -51,8 +58,19 @@ class Upstream:
         await self._control.aclose()
 
     async def status(self, path: str, query: Mapping[str, str] | None = None) -> Answer:
-        """Ask the recogniser itself."""
-        return await self._ask(self._status, "GET", path, query, None, {})
+        """Ask the recogniser itself; `/status` once for all who ask at about the same time."""
+        if path != "/status":
+            return await self._ask(self._status, "GET", path, query, None, {})
+        if self._soon is None:
+            self._soon = asyncio.create_task(self._ask_soon(path))
+            self._soon.add_done_callback(_failed)
+        return await asyncio.shield(self._soon)
+
+    async def _ask_soon(self, path: str) -> Answer:
+        await asyncio.sleep(self._asked_at + _APART_S - time.monotonic())
+        # From here on the answer could be older than the question.
+        self._soon, self._asked_at = None, time.monotonic()
+        return await self._ask(self._status, "GET", path, None, None, {})
 
     async def control(
         self,
@@ -92,6 +110,11 @@ class Upstream:
 
 
 _AGAIN = {"Retry-After": "2"}
+
+
+def _failed(task: asyncio.Task[Answer]) -> bool:
+    """Of one that is done; asyncio would log an error that nobody looked at."""
+    return task.cancelled() or task.exception() is not None
 
 
 def segment(text: str) -> str:

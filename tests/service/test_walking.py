@@ -101,5 +101,5 @@ def test_frames_are_kept_while_somebody_watches(parts: Parts, frame: Frame) -> N
     assert watching.face("door", {}).status == 200
     now = WATCHED_S + 0.1
     watching.offer(replace(frame, seq=8), report())
-    assert watching._newest == {}
+    assert (watching._newest, watching._views) == ({}, {})
     assert watching.page("door", {}).status == 204

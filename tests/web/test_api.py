@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import csv
 import os
 import signal
@@ -177,6 +178,21 @@ def test_frames_and_a_stream_of_them(box: WebBox) -> None:
             if parts.count(b"--frame\r\n") > 2:
                 break
     assert b"Content-Type: image/jpeg\r\n" in parts
+
+
+def test_who_reads_nothing_keeps_nobody_from_seeing_pictures(box: WebBox) -> None:
+    client = box.client("viewer")
+    process = psutil.Process(box.process.pid)
+    with contextlib.ExitStack() as stack:
+        for _ in range(5):
+            stack.enter_context(client.stream("GET", "/cameras/door/stream.mjpeg?width=1920"))
+        before = process.memory_info().rss
+        seen: set[str] = set()
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            seen.add(client.get("/cameras/door/frame").headers["x-frame"])
+        assert process.memory_info().rss - before < 8 << 20
+    assert len(seen) > 5
 
 
 def test_the_page_is_small_loads_nothing_else_and_says_so(box: WebBox) -> None:

@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 
 from jetson_face.web.api.common import JPEG, Up
 from jetson_face.web.callers import Operator, Viewer
-from jetson_face.web.feed import Feeds
+from jetson_face.web.feed import BOUNDARY, Feeds
 from jetson_face.web.models import Camera, ListPage, WalkingFace
 from jetson_face.web.problems import ProblemError
 from jetson_face.web.upstream import segment
@@ -21,7 +21,6 @@ from jetson_face.web.upstream import segment
 router = APIRouter(prefix="/cameras", tags=["cameras"])
 Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 Width = Annotated[int, Query(ge=100, le=1920, description="pixels, at most")]
-_BOUNDARY = "frame"
 _STREAMS_MAX = 60
 
 
@@ -46,14 +45,14 @@ async def frame(
 ) -> Response:
     """The newest annotated frame; waits for one that is not `after`. The header X-Frame has, as
     JSON, its number `seq`, its time and its faces."""
-    await _must_be(up, camera)
     feeds: Feeds = request.app.state.feeds
+    if not feeds.has(camera):
+        await _must_be(up, camera)
     found = await feeds.picture(camera, width, after)
     if found is None:
+        await _must_be(up, camera)
         return Response(status_code=204)
-    return Response(
-        found.jpeg, media_type="image/jpeg", headers={"X-Frame": json.dumps(found.head)}
-    )
+    return Response(found.jpeg, media_type="image/jpeg", headers={"X-Frame": found.head})
 
 
 @router.get("/{camera}/face", response_model=WalkingFace)
@@ -96,16 +95,13 @@ async def stream(
         try:
             while True:
                 found = await feeds.picture(camera, width, after)
-                if found is None:
-                    continue
-                after = found.head["seq"]
-                size = f"Content-Length: {len(found.jpeg)}\r\n\r\n"
-                head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\n{size}"
-                yield head.encode() + found.jpeg + b"\r\n"
+                if found is not None:
+                    after = found.seq
+                    yield found.part
         finally:
             state.streams -= 1
 
-    return StreamingResponse(parts(), media_type=f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
+    return StreamingResponse(parts(), media_type=f"multipart/x-mixed-replace; boundary={BOUNDARY}")
 
 
 async def _known(up: Up) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 assert ProblemDocument.__name__ == "ProblemDocument"
 
 
-def _upstream(request: Request) -> Upstream:
+async def _upstream(request: Request) -> Upstream:
     found: Upstream = request.app.state.upstream
     return found
 
