@@ -19,7 +19,7 @@ from tests.service.running import until
 from tests.web.web_box import PASSWORDS, WebBox, two_faces, web_box
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 SCREENS = ["Live", "Events", "People", "Review", "Tuning", "Health", "Privacy & settings"]
@@ -203,6 +203,42 @@ def test_who_may_not(browser: Browser, box: WebBox) -> None:
     page.evaluate("location.hash = '#/people'")
     page.get_by_text("Your session is over").wait_for()
     box.accounts.set_password("viewer", PASSWORDS["viewer"], "viewer")
+
+
+def test_a_screen_that_is_left_before_it_is_there_asks_for_nothing_afterwards(
+    browser: Browser, box: WebBox
+) -> None:
+    page = opened(browser, box)
+    held: list[Route] = []
+    page.route("**/api/v1/cameras", lambda route: held.append(route))
+    sign_in(page)
+    page.get_by_role("heading", name="Live", exact=True, level=1).wait_for()
+    until(lambda: page.evaluate("1") and held)
+    go(page, "Health")
+    page.get_by_role("button", name="Ask the doctor").wait_for()
+    with page.expect_response("**/cameras"):
+        held[0].continue_()  # Live comes only now
+    page.wait_for_timeout(1500)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(6000)
+    assert not [url for url in asked if "/frame" in url]
+    assert [url for url in asked if url.endswith("/health")]  # Health goes on by itself
+    go(page, "People")
+    page.get_by_role("heading", name="Enrolled", exact=True).wait_for()
+    asked.clear()
+    page.wait_for_timeout(6000)
+    assert not [url for url in asked if url.endswith("/health")]  # and ends when it is left
+
+
+def test_what_is_said_hides_nothing_that_was_said_before(browser: Browser, box: WebBox) -> None:
+    page = opened(browser, box)
+    said = "m => { m.toast('never recognised'); m.toast('the recogniser is too slow just now'); }"
+    page.evaluate(f"import('/static/dom.js').then({said})")
+    toast = page.locator("#toast")
+    for text in ("never recognised", "too slow"):
+        assert toast.get_by_text(text).is_visible()
+    toast.wait_for(state="hidden")
 
 
 def test_it_goes_on_after_the_recogniser_restarts(browser: Browser, box: WebBox) -> None:

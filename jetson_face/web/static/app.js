@@ -8,13 +8,21 @@ const screens = [
 const main = document.getElementById("main");
 const banner = document.getElementById("banner");
 let leave = null;
+let turn = 0;
 
 on("reachable", (text) => { banner.textContent = text || ""; banner.hidden = !text; });
 on("signedOut", () => { if (session.user) { session.user = null; signIn("Your session is over: sign in again."); } });
 
-function signIn(note) {
+// What is shown ends, also what is only about to be shown.
+function left() {
   leave?.();
   leave = null;
+  turn += 1;
+  return turn;
+}
+
+function signIn(note) {
+  left();
   document.getElementById("nav").hidden = true;
   document.getElementById("who").textContent = "";
   const user = h("input", { autocomplete: "username", required: true, value: "admin" });
@@ -59,13 +67,14 @@ async function show() {
     else link.removeAttribute("aria-current");
   }
   document.title = `${screen[1]} – jetson-face`;
-  leave?.();
-  leave = null;
+  const mine = left();
   const place = h("div", {}, h("h1", {}, screen[1]));
   main.replaceChildren(place);
   try {
     const module = await import(`./${screen[0]}.js`);
-    leave = (await module.show(place, rest)) || null;
+    const end = (await module.show(place, rest)) || null;
+    if (mine === turn) leave = end;
+    else end?.();
   } catch (error) {
     if (error.status !== 401) place.append(h("p", { class: "bad" }, error.message));
   }

@@ -11,11 +11,11 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
+// Said for a while; what is said next hides nothing that was said before.
 export function toast(text) {
-  const place = document.getElementById("toast");
-  place.textContent = text;
-  clearTimeout(toast.timer);
-  toast.timer = setTimeout(() => { place.textContent = ""; }, 6000);
+  const line = h("div", {}, text);
+  document.getElementById("toast").append(line);
+  setTimeout(() => line.remove(), 6000);
 }
 
 export function field(label, input) {
