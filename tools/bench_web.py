@@ -8,8 +8,9 @@ unit gives it (systemd/jetson-face-web.service); the viewers are a process that 
 else wants. "No page" is the page's process stopped (SIGSTOP). Each case is compared with the mean
 of the two measurements without the page beside it; so is each of these with its two neighbours
 ("no page"), which shows the noise. Printed are medians over the rounds with 95 % intervals
-(bootstrap). On a machine that does other things, too, give it all of the machine that it wants:
-`sudo nice -n -10`, and where the kernel has autogroups `echo -10 > /proc/self/autogroup`.
+(bootstrap). On a machine that does other things, too, let it come first as a whole, so that
+recogniser, page and viewers still stand to each other as they should: in a cgroup with a large
+weight, not by `nice`.
 """
 
 from __future__ import annotations
