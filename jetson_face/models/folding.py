@@ -2,9 +2,9 @@
 
 The files keep their weights as 8-bit whole numbers with a scale for every 64 of them, which an
 execution provider widens again at every start or, at worst, every run; those of YuNet's biases
-ONNX Runtime refuses. Here they are widened once, and the batch-norms folded into the layers before
-them. The networks then take any number of pictures, and YuNet pictures of any size. The package
-itself is not imported.
+ONNX Runtime refuses. Here they are widened once, the batch-norms folded into the layers before
+them, and YuNet's heads joined. The networks then take any number of pictures, and YuNet pictures of
+any size. The package itself is not imported.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from jetson_face.core.errors import InputBrokenError
+from jetson_face.models.yunet_heads import join_heads
 from jetson_face.util.optional import needs, pip_install
 
 if TYPE_CHECKING:
     import onnx
 
-BUILDER = 1
+BUILDER = 2
 """Counted up when a folded network changes; a part of the cache's key."""
 
 F32 = npt.NDArray[np.float32]
@@ -83,7 +84,8 @@ def fold(content: bytes, edition: Edition) -> onnx.ModelProto:
     graph = _Graph(model, shapes)
     for node in model.graph.node:
         graph.add(node)
-    return graph.finished()
+    made = graph.finished()
+    return join_heads(made, _YUNET_PARTS, _YUNET_STRIDES) if edition == "yunet" else made
 
 
 class _Graph:

@@ -16,6 +16,7 @@ from jetson_face.inference.onnxruntime import OnnxBackend
 from jetson_face.models.built import network_file
 from jetson_face.models.cards import load_card, resolve
 from jetson_face.models.folding import Edition, fold, widened
+from jetson_face.models.yunet_heads import join_heads
 
 
 def _content(card: str) -> bytes:
@@ -66,6 +67,52 @@ def test_folded_yunet_takes_several_pictures_of_any_size() -> None:
         alone = backend.run({"input": pictures[i : i + 1]})
         for name, value in alone.items():
             np.testing.assert_allclose(together[name][i], value[0], rtol=1e-4, atol=1e-4)
+
+
+def test_yunets_heads_are_one_pair_of_layers_a_stride() -> None:
+    graph = fold(_content("yunet"), "yunet").graph
+    held = {t.name: tuple(t.dims) for t in graph.initializer}
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    layers = [[held[name] for name in node.input[1:]] for node in convolutions[-6:]]
+    assert layers == [[(16, 64, 1, 1), (16,)], [(16, 1, 3, 3), (16,)]] * 3
+    assert len(convolutions) == 35  # 53, of which 24 were heads
+
+
+def test_heads_that_are_built_otherwise_are_refused() -> None:
+    folded = fold(_content("yunet"), "yunet")
+    with pytest.raises(InputBrokenError, match="cls_8 is not made as this edition"):
+        join_heads(folded, {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}, (8, 16, 32))
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_heads_of_another_width_are_refused(channels: int) -> None:
+    value, node = helper.make_tensor_value_info, helper.make_node
+    graph = helper.make_graph(
+        [
+            node("Conv", ["features", "w1", "b"], ["first"], kernel_shape=[1, 1]),
+            node("Conv", ["first", "w2", "b"], ["second"], pads=[1, 1, 1, 1], group=2),
+            node("Transpose", ["second"], ["rows"], perm=[0, 2, 3, 1]),
+            node("Reshape", ["rows", "shape"], ["kps_8"]),
+        ],
+        "head",
+        [value("features", TensorProto.FLOAT, ["N", 4, "H", "W"])],
+        [value("kps_8", TensorProto.FLOAT, ["N", "cells", 2])],
+        [
+            numpy_helper.from_array(np.ones(shape, kind), name)
+            for name, shape, kind in (
+                ("w1", (2, 4, 1, 1), np.float32),
+                ("w2", (2, 1, 3, 3), np.float32),
+                ("b", (2,), np.float32),
+                ("shape", (3,), np.int64),
+            )
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    if channels == 2:
+        assert len(join_heads(model, {"kps": 2}, [8]).graph.node) == 5
+        return
+    with pytest.raises(InputBrokenError, match="kps_8 has layers of another shape"):
+        join_heads(model, {"kps": channels}, [8])
 
 
 def _wide(content: bytes) -> bytes:
