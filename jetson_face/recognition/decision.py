@@ -14,7 +14,8 @@ class Decision:
 
     similarity: cosine to `person`, or to the nearest person while there is none; None before any
     match. changed: state or person differ from the decision before. since_ns: when this state
-    and person began, monotonic.
+    and person began, monotonic. clear: known or unknown, and not by little: a few more embeddings
+    would hardly change it.
     """
 
     state: State
@@ -22,11 +23,18 @@ class Decision:
     similarity: float | None
     changed: bool
     since_ns: int
+    clear: bool = False
 
 
 def undecided(now_ns: int) -> Decision:
     """Where every track starts: pending, nothing said yet."""
     return Decision("pending", None, None, False, now_ns)
+
+
+def clearly_below(similarity_min: float) -> float:
+    """The cosine below which nobody is nearly named: a quarter of the way from the threshold to
+    what two strangers have, taken as symmetric to 1; 0.27 for a threshold of 0.42."""
+    return similarity_min - (1 - similarity_min) / 4
 
 
 class Decider:
@@ -93,15 +101,18 @@ class Decider:
             return self._next(previous, "pending", None, None, now_ns)
         similarity = None if match.person is None else match.similarity
         least = self._least(frames, thresholds)
-        if self._gets_name(match, frames, least) or self._keeps_name(previous, match, least):
-            return self._next(previous, "known", match.person, similarity, now_ns)
+        named = self._gets_name(match, frames, least)
+        if named or self._keeps_name(previous, match, least):
+            return self._next(previous, "known", match.person, similarity, now_ns, clear=named)
         if frames < self.unknown_after:
             return self._next(previous, "pending", None, similarity, now_ns)
         review_from = least - (self.review_margin or 0.0)
         below = similarity is None or similarity < review_from
         ambiguous: State = "pending" if self.review_margin is None else "review"
         state: State = "unknown" if below or previous.state == "unknown" else ambiguous
-        return self._next(previous, state, None, similarity, now_ns)
+        far = similarity is None or similarity < clearly_below(least)
+        clear = state == "unknown" and far
+        return self._next(previous, state, None, similarity, now_ns, clear=clear)
 
     def withholds_from(self, frames: int, thresholds: Sequence[float] | None = None) -> float:
         """The cosine from which a face counts as one of the do-not-recognise list."""
@@ -138,9 +149,11 @@ class Decider:
         person: Person | None,
         similarity: float | None,
         now_ns: int,
+        *,
+        clear: bool = False,
     ) -> Decision:
         before = None if previous.person is None else previous.person.id
         changed = state != previous.state or (None if person is None else person.id) != before
         return Decision(
-            state, person, similarity, changed, now_ns if changed else previous.since_ns
+            state, person, similarity, changed, now_ns if changed else previous.since_ns, clear
         )

@@ -126,6 +126,31 @@ def test_by_default_review_takes_nothing_from_known_and_unknown(
     assert now.state == before.state or (now.state, before.state) == ("review", "pending")
 
 
+@pytest.mark.parametrize(
+    ("previous", "found", "frames", "clear"),
+    [
+        (PENDING, match(ANN, 0.5, 0.39), 9, True),
+        (KNOWN, match(ANN, 0.45), 9, False),  # keeps a name that it would not get
+        (PENDING, match(ANN, 0.37), 9, True),
+        (PENDING, match(ANN, 0.38), 9, False),  # 0.5 - (1 - 0.5) / 4 = 0.375
+        (UNKNOWN, match(ANN, 0.9, 0.81), 9, False),
+        (PENDING, NO_MATCH, 9, True),
+        (PENDING, match(ANN, 0.1), 3, False),
+        (PENDING, NO_MATCH, 0, False),
+    ],
+)
+def test_clear_is_what_little_more_evidence_would_change(
+    previous: Decision, found: Match, frames: int, clear: bool
+) -> None:
+    assert DECIDER.decide(previous, found, frames, 1).clear is clear
+
+
+def test_what_is_for_review_is_not_clear() -> None:
+    asking = Decider(0.5, review_margin=0.2)
+    assert asking.decide(PENDING, match(ANN, 0.35), 9, 1).state == "review"
+    assert not asking.decide(PENDING, match(ANN, 0.35), 9, 1).clear
+
+
 def test_a_renamed_person_is_no_event_but_shows_the_new_name() -> None:
     anna = dataclasses.replace(ANN, name="Anna")
     decision = DECIDER.decide(KNOWN, match(anna, 0.9), 9, 77)

@@ -132,12 +132,20 @@ def test_gaps_are_at_most_n_and_searches_bounded(
         assert (np.diff([*found]) == every).all()
 
 
-def choose(rows: list[tuple[bool, int, int]], cap: int = 9, usable: str = "") -> list[int]:
+def choose(
+    rows: list[tuple[bool, int, int]], cap: int = 9, usable: str = "", *, clear: bool = False
+) -> list[int]:
     """rows: (sure, embeddings so far, frames waited); usable: indices that are not, as digits."""
     sure, frames, waited = (np.array(column) for column in zip(*rows, strict=True))
     good = np.array([str(n) not in usable for n in range(len(rows))])
     picked: I64 = select_for_embedding(
-        sure, frames, waited, usable=good, embed_interval=5, per_frame=cap
+        sure,
+        frames,
+        waited,
+        clear=np.full(len(rows), clear),
+        usable=good,
+        embed_interval=5,
+        per_frame=cap,
     )
     assert picked.dtype == np.int64
     return [int(row) for row in picked]
@@ -149,6 +157,19 @@ def test_new_then_unsure_then_sure_faces_that_are_due() -> None:
     assert choose(rows, cap=2) == [3, 4]
     assert choose(rows, usable="34") == [2, 0]
     assert choose(rows, cap=0) == []
+
+
+def test_a_clear_face_is_embedded_more_seldom_where_it_was_often() -> None:
+    waits = (4, 5, 9, 10, 14, 15)
+    rows = [(True, seen, waited) for seen in (7, 8, 15, 16, 99) for waited in waits]
+    due = [rows[row][1:] for row in sorted(choose(rows, cap=99, clear=True))]
+    assert due == [
+        *[(7, waited) for waited in (5, 9, 10, 14, 15)],
+        *[(seen, waited) for seen in (8, 15) for waited in (10, 14, 15)],
+        *[(seen, 15) for seen in (16, 99)],
+    ]
+    assert len(choose(rows, cap=99)) == 5 * 5
+    assert choose([(False, 99, 1)], clear=True) == [0]
 
 
 def test_a_sure_face_long_overdue_is_not_starved_by_unsure_ones() -> None:

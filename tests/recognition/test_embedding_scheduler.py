@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -64,6 +65,16 @@ def test_the_state_of_a_track_says_when_its_face_is_embedded(
     found = scheduler().select(seen(len(states)), states)
     assert found.tolist() == rows
     assert found.dtype == np.int64
+
+
+def test_whoever_is_clearly_known_and_was_seen_often_waits_longer() -> None:
+    clear = dataclasses.replace(KNOWN, clear=True)
+    often = [
+        TrackState(decision, embeddings=8, waited=waited)
+        for decision in (KNOWN, clear)
+        for waited in (5, 9, 10)
+    ]
+    assert sorted(scheduler().select(seen(6), often).tolist()) == [0, 1, 2, 5]
 
 
 def test_a_face_without_landmarks_is_not_embedded() -> None:
