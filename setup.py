@@ -31,7 +31,7 @@ EVAL = ["matplotlib>=3.7", "scikit-learn>=1.3", "scipy>=1.10"]
 TRAIN = ["torch>=2.2", "onnx>=1.15", "onnxruntime>=1.17", "matplotlib>=3.7"]
 WEB = ["fastapi>=0.115", "uvicorn>=0.30", "h11>=0.14", "argon2-cffi>=23"]
 FLEET = ["nats-py>=2.16", "nkeys>=0.2"]
-ARCHIVE = ["pyarrow>=15", "fsspec>=2024.2", "ray>=2.30"]
+ARCHIVE = ["pyarrow>=15", "fsspec>=2024.2", "ray>=2.30", "av>=15"]
 EXTRAS = {
     "pc": RUN,
     "jetson": RUN,
@@ -54,6 +54,7 @@ EXTRAS = {
         *FLEET,
         "pyarrow>=15",
         "fsspec>=2024.2",
+        "av>=15",
         "build",
         "hypothesis>=6",
         "import-linter>=2",

@@ -3,7 +3,9 @@ recall of people in made recordings.
 
     python tools/bench_archive.py search --templates 2000000
     python tools/bench_archive.py recordings --frames video_frames_dev.zip
-    python tools/bench_archive.py quiet
+    python tools/bench_archive.py quiet --codec h264 --size 1280x720
+
+--codec h264 (with the extra `archive`) is what cameras record: 2 Mbit/s, a key frame in two seconds.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ from jetson_face.archive.tracks import ArchivedTrack
 from jetson_face.archive.visits import stated_fpir
 from jetson_face.benchmark.clips.builtin import builtin_clip
 from jetson_face.benchmark.clips.cast import Member
-from jetson_face.benchmark.clips.make import ClipPlan, compose_clip, record, roles_of
+from jetson_face.benchmark.clips.make import Clip, ClipPlan, compose_clip, roles_of
 from jetson_face.benchmark.clips.people import largest_face
 from jetson_face.benchmark.clips.scene import background
 from jetson_face.benchmark.ground_truth import VISIBLE_MIN, GroundTruth, match_faces
@@ -69,13 +71,17 @@ def main() -> None:
     recordings.add_argument("--frames", type=Path, required=True, help="video_frames_dev.zip")
     recordings.add_argument("--clips", type=int, default=12)
     recordings.add_argument("--seconds", type=float, default=20.0)
-    recordings.add_argument("--size", default="640x480")
     recordings.add_argument("--scans", default="all,motion,key_frames")
     recordings.add_argument("--seed", type=int, default=1)
     recordings.add_argument("--set", dest="settings", action="append", default=[])
     quiet = actions.add_parser("quiet")
     quiet.add_argument("--minutes", type=int, default=2)
     quiet.add_argument("--set", dest="settings", action="append", default=[])
+    quiet.add_argument("--scans", default="all,motion,key_frames")
+    quiet.add_argument("--keep", type=Path, help="leave the recording in this folder")
+    for sub in (recordings, quiet):
+        sub.add_argument("--size", default="640x480")
+        sub.add_argument("--codec", choices=("mpeg4", "h264"), default="mpeg4")
     for sub in (search, recordings, quiet):
         sub.add_argument("--json", type=Path, help="write the figures")
     args = parser.parse_args()
@@ -242,28 +248,53 @@ def bench_quiet(args: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="jetson-face-bench-") as name:
         folder = Path(name)
         config = load_config(None, [f"state_dir={folder / 'state'}", *args.settings])
-        path = folder / "rec" / "door" / "2026-03-14T08-00-00.mp4"
-        path.parent.mkdir(parents=True)
-        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, (640, 480))
+        rec, size = args.keep or folder / "rec", _size(args)
+        path = rec / "door" / "2026-03-14T08-00-00.mp4"
+        writer = _writer(path, size, args.codec)
         noise = np.random.default_rng(1)
         for minute in range(args.minutes):
-            plan = ClipPlan(size=(640, 480), frames=150, at_once=2, seed=minute)
+            plan = ClipPlan(size=size, frames=150, at_once=2, seed=minute)
             for image, _ in builtin_clip(plan).rendered():
                 writer.write(image)
-            room = background((640, 480), np.random.default_rng(minute))
+            room = background(size, np.random.default_rng(minute))
             for _ in range(1350):
                 grain = noise.normal(0, 2, room.shape)
                 writer.write(np.clip(room + grain, 0, 255).astype(np.uint8))
         writer.release()
         found: dict[str, Any] = {}
-        for scan in ("all", "motion", "key_frames"):
+        for scan in args.scans.split(",") if args.scans else ():
             own = _with(config, scan)
             with closing(PieceIndexer(own)) as indexer:
                 store = open_archive(own, str(folder / scan), indexer.space, create=True)
                 run = ArchiveRun(own, store)
-                report = run.run(find_recordings([str(folder / "rec")]), LocalWorkers(indexer))
+                report = run.run(find_recordings([str(rec)]), LocalWorkers(indexer))
             found[scan] = _speed(report)
-        return {"interval": config.sampling.interval, **found}
+        return {"interval": config.sampling.interval, "size": args.size, **found}
+
+
+def _size(args: argparse.Namespace) -> tuple[int, int]:
+    width, _, height = args.size.partition("x")
+    return int(width), int(height)
+
+
+def _writer(path: Path, size: tuple[int, int], codec: str) -> Any:
+    """Of 25 frames a second."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if codec == "mpeg4":
+        return cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, size)
+    from av_writer import AvWriter
+
+    return AvWriter(path)
+
+
+def _filmed(clip: Clip, path: Path, codec: str) -> GroundTruth:
+    """Write a clip; who is where in it."""
+    writer, faces = _writer(path, clip.plan.size, codec), []
+    for image, present in clip.rendered():
+        writer.write(image)
+        faces.append(present)
+    writer.release()
+    return clip.ground_truth(faces)
 
 
 def _with(config: Config, scan: str) -> Config:
@@ -280,7 +311,6 @@ def _make(
     names = [path for path in sorted((folder / "people").iterdir()) if len(_videos(path)) > 1]
     order = [names[row] for row in random.permutation(len(names))]
     shown, absent = order[: len(order) // 2], order[len(order) // 2 :]
-    width, _, height = args.size.partition("x")
     truths = {}
     detector = build_detector(config, relaxed=True)
     for number in range(args.clips):
@@ -289,14 +319,14 @@ def _make(
             Member(path.name, tuple(p for v in _videos(path)[1:] for p in v)) for path in cast
         ]
         plan = ClipPlan(
-            size=(int(width), int(height)),
+            size=_size(args),
             frames=round(25 * args.seconds),
             at_once=2,
             seed=args.seed + number,
         )
         clip = compose_clip(plan, roles_of(members, largest_face(detector)))
         path = folder / "rec" / f"camera{number % 3}" / f"2026-03-14T{number:02d}-00-00.mp4"
-        truths[str(path)] = record(clip, path)
+        truths[str(path)] = _filmed(clip, path, args.codec)
     detector.close()
     with closing(build_parts(config)) as parts:
         still = for_photos(config, parts)

@@ -21,8 +21,8 @@ from jetson_face.gallery.matcher import GallerySnapshot, Matcher
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PieceIndex:
-    """What a piece gave. without_template: tracks too small, dark or blurred to search for. frames:
-    decoded; looked: those that the recogniser saw. cpu_s: processor time."""
+    """What a piece gave. without_template: tracks too small, dark or blurred to search for. frames,
+    looked: see Counts. cpu_s: processor time."""
 
     piece: RecordingPiece
     tracks: tuple[ArchivedTrack, ...]
@@ -59,7 +59,7 @@ class PieceIndexer:
         gatherer = TrackGatherer(
             piece, recognizer.decisions.fuser.means, crops=self._config.archive.crops
         )
-        gate = gate_of(self._config, piece)
+        gate = gate_of(self._config)
         counts = Counts()
         for frame in frames_of(piece, path, gate, counts):
             if gate.fresh:
@@ -89,11 +89,11 @@ class PieceIndexer:
         return self._copied[1]
 
 
-def gate_of(config: Config, piece: RecordingPiece) -> EveryFrame:
+def gate_of(config: Config) -> EveryFrame:
     """Which frames `archive.scan` looks at."""
     scan = config.archive.scan
     if scan == "key_frames":
-        return KeyFrames(piece)
+        return KeyFrames()
     return MotionGate(config.sampling.interval) if scan == "motion" else EveryFrame()
 
 

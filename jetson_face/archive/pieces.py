@@ -29,7 +29,7 @@ class RecordingPiece:
     """A stretch of a recording: what one worker does at a time.
 
     start_ms, stop_ms: of the recording; stop_ms is the next piece's start, or after the end.
-    begun: UTC seconds of the recording's start. key_ms: its key frames.
+    begun: UTC seconds of the recording's start.
     """
 
     digest: str
@@ -39,7 +39,6 @@ class RecordingPiece:
     fps: float
     start_ms: int
     stop_ms: int
-    key_ms: tuple[int, ...] = ()
 
     @property
     def id(self) -> str:

@@ -164,7 +164,6 @@ class ArchiveRun:
         self._bytes_done += ready * self._weight[entry.digest]
         if not left:  # killed between the last piece and this
             self._book.complete(entry)
-        keys = self._keys(entry) if entry.scan == "key_frames" and left else ()
         for start, stop in left:
             yield RecordingPiece(
                 digest=entry.digest,
@@ -174,7 +173,6 @@ class ArchiveRun:
                 fps=entry.fps,
                 start_ms=start,
                 stop_ms=stop,
-                key_ms=tuple(key for key in keys if start <= key < stop),
             )
 
     def _entry(self, recording: Recording) -> RecordingEntry:
@@ -206,10 +204,6 @@ class ArchiveRun:
         )
         self._book.write(entry)
         return entry
-
-    def _keys(self, entry: RecordingEntry) -> tuple[int, ...]:
-        with local_copy(entry.address) as path:
-            return outline(path).key_ms
 
     def _take(self, result: PieceIndex | PieceFailure) -> None:
         piece = result.piece

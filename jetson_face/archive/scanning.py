@@ -6,8 +6,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from jetson_face.archive.pieces import RecordingPiece
-from jetson_face.archive.reading import near_key
 from jetson_face.core.types import ImageU8
 
 _SMALL = (160, 120)
@@ -28,6 +26,7 @@ class EveryFrame:
     """All frames, as in the live loop. fresh: the picture that passed last is the first after a
     pause."""
 
+    keys_only = False
     fresh = False
 
     def wants(self, number: int, at_ms: float) -> bool:
@@ -45,12 +44,7 @@ class EveryFrame:
 class KeyFrames(EveryFrame):
     """Key frames only."""
 
-    def __init__(self, piece: RecordingPiece) -> None:
-        self._keys, self._period = piece.key_ms, 1000 / piece.fps
-
-    def wants(self, number: int, at_ms: float) -> bool:
-        """See Gate."""
-        return near_key(self._keys, at_ms, self._period)
+    keys_only = True
 
 
 class MotionGate(EveryFrame):

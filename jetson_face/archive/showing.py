@@ -12,7 +12,7 @@ import numpy as np
 
 from jetson_face.archive.books import RecordingBook, RecordingEntry
 from jetson_face.archive.looking_up import track_in
-from jetson_face.archive.reading import opened, seek
+from jetson_face.archive.pictures import pictures
 from jetson_face.archive.recordings import local_copy
 from jetson_face.archive.store import ArchiveStore, day_of, partition
 from jetson_face.archive.tracks import ArchivedTrack
@@ -100,20 +100,19 @@ def _cut(entry: RecordingEntry, start_s: float, end_s: float, path: Path) -> Non
     begin = max(0.0, start_s - _AROUND_S)
     end = min(end_s + _AROUND_S, begin + _CLIP_MAX_S)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with local_copy(entry.address) as recording, opened(recording) as capture:
-        at = seek(capture, 1000 * begin, entry.fps, recording)
-        writer: Any = None
-        try:
-            while at is not None and at <= 1000 * end:
-                good, image = capture.retrieve()
-                if good and writer is None:
-                    writer = _writer(path, entry.fps, image)
-                if good:
+    writer: Any = None
+    try:
+        with local_copy(entry.address) as recording:
+            for picture in pictures(recording, 1000 * begin, entry.fps):
+                if picture.at_ms > 1000 * end:
+                    break
+                image = picture.fetch()
+                if image is not None:
+                    writer = writer or _writer(path, entry.fps, image)
                     writer.write(image)
-                at = float(capture.get(cv2.CAP_PROP_POS_MSEC)) if capture.grab() else None
-        finally:
-            if writer is not None:
-                writer.release()
+    finally:
+        if writer is not None:
+            writer.release()
     if writer is None:
         raise InputMissingError(f"{entry.address}: has no frame at {start_s:.0f} s any more")
 

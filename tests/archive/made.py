@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cv2
@@ -112,3 +112,25 @@ def recording(
         writer.write(frame)
     writer.release()
     return path
+
+
+def encoded(path: Path, images: Iterable[ImageU8], **options: str) -> Path:
+    """The pictures at 25 a second, a key frame in each second, as `AvWriter` writes them."""
+    from av_writer import AvWriter
+
+    writer = AvWriter(path, bit_rate=400_000, **{"g": "25", **options})  # type: ignore[arg-type]
+    for image in images:
+        writer.write(image)
+    writer.release()
+    return path
+
+
+def moving(count: int, size: tuple[int, int] = (160, 120)) -> Iterable[ImageU8]:
+    """Pictures (height, width, 3) that all differ: a bright square goes over a grey ramp."""
+    width, height = size
+    ramp = np.linspace(40, 160, width, dtype=np.uint8)
+    for number in range(count):
+        image = np.repeat(np.tile(ramp, (height, 1))[..., None], 3, axis=2)
+        left, top = (3 * number) % (width - 30), (2 * number) % (height - 30)
+        image[top : top + 30, left : left + 30] = (number % 200, 250, 30)
+        yield image

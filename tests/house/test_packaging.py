@@ -80,7 +80,7 @@ def test_without_an_archive_nothing_of_it_is_imported(tmp_path: Path) -> None:
     """Whatever else a box does: the extra need not be installed, and costs nothing where it is."""
     code = (
         "import sys\n"
-        "for name in ('pyarrow', 'fsspec', 'ray'): sys.modules[name] = None\n"
+        "for name in ('pyarrow', 'fsspec', 'ray', 'av'): sys.modules[name] = None\n"
         "from jetson_face.cli.main import COMMANDS, build_parser, main\n"
         "for name in COMMANDS: build_parser(name)\n"
         "import jetson_face.service.daemon, jetson_face.service.erasure, jetson_face.api\n"
