@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from jetson_face.core.errors import (
     JetsonFaceError,
     MissingDependencyError,
     OutputError,
+    SourceError,
     UsageError,
 )
 from jetson_face.privacy.encryption import fill_credentials
@@ -51,35 +53,33 @@ class ArchivePlace:
         return Path(self.root)
 
     def read(self, name: str) -> bytes:
-        """The whole file. Raises InputMissingError, InputBrokenError."""
-        try:
+        """The whole file. Raises InputMissingError, InputBrokenError, SourceError."""
+        with self._reading(f"{name} is not there", f"{name} cannot be read"):
             data: bytes = self._fs.cat_file(self._at(name))
-        except FileNotFoundError:
-            raise InputMissingError(f"{self.shown}: {name} is not there") from None
-        except OSError as error:
-            raise InputBrokenError(f"{self.shown}: {name} cannot be read: {_why(error)}") from None
         return data
 
     def read_json(self, name: str) -> dict[str, Any] | None:
-        """The document in a file; None where there is none. Raises InputBrokenError."""
+        """The document in a file; None where there is none. Raises as `read`."""
         try:
             found = json.loads(self.read(name))
         except InputMissingError:
             return None
-        except ValueError:
+        except ValueError as error:
+            if isinstance(error, JetsonFaceError):
+                raise
             raise InputBrokenError(f"{self.shown}: {name} is no JSON: it is damaged") from None
         if not isinstance(found, dict):
             raise InputBrokenError(f"{self.shown}: {name} is damaged")
         return found
 
     def open(self, name: str) -> Any:
-        """The file, for reading at any place. Raises InputMissingError, InputBrokenError."""
-        try:
-            return self._fs.open(self._at(name), "rb")
-        except FileNotFoundError:
-            raise InputMissingError(f"{self.shown}: {name} is not there") from None
-        except OSError as error:
-            raise InputBrokenError(f"{self.shown}: {name} cannot be read: {_why(error)}") from None
+        """The file, for reading at any place. Raises InputMissingError, InputBrokenError,
+        SourceError, also while it is read."""
+        with self._reading(f"{name} is not there", f"{name} cannot be read"):
+            found = self._fs.open(self._at(name), "rb")
+        if self.local:
+            return found
+        return _RemoteFile(found, lambda: self._reading(f"{name} is gone", f"{name}"))
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file, over one that is there. Raises OutputError."""
@@ -95,28 +95,25 @@ class ArchivePlace:
 
     def names(self, under: str = "") -> list[str]:
         """Every file below, relative, in order; none where there is no such folder. Raises
-        InputBrokenError."""
+        InputBrokenError, SourceError."""
         self._fs.invalidate_cache()
         try:
-            found = self._fs.find(self._at(under))
-        except FileNotFoundError:
+            with self._reading(f"{under} is not there", "cannot be listed"):
+                found = self._fs.find(self._at(under))
+        except InputMissingError:
             return []
-        except OSError as error:
-            raise InputBrokenError(f"{self.shown}: cannot be listed: {_why(error)}") from None
         return sorted(path[len(self.root) :].lstrip("/") for path in found)
 
     def info(self, name: str) -> dict[str, Any]:
-        """What the file system says of a file. Raises InputMissingError, InputBrokenError."""
-        try:
+        """What the file system says of a file. Raises InputMissingError, InputBrokenError,
+        SourceError."""
+        with self._reading(f"{name}: no such file or folder", f"{name} cannot be read"):
             return dict(self._fs.info(self._at(name)))
-        except FileNotFoundError:
-            raise InputMissingError(f"{self.shown}/{name}: no such file or folder") from None
-        except OSError as error:
-            raise InputBrokenError(f"{self.shown}: {name} cannot be read: {_why(error)}") from None
 
     def exists(self, name: str) -> bool:
-        """Whether the file is there."""
-        return bool(self._fs.exists(self._at(name)))
+        """Whether the file is there. Raises InputBrokenError, SourceError."""
+        with self._reading(f"{name} is not there", f"{name} cannot be read"):
+            return bool(self._fs.exists(self._at(name)))
 
     def remove(self, name: str) -> None:
         """Delete a file; harmless where there is none. Raises OutputError."""
@@ -126,9 +123,30 @@ class ArchivePlace:
 
     def remove_folder(self, name: str) -> None:
         """Delete all below. Raises OutputError."""
-        with self._writing(name):
-            if self._fs.exists(self._at(name)):
-                self._fs.rm(self._at(name), recursive=True)
+        if self.local:
+            with self._writing(name):
+                if self._fs.exists(self._at(name)):
+                    self._fs.rm(self._at(name), recursive=True)
+            return
+        # one by one: not every store takes what AWS's library sends to delete many at once
+        for file in self.names(name):
+            self.remove(file)
+
+    @contextmanager
+    def _reading(self, missing: str, failed: str) -> Iterator[None]:
+        try:
+            yield
+        except JetsonFaceError:
+            raise
+        except FileNotFoundError:
+            raise InputMissingError(f"{self.shown}: {missing}") from None
+        except Exception as error:
+            why = self._silent(error)
+            if why is not None:
+                raise SourceError(f"{self.shown}: the store does not answer: {why}") from None
+            if not isinstance(error, OSError):
+                raise
+            raise InputBrokenError(f"{self.shown}: {failed}: {_why(error)}") from None
 
     @contextmanager
     def _writing(self, name: str) -> Iterator[None]:
@@ -136,12 +154,56 @@ class ArchivePlace:
             yield
         except JetsonFaceError:
             raise
-        except OSError as error:
-            raise OutputError(f"{self.shown}: {name} cannot be written: {_why(error)}") from None
+        except Exception as error:
+            why = self._silent(error)
+            if why is None and not isinstance(error, OSError):
+                raise
+            why = why or _why(error)
+            raise OutputError(f"{self.shown}: {name} cannot be written: {why}") from None
+
+    def _silent(self, error: Exception) -> str | None:
+        """How a store failed to answer; None where it did, or this is a folder. A store's driver
+        has errors of its own for that (botocore's are no OSError)."""
+        if self.local or (
+            isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError)
+        ):
+            return None
+        return redact(f"{error}" or type(error).__name__)
 
     def _at(self, name: str) -> str:
         return f"{self.root}/{name}" if name else self.root
 
 
-def _why(error: OSError) -> str:
-    return redact(error.strerror or str(error) or type(error).__name__)
+class _RemoteFile(io.RawIOBase):
+    """A store's file. guard: around each reading."""
+
+    def __init__(self, file: Any, guard: Callable[[], AbstractContextManager[None]]) -> None:
+        self._file, self._guard = file, guard
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, room: Any) -> int:
+        with self._guard():
+            data = self._file.read(len(room))
+        room[: len(data)] = data
+        return len(data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+
+def _why(error: Exception) -> str:
+    told = getattr(error, "strerror", None) or str(error)
+    return redact(told or type(error).__name__)

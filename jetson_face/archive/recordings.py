@@ -14,7 +14,12 @@ from typing import Any
 
 from jetson_face.archive.places import ArchivePlace
 from jetson_face.config.section import NAME
-from jetson_face.core.errors import InputBrokenError, InputMissingError, UsageError
+from jetson_face.core.errors import (
+    InputBrokenError,
+    InputMissingError,
+    JetsonFaceError,
+    UsageError,
+)
 
 SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".ts", ".m4v", ".webm", ".mpg", ".mpeg", ".dav")
 """What folders are searched for, in lower case."""
@@ -118,7 +123,7 @@ def time_in(text: str) -> float | None:
 def local_copy(address: str) -> Iterator[Path]:
     """The recording as a file on this machine: itself, or a copy that goes away afterwards.
 
-    Raises InputMissingError, InputBrokenError.
+    Raises InputMissingError, InputBrokenError, SourceError.
     """
     parent, _, name = address.rpartition("/")
     home = ArchivePlace(parent or "/")
@@ -137,9 +142,12 @@ def local_copy(address: str) -> Iterator[Path]:
         try:
             while part := source.read(_CHUNK):
                 copy.write(part)
+            copy.flush()
+        except JetsonFaceError:
+            raise
         except OSError as error:
-            raise InputBrokenError(f"{home.shown}/{name}: cannot be read: {error}") from None
-        copy.flush()
+            why = f"cannot be copied to {tempfile.gettempdir()}: {error.strerror}"
+            raise InputBrokenError(f"{home.shown}/{name}: {why}") from None
         yield Path(copy.name)
 
 

@@ -22,7 +22,13 @@ from jetson_face.archive.store import ArchiveStore, day_of, partition
 from jetson_face.archive.templates import Hides
 from jetson_face.archive.tracks import ArchivedTrack
 from jetson_face.config import Config
-from jetson_face.core.errors import InputBrokenError, InputMissingError, JetsonFaceError
+from jetson_face.core.errors import (
+    InputBrokenError,
+    InputMissingError,
+    JetsonFaceError,
+    OutputError,
+    SourceError,
+)
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +129,7 @@ class ArchiveRun:
         self._weight: dict[str, float] = {}
 
     def run(self, recordings: Sequence[Recording], workers: PieceWorkers) -> IndexReport:
-        """Raises OutputError, StateLockedError, and the workers' errors."""
+        """Raises OutputError, SourceError, StateLockedError, and the workers' errors."""
         began = self._clock()
         self._bytes = float(sum(one.size for one in recordings))
         with self._store.writing():
@@ -132,6 +138,9 @@ class ArchiveRun:
                     self._take(result)
                     self.report.wall_s = self._clock() - began
                     self._progress(self._line())
+            except (OutputError, SourceError):
+                self._touched.clear()  # it cannot be reached: merging fails, too
+                raise
             finally:
                 self._store.merge(self._touched)
                 self.report.wall_s = self._clock() - began

@@ -11,6 +11,7 @@ import numpy as np
 from jetson_face.archive.sealing import ArchiveSeal, damaged
 from jetson_face.archive.tracks import ArchivedTrack
 from jetson_face.core.compact import compact
+from jetson_face.core.errors import SourceError
 from jetson_face.core.types import F32
 from jetson_face.util.optional import needs, pip_install
 
@@ -101,6 +102,8 @@ def open_file(file: Any, seal: ArchiveSeal, where: str) -> Any:
             # pyarrow would read it: whoever may write files could add tracks
             raise ValueError("it is not encrypted")
         return pa.parquet.ParquetFile(file, decryption_properties=seal.reading())
+    except SourceError:
+        raise
     except (OSError, ValueError, pa.ArrowException) as error:
         raise damaged(where, error) from None
 
@@ -119,6 +122,8 @@ def read(file: Any, where: str, columns: Iterable[str] | None = None) -> Any:
     try:
         wanted = None if columns is None else list(columns)
         return file.read(columns=wanted, use_threads=False).combine_chunks()
+    except SourceError:
+        raise
     except (OSError, ValueError, pa.ArrowException) as error:
         raise damaged(where, error) from None
 
@@ -128,6 +133,8 @@ def read_rows(file: Any, where: str, group: int, columns: Sequence[str]) -> Any:
     pa = arrow()
     try:
         return file.read_row_group(group, columns=list(columns), use_threads=False).combine_chunks()
+    except SourceError:
+        raise
     except (OSError, ValueError, pa.ArrowException) as error:
         raise damaged(where, error) from None
 

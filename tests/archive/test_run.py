@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 
 from jetson_face.archive.indexer import PieceIndex, PieceIndexer
 from jetson_face.archive.opening import open_archive
 from jetson_face.archive.pieces import RecordingPiece, cut, outline
 from jetson_face.archive.reading import Counts, frames_of
-from jetson_face.archive.recordings import find_recordings, time_in
+from jetson_face.archive.recordings import find_recordings, local_copy, time_in
 from jetson_face.archive.run import ArchiveRun, IndexReport, LocalWorkers, PieceFailure, span
 from jetson_face.archive.scanning import EveryFrame
 from jetson_face.archive.store import ArchiveStore
@@ -21,7 +22,7 @@ from jetson_face.archive.tracks import ArchivedTrack
 from jetson_face.capture.opening import open_source
 from jetson_face.capture.source import EndOfSource
 from jetson_face.config import Config, load_config
-from jetson_face.core.errors import InputMissingError, UsageError
+from jetson_face.core.errors import InputMissingError, OutputError, SourceError, UsageError
 from jetson_face.core.types import Frame
 from jetson_face.factory.parts import build_parts, build_recognizer
 from jetson_face.gallery.matcher import GallerySnapshot, Matcher
@@ -287,6 +288,57 @@ def test_recordings_and_archive_in_an_object_store(
     assert memory.find("/archived/site/tracks")
     _, again = run(config, indexer, "memory://recorded")
     assert (again.known, again.pieces) == (1, 0)
+
+
+class NoRouteError(Exception):
+    """A store's driver has errors of its own."""
+
+
+def silent(*_: object, **__: object) -> bytes:
+    raise NoRouteError("no route to store.example")
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [("cat_file", SourceError), ("find", SourceError), ("pipe_file", OutputError)],
+)
+def test_an_archives_store_that_does_not_answer_ends_the_run(
+    tmp_path: Path,
+    collins: Path,
+    indexer: PieceIndexer,
+    monkeypatch: pytest.MonkeyPatch,
+    call: str,
+    error: type[Exception],
+) -> None:
+    """It is no fault of the recordings, which must not be refused one after the other."""
+    path = recording(tmp_path / "door" / "2026-03-14T08-00-00.mp4", collins, seconds=1.5)
+    config = configured(tmp_path, f"archive.path=memory://silent/{call}")
+    store = open_archive(config, None, indexer.space, create=True)
+    made = ArchiveRun(config, store)
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryFileSystem, call, silent)
+        with pytest.raises(error, match=r"memory://silent/.*no route to store\.example"):
+            made.run(find_recordings([str(path)]), LocalWorkers(indexer))
+    assert made.report.refused == {}
+    _, report = run(config, indexer, path)
+    assert (report.known, report.tracks) == (0, 1)
+
+
+def test_a_store_that_stops_while_it_is_read_is_not_taken_for_damage(
+    tmp_path: Path, collins: Path, indexer: PieceIndexer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = recording(tmp_path / "door" / "2026-03-14T08-00-00.mp4", collins, seconds=1.5)
+    config = configured(tmp_path, "archive.path=memory://stops")
+    store, _ = run(config, indexer, path)
+    assert len(list(store.tracks())) == 1
+    monkeypatch.setattr(MemoryFile, "read", silent)
+    with pytest.raises(SourceError, match="the store does not answer"):
+        list(store.tracks())
+    with (
+        pytest.raises(SourceError, match="the store does not answer"),
+        local_copy("memory://stops/archive.json"),
+    ):
+        pass
 
 
 def test_spans_for_people() -> None:
