@@ -5,7 +5,7 @@ recall of people in made recordings.
     python tools/bench_archive.py recordings --frames video_frames_dev.zip
     python tools/bench_archive.py quiet --codec h264 --size 1280x720
 
---codec h264 (with the extra `archive`) is what cameras record: 2 Mbit/s, a key frame in two seconds.
+--codec h264 (with the extra `archive`): as cameras record, 2 Mbit/s, a key frame in two seconds.
 """
 
 from __future__ import annotations
@@ -231,7 +231,7 @@ def bench_recordings(args: argparse.Namespace) -> dict[str, Any]:
         with zipfile.ZipFile(args.frames) as packed:
             packed.extractall(folder / "people")
         config = load_config(None, [f"state_dir={folder / 'state'}", *args.settings])
-        enrol, others, truths = _make(config, folder, args)
+        enrol, others, truths = make_clips(config, folder, args)
         found: dict[str, Any] = {}
         for scan in args.scans.split(","):
             own = _with(config, scan)
@@ -239,7 +239,7 @@ def bench_recordings(args: argparse.Namespace) -> dict[str, Any]:
                 store = open_archive(own, str(folder / scan), indexer.space, create=True)
                 run = ArchiveRun(own, store)
                 report = run.run(find_recordings([str(folder / "rec")]), LocalWorkers(indexer))
-            found[scan] = _speed(report) | _recall(own, store, enrol, others, truths)
+            found[scan] = _speed(report) | recall(own, store, enrol, others, truths)
         return {"interval": config.sampling.interval, "size": args.size, **found}
 
 
@@ -250,7 +250,7 @@ def bench_quiet(args: argparse.Namespace) -> dict[str, Any]:
         config = load_config(None, [f"state_dir={folder / 'state'}", *args.settings])
         rec, size = args.keep or folder / "rec", _size(args)
         path = rec / "door" / "2026-03-14T08-00-00.mp4"
-        writer = _writer(path, size, args.codec)
+        writer = writer_of(path, size, args.codec)
         noise = np.random.default_rng(1)
         for minute in range(args.minutes):
             plan = ClipPlan(size=size, frames=150, at_once=2, seed=minute)
@@ -277,7 +277,7 @@ def _size(args: argparse.Namespace) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def _writer(path: Path, size: tuple[int, int], codec: str) -> Any:
+def writer_of(path: Path, size: tuple[int, int], codec: str) -> Any:
     """Of 25 frames a second."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if codec == "mpeg4":
@@ -289,7 +289,7 @@ def _writer(path: Path, size: tuple[int, int], codec: str) -> Any:
 
 def _filmed(clip: Clip, path: Path, codec: str) -> GroundTruth:
     """Write a clip; who is where in it."""
-    writer, faces = _writer(path, clip.plan.size, codec), []
+    writer, faces = writer_of(path, clip.plan.size, codec), []
     for image, present in clip.rendered():
         writer.write(image)
         faces.append(present)
@@ -302,7 +302,7 @@ def _with(config: Config, scan: str) -> Config:
     return config.model_copy(update={"archive": archive})
 
 
-def _make(
+def make_clips(
     config: Config, folder: Path, args: argparse.Namespace
 ) -> tuple[dict[str, F32], list[F32], dict[str, GroundTruth]]:
     """Recordings of people from other videos than those that enrol them; the templates of people
@@ -373,7 +373,7 @@ def _speed(report: IndexReport) -> dict[str, Any]:
     }
 
 
-def _recall(
+def recall(
     config: Config,
     store: ArchiveStore,
     enrol: dict[str, F32],
