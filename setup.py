@@ -66,6 +66,7 @@ EXTRAS = {
         "psutil>=5.9",
         "pytest>=8",
         "pytest-timeout>=2",
+        "pytest-xdist>=3.5",
         "ruff>=0.6",
         "setuptools>=70.1",
         "types-PyYAML",

@@ -39,6 +39,9 @@ echo "== tests"
 export JETSON_FACE_TEST_CACHE="${JETSON_FACE_TEST_CACHE:-$PWD/build/test-cache}"
 export JETSON_FACE_INSTALLED="$PWD/build/site"
 cd build/run
+# The default tests wait and start programs a lot: two processes take little more than half the time.
+# What is asked for by hand may measure, so it has the machine for itself.
+[ $# -gt 0 ] || set -- -n 2 --dist loadfile
 PYTHONPATH="$JETSON_FACE_INSTALLED" pytest -p no:cacheprovider --import-mode=importlib \
     --junitxml=tests.xml "$@"
 # Code under test that ends the process would end the tests with its own exit code.
