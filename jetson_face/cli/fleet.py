@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import time
 from collections.abc import Sequence
@@ -191,11 +192,9 @@ def _say_people(found: Sequence[SentPerson], as_json: bool) -> None:
             "to": one.scope,
             "version": one.seq,
             "bytes": one.size,
-            "name": None if one.entry is None or one.entry.record is None
-            else one.entry.record.person.name,
-            "photos": 0 if one.entry is None or one.entry.record is None
-            else len(one.entry.record.templates),
-            "erased": one.entry is not None and one.entry.record is None,
+            "name": None if one.record is None else one.record.person.name,
+            "photos": 0 if one.record is None else len(one.record.templates),
+            "erased": one.erased,
         }
         for one in found
     ]  # fmt: skip
@@ -213,6 +212,7 @@ def _say_people(found: Sequence[SentPerson], as_json: bool) -> None:
 def _send(config: Config, args: argparse.Namespace) -> int:
     from jetson_face.factory.parts import open_gallery
     from jetson_face.fleet import operator
+    from jetson_face.fleet.acts import send_people
     from jetson_face.fleet.subjects import scope_of
     from jetson_face.gallery.replicated import record_of
 
@@ -222,15 +222,17 @@ def _send(config: Config, args: argparse.Namespace) -> int:
         if args.people_action == "send" and args.all:
             names = [info.person.id for info in gallery.people()]
 
-        async def work(server: FleetOperator) -> int:
+        async def work(server: FleetOperator) -> None:
             with show_progress("sending") as progress:
-                for index, who in enumerate(names, 1):
-                    record = record_of(gallery, who)
-                    await server.send(record, scope)
-                    progress(index, len(names), record.person.name)
-            return len(names)
+                done = itertools.count(1)
+                records = (record_of(gallery, who) for who in names)
+                await send_people(
+                    config, server, records, scope,
+                    lambda one: progress(next(done), len(names), one.person.name),
+                )  # fmt: skip
 
-        count = operator.run(config, work)
+        operator.run(config, work)
+    count = len(names)
     people = "1 person" if count == 1 else f"{count} people"
     say(f"{people} sent to {args.to}")
     return 0
@@ -257,15 +259,16 @@ def _enrolled(config: Config, args: argparse.Namespace) -> str:
 
 def _erase(config: Config, args: argparse.Namespace) -> int:
     from jetson_face.fleet import operator
+    from jetson_face.fleet.acts import erase_person
 
     if (args.who is None) == (args.status is None):
         raise UsageError("say whom to erase, or --status ID of an erasure: one of them")
 
     async def work(server: FleetOperator) -> ErasureReport:
-        person = args.status or await _whom(config, server, args.who)
         if args.status is not None:
-            return await server.erasure(person)
-        await server.erase(person)
+            return await server.erasure(args.status)
+        person, name = await _whom(config, server, args.who)
+        await erase_person(config, server, person, name)
         say(f"erasure {person}: told to every box")
         with show_line() as tell:
             return await server.wait(person, args.wait, tell)
@@ -279,20 +282,21 @@ def _erase(config: Config, args: argparse.Namespace) -> int:
     return _say_erasure(operator.run(config, work))
 
 
-async def _whom(config: Config, server: FleetOperator, who: str) -> str:
-    """The id of a person, by name or id: of this box, or who was sent. Raises UsageError."""
+async def _whom(config: Config, server: FleetOperator, who: str) -> tuple[str, str]:
+    """Id and name of a person, by either: of this box, or who was sent. Raises UsageError."""
     from jetson_face.factory.parts import open_gallery
     from jetson_face.gallery.names import name_key
 
     try:
         with open_gallery(config) as gallery:
-            return gallery.show(who).person.id
+            found = gallery.show(who).person
+            return found.id, found.name
     except (UsageError, InputMissingError):
         pass  # not here
     for one in await server.people():
-        record = None if one.entry is None else one.entry.record
-        if one.person == who or (record and name_key(record.person.name) == name_key(who)):
-            return one.person
+        name = "" if one.record is None else one.record.person.name
+        if one.person == who or (name and name_key(name) == name_key(who)):
+            return one.person, name
     raise UsageError(f"nobody is called {who!r:.60}: see `jetson-face fleet people list`")
 
 
@@ -342,9 +346,10 @@ def _push_plans(config: Config, args: argparse.Namespace) -> int:
 
 def _forget(config: Config, args: argparse.Namespace) -> int:
     from jetson_face.fleet import operator
+    from jetson_face.fleet.acts import forget_box
 
     site, _, box = args.name.partition("/")
-    if not operator.run(config, lambda server: server.forget(site, box)):
+    if not operator.run(config, lambda server: forget_box(config, server, site, box)):
         raise UsageError(f"no box is called {args.name!r:.80}: see `jetson-face fleet status`")
     say(f"{args.name} is forgotten; take its user out of the server's configuration, too")
     return 0

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from jetson_face.cli.common import (
     add_config_arguments,
@@ -24,6 +24,10 @@ from jetson_face.core.errors import ConfigError, InputMissingError, JetsonFaceEr
 from jetson_face.service import install as service_install
 from jetson_face.service import install_web
 from jetson_face.service.page_settings import PageSettings
+
+if TYPE_CHECKING:
+    from jetson_face.service.control.desk import Desk
+    from jetson_face.service.control.http import Route
 
 Plan: TypeAlias = tuple[Iterator[service_install.Step], list[JetsonFaceError], list[str]]
 """What to do, why a real run would refuse to, and what was found on the box."""
@@ -76,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         from jetson_face.service.control.process import serve_control
 
         words = config_words(args)
-        return serve_control(_settings(args), args.listener, args.parent, words)
+        return serve_control(_settings(args), args.listener, args.parent, words, _fleet_routes)
     if args.action in ("install", "uninstall"):
         return _change(args)
     unit = service_install.service_name(args.name)
@@ -107,6 +111,12 @@ def _control_command(args: argparse.Namespace) -> list[str]:
 def _fleet_command(args: argparse.Namespace) -> list[str]:
     """What starts this box's part in a fleet."""
     return [sys.executable, "-m", "jetson_face", "fleet", "run", *config_words(args)]
+
+
+def _fleet_routes(desk: Desk) -> Sequence[Route]:
+    from jetson_face.fleet.desk import FleetDesk
+
+    return FleetDesk(desk).routes
 
 
 def _change(args: argparse.Namespace) -> int:

@@ -154,3 +154,9 @@ class FleetError(JetsonFaceError, ConnectionError):
     """The fleet's server cannot be reached or refuses, or what it has cannot be used."""
 
     exit_code = 21
+
+
+class FleetRightsError(FleetError):
+    """The credentials of this machine may not do that on the fleet's server."""
+
+    exit_code = 21

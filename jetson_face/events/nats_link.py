@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ PING_S = 10
 """A server that answers no ping for two to three of these has gone."""
 _CANCELS = 10
 _CREDS = "-----BEGIN NATS"
+_FORBIDDEN = "permissions violation"
 _IDLE_S = 60.0
 """A consumer that nobody asks for so long is deleted by the server."""
 
@@ -45,8 +46,9 @@ class NatsLink:
     credentials: Path | None = None
     ca: Path | None = None
 
-    async def connect(self, timeout_s: float) -> Client:
-        """A connection that does not come back by itself: who lost it makes another.
+    async def connect(self, timeout_s: float, refused: Callable[[], None] = lambda: None) -> Client:
+        """A connection that does not come back by itself: who lost it makes another. refused: is
+        called when the server says that we may not do what we asked for, which nothing answers.
 
         Raises MissingDependencyError without nats-py, SecretBrokenError for credentials that are
         none, and what nats-py and the network raise.
@@ -61,6 +63,8 @@ class NatsLink:
 
         async def keep(error: Exception) -> None:
             said.append(error)  # it is raised where somebody waits for it
+            if _FORBIDDEN in str(error).lower():
+                refused()
 
         work = client.connect(
             servers=[server.strip() for server in self.server.split(",")],

@@ -24,6 +24,7 @@ from jetson_face.factory.parts import open_gallery
 from jetson_face.fleet.applying import Applier, LogChangedError, LogMessage, PortraitEmbedder
 from jetson_face.fleet.entries import sealed
 from jetson_face.fleet.erasing import erase_here
+from jetson_face.fleet.link_state import LinkJournal
 from jetson_face.fleet.place import FleetPlace, read_place, write_place
 from jetson_face.fleet.plans import PlansTaker, TakePlans
 from jetson_face.fleet.status import status_here, status_text
@@ -63,7 +64,7 @@ class FleetAgent:
             None if take_plans is None else PlansTaker(self._fleet, config.state_dir, take_plans)
         )
         self._to_erase = asyncio.Event()
-        self._failures = 0
+        self._journal, self._failures = LinkJournal(config.state_dir), 0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`: sessions with the server, and waits between them that grow. A server that
@@ -79,17 +80,20 @@ class FleetAgent:
                 delay = self._backoff.delay_s(max(1, self._failures), self._draw())
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(stop.wait(), delay)
+        self._journal.lost("the service has ended")
         self._embed.close()
 
     def _failed(self, error: Exception) -> None:
         self._failures += 1
+        said = str(error) if isinstance(error, JetsonFaceError) else why(error)
+        self._journal.lost(said)
         if self._failures == 1:
             expected = isinstance(error, JetsonFaceError | OSError | asyncio.TimeoutError)
             foreign = type(error).__module__.startswith("nats")
             logger.warning(
                 "fleet_down server=%s error=%s",
                 self._fleet.server,
-                error if isinstance(error, JetsonFaceError) else why(error),
+                said,
                 exc_info=None if expected or foreign else error,
             )
 
@@ -99,6 +103,7 @@ class FleetAgent:
         with self._gallery() as store:
             client = await link.connect(_TIMEOUT_S)
             try:
+                self._journal.made()
                 stream = client.jetstream(domain=DOMAIN, timeout=_TIMEOUT_S)
                 applier = Applier(store, cipher, self._embed)
                 tasks = [self._tell(stream, store)]
@@ -128,6 +133,7 @@ class FleetAgent:
                 write_place(applier.store, FleetPlace(erasing=place.erasing))
             raise LogChangedError
         last = 0
+        self._journal.heard(scope, info.num_pending or 0)
         while True:
             try:
                 found = await within(_WAIT_S + _TIMEOUT_S, people.fetch(_BATCH, timeout=_WAIT_S))
@@ -135,7 +141,8 @@ class FleetAgent:
                 found = []
             if not found:
                 # Raises where it, or the server, has gone.
-                await within(_TIMEOUT_S, people.consumer_info())
+                info = await within(_TIMEOUT_S, people.consumer_info())
+                self._journal.heard(scope, info.num_pending or 0)
                 continue
             messages = []
             for one in found:
@@ -145,6 +152,7 @@ class FleetAgent:
                 messages.append(LogMessage(one.metadata.sequence.stream, one.subject, one.data))
             if applier.apply(scope, messages):
                 self._to_erase.set()
+            self._journal.heard(scope, found[-1].metadata.num_pending)
             await asyncio.sleep(0)
 
     async def _tell(self, stream: JetStreamContext, store: GalleryStore) -> None:

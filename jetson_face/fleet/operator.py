@@ -6,15 +6,22 @@ import asyncio
 import secrets
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jetson_face.config import Config, FleetConfig
-from jetson_face.core.errors import FleetError, JetsonFaceError, UsageError
+from jetson_face.core.errors import FleetError, FleetRightsError, JetsonFaceError, UsageError
 from jetson_face.core.protocols import Cipher
-from jetson_face.events.nats_link import DOMAIN, fresh_consumer, within
+from jetson_face.events.nats_link import DOMAIN, fresh_consumer, given_up, within
 from jetson_face.events.reason import why
 from jetson_face.factory.fleet import fleet_cipher, fleet_of, link_of
 from jetson_face.fleet.entries import PeopleEntry, opened, opened_entry, sealed_entry
@@ -29,6 +36,7 @@ from jetson_face.fleet.subjects import (
     STREAM_SUBJECTS,
     events_about,
     parts_of,
+    people_of,
     person_at,
     receipts_for,
 )
@@ -47,22 +55,34 @@ later."""
 
 @dataclass(frozen=True, slots=True)
 class SentPerson:
-    """A person as the server has them. seq: number of the version. entry: None where the key does
-    not open it."""
+    """A person as the server has them. seq: number of the version. time: UTC seconds at which the
+    server got it. entry: None where the key does not open it."""
 
     scope: str
     person: str
     seq: int
     size: int
+    time: float
     entry: PeopleEntry | None
+
+    @property
+    def record(self) -> PersonRecord | None:
+        """None for who was erased, and where the key does not open it."""
+        return None if self.entry is None else self.entry.record
+
+    @property
+    def erased(self) -> bool:
+        """They were erased from the fleet."""
+        return self.entry is not None and self.entry.record is None
 
 
 @dataclass(slots=True)
 class ErasureReport:
-    """What the boxes say of an erasure. receipts: by `SITE/BOX`. missing: boxes without a complete
-    one."""
+    """What the boxes say of an erasure. time: UTC seconds at which the server was told, 0 where it
+    was not asked. receipts: by `SITE/BOX`. missing: boxes without a complete one."""
 
     person: str
+    time: float = 0.0
     receipts: dict[str, dict[str, Any]] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
 
@@ -120,6 +140,15 @@ class FleetOperator:
                 seen.append(found)
         return sorted(seen, key=lambda one: (one.status.site, one.status.box))
 
+    async def ends(self, scopes: Iterable[str]) -> dict[str, int]:
+        """By scope, the number of the last entry of the log of people; 0 where there is none. A
+        box that is there, and holds and erases nobody, has everything that the server has."""
+        found = {}
+        for scope in scopes:
+            last = await self._read(PEOPLE, people_of(scope), last=True)
+            found[scope] = last[0].metadata.sequence.stream if last else 0
+        return found
+
     async def forget(self, site: str, box: str) -> bool:
         """Take a box that is gone for good out of the list; whether it was there."""
         subject = f"jf.{site}.{box}.status"
@@ -135,8 +164,8 @@ class FleetOperator:
             entry = None
             with suppress(JetsonFaceError):
                 entry = opened_entry(self._cipher, one.subject, one.data)
-            seq = one.metadata.sequence.stream
-            found.append(SentPerson(scope, who, seq, len(one.data), entry))
+            seq, time_s = one.metadata.sequence.stream, one.metadata.timestamp.timestamp()
+            found.append(SentPerson(scope, who, seq, len(one.data), time_s, entry))
         return found
 
     async def send(self, record: PersonRecord, scope: str) -> int:
@@ -149,7 +178,7 @@ class FleetOperator:
         subject, last = person_at(scope, person), 0
         if await self._was_sent(person):
             before = await self.people(person)
-            if any(one.entry is not None and one.entry.record is None for one in before):
+            if any(one.erased for one in before):
                 raise UsageError(
                     f"{record.person.name} was erased from the fleet: enrol them again"
                 )
@@ -176,17 +205,34 @@ class FleetOperator:
 
     async def erasure(self, person: str) -> ErasureReport:
         """What every box says of it now; events that came late lose the person, too."""
-        report = ErasureReport(person)
-        for one in await self._read(RECEIPTS, receipts_for(person)):
-            with suppress(JetsonFaceError):
-                receipt = opened(self._cipher, one.subject, one.data)
-                report.receipts["/".join(parts_of(one.subject))] = receipt
-        boxes = [f"{seen.status.site}/{seen.status.box}" for seen in await self.boxes()]
-        report.missing = tuple(
-            box for box in boxes if not report.receipts.get(box, {}).get("complete")
-        )
+        (report,) = await self._reports({person: 0.0}, person)
         await self._erase_events(person)
         return report
+
+    async def erasures(self) -> list[ErasureReport]:
+        """What every box says of every erasure, the last one first."""
+        erased: dict[str, float] = {}
+        for one in await self.people():
+            if one.erased:
+                erased[one.person] = max(one.time, erased.get(one.person, 0.0))
+        found = await self._reports(erased, "*")
+        return sorted(found, key=lambda report: report.time, reverse=True)
+
+    async def _reports(self, erased: Mapping[str, float], person: str) -> list[ErasureReport]:
+        """erased: by person (id), when. person: one of them, or `*`."""
+        reports = {who: ErasureReport(who, time=when) for who, when in erased.items()}
+        for one in await self._read(RECEIPTS, receipts_for(person)):
+            about = reports.get(one.subject.rpartition(".")[2])
+            with suppress(JetsonFaceError):
+                receipt = opened(self._cipher, one.subject, one.data)
+                if about is not None:
+                    about.receipts["/".join(parts_of(one.subject))] = receipt
+        boxes = [seen.status.name for seen in await self.boxes()]
+        for report in reports.values():
+            report.missing = tuple(
+                box for box in boxes if not report.receipts.get(box, {}).get("complete")
+            )
+        return list(reports.values())
 
     async def wait(self, person: str, limit_s: float, tell: Callable[[str], None]) -> ErasureReport:
         """Wait until every box has erased the person, at most so long."""
@@ -228,10 +274,11 @@ class FleetOperator:
             self._log = info.config.description or ""
             self._sent = {parts_of(subject)[1] for subject in info.state.subjects or {}}
 
-    async def _read(self, name: str, subject: str) -> list[Msg]:
-        """Everything that a stream has under a subject."""
+    async def _read(self, name: str, subject: str, *, last: bool = False) -> list[Msg]:
+        """Everything that a stream has under a subject, or the last of it."""
         consumer = f"operator_{secrets.token_hex(8)}"
-        info, there = await fresh_consumer(self._stream, name, consumer, subject, 1)
+        start = None if last else 1
+        info, there = await fresh_consumer(self._stream, name, consumer, subject, start)
         found: list[Msg] = []
         try:
             while len(found) < (info.num_pending or 0):
@@ -243,13 +290,16 @@ class FleetOperator:
 
 
 @asynccontextmanager
-async def connected(config: Config) -> AsyncIterator[FleetOperator]:
-    """As the person whose credentials the configuration names. Raises FleetError where the server
-    cannot be reached, refuses, or has no streams; GalleryError for keys that cannot be used."""
+async def connected(
+    config: Config, refused: Callable[[], None] = lambda: None
+) -> AsyncIterator[FleetOperator]:
+    """As the person whose credentials the configuration names. refused: see `NatsLink.connect`.
+    Raises FleetError where the server cannot be reached, refuses, or has no streams; GalleryError
+    for keys that cannot be used."""
     fleet = fleet_of(config)
     cipher, link = fleet_cipher(fleet), link_of(fleet, "operator")
     try:
-        client = await link.connect(_TIMEOUT_S)
+        client = await link.connect(_TIMEOUT_S, refused)
         try:
             yield FleetOperator(
                 client.jetstream(domain=DOMAIN, timeout=_TIMEOUT_S), cipher, fleet.server
@@ -280,14 +330,32 @@ def _said(error: Exception, server: str) -> str:
     return f"{server}: {why(error)}"
 
 
-def run(config: Config, work: Callable[[FleetOperator], Awaitable[Any]]) -> Any:
-    """Do something with one connection; see `connected` for what it raises."""
+def run(config: Config, work: Callable[[FleetOperator], Coroutine[Any, Any, Any]]) -> Any:
+    """Do something with one connection. Raises FleetRightsError at once for credentials that may
+    not do it, and what `connected` raises."""
 
     async def all_of_it() -> Any:
-        async with connected(config) as operator:
-            return await work(operator)
+        refused = asyncio.Event()
+        async with connected(config, refused.set) as operator:
+            return await _unless(refused, work(operator), fleet_of(config).server)
 
     return asyncio.run(all_of_it())
+
+
+async def _unless(refused: asyncio.Event, work: Coroutine[Any, Any, Any], server: str) -> Any:
+    """The server tells of a right that is missing beside the question, which then stays without an
+    answer."""
+    asked, said = asyncio.ensure_future(work), asyncio.ensure_future(refused.wait())
+    try:
+        await asyncio.wait({asked, said}, return_when=asyncio.FIRST_COMPLETED)
+        if asked.done():
+            return asked.result()
+        raise FleetRightsError(
+            f"{server}: the credentials of this machine are a box's, and see this box alone: the "
+            "whole fleet is for who has the operator's (docs/fleet.md)"
+        )
+    finally:
+        await given_up({asked, said})
 
 
 __all__: Sequence[str] = ("ErasureReport", "FleetOperator", "SentPerson", "connected", "run")

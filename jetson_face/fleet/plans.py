@@ -95,7 +95,7 @@ class PlansTaker:
 
     def outcomes(self) -> dict[str, str]:
         """By scope, what became of its plans, for people."""
-        return {scope: one["said"] for scope, one in self._known().items()}
+        return plans_taken(self.folder)
 
     async def look(self, stream: JetStreamContext) -> None:
         """Take what is new. Raises what the network raises; what is wrong with plans is
@@ -107,7 +107,7 @@ class PlansTaker:
         found = await self._read(stream, plans_for(scope, 0))
         if not found:
             return
-        head, known = PlansHead(**json.loads(found[0])), self._known()
+        head, known = PlansHead(**json.loads(found[0])), _known(self.folder)
         if known.get(scope, {}).get("sha256") == head.sha256:
             return
         try:
@@ -143,12 +143,18 @@ class PlansTaker:
         finally:
             await found.unsubscribe()
 
-    def _known(self) -> dict[str, Any]:
-        with suppress(OSError, ValueError):
-            known = json.loads((self.folder / FILE).read_text("utf-8"))
-            if isinstance(known, Mapping):
-                return dict(known)
-        return {}
+
+def plans_taken(folder: Path) -> dict[str, str]:
+    """By scope, what became of its plans on the box of this state folder, for people."""
+    return {scope: one["said"] for scope, one in _known(folder).items()}
+
+
+def _known(folder: Path) -> dict[str, Any]:
+    with suppress(OSError, ValueError):
+        known = json.loads((folder / FILE).read_text("utf-8"))
+        if isinstance(known, Mapping):
+            return dict(known)
+    return {}
 
 
 def _signed(scope: str, sha256: str) -> bytes:

@@ -46,6 +46,17 @@ class BoxStatus:
     ready: bool | None
     plans: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def name(self) -> str:
+        """`SITE/BOX`."""
+        return f"{self.site}/{self.box}"
+
+    def has_all(self, ends: Mapping[str, int]) -> bool:
+        """The gallery has everything that the server had for the box when it said so. ends: by
+        scope, the number of the last entry of the log."""
+        there = all(self.positions.get(one, 0) >= ends.get(one, 0) for one in self.scopes)
+        return there and not self.held and not self.erasing
+
 
 @dataclass(frozen=True, slots=True)
 class SeenBox:

@@ -31,6 +31,11 @@ def scope_of(text: str) -> str:
     return text.replace(":", "-", 1)
 
 
+def scope_text(scope: str) -> str:
+    """For whom a person is, as people write it: the other way round than `scope_of`."""
+    return scope.replace("-", ":", 1)
+
+
 def scopes(fleet: FleetConfig) -> list[str]:
     """Whose people a box has."""
     return [ALL, f"site-{fleet.site}", *(f"group-{name}" for name in dict.fromkeys(fleet.groups))]

@@ -23,10 +23,12 @@ Action: TypeAlias = Literal[
     "rejected", "undone", "exported", "restore_accepted", "canary_drifted", "canary_recovered",
     "merged", "settings_changed", "consent_recorded", "consent_withdrawn", "withheld",
     "no_longer_withheld", "archive_searched", "archive_erased", "unknown_erased",
+    "fleet_sent", "fleet_erased", "fleet_forgotten",
 ]  # fmt: skip
 """removed: from the gallery; erased: from everything else too, with a receipt. photo_withdrawn: a
 photo just enrolled proved to be somebody else's. restore_accepted: an older copy of the gallery.
-withheld: put on the do-not-recognise list. unknown_erased: somebody who was not enrolled."""
+withheld: put on the do-not-recognise list. unknown_erased: somebody who was not enrolled. fleet_…:
+asked of all boxes from this machine; what each of them then does, it logs itself."""
 
 AUDIT, ARCHIVE_USES = "audit.jsonl", "archive_uses.jsonl"
 """The logs' names in the state folder: of acts, and of searches in an archive of recordings."""

@@ -344,6 +344,7 @@ class Daemon:
             "home_assistant": self._states.document() if self._states is not None else {},
             "sinks": pages.sinks(self._deliverers, state),
             "board": pages.board(),
+            "fleet": pages.fleet(deck.config),
             "review": self._review_writer.state() if self._review_writer is not None else {},
             "unknown": self._unknown.state() if self._unknown is not None else {},
             "last_decisions": pages.decisions(self._writer.decisions, deck.people.ids),

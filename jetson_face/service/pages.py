@@ -111,6 +111,11 @@ def engines(config: Config, parts: Parts) -> dict[str, str]:
     }
 
 
+def fleet(config: Config) -> str | None:
+    """`SITE/BOX` in its fleet; None for a box of no fleet."""
+    return None if config.fleet is None else f"{config.fleet.site}/{config.fleet.box}"
+
+
 def board() -> dict[str, Any]:
     """Temperatures and power, where the kernel shows them."""
     return {"temperature_c": temperatures_c(), "power_w": power_w()}

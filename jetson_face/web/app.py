@@ -25,6 +25,7 @@ from jetson_face.web.accounts import Accounts
 from jetson_face.web.api import (
     cameras,
     events,
+    fleet,
     people,
     privacy,
     review,
@@ -41,7 +42,7 @@ from jetson_face.web.sessions import Sessions
 from jetson_face.web.tail import Tail
 from jetson_face.web.upstream import Upstream
 
-ROUTERS = (session, people, unknown_people, privacy, events, review, cameras, system)
+ROUTERS = (session, people, unknown_people, privacy, events, review, cameras, fleet, system)
 
 
 @dataclass(frozen=True, slots=True)

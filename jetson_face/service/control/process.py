@@ -20,6 +20,7 @@ from contextlib import closing
 
 from jetson_face.service.control.desk import Desk
 from jetson_face.service.control.doctoring import Doctoring
+from jetson_face.service.control.fleet_routes import FleetRoutes, MakeRoutes
 from jetson_face.service.control.http import ControlServer, Route
 from jetson_face.service.control.measuring import Measuring
 from jetson_face.service.control.people import People
@@ -39,9 +40,14 @@ IDLE_S = 900.0
 
 class ControlAnswers:
     """Everything that the control socket answers. words: the options of the commands that measure,
-    which give them the configuration of this service."""
+    which give them the configuration of this service. fleet: see FleetRoutes."""
 
-    def __init__(self, settings: PageSettings, words: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        settings: PageSettings,
+        words: Sequence[str] = (),
+        fleet: MakeRoutes = lambda desk: (),
+    ) -> None:
         desk = Desk(settings.load)
 
         def options() -> list[str]:
@@ -61,21 +67,26 @@ class ControlAnswers:
             UnknownPeopleDesk(desk),
             self.measuring,
             Doctoring(options),
+            FleetRoutes(desk, fleet),
         )
         self.routes: list[Route] = [route for part in parts for route in part.routes]
 
 
 def serve_control(
-    settings: PageSettings, listener_fd: int, parent_fd: int, words: Sequence[str] = ()
+    settings: PageSettings,
+    listener_fd: int,
+    parent_fd: int,
+    words: Sequence[str] = (),
+    fleet: MakeRoutes = lambda desk: (),
 ) -> int:
     """Answer until nobody asked for a while, or the service went away.
 
     listener_fd: the listening Unix socket. parent_fd: the reading end of a pipe whose other end
-    only the service has. words: see ControlAnswers.
+    only the service has. words, fleet: see ControlAnswers.
     """
     listener = socket.socket(fileno=listener_fd)
     listener.setblocking(False)
-    answers = ControlAnswers(settings, words)
+    answers = ControlAnswers(settings, words, fleet)
     server = ControlServer(listener, answers.routes, allowed_users())
     logger.info("control_started pid=%s", os.getpid())
     with closing(answers.measuring) as measuring, _ends_by_exception():

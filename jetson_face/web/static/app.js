@@ -3,7 +3,7 @@ import { doing, field, h, toast } from "./dom.js";
 
 const screens = [
   ["live", "Live"], ["events", "Events"], ["people", "People"], ["review", "Review"],
-  ["tuning", "Tuning"], ["health", "Health"], ["privacy", "Privacy & settings"],
+  ["tuning", "Tuning"], ["health", "Health"], ["fleet", "Fleet"], ["privacy", "Privacy & settings"],
 ];
 const main = document.getElementById("main");
 const banner = document.getElementById("banner");
@@ -47,8 +47,10 @@ function signIn(note) {
 function begin(info) {
   Object.assign(session, info);
   const nav = document.getElementById("nav");
-  nav.replaceChildren(...screens.map(([key, text]) => h("a", { href: `#/${key}` }, text)));
+  nav.replaceChildren(...screens.map(([key, text]) => h("a", { href: `#/${key}`, hidden: key === "fleet" }, text)));
   nav.hidden = false;
+  // A box that belongs to no fleet has nothing to show of one.
+  get("/health").then((now) => { nav.querySelector("a[href='#/fleet']").hidden = !now.fleet; }, () => {});
   const out = h("button", { type: "button" }, "Sign out");
   out.addEventListener("click", doing(out, async () => {
     await raw("DELETE", "/session");

@@ -29,6 +29,11 @@ export function facts(pairs) {
   ]));
 }
 
+export function table(heads, label) {
+  const body = h("tbody");
+  return { body, whole: h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, h("table", {}, h("thead", {}, h("tr", {}, heads.map((text) => h("th", { scope: "col" }, text)))), body)) };
+}
+
 // A dialog that closes itself; `build(close)` gives its content.
 export function dialog(title, build) {
   const heading = h("h2", { id: "dialog-title" }, title);

@@ -1,10 +1,5 @@
 import { get, may, send } from "./api.js";
-import { action, facts, field, h, time, toast } from "./dom.js";
-
-const table = (heads, label) => {
-  const body = h("tbody");
-  return { body, whole: h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, h("table", {}, h("thead", {}, h("tr", {}, heads.map((text) => h("th", { scope: "col" }, text)))), body)) };
-};
+import { action, facts, field, h, table, time, toast } from "./dom.js";
 
 async function paged(place, path, heads, label, row) {
   const made = table(heads, label);
