@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from jetson_face.cli.main import main
-from jetson_face.core.errors import FleetError, GalleryError, SecretBrokenError
+from jetson_face.core.errors import FleetError, FleetRightsError, GalleryError, SecretBrokenError
 from jetson_face.events.nats import NatsSink
 from jetson_face.events.nats_link import DOMAIN
 from jetson_face.events.outbox import Outbox
@@ -244,7 +244,7 @@ def test_who_has_no_key_or_another_one_is_refused(
     stranger = Box(guarded.folder, guarded.server.url, "one")
     with pytest.raises(FleetError, match="Authorization"):
         operator.run(stranger.config, lambda server: server.boxes())
-    with pytest.raises(FleetError, match="may not ask for that"):
+    with pytest.raises(FleetRightsError, match="see this box alone"):
         operator.run(one.config, lambda server: server.boxes())
 
 
