@@ -203,6 +203,7 @@ def test_on_the_page_somebody_is_sent_and_erased_everywhere(
     found = page.evaluate(f"{axe}; axe.run().then(r => r.violations)")
     assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
     page.set_viewport_size({"width": 1100, "height": 800})
+    shot(page, "fleet")
     row = page.get_by_role("region", name="People of the fleet").get_by_role("row")
     row.filter(has_text="Grace").get_by_role("button", name="Erase everywhere").click()
     dialog = page.get_by_role("dialog")
@@ -212,7 +213,6 @@ def test_on_the_page_somebody_is_sent_and_erased_everywhere(
     dialog.get_by_role("button", name="Erase everywhere").click()
     # Two is away: it is named until its receipt is there.
     dialog.get_by_text("No complete receipt from south/two.").wait_for()
-    shot(page, "fleet")
     with running(site.two):
         dialog.get_by_text("Every box has erased them (2 receipts).").wait_for(timeout=60_000)
     dialog.get_by_role("button", name="Close").click()

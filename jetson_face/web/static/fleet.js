@@ -1,6 +1,8 @@
 import { every, get, may, send } from "./api.js";
 import { action, dialog, facts, field, h, table, time, toast } from "./dom.js";
 
+// Seconds after which a box is missed; it says how it is each 30, or as `fleet.status_s` says.
+const silent = 120;
 const latest = { true: ["good", "up to date"], false: ["warn", "not up to date"], null: ["soft", "not known: the hub cannot be asked"] };
 const current = (value) => h("span", { class: latest[value][0] }, latest[value][1]);
 const held = (one) => one.held.map((who) => h("li", { class: "warn" }, `${who.person} is held: ${who.why}`));
@@ -20,8 +22,8 @@ function thisBox(one) {
 
 function boxRow(one, refresh) {
   const notes = [one.ready === false ? "not ready" : null, one.erasing ? `${one.erasing} to erase` : null].filter((text) => text);
-  return [one.name, [time(one.last_seen), h("div", { class: one.age_s > 120 ? "bad" : "soft" }, `${Math.round(one.age_s)} s ago`)], one.version, one.scopes.filter((to) => to.startsWith("group:")).map((to) => to.slice(6)).join(", "), one.people, current(one.up_to_date), one.backlog === null ? "no service runs" : one.backlog, one.model, `${one.clock_offset_s > 0 ? "+" : ""}${one.clock_offset_s} s`,
-    [notes.join(", "), h("ul", { class: "plain" }, held(one), plans(one)), may("admin") ? action("Gone for good", () => forget(one, refresh)) : null]];
+  return [one.name, [time(one.last_seen), h("div", { class: one.age_s > silent ? "bad" : "soft" }, `${Math.round(one.age_s)} s ago`)], one.version, one.scopes.filter((to) => to.startsWith("group:")).map((to) => to.slice(6)).join(", "), one.people, current(one.up_to_date), one.backlog === null ? "no service runs" : one.backlog, one.model, `${one.clock_offset_s > 0 ? "+" : ""}${one.clock_offset_s} s`,
+    [notes.join(", "), h("ul", { class: "plain" }, held(one), plans(one)), may("admin") && one.age_s > silent ? action("Gone for good", () => forget(one, refresh)) : null]];
 }
 
 function forget(one, refresh) {
