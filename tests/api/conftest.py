@@ -36,6 +36,9 @@ def load(path: Path) -> ModuleType:
     return module
 
 
+OTHERS: set[threading.Thread] = set()
+
+
 @pytest.fixture(scope="session")
 def squares() -> ModuleType:
     """The example package's module."""
@@ -71,11 +74,18 @@ def make(squares: ModuleType, tmp_path: Path) -> Iterator[Make]:
         recognizer.close()
 
 
+@pytest.fixture(autouse=True)
+def _others() -> None:
+    """Threads that tests before this one have left do not count."""
+    OTHERS.clear()
+    OTHERS.update(threading.enumerate())
+
+
 def working_threads() -> set[str]:
     """Names of the threads of runs and sources, after those that are ending had a moment."""
     deadline = time.monotonic() + 3
     while True:
-        names = {t.name for t in threading.enumerate() if t is not threading.main_thread()}
+        names = {t.name for t in threading.enumerate() if t not in OTHERS}
         if not names or time.monotonic() > deadline:
             return names
         time.sleep(0.01)
