@@ -277,6 +277,15 @@ def test_the_recogniser_notices_nothing_of_the_page(box: WebBox, how: signal.Sig
         box.start()
 
 
+def test_a_box_of_no_fleet_has_nothing_of_one(box: WebBox) -> None:
+    admin = box.client("admin")
+    assert admin.get("/fleet").json() == {"configured": False, "here": None}
+    for path in ("/fleet/boxes", "/fleet/people", "/fleet/erasures", "/fleet/metrics"):
+        assert "belongs to no fleet" in problem(admin.get(path), 404)
+    assert "belongs to no fleet" in problem(admin.delete("/fleet/people/x"), 404)
+    assert not (box.service.state / "fleet-link.json").exists()
+
+
 def test_wrong_passwords_are_slowed_down(box: WebBox) -> None:
     client = box.client(None)
     wrong = {"user": "admin", "password": "wrong"}
@@ -286,12 +295,3 @@ def test_wrong_passwords_are_slowed_down(box: WebBox) -> None:
     answer = client.post("/session", json=right)
     problem(answer, 429)
     assert 0 < int(answer.headers["retry-after"]) <= 300
-
-
-def test_a_box_of_no_fleet_has_nothing_of_one(box: WebBox) -> None:
-    admin = box.client("admin")
-    assert admin.get("/fleet").json() == {"configured": False, "here": None}
-    for path in ("/fleet/boxes", "/fleet/people", "/fleet/erasures", "/fleet/metrics"):
-        assert "belongs to no fleet" in problem(admin.get(path), 404)
-    assert "belongs to no fleet" in problem(admin.delete("/fleet/people/x"), 404)
-    assert not (box.service.state / "fleet-link.json").exists()
