@@ -97,7 +97,9 @@ class Watching:
             return Page(204, b"")
         if now >= view.due and newest[0].seq != view.seq:
             began = self._spent()
-            view.seq, view.page = newest[0].seq, _page(*newest, wide)
+            made = _page(*newest, wide)
+            # Both at once: another thread that asks meanwhile gets the one before, as that.
+            view.seq, view.page = newest[0].seq, made
             view.due = now + (self._spent() - began) * watched / self._budget
         return Page(204, b"") if view.page is None or view.seq == int(after) else view.page
 
