@@ -1,10 +1,14 @@
 """Seconds from process start until jetson_face is imported and the first frame is decided.
 
     python tools/bench_startup.py [-c CONFIG] [--set KEY=VALUE] [--runs 7] [--json FILE]
+    python tools/bench_startup.py --against FOLDER     # the whole command, in turns with that tree
 
 Each run is a fresh process. Its clock starts when the kernel started it (/proc/self/stat), so the
 interpreter's own start is in. The frame is a 640x480 portrait (scikit-image's), or noise where
 that is not installed. Networks that are made on first use are made before the first run.
+
+--against: `jetson-face run CLIP --frames 1` with an empty gallery, from this tree and from another
+(`git worktree add FOLDER COMMIT`), each with its own default configuration.
 """
 
 from __future__ import annotations
@@ -12,8 +16,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
+import shutil
 import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
@@ -68,6 +77,47 @@ def picture(path: Path) -> None:
     np.save(path, image)
 
 
+def first_decision(tree: Path, clip: Path, state: Path) -> tuple[float, float]:
+    """Seconds by the clock and of processor time of `run --frames 1`, from start to end.
+
+    Raises CalledProcessError.
+    """
+    words = [sys.executable, "-m", "jetson_face", "run", "--source", str(clip), "--frames", "1"]
+    words += ["--quiet", "--set", f"gallery.path={state}", "--set", "gallery.encrypt=false"]
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    # not from a folder that has a jetson_face of its own
+    env = os.environ | {"PYTHONPATH": str(tree)}
+    subprocess.run(words, cwd=state.parent, env=env, check=True, capture_output=True)
+    clock, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return clock, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def compare(trees: Sequence[Path], runs: int) -> None:
+    """Print medians and least of each tree, in turns, and the first's share of the second's."""
+    from jetson_face.benchmark.clips.builtin import portrait_path
+
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        clip = folder / "portrait"
+        clip.mkdir()
+        shutil.copy(portrait_path("collins"), clip)
+        each: list[list[tuple[float, float]]] = [[] for _ in trees]
+        for number in range(runs + 1):
+            for index, tree in enumerate(trees):
+                found = first_decision(tree, clip, folder / f"gallery{index}.db")
+                if number:  # the first makes the networks' files
+                    each[index].append(found)
+    for tree, pairs in zip(trees, each, strict=True):
+        clock, cpu = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        print(
+            f"{tree.name}: clock median {median(clock):.3f} s, least {min(clock):.3f}; processor "
+            f"median {median(cpu):.3f} s, least {min(cpu):.3f}"
+        )
+    for index, name in enumerate(("clock", "processor")):
+        shares = [new[index] / old[index] for new, old in zip(each[0], each[1], strict=True)]
+        print(f"{name}: median of {runs} pairs {median(shares):.3f}")
+
+
 def main() -> int:
     """Print the medians and the worst."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -75,9 +125,11 @@ def main() -> int:
     parser.add_argument("--set", dest="overrides", action="append", default=[])
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--against", type=Path, metavar="FOLDER")
     args = parser.parse_args()
-    import tempfile
-
+    if args.against is not None:
+        compare((Path(__file__).resolve().parents[1], args.against.resolve()), args.runs)
+        return 0
     with tempfile.TemporaryDirectory() as folder:
         frame = Path(folder) / "frame.npy"
         picture(frame)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from jetson_face.factory.gpu import Gpu
-from jetson_face.factory.parity_gate import SEARCH
+from jetson_face.factory.mtcnn import SEARCH
 from jetson_face.factory.yunet import FRAME
 from jetson_face.inference.backend import Array, Backend
 from jetson_face.inference.cuda.base import Bytes, CudaRuntime

@@ -14,7 +14,9 @@ from jetson_face.embedding.align import Aligner
 from jetson_face.models.cards import card_dir
 from jetson_face.util.images import decode_picture
 
-CANARY = 4
+VARIANTS = 4
+"""Pictures that one file gives."""
+CANARY = 1 * VARIANTS
 CANARY_POINTS = ((175.8, 151.9), (246.0, 148.4), (215.3, 190.6), (185.9, 222.7), (242.9, 218.0))
 """One golden picture and its five points, so that the canary needs no detector."""
 FIRST_POINTS = ((133.7, 100.1), (176.1, 102.6), (155.2, 127.8), (131.3, 138.3), (174.7, 141.0))
@@ -27,19 +29,23 @@ def golden_pictures(file: Path | None = None) -> list[ImageU8]:
     file: an .npz of JPEG bytes; None: the one that ships. Raises EngineError.
     """
     path = file or card_dir() / "golden_faces.npz"
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            data = {name: stored[name].tobytes() for name in sorted(stored.files)}
-    except (OSError, ValueError, BadZipFile) as exc:
-        raise EngineError(f"{path}: cannot be read ({exc}): install jetson-face again") from exc
     pictures: list[ImageU8] = []
-    for name, jpeg in data.items():
+    for name, jpeg in _stored(path).items():
         image = decode_picture(jpeg, f"{path.name}/{name}")
         mirrored = np.ascontiguousarray(image[:, ::-1])
         darker = (image * np.float32(0.6)).astype(np.uint8)
         smaller = np.ascontiguousarray(image[::2, ::2])
         pictures += [image, mirrored, darker, smaller]
     return pictures
+
+
+def _stored(path: Path) -> dict[str, bytes]:
+    """The JPEG files of an .npz by name, in order."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name].tobytes() for name in sorted(stored.files)}
+    except (OSError, ValueError, BadZipFile) as exc:
+        raise EngineError(f"{path}: cannot be read ({exc}): install jetson-face again") from exc
 
 
 def on_frame(picture: ImageU8, size: tuple[int, int]) -> ImageU8:
@@ -73,5 +79,7 @@ def golden_crops(alignment: str) -> ImageU8:
 
 def golden_face(aligner: Aligner) -> ImageU8:
     """The canary's face, aligned: (1, S, S, 3)."""
+    path = card_dir() / "golden_faces.npz"
+    name, jpeg = list(_stored(path).items())[CANARY // VARIANTS]
     points = np.array([CANARY_POINTS], np.float32)
-    return aligner.crop(golden_pictures()[CANARY], points)
+    return aligner.crop(decode_picture(jpeg, f"{path.name}/{name}"), points)

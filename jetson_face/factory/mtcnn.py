@@ -8,6 +8,8 @@ from jetson_face.config import Config
 from jetson_face.detection.mtcnn.detector import Mtcnn
 from jetson_face.inference.backend import Backend
 
+SEARCH = "search"
+"""P-Net over a whole frame of one size, as one plan."""
 RELAXED = (0.5, 0.3, 0.15)
 """Share of each threshold that a relaxed search keeps."""
 

@@ -21,8 +21,7 @@ from jetson_face.detection.yunet import YuNet
 from jetson_face.embedding.embedder import Embedder
 from jetson_face.factory.choice import with_detector
 from jetson_face.factory.files import network_file
-from jetson_face.factory.mtcnn import assemble_mtcnn
-from jetson_face.factory.parity_gate import SEARCH
+from jetson_face.factory.mtcnn import SEARCH, assemble_mtcnn
 from jetson_face.factory.plugins import plugin_detector, plugin_embedder
 from jetson_face.factory.yunet import FRAME, TILES, YUNET, assemble_yunet
 from jetson_face.inference.backend import Backend

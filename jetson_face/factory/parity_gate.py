@@ -12,6 +12,7 @@ from jetson_face.core.types import Detections, ImageU8
 from jetson_face.detection.detector import Detector, Refiner, SecondLook
 from jetson_face.embedding.embedder import Embedder
 from jetson_face.factory.golden import golden_crops, on_frame
+from jetson_face.factory.mtcnn import SEARCH
 from jetson_face.factory.yunet import FRAME, TILES
 from jetson_face.inference.backend import Array, Backend, BackendInfo, TensorSpec
 from jetson_face.inference.onnxruntime import OnnxBackend
@@ -25,7 +26,6 @@ from jetson_face.inference.tensorrt.parity import (
 )
 from jetson_face.util.rounding import away
 
-SEARCH = "search"
 EMBEDDER = "embed"
 _FEEDS_MAX = 8
 OpenPlan = Callable[[NetworkSpec, bytes], Backend]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,19 +31,12 @@ from jetson_face.factory.galleries import open_gallery as open_gallery
 from jetson_face.factory.golden import golden_face
 from jetson_face.factory.negatives import negatives_of
 from jetson_face.factory.networks import build_detector, build_embedder
-from jetson_face.factory.parity_gate import check_against_reference
 from jetson_face.factory.refiners import build_refiner
 from jetson_face.factory.threshold import centre_of, own_threshold, thresholds_for
-from jetson_face.gallery.classifiers import (
-    SCORE_MIN,
-    KnnMatcher,
-    LinearMatcher,
-    PairMatcher,
-    PairWeights,
-)
 from jetson_face.gallery.enroll import Enroller
 from jetson_face.gallery.live import LivePeople
 from jetson_face.gallery.matcher import GallerySnapshot, Matcher
+from jetson_face.gallery.scoring import SCORE_MIN
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.inference.canary import Canary
 from jetson_face.models.cards import card_dir, embedding_space, load_card
@@ -58,6 +52,9 @@ from jetson_face.recognition.rate_controller import Bounds, Governor, RateGoal
 from jetson_face.recognition.recognizer import FaceRecognizer
 from jetson_face.recognition.scene_cut import SceneCuts
 from jetson_face.recognition.still_faces import StillFaces
+
+if TYPE_CHECKING:
+    from jetson_face.gallery.classifiers import PairWeights
 from jetson_face.recognition.track_decisions import TrackDecisions
 from jetson_face.recognition.tracker import Tracker
 
@@ -132,6 +129,7 @@ def build_canary(config: Config, parts: Parts, *, drifted: bool = False) -> Cana
     every_ns = round(config.engines.canary_every_s * 1e9)
     crop = golden_face(parts.aligner)
     if every_ns and isinstance(config.backend, TensorRTConfig):
+        from jetson_face.factory.parity_gate import check_against_reference
         from jetson_face.factory.plan_networks import reference_embedder
 
         reference = reference_embedder(config)
@@ -190,6 +188,8 @@ def build_matcher(
             negatives=negatives_of(config, snapshot.space, own),
             centre=centre_of(config),
         )
+    from jetson_face.gallery.classifiers import KnnMatcher, LinearMatcher, PairMatcher
+
     if wanted.method == "knn":
         return KnnMatcher(snapshot, neighbours=wanted.neighbours)
     if wanted.method == "siamese":
@@ -203,6 +203,8 @@ def build_matcher(
 
 def load_pair_weights(config: Config, space: EmbeddingSpace) -> PairWeights:
     """The trained pair verification of this embedding. Raises InputMissingError, ModelError."""
+    from jetson_face.gallery.classifiers import PairWeights
+
     given = config.matching.pair_weights
     return PairWeights.read(given or card_dir() / f"siamese_{space.model}.json", space)
 

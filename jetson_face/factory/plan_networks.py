@@ -23,7 +23,8 @@ from jetson_face.detection.yunet_search import PICTURE, frame_graph
 from jetson_face.embedding.onnx import OnnxEmbedder
 from jetson_face.factory.choice import with_detector
 from jetson_face.factory.files import network_file
-from jetson_face.factory.parity_gate import EMBEDDER, SEARCH
+from jetson_face.factory.mtcnn import SEARCH
+from jetson_face.factory.parity_gate import EMBEDDER
 from jetson_face.factory.yunet import FRAME, TILES, YUNET, plan_side, yunet_config
 from jetson_face.inference.onnxruntime import OnnxBackend
 from jetson_face.inference.tensorrt.builder import ShapeRange

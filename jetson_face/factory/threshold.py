@@ -18,8 +18,8 @@ from jetson_face.config import Config
 from jetson_face.config.decision import MatchingConfig
 from jetson_face.core.errors import InputMissingError, ModelError
 from jetson_face.core.types import F32, EmbeddingSpace
-from jetson_face.gallery.classifiers import SCORE_MIN
 from jetson_face.gallery.matcher import GallerySnapshot, Thresholds
+from jetson_face.gallery.scoring import SCORE_MIN
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.models.card_files import Places
 from jetson_face.models.cards import ModelCard, embedding_space, load_card

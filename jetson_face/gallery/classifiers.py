@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -25,16 +23,8 @@ from jetson_face.core.errors import (
 )
 from jetson_face.core.types import F32, BoolArray, Embeddings, EmbeddingSpace
 from jetson_face.gallery.matcher import GallerySnapshot, Matcher
+from jetson_face.gallery.scoring import SCORE_MIN
 from jetson_face.util.optional import pip_install
-
-SCORE_MIN: Mapping[str, float | None] = MappingProxyType(
-    {"cosine": None, "knn": None, "svm": 0.0, "softmax": 0.5, "siamese": 0.5}
-)
-"""The score at or above which a face is that person, by method; None: the network's own cosine.
-
-svm: tanh of the decision value, whose training pictures lie at +-0.76. softmax, siamese: a
-probability.
-"""
 
 TRAINED = ("svm", "softmax")
 """Methods that train for every gallery."""

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
 from jetson_face.core.types import F32, I64
+
+SCORE_MIN: Mapping[str, float | None] = MappingProxyType(
+    {"cosine": None, "knn": None, "svm": 0.0, "softmax": 0.5, "siamese": 0.5}
+)
+"""The score at or above which a face is that person, by method; None: the network's own cosine.
+
+svm: tanh of the decision value, whose training pictures lie at +-0.76. softmax, siamese: a
+probability.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

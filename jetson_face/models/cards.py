@@ -13,6 +13,7 @@ import importlib.metadata
 import json
 import shlex
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -190,11 +191,26 @@ def load_card(
         if str(name) not in known:
             raise ModelError(_no_card(str(name), known, kind))
         path = known[str(name)]
-    card = load_document(path, ModelCard, error=ModelError)
+    card = _read_card(path, _stamp(path)).model_copy()
     if kind is not None and card.kind != kind:
         raise ModelError(f"model {card.name!r} is of kind {card.kind}; kind {kind} is wanted here")
     card._folder, card._places, card._called = path.resolve().parent, places, str(name)
     return card
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """What changes with a file; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+@lru_cache(maxsize=32)
+def _read_card(path: Path, stamp: tuple[int, int, int] | None) -> ModelCard:
+    """One card is asked for by detector, embedder, threshold and canary: read once."""
+    return load_document(path, ModelCard, error=ModelError)
 
 
 def _no_card(name: str, known: Mapping[str, Path], kind: Kind | None) -> str:

@@ -13,7 +13,6 @@ from jetson_face.core.errors import EmbeddingSpaceError, InputMissingError, Mode
 from jetson_face.core.types import F32, Embeddings, EmbeddingSpace, Person
 from jetson_face.factory.parts import build_matcher, decision_threshold
 from jetson_face.gallery.classifiers import (
-    SCORE_MIN,
     KnnMatcher,
     LinearMatcher,
     PairMatcher,
@@ -22,6 +21,7 @@ from jetson_face.gallery.classifiers import (
     softmax,
 )
 from jetson_face.gallery.matcher import GallerySnapshot, Matcher
+from jetson_face.gallery.scoring import SCORE_MIN
 
 SPACE = EmbeddingSpace("fake", "ab" * 32, 32)
 OTHER = EmbeddingSpace("other", "cd" * 32, 32)
