@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
 from jetson_face.capture.source import (
     EndOfSource,
@@ -30,6 +31,8 @@ _PTS = getattr(cv2, "CAP_PROP_PTS", None)
 """The time of a frame in the file, in frames; OpenCV 4.11 and later tell."""
 _FPS_MAX = 1000.0
 """FFmpeg reports the time base (90,000) for streams that do not say their frame rate."""
+_ALIKE = 5
+"""So many equal frames at a file's start are doubted."""
 
 
 class VideoFile:
@@ -61,6 +64,7 @@ class VideoFile:
         )
         self._period_ns = 1e9 / (fps or 25.0)
         self._seq = self._began = 0
+        self._first: Any = None
         self._last_ns = -1
         self._state: SourceState = "running"
         self._counts: Counter[str] = Counter()
@@ -88,6 +92,7 @@ class VideoFile:
             media_ns = self._media_ns()
             if self._seq == 0:
                 self._began = self._frames_before_the_first()
+            self._doubt(image)
         frame = Frame(image, self._seq, media_ns, self._wall(), self._info.name)
         self._seq += 1
         return frame
@@ -112,6 +117,25 @@ class VideoFile:
             return 0
         began = self._capture.get(_PTS)
         return int(began) if 0 < began < self._info.frames else 0
+
+    def _doubt(self, image: Any) -> None:
+        """OpenCV 4.14 cannot convert interlaced frames; it says that it did, and leaves in the
+        picture what its memory held before. Raises InputBrokenError."""
+        if self._seq == 0:
+            self._first = image
+        elif self._first is None:
+            return
+        elif not np.array_equal(image, self._first):
+            self._first = None
+        elif self._seq + 1 == _ALIKE:
+            self._first = None
+            if _changes(self._path, image.shape[0] * image.shape[1]):
+                self._state = "ended"
+                raise InputBrokenError(
+                    f"{self._path}: this OpenCV ({cv2.__version__}) cannot show its frames, most "
+                    "likely because they are interlaced: convert it, as with "
+                    "ffmpeg -i FILE -vf yadif -c:a copy NEW.mp4"
+                )
 
     def _end(self) -> None:
         self._state = "ended"
@@ -144,6 +168,19 @@ def _open_file(path: Path) -> Any:
             "kind of file"
         )
     return capture
+
+
+def _changes(path: Path, pixels: int) -> bool:
+    """Whether the coded frames after the first say that something moves: those of a scene that
+    stands still are a few bytes each, or all the same."""
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    try:
+        capture.set(cv2.CAP_PROP_FORMAT, -1)  # packets as they are
+        packets = [capture.read()[1] for _ in range(_ALIKE)][1:]
+    finally:
+        capture.release()
+    coded = {packet.tobytes() for packet in packets if packet is not None}
+    return len(coded) > 1 and max(map(len, coded)) > max(256, pixels // 1024)
 
 
 class OpenCvCamera:

@@ -150,6 +150,48 @@ def test_a_video_that_starts_late_is_whole(tmp_path: Path) -> None:
     assert f"ends after {left} of 20 frames" in str(source.health.last_error)
 
 
+def coded(to: Path, frames: list[np.ndarray], **options: str) -> Path:
+    """A recording in H.264, by PyAV."""
+    av = pytest.importorskip("av", reason="pip install av")
+    with av.open(str(to), "w") as file:
+        stream = file.add_stream("libx264", rate=25, options=options)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        for image in frames:
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(image, "bgr24")))
+        file.mux(stream.encode(None))
+    return to
+
+
+def test_interlaced_frames_are_right_or_refused(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    images = [rng.integers(0, 255, (120, 160, 3), dtype=np.uint8) for _ in range(8)]
+    images = [cv2.GaussianBlur(image, (0, 0), 4) for image in images]
+    path = coded(tmp_path / "i.mp4", images, **{"x264-params": "interlaced=1", "crf": "15"})
+    if cv2.__version__.startswith("4.14"):
+        with pytest.raises(InputBrokenError, match=r"i\.mp4: .*interlaced"):
+            frames_of(open_source(str(path)))
+        return
+    for frame, image in zip(frames_of(open_source(str(path))), images, strict=True):
+        assert np.abs(frame.image.astype(int) - image).mean() < 8
+
+
+@pytest.mark.parametrize("codec", ["h264", "MJPG"])
+def test_a_scene_that_stands_still_is_no_broken_file(tmp_path: Path, codec: str) -> None:
+    path = tmp_path / "still.avi"
+    image = SyntheticScene().draw(0, 160, 120)
+    if codec == "h264":
+        coded(path, [image] * 8, crf="40")
+    else:
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (160, 120))
+        for _ in range(8):
+            writer.write(image)
+        writer.release()
+    found = frames_of(open_source(str(path)))
+    assert len(found) == 8
+    assert np.array_equal(found[0].image, found[7].image)
+
+
 def test_a_video_without_a_single_frame_is_broken(tmp_path: Path) -> None:
     from jetson_face.capture.opencv import VideoFile
 
