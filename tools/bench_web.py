@@ -129,7 +129,7 @@ class Watched:
         """From now on; None: there is no page."""
         self.page.send_signal(signal.SIGCONT)
         self._say(f"{viewers or 0} {self._kind}")
-        time.sleep(SETTLE_S if viewers else 0.2)
+        time.sleep(SETTLE_S)
         if viewers is None:
             self.page.send_signal(signal.SIGSTOP)
             time.sleep(SETTLE_S)
@@ -235,15 +235,15 @@ def tell(order: Sequence[tuple[str, Measured]], case: str) -> None:
     print(
         f"{case:8} {middle(lambda one: one.rate):6.2f} decided/s {interval(against(rates, case))}  "
         f"CPU a frame {middle(lambda one: one.cpu_ms):5.1f} ms {interval(against(cpus, case))}  "
-        f"beside {middle(lambda one: one.beside):.3f} cores"
+        f"beside {middle(lambda one: one.beside):.3f} cores, the page "
+        f"{middle(lambda one: one.page):.3f}"
     )
     if there[0].pictures:
         each = [median(one.pictures) for one in there]
         print(
             f"{'':8} pictures/s of a viewer {median(each):.1f}, of the last one "
             f"{middle(lambda one: min(one.pictures)):.1f}; in all "
-            f"{middle(lambda one: one.octets) / 1e6:.1f} MB/s; the page "
-            f"{middle(lambda one: one.page):.2f} cores"
+            f"{middle(lambda one: one.octets) / 1e6:.1f} MB/s"
         )
 
 
@@ -262,8 +262,10 @@ def main() -> int:
         Accounts(folder / "web").set_password("admin", PASSWORD, "admin")
         process = stack.enter_context(service(folder))
         watched = stack.enter_context(contextlib.closing(Watched(folder, args.kind)))
-        a_round = [name for case in cases for name in (BASE, case)]
-        for case in [*a_round * args.rounds, BASE]:
+        # in another order each round: the scene repeats itself
+        rng = np.random.default_rng(0)
+        mixed = [str(case) for _ in range(args.rounds) for case in rng.permutation(list(cases))]
+        for case in [*(name for one in mixed for name in (BASE, one)), BASE]:
             watched.watch(cases.get(case))
             order.append((case, measure(folder, process, watched, args.seconds)))
         memory = watched.page.memory_info().rss / (1 << 20)

@@ -2,13 +2,13 @@
 
     python tools/check_mtcnn.py make      # in an environment with mtcnn and tensorflow-cpu
     python tools/check_mtcnn.py compare   # in the project's own
-    python tools/check_mtcnn.py recall
+    python tools/check_mtcnn.py recall [--detector yunet]
 
 `make` stores what the package finds (coordinates only) in
 tests/detection/golden_mtcnn.json, or with `--of video` what it finds in frames of the 1080p clip in
 golden_mtcnn_video.json; `compare` runs our detector with the same parameters on the same pictures.
-`recall` counts the pictures of LFW and
-CFP in whose middle the detector, as configured by default, finds a face. The development data are
+`recall` counts the pictures of LFW and CFP in whose middle MTCNN, or the detector that is named,
+finds a face, as configured by default. The development data are
 looked for in $JETSON_FACE_DATA or ../shared/data; without them only the two portraits that
 scikit-image and matplotlib carry are compared.
 """
@@ -53,13 +53,14 @@ def main() -> int:
     parser.add_argument("--golden", type=Path, help="make, compare: another file of faces")
     parser.add_argument("--worst", type=int, default=5, help="compare: faces to list")
     parser.add_argument("--every", type=int, default=1, help="recall: one picture in so many")
+    parser.add_argument("--detector", choices=["mtcnn", "yunet"], default="mtcnn", help="recall")
     arguments = parser.parse_args()
     golden = arguments.golden or GOLDEN[arguments.of]
     if arguments.action == "make":
         return make(golden, sample_names() if arguments.of == "pictures" else frame_names())
     if arguments.action == "compare":
         return compare(golden, arguments.worst)
-    return recall(arguments.every)
+    return recall(arguments.every, arguments.detector)
 
 
 def data_folder() -> Path:
@@ -203,9 +204,12 @@ def compare(golden: Path, worst: int) -> int:
     return 0
 
 
-def recall(every: int) -> int:
+def recall(every: int, type_of_detector: str) -> int:
     """Print the share of pictures with a face whose box holds the picture's middle."""
-    detector = open_detector()
+    from jetson_face.config import load_config
+    from jetson_face.factory.networks import build_detector
+
+    detector = build_detector(load_config(None, [f"detector.type={type_of_detector}"]))
     for name, archive in RECALL.items():
         if not (data_folder() / archive).is_file():
             print(f"{name}: {data_folder() / archive} is not on this machine")
