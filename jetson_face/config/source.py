@@ -140,3 +140,14 @@ class SamplingConfig(Section):
         description="a lost face brings a search forward, on average at most one in `interval` "
         "frames",
     )
+    motion: bool = Field(
+        True,
+        description="leave a search out where nothing moved, and search only what moved; pictures "
+        "of a folder are searched whole",
+    )
+    full_search_s: float = Field(
+        2.0,
+        gt=0,
+        le=3600,
+        description="with `motion` the whole frame is searched at least so often",
+    )

@@ -22,6 +22,10 @@ I64: TypeAlias = NDArray[np.int64]
 BoolArray: TypeAlias = NDArray[np.bool_]
 Box: TypeAlias = tuple[float, float, float, float]
 """x1, y1, x2, y2 in pixels of the frame."""
+Area: TypeAlias = tuple[int, int, int, int]
+"""x1, y1, x2, y2 in whole pixels of the frame, x2 and y2 not included."""
+Spared: TypeAlias = Literal["", "part", "all"]
+"""What a search that was due left out, since nothing had changed there."""
 State: TypeAlias = Literal["pending", "known", "unknown", "review"]
 Index: TypeAlias = BoolArray | I64 | slice
 
@@ -273,3 +277,5 @@ class Report:
     unseen: tuple[int, ...] = ()
     """Tracks that go on although they were not found; one neither here nor in `sightings` ended."""
     unknown_faces: tuple[UnknownFace, ...] = ()
+    spared: Spared = ""
+    """Of a search that was due and did not run in full."""

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from jetson_face.core.types import F32, Detections, Frame, ImageU8, Pixels
+from jetson_face.core.types import F32, Area, Detections, Frame, ImageU8, Pixels
 
 
 class Detector(Protocol):
@@ -51,6 +51,19 @@ class LargeFirst(Protocol):
 
 
 @runtime_checkable
+class AreaSearch(Protocol):
+    """A detector that can search a rectangle of a picture alone.
+
+    `search_area` is as `detect`, or as `SecondLook.search` where it has that: it sees the area at
+    the scale at which it sees the whole picture; boxes are pixels of the picture, clipped to the
+    area. `takes_areas` says whether it can on pictures of (width, height) `size`.
+    """
+
+    def search_area(self, image: ImageU8, area: Area) -> Detections: ...
+    def takes_areas(self, size: tuple[int, int]) -> bool: ...
+
+
+@runtime_checkable
 class Refiner(Protocol):
     """Moves known boxes onto their faces, cheaply, on frames that are not searched.
 
@@ -65,6 +78,12 @@ def picture_for(part: Detector | Refiner, frame: Frame) -> Pixels:
     """What of a frame a detector or refiner is given: BGR, or the pixels as they came where it says
     `takes_bgrx`."""
     return frame.pixels if getattr(part, "takes_bgrx", False) else frame.image
+
+
+def moved(found: Detections, area: Area) -> Detections:
+    """What was found in an area's own pixels, in those of the picture."""
+    corner = np.array(area[:2], np.float32)
+    return Detections(found.boxes + np.tile(corner, 2), found.scores, found.landmarks + corner)
 
 
 def sharpened(detector: SecondLook, image: ImageU8, found: Detections) -> Detections:

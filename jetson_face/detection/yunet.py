@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Literal, TypeAlias
 
 import cv2
 import numpy as np
 
 from jetson_face.core.errors import ModelError
 from jetson_face.core.geometry import clip_boxes, iou_matrix, iou_pairs, nms
-from jetson_face.core.types import F32, I64, Detections, ImageU8, Pixels, bgr
-from jetson_face.detection.detector import sharpened
+from jetson_face.core.types import F32, I64, Area, Detections, ImageU8, Pixels, bgr
+from jetson_face.detection.detector import moved, sharpened
 from jetson_face.detection.shrink import shrink, shrink_fast, small_size
 from jetson_face.detection.sized import SizedSearches
 from jetson_face.detection.yunet_search import PICTURE
@@ -58,6 +59,9 @@ _SMALLER = 0.75
 """Of the smallest face wanted: what is found a little below is kept, as MTCNN keeps it. On 320x240
 frames with faces of about 40 px, half of them were dropped without that."""
 
+_Use: TypeAlias = Literal["all", "large", "area"]
+"""What a picture is searched for, or that it is a part of one."""
+
 
 class YuNet:
     """Detector and refiner over a back end with YuNet's graph.
@@ -94,8 +98,8 @@ class YuNet:
         self._min_face_px = min_face_px
         self._max_faces = max_faces
         self._max_side_px = max_side_px
-        self._planes: dict[bool, F32] = {}
-        self._filled: dict[bool, tuple[int, int]] = {}
+        self._planes: dict[_Use, F32] = {}
+        self._filled: dict[_Use, tuple[int, int]] = {}
         for size, search in self._searches.items():
             self._check_search(size, search)
 
@@ -117,21 +121,34 @@ class YuNet:
 
     def search(self, image: Pixels) -> Detections:
         """As `detect`, landmarks as exact as the picture that is searched."""
-        return self._search(image, self._side_px(image), fine=True)
+        return self._search(image, self._side_px(image), "all", max(image.shape[:2]))
+
+    def search_area(self, image: Pixels, area: Area) -> Detections:
+        """As `search`, of a part of the picture, at the scale of the whole. See AreaSearch."""
+        left, top, right, bottom = area
+        whole_px = max(image.shape[:2])
+        side = math.ceil(self._side_px(image) * max(right - left, bottom - top) / whole_px)
+        return moved(self._search(image[top:bottom, left:right], side, "area", whole_px), area)
+
+    def takes_areas(self, size: tuple[int, int]) -> bool:
+        """Not where a plan of its own searches all of the picture. See AreaSearch."""
+        return size not in self._searches
 
     def search_large(self, image: Pixels) -> Detections:
         """As `search`, for faces LARGE times the smallest one wanted. See LargeFirst."""
-        return self._search(image, max(1, round(self._side_px(image) / LARGE)), fine=False)
+        side = max(1, round(self._side_px(image) / LARGE))
+        return self._search(image, side, "large", max(image.shape[:2]))
 
     def saves(self, size: tuple[int, int]) -> bool:
         """Not on pictures that are searched at few pixels anyway, or by a plan of their own."""
         side = searched_side(max(size), self._min_face_px, self._max_side_px)
         return side >= _LARGE_FROM_PX and size not in self._searches
 
-    def _search(self, image: Pixels, side_px: int, *, fine: bool) -> Detections:
+    def _search(self, image: Pixels, side_px: int, use: _Use, whole_px: int) -> Detections:
+        """What is found at `side_px`. whole_px: longer side of the picture that `image` is of."""
         height, width = image.shape[:2]
         _, scale = small_size((width, height), side_px)
-        maps, columns = self._maps(image, side_px, fine)
+        maps, columns = self._maps(image, side_px, use, whole_px)
         _, boxes, scores, points = decode(maps, columns, self._score_min)
         boxes = clip_boxes(boxes / np.float32(scale), width, height)
         size = boxes[:, 2:] - boxes[:, :2]
@@ -189,18 +206,20 @@ class YuNet:
         found.landmarks[seen] = means[2][seen].reshape(-1, 5, 2)
         return found
 
-    def _maps(self, image: Pixels, side_px: int, fine: bool) -> tuple[Mapping[str, Array], int]:
+    def _maps(
+        self, image: Pixels, side_px: int, use: _Use, whole_px: int
+    ) -> tuple[Mapping[str, Array], int]:
         """What the network says of the whole picture, and how many pixels wide it saw it."""
-        search = self._searches.of(image) if fine else None
+        search = self._searches.of(image) if use == "all" else None
         if search is None:
-            make_smaller = shrink_fast if max(image.shape[:2]) >= _FAST_FROM_PX else shrink
-            planes = self._padded(make_smaller(bgr(image), side_px)[0], fine)
+            make_smaller = shrink_fast if whole_px >= _FAST_FROM_PX else shrink
+            planes = self._padded(make_smaller(bgr(image), side_px)[0], use)
             return self._backend.run({self._input: planes}), planes.shape[3]
         if image.shape[2] == 3:
             image = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2BGRA), np.uint8)
         return search.run({PICTURE: image[None]}), self._searched_size(image.shape[1::-1])[1]
 
-    def _padded(self, image: ImageU8, fine: bool) -> F32:
+    def _padded(self, image: ImageU8, use: _Use) -> F32:
         """The picture's colours as planes (1, 3, H, W), black up to multiples of 32.
 
         Into memory that is kept: fresh memory for each frame took longer than filling it, 9 ms
@@ -208,9 +227,13 @@ class YuNet:
         """
         height, width = image.shape[:2]
         shape = (1, 3, *padded_size((height, width)))
-        if self._filled.get(fine) != (height, width):
-            self._planes[fine], self._filled[fine] = np.zeros(shape, np.float32), (height, width)
-        planes = self._planes[fine]
+        count = math.prod(shape)
+        if self._filled.get(use) != (height, width):
+            if use not in self._planes or self._planes[use].size < count:
+                self._planes[use] = np.empty(count, np.float32)
+            self._planes[use][:count] = 0
+            self._filled[use] = height, width
+        planes = self._planes[use][:count].reshape(shape)
         for plane, colour in zip(planes[0], cv2.split(image), strict=True):
             plane[:height, :width] = colour
         return planes

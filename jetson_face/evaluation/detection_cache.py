@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from jetson_face.core.errors import OutputError
-from jetson_face.core.types import F32, Detections, ImageU8
-from jetson_face.detection.detector import Detector
+from jetson_face.core.types import F32, Area, Detections, ImageU8
+from jetson_face.detection.detector import AreaSearch, Detector, SecondLook, sharpened
 from jetson_face.util import sqlite
 
 _COMMIT_EVERY = 25
@@ -113,6 +113,18 @@ class CachedDetector:
             faces = self._detector.detect(image)
             self._cache.add(self._search, picture, faces)
         return faces
+
+    def search_area(self, image: ImageU8, area: Area) -> Detections:
+        """As `AreaSearch.search_area`, with landmarks as exact as those of `detect`; not kept."""
+        assert isinstance(self._detector, AreaSearch)
+        faces = self._detector.search_area(image, area)
+        if isinstance(self._detector, SecondLook) and len(faces):
+            return sharpened(self._detector, image, faces)
+        return faces
+
+    def takes_areas(self, size: tuple[int, int]) -> bool:
+        """Whether the detector does."""
+        return isinstance(self._detector, AreaSearch) and self._detector.takes_areas(size)
 
     def close(self) -> None:
         """Close the detector; what was found stays open for the next one."""

@@ -31,6 +31,7 @@ from jetson_face.evaluation.people import Shot, by_hash
 from jetson_face.evaluation.track_tally import ClipTally, tally
 from jetson_face.factory.parts import (
     Parts,
+    build_motion,
     build_parts,
     build_recognizer,
     build_tracker,
@@ -214,6 +215,7 @@ def _by_rule(config: Config, parts: Parts, matcher: Matcher, rule: rules.Rule) -
         DetectionInterval(sampling.interval, on_loss=sampling.on_loss),
         build_tracker(config),
         small_every=sampling.small_every,
+        moved=build_motion(config),
     )
     budget = EmbeddingBudget(
         config.fusion.embed_interval,

@@ -47,6 +47,7 @@ from jetson_face.recognition.detection_interval import DetectionInterval
 from jetson_face.recognition.embedding_scheduler import EmbeddingBudget, EmbeddingScheduler
 from jetson_face.recognition.finder import FaceFinder
 from jetson_face.recognition.fusion import Fuser, contradiction_below
+from jetson_face.recognition.motion import MovedAreas
 from jetson_face.recognition.rate_controlled import GovernedRecognizer
 from jetson_face.recognition.rate_controller import Bounds, Governor, RateGoal
 from jetson_face.recognition.recognizer import FaceRecognizer
@@ -255,6 +256,12 @@ def build_tracker(config: Config) -> Tracker:
     )
 
 
+def build_motion(config: Config) -> MovedAreas | None:
+    """What says where one source's frames changed; None where that is not asked."""
+    wanted = config.sampling
+    return MovedAreas(round(wanted.full_search_s * 1e9)) if wanted.motion else None
+
+
 def build_recognizer(
     config: Config, parts: Parts, people: Callable[[int], Matcher], *, stills: bool = False
 ) -> FaceRecognizer:
@@ -275,6 +282,7 @@ def build_recognizer(
         stills=stills,
         cuts=None if cut_share is None or stills else SceneCuts(cut_share),
         small_every=config.sampling.small_every,
+        moved=build_motion(config),
     )
     budget = EmbeddingBudget(
         embed_interval=config.fusion.embed_interval,

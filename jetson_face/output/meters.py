@@ -42,6 +42,12 @@ class SourceMeter:
         self._searches = metrics.rate(
             "frames_searched", "Frames searched for faces over their whole area", source=name
         )
+        self._parts = metrics.counter(
+            "frames_searched_partly", "Frames searched only where something moved", source=name
+        )
+        self._skips = metrics.counter(
+            "searches_skipped", "Searches left out because nothing had moved", source=name
+        )
         self._embedded = metrics.counter("faces_embedded", "Faces embedded", source=name)
         self._faces = metrics.counter("faces_seen", "Faces on decided frames", source=name)
         self._events = metrics.counter("events", "Decisions that changed", source=name)
@@ -77,6 +83,8 @@ class SourceMeter:
         self._decisions.tick(now_ns)
         if report.searched:
             self._searches.tick(now_ns)
+        self._parts.add(int(report.spared == "part"))
+        self._skips.add(int(report.spared == "all"))
         self._embedded.add(report.embedded)
         self._faces.add(len(report.sightings))
         self._events.add(sum(sighting.changed for sighting in report.sightings))
@@ -105,6 +113,8 @@ class SourceMeter:
             faults=dict(facts.faults),
             last_error=facts.last_error,
             searched=self._searches.count,
+            searched_partly=self._parts.value,
+            searches_skipped=self._skips.value,
             embedded=self._embedded.value,
             faces=self._faces.value,
             events=self._events.value,

@@ -41,7 +41,8 @@ class SourceSummary:
 
     captured = processed + the sum of dropped. events: decisions, and changes of them. faults:
     survived, by name. nominal_fps: what the source says of itself. age: milliseconds from capture
-    to decision, live sources only.
+    to decision, live sources only. searched_partly, searches_skipped: searches that were due and
+    were of what moved only, or left out since nothing had.
     """
 
     name: str
@@ -57,6 +58,8 @@ class SourceSummary:
     faults: Mapping[str, int]
     last_error: str | None
     searched: int
+    searched_partly: int
+    searches_skipped: int
     embedded: int
     faces: int
     events: int
@@ -136,9 +139,16 @@ def _source_line(old: SourceSummary | None, now: SourceSummary, span_s: float) -
         f"frames={now.processed}/{now.captured} dropped={_counts(now.dropped)} "
         f"faces={rate('faces')}/s"
     )
+    if now.searched_partly or now.searches_skipped:
+        line += f" partly={rate('searched_partly')}/s skipped={rate('searches_skipped')}/s"
     if now.age_p50_ms is not None and now.age_p95_ms is not None:
         line += f" age_ms={now.age_p50_ms:.0f}/{now.age_p95_ms:.0f}"
     return f"{line} faults={_counts(now.faults)}" if now.faults else line
+
+
+def _searches(source: SourceSummary) -> str:
+    spared = {"partly": source.searched_partly, "skipped": source.searches_skipped}
+    return ",".join([str(source.searched), *(f"{key}:{n}" for key, n in spared.items() if n)])
 
 
 def _counts(counts: Mapping[str, int]) -> str:
@@ -195,7 +205,7 @@ def _frames(sources: Sequence[SourceSummary]) -> str:
         "decisions",
     )
     rows = [
-        (s.name, str(s.captured), str(s.processed), _counts(s.dropped), str(s.searched),
+        (s.name, str(s.captured), str(s.processed), _counts(s.dropped), _searches(s),
          str(s.faces), str(s.embedded), str(s.events))
         for s in sources
     ]  # fmt: skip

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from jetson_face.core.geometry import iou_matrix
-from jetson_face.core.types import F32, I64, Detections, Frame
+from jetson_face.core.types import F32, I64, Area, BoolArray, Detections, Frame, Spared
 from jetson_face.detection.detector import (
+    AreaSearch,
     Detector,
     LargeFirst,
     Refiner,
@@ -17,23 +19,27 @@ from jetson_face.detection.detector import (
     sharpened,
 )
 from jetson_face.recognition.detection_interval import DetectionInterval
+from jetson_face.recognition.motion import MovedAreas
 from jetson_face.recognition.scene_cut import SceneCuts
 from jetson_face.recognition.stopwatch import Stopwatch
 from jetson_face.recognition.tracker import Tracker
 
 KNOWN_IOU_MIN = 0.3
 """Overlap from which on a face that was found is one that is followed already."""
+EDGE_PX = 1.0
+"""A box that comes so near to an area's edge is cut by it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
     """The faces of one frame. tracks: (N,) the id of each one's track. searched: a full detection
     ran; otherwise the faces were followed, and one of which only a predicted box is known has
-    score 0 and landmarks NaN."""
+    score 0 and landmarks NaN. spared: what of a search that was due was left out."""
 
     tracks: I64
     faces: Detections
     searched: bool
+    spared: Spared = ""
 
 
 class FaceFinder:
@@ -44,7 +50,9 @@ class FaceFinder:
     it sees another scene, which is searched at once. small_every: one search in so many looks for
     the smallest faces, too; the others for large ones, and follow the known ones. A detector that
     cannot (LargeFirst) looks for all each time. A search that misses known faces looks for them
-    where they should be, if the detector follows them by itself.
+    where they should be, if the detector follows them by itself. moved: a search that is due is
+    left out where nothing changed, or is only of what changed, if the detector can do that
+    (AreaSearch), and of where a face was lost; the other faces are followed.
     """
 
     def __init__(
@@ -57,6 +65,7 @@ class FaceFinder:
         stills: bool = False,
         cuts: SceneCuts | None = None,
         small_every: int = 1,
+        moved: MovedAreas | None = None,
     ) -> None:
         self.detector, self.refiner = detector, refiner
         self.interval, self.tracker = interval, tracker
@@ -76,6 +85,8 @@ class FaceFinder:
         # Not where less is asked of a known face than of a new one: a false one would never go.
         own = id(refiner) == id(detector) and self._second_look is None
         self._looks_again = own and not stills
+        self._moved, self._resets = None if stills else moved, tracker.resets
+        self._areas = detector if isinstance(detector, AreaSearch) and exact else None
 
     def find(self, frame: Frame, watch: Stopwatch) -> Found:
         """The faces of the frame that comes now."""
@@ -87,12 +98,8 @@ class FaceFinder:
         self._size = frame.size
         if not self.interval.next():
             return self._follow(frame, watch)
-        large = self._large_first
-        if large is not None and self._until_small > 0 and large.saves(frame.size):
-            self._until_small -= 1
-            return self._search_large(large, frame, watch)
-        self._until_small = self._small_every - 1
-        return self._search(frame, watch)
+        found = None if self._moved is None else self._search_moved(self._moved, frame, watch)
+        return self._search_all(frame, watch) if found is None else found
 
     def sharpen(self, frame: Frame, found: Found, rows: I64, watch: Stopwatch) -> Found:
         """The same faces; those of `rows` with landmarks to cut them out by."""
@@ -114,6 +121,60 @@ class FaceFinder:
     def take_over(self, older: FaceFinder) -> None:
         """Go on with another finder's tracks."""
         self.tracker, self._size = older.tracker, older._size
+
+    def _search_all(self, frame: Frame, watch: Stopwatch) -> Found:
+        large = self._large_first
+        if large is not None and self._until_small > 0 and large.saves(frame.size):
+            self._until_small -= 1
+            return self._search_large(large, frame, watch)
+        self._until_small = self._small_every - 1
+        if self._moved is not None:
+            self._moved.searched(None, frame.captured_ns)
+        return self._search(frame, watch)
+
+    def _search_moved(self, moved: MovedAreas, frame: Frame, watch: Stopwatch) -> Found | None:
+        """Known faces are followed, and others found where something changed or a face was lost;
+        None: the whole frame is to be searched."""
+        able = self._areas is not None and self._areas.takes_areas(frame.size)
+        with watch("motion"):
+            missing = self.tracker.missing(frame.captured_ns, size=self._size)
+            if self._resets != self.tracker.resets:  # nobody is followed who stands still
+                moved.reset()
+            self._resets = self.tracker.resets
+            areas = moved.areas(missing) if moved.look(frame.pixels, frame.captured_ns) else None
+        only_predicted = self.refiner is None and len(self.tracker.alive())
+        if areas is None or (areas and not able) or only_predicted:
+            return None
+        followed, lost = self._followed(frame, watch)
+        if len(lost):
+            areas = moved.areas(self.tracker.missing(frame.captured_ns))
+        if areas is None or (areas and not able):
+            return None
+        self._until_small = 0
+        if self._areas is None or not areas:
+            return replace(followed, spared="all")
+        moved.searched(areas, frame.captured_ns)
+        return self._with_areas(followed.faces, self._areas, areas, frame, watch)
+
+    def _with_areas(
+        self,
+        known: Detections,
+        detector: AreaSearch,
+        areas: Sequence[Area],
+        frame: Frame,
+        watch: Stopwatch,
+    ) -> Found:
+        """With what is found in the areas; known faces that are not found there are missed. No
+        other track is: it is followed, or an area is around it."""
+        with watch("detect"):
+            image = picture_for(self.detector, frame)
+            parts = [_complete(detector.search_area(image, a), a, frame.size) for a in areas]
+        covered = _covered(known.boxes, areas)
+        faces = _together(known[~covered], *parts)
+        if self._looks_again:
+            faces = _together(faces, known[covered])
+        found = self._tracked(faces, frame, watch)
+        return replace(found, searched=False, spared="part")
 
     def _search(self, frame: Frame, watch: Stopwatch) -> Found:
         with watch("detect"):
@@ -150,31 +211,53 @@ class FaceFinder:
         return Found(tracks[numbered], faces[numbered], searched=True)
 
     def _follow(self, frame: Frame, watch: Stopwatch) -> Found:
+        found, lost = self._followed(frame, watch)
+        if len(lost):
+            self.interval.lose(lost)
+        return found
+
+    def _followed(self, frame: Frame, watch: Stopwatch) -> tuple[Found, I64]:
+        """The known faces, and the tracks lost now."""
         with watch("track"):
             tracks, boxes = self.tracker.predict(frame.captured_ns, size=self._size)
         if self.refiner is None or not len(tracks):
-            return Found(tracks, _only_boxes(boxes), searched=False)
+            return Found(tracks, _only_boxes(boxes), searched=False), tracks[:0]
         with watch("refine"):
             look = self._second_look
             find = look.follow if look else self.refiner.refine
             faces = find(picture_for(self.refiner, frame), boxes)
         with watch("track"):
             lost = self.tracker.advance(tracks, faces, frame.captured_ns)
-        if len(lost):
-            self.interval.lose(lost)
         seen = faces.scores > 0
-        return Found(tracks[seen], faces[seen], searched=False)
+        return Found(tracks[seen], faces[seen], searched=False), lost
 
 
-def _together(some: Detections, more: Detections) -> Detections:
+def _together(some: Detections, *more: Detections) -> Detections:
     """Some faces, and those of `more` that are none of them."""
-    near = iou_matrix(more.boxes, some.boxes).max(axis=1, initial=0)
-    fresh = more[np.asarray(near < KNOWN_IOU_MIN, np.bool_)]
-    return Detections(
-        np.concatenate([some.boxes, fresh.boxes]),
-        np.concatenate([some.scores, fresh.scores]),
-        np.concatenate([some.landmarks, fresh.landmarks]),
-    )
+    for each in more:
+        near = iou_matrix(each.boxes, some.boxes).max(axis=1, initial=0)
+        fresh = each[np.asarray(near < KNOWN_IOU_MIN, np.bool_)]
+        some = Detections(
+            np.concatenate([some.boxes, fresh.boxes]),
+            np.concatenate([some.scores, fresh.scores]),
+            np.concatenate([some.landmarks, fresh.landmarks]),
+        )
+    return some
+
+
+def _covered(boxes: F32, areas: Sequence[Area]) -> BoolArray:
+    """(N,) boxes that lie in one of the areas."""
+    corners, edges = boxes[:, None], np.array(areas, np.float32)
+    beyond = np.maximum(edges[:, :2] - corners[..., :2], corners[..., 2:] - edges[:, 2:])
+    return np.asarray(beyond.max(axis=2).min(axis=1) <= 0, np.bool_)
+
+
+def _complete(faces: Detections, area: Area, size: tuple[int, int]) -> Detections:
+    """Without those that the edge of an area cuts, unless it is the frame's."""
+    edges = np.array(area, np.float32)
+    inner = np.flatnonzero(edges != np.array([0, 0, *size], np.float32))
+    away = np.abs(faces.boxes - edges)[:, inner].min(axis=1, initial=EDGE_PX)
+    return faces[np.asarray(away >= EDGE_PX, np.bool_)]
 
 
 def _only_boxes(boxes: F32) -> Detections:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -14,6 +15,9 @@ from jetson_face.core.types import Frame, Report
 from jetson_face.recognition.rate_controller import Governor, RateMeasurement
 
 log = logging.getLogger(__name__)
+
+_WHOLE_KEPT = 9
+"""Times of whole searches, of which the median is taken."""
 
 
 class AdjustableInterval(Protocol):
@@ -26,6 +30,9 @@ class AdjustableInterval(Protocol):
 
 class GovernedRecognizer:
     """Measures each frame of one live source and asks the governor every `period_s`.
+
+    A search that was left out, or was of a part only, counts as if it had been of the whole frame:
+    the sampling rate must fit the moment in which everybody moves.
 
     interval: the recogniser's own. clock_ns: the clock of the frames' `captured_ns`. cpu_share: CPU
     seconds of the process so far over the number of cores.
@@ -49,8 +56,10 @@ class GovernedRecognizer:
         self._cpu_share = cpu_share
         self._begun: tuple[int, int, float] | None = None
         self._ages_ms: list[float] = []
-        self._worked_ns = 0
+        self._worked_ns = self._spared_ns = 0
+        self._would_take_ms: list[float] = []
         self._searched_ms = 0.0
+        self._whole_ms: deque[float] | None = None
         interval.set_every(governor.every)
 
     def process(self, frame: Frame) -> Report:
@@ -60,9 +69,14 @@ class GovernedRecognizer:
             self._begun = self._begin(frame, start)
         report = self._recognizer.process(frame)
         now = self._clock_ns()
+        searched_ms = report.stages_ms.get("detect", 0.0)
+        spared_ms = self._spared_ms(report, searched_ms)
+        self._spared_ns += round(1e6 * spared_ms)
+        if spared_ms:
+            self._would_take_ms.append((now - start) / 1e6 + spared_ms)
         self._worked_ns += now - start
-        self._searched_ms += report.stages_ms.get("detect", 0.0)
-        self._ages_ms.append((now - frame.captured_ns) / 1e6)
+        self._searched_ms += searched_ms + spared_ms
+        self._ages_ms.append((now - frame.captured_ns) / 1e6 + spared_ms)
         began, seq, cpu = self._begun
         if now - began >= self._period_ns:
             self._ask(frame, now, self._measured(now - began, frame.seq - seq + 1, cpu))
@@ -72,20 +86,38 @@ class GovernedRecognizer:
     def _begin(self, frame: Frame, now: int) -> tuple[int, int, float]:
         cpu = 0.0 if self._cpu_share is None else self._cpu_share()
         self._ages_ms.clear()
-        self._worked_ns = 0
+        self._would_take_ms.clear()
+        self._worked_ns = self._spared_ns = 0
         self._searched_ms = 0.0
         return now, frame.seq, cpu
 
     def _measured(self, span_ns: int, captured: int, cpu: float) -> RateMeasurement:
-        seconds = span_ns / 1e9
+        worked_ns = self._worked_ns + self._spared_ns
+        more = worked_ns / max(self._worked_ns, 1)
+        capture_fps = 1e9 * captured / span_ns
+        # Frames that would have been replaced by newer ones while those searches ran.
+        late = sum(max(0.0, capture_fps * ms / 1000 - 1) for ms in self._would_take_ms)
+        seconds = span_ns / 1e9 * (1 + late / len(self._ages_ms))
         return RateMeasurement(
             decision_fps=len(self._ages_ms) / seconds,
-            capture_fps=captured / seconds,
-            busy=min(1.0, self._worked_ns / span_ns),
-            search_share=min(1.0, 1e6 * self._searched_ms / max(self._worked_ns, 1)),
+            capture_fps=capture_fps,
+            busy=min(1.0, worked_ns / 1e9 / seconds),
+            search_share=min(1.0, 1e6 * self._searched_ms / max(worked_ns, 1)),
             age_ms=float(np.percentile(self._ages_ms, 95, method="inverted_cdf")),
-            cpu=None if self._cpu_share is None else (self._cpu_share() - cpu) / seconds,
+            cpu=None if self._cpu_share is None else more * (self._cpu_share() - cpu) / seconds,
         )
+
+    def _spared_ms(self, report: Report, searched_ms: float) -> float:
+        """What a search of the whole frame would have taken more. The first one ever is not
+        counted: it wakes the networks up."""
+        if report.searched:
+            if self._whole_ms is None:
+                self._whole_ms = deque(maxlen=_WHOLE_KEPT)
+            else:
+                self._whole_ms.append(searched_ms)
+        if not report.spared or not self._whole_ms:
+            return 0.0
+        return max(0.0, float(np.median(self._whole_ms)) - searched_ms)
 
     def _ask(self, frame: Frame, now: int, measured: RateMeasurement) -> None:
         change = self._governor.update(measured, now)

@@ -86,6 +86,7 @@ class FaceRecognizer:
             sightings=sightings,
             stages_ms=watch.ms,
             searched=found.searched,
+            spared=found.spared,
             embedded=len(crops),
             review_candidates=candidates,
             unknown_faces=strangers,

@@ -61,6 +61,7 @@ class Tracker:
     end when time goes back, when it jumps by more than `jump_max_ns`, or when the frame's size
     changes.
     Beyond `tracks_max` tracks those unseen for longest end first; a face just found always has one.
+    resets: how often all tracks ended together.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Tracker:
         self._hold_ns = hold_ns
         self._tracks_max = tracks_max
         self._next_id = 1
+        self.resets = 0
         self._now: int | None = None
         self._size: tuple[int, int] | None = None
         self._all = _Tracks.none()
@@ -105,6 +107,13 @@ class Tracker:
     def reset(self) -> None:
         """End all tracks; their ids are not used again."""
         self._all = _Tracks.none()
+        self.resets += 1
+
+    def missing(self, captured_ns: int, *, size: tuple[int, int] | None = None) -> F32:
+        """Boxes (N, 4) where the tracks that `predict` leaves out should be now: those that were
+        lost and have not ended. One that should have left the frame is at its edge."""
+        self._begin(captured_ns, size)
+        return self._in_frame(captured_ns)[~self._shown(captured_ns)].astype(np.float32)
 
     def update(
         self, found: Detections, captured_ns: int, *, size: tuple[int, int] | None = None
@@ -151,9 +160,7 @@ class Tracker:
         One that was last found more than `hold_ns` ago is left out; None: no limit.
         """
         self._begin(captured_ns, size)
-        shown = self._all.visible
-        if self._hold_ns is not None:
-            shown = shown & (captured_ns - self._all.seen_ns <= self._hold_ns)
+        shown = self._shown(captured_ns)
         boxes = self._extrapolated(captured_ns)[shown].astype(np.float32)
         if self._size is not None:
             boxes = clip_boxes(boxes, *self._size)
@@ -187,10 +194,25 @@ class Tracker:
                 self.reset()
             self._size = size
 
+    def _shown(self, captured_ns: int) -> BoolArray:
+        """(T,) which tracks are predicted."""
+        if self._hold_ns is None:
+            return self._all.visible
+        recent = captured_ns - self._all.seen_ns <= self._hold_ns
+        return np.logical_and(self._all.visible, recent)
+
     def _extrapolated(self, captured_ns: int) -> NDArray[np.float64]:
         """Boxes (T, 4) moved on at constant velocity, for a bounded time, of constant size."""
         step = self._all.velocity * self._unseen_s(captured_ns)[:, None]
         return np.asarray(self._all.boxes + np.concatenate([step, step], axis=1))
+
+    def _in_frame(self, captured_ns: int) -> NDArray[np.float64]:
+        """As `_extrapolated`, moved until their centres are in the frame."""
+        boxes = self._extrapolated(captured_ns)
+        centres = _centres(boxes)
+        size = (1 << 31, 1 << 31) if self._size is None else self._size
+        step = np.clip(centres, 0, np.subtract(size, 1)) - centres
+        return np.asarray(boxes + np.concatenate([step, step], axis=1))
 
     def _unseen_s(self, captured_ns: int) -> NDArray[np.float64]:
         """Seconds since each track was found, bounded: nobody can be guessed for long."""

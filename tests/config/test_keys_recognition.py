@@ -59,6 +59,19 @@ def test_a_lost_face_brings_the_next_search_forward_or_not(site: Site) -> None:
     assert next_search(site({**usual, "sampling.on_loss": False})) > next_search(site(usual))
 
 
+@shows("sampling.motion")
+def test_where_nothing_moved_no_search_is_made_or_all_are(site: Site) -> None:
+    rig = Rig(site({"sampling.interval": 3, "sampling.motion": False}), moves=False)
+    assert rig.searched(10) == [0, 3, 6, 9]
+    assert Rig(site({"sampling.interval": 3}), moves=False).searched(10) == [0]
+
+
+@shows("sampling.full_search_s")
+def test_a_still_picture_is_searched_after_so_long(site: Site) -> None:
+    config = site({"sampling.interval": 5, "sampling.full_search_s": 0.6})
+    assert Rig(config, moves=False).searched(36) == [0, 15, 30]
+
+
 @shows("sampling.refine")
 def test_faces_are_followed_between_searches_or_not(site: Site) -> None:
     parts = build_parts(site({"sampling.refine": False}))

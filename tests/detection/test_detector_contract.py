@@ -13,7 +13,7 @@ import pytest
 from jetson_face.config import AutoDetectorConfig, HaarConfig, MtcnnConfig, load_config
 from jetson_face.core.errors import ConfigError, InputMissingError, ModelError
 from jetson_face.core.types import ImageU8
-from jetson_face.detection.detector import Detector
+from jetson_face.detection.detector import AreaSearch, Detector, SecondLook
 from jetson_face.detection.dlib import upsampling
 from jetson_face.detection.haar import turning, turns
 from jetson_face.detection.landmarks import face_from, five_of_5, five_of_68
@@ -206,6 +206,70 @@ def test_yunets_search_for_large_faces_finds_those(portrait: ImageU8) -> None:
     (again,) = built.search_large(frame).boxes
     np.testing.assert_allclose(again, box, atol=10)
     built.close()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "{type: mtcnn, min_face_px: 40}",
+        "{type: mtcnn, min_face_px: 40, max_side_px: 960}",
+        "{type: yunet, min_face_px: 40}",
+        "{type: yunet, min_face_px: 20, max_side_px: 960}",
+        "{type: yunet, min_face_px: 20}",
+    ],
+)
+def test_a_part_is_searched_as_finely_as_the_whole_and_only_that(
+    settings: str, portrait: ImageU8
+) -> None:
+    frame = np.full((720, 1280, 3), 90, np.uint8)
+    frame[:300, :300] = portrait
+    small = cv2.resize(portrait, (150, 150), interpolation=cv2.INTER_AREA)
+    frame[400:550, 700:850] = small
+    built = build_detector(load_config(None, [f"detector={settings}"]))
+    assert isinstance(built, AreaSearch)
+    assert built.takes_areas((1280, 720))
+    search = built.search if isinstance(built, SecondLook) else built.detect
+    whole = search(frame)
+    (row,) = np.flatnonzero(whole.boxes[:, 0] > 600)
+    part = built.search_area(frame, (640, 360, 960, 630))
+    np.testing.assert_allclose(part.boxes, whole.boxes[row][None], atol=4)
+    np.testing.assert_allclose(part.landmarks, whole.landmarks[row][None], atol=4)
+    assert part.scores[0] == pytest.approx(whole.scores[row], abs=0.06)
+    assert len(built.search_area(frame, (960, 0, 1280, 720))) == 0
+    again = search(frame)  # the same, whatever was searched between
+    np.testing.assert_array_equal(again.boxes, whole.boxes)
+    bgrx = np.concatenate([frame, frame[..., :1]], axis=2)
+    if settings.startswith("{type: yunet"):
+        np.testing.assert_array_equal(
+            built.search_area(bgrx, (640, 360, 960, 630)).boxes, part.boxes
+        )
+    built.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "shape"),
+    [
+        ("min_face_px: 40", (1, 3, 192, 192)),
+        ("min_face_px: 20, max_side_px: 960", (1, 3, 224, 256)),
+        ("min_face_px: 20", (1, 3, 288, 320)),
+    ],
+)
+def test_yunet_sees_a_part_in_as_few_pixels_as_in_the_whole(
+    settings: str, shape: tuple[int, ...]
+) -> None:
+    built = build_detector(load_config(None, [f"detector={{type: yunet, {settings}}}"]))
+    assert isinstance(built, YuNet)
+    inner, seen = built._backend, list[tuple[int, ...]]()
+
+    class Recording:
+        def run(self, feeds: dict[str, Any]) -> Any:
+            seen.extend(picture.shape for picture in feeds.values())
+            return inner.run(feeds)
+
+    built._backend = Recording()  # type: ignore[assignment]
+    built.search_area(np.full((720, 1280, 3), 90, np.uint8), (640, 360, 960, 630))
+    assert seen == [shape]
+    inner.close()
 
 
 @pytest.mark.parametrize(

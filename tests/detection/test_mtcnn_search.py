@@ -126,6 +126,7 @@ def test_frames_of_that_size_are_searched_in_one_run_and_others_as_before(
     )
     wanted, got = plain.detect(frame), fast.detect(frame)
     assert len(wanted) == len(got) == 1
+    assert [each.takes_areas(size) for each in (plain, fast)] == [True, False]
     np.testing.assert_allclose(got.boxes, wanted.boxes, atol=0.02)
     np.testing.assert_allclose(got.landmarks, wanted.landmarks, atol=0.02)
     for _ in range(2):

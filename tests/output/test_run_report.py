@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from jetson_face.core.types import Report, Sighting
+from jetson_face.core.types import Report, Sighting, Spared
 from jetson_face.output.meters import RunMeter, SourceFacts
 from jetson_face.output.run_report import RunFacts, RunReport, log_line
 from jetson_face.util.metrics import Metrics
@@ -77,6 +77,25 @@ door: survived frozen:1; last: same picture
 events: dropped 2 reports
 """
     )
+
+
+def test_searches_that_were_left_out_are_counted_and_said() -> None:
+    meter = RunMeter(Metrics(lambda: 0), started_wall=0.0)
+    source = meter.source("door")
+    meter.begin(0)
+    kinds: list[Spared] = ["", "part", "part", "all", "all", "all"]
+    for n, spared in enumerate(kinds):
+        source.captured(n * 50 * MS)
+        report = Report("door", n, 0, 0.0, (640, 480), (), {}, not spared, spared=spared)
+        source.decided(report, n * 50 * MS, is_live=True)
+        meter.reach(n * 50 * MS)
+    facts = SourceFacts("x", True, 0, 0, None, "running", {}, None)
+    report_of_all = meter.report(RunFacts(), {"door": facts}, {})
+    (door,) = report_of_all.sources
+    assert (door.searched, door.searched_partly, door.searches_skipped) == (1, 2, 3)
+    assert "  1,partly:2,skipped:3  " in report_of_all.to_text()
+    assert " partly=8.0/s skipped=12.0/s" in log_line(None, report_of_all)
+    assert "skipped" not in log_line(None, made())
 
 
 def test_json_reads_back_with_a_schema() -> None:

@@ -52,7 +52,7 @@ def reports(
         embedder=ColourEmbedder(),
     )
     known = gallery((ADA, RED), (BOB, GREEN))
-    config = load_config(None, ["quality.embed_min=0", *settings])
+    config = load_config(None, ["quality.embed_min=0", "sampling.motion=false", *settings])
     recognizer = build_recognizer(config, parts, lambda _: known, stills=stills)
     return [recognizer.process(frame(seq, scene)) for seq, scene in enumerate(scenes)]
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jetson_face.core.types import Frame, Report
+from jetson_face.core.types import Frame, Report, Spared
 from jetson_face.recognition.detection_interval import DetectionInterval
 from jetson_face.recognition.rate_controlled import GovernedRecognizer
 from jetson_face.recognition.rate_controller import (
@@ -240,18 +240,26 @@ def test_on_a_steady_machine_it_settles_where_the_goal_holds(
 
 @dataclass
 class FakeMachine:
-    """Decides a frame in `ms`, a search in `search_ms` more; its own clock moves with it."""
+    """Decides a frame in `ms`, a search in `search_ms` more; its own clock moves with it. quiet:
+    nothing moves, and nine searches of ten are left out."""
 
     interval: DetectionInterval
     ms: float = 5
     search_ms: float = 200
     now_ns: int = 0
+    quiet: bool = False
+    due: int = 0
 
     def process(self, frame: Frame) -> Report:
         searched = self.interval.next()
+        self.due += searched
+        spared: Spared = "all" if searched and self.quiet and self.due % 10 else ""
+        searched &= not spared
         self.now_ns += round((self.ms + searched * self.search_ms) * 1e6)
         stages = {"detect": self.search_ms} if searched else {}
-        return Report("cam", frame.seq, frame.captured_ns, 0, (4, 4), (), stages, searched)
+        return Report(
+            "cam", frame.seq, frame.captured_ns, 0, (4, 4), (), stages, searched, spared=spared
+        )
 
 
 def play(machine: FakeMachine, governed: GovernedRecognizer, seconds: float, fps: float) -> float:
@@ -290,6 +298,20 @@ def test_a_governed_recogniser_searches_every_frame_where_there_is_room() -> Non
     governed = GovernedRecognizer(machine, interval, of, clock_ns=lambda: machine.now_ns)
     play(machine, governed, 120, 25)
     assert interval.every_n == 1
+
+
+@pytest.mark.parametrize("goal", [RateGoal(decision_fps_min=20), RateGoal(age_ms_max=150)])
+def test_searches_that_were_left_out_do_not_make_room(goal: RateGoal) -> None:
+    """Otherwise every frame would be searched at night, until somebody comes."""
+    interval = DetectionInterval(10)
+    machine = FakeMachine(interval, ms=2)
+    of = governor(goal, every=10)
+    governed = GovernedRecognizer(machine, interval, of, clock_ns=lambda: machine.now_ns)
+    play(machine, governed, 200, 25)
+    busy = interval.every_n
+    machine.quiet = True
+    play(machine, governed, 200, 25)
+    assert 9 < 0.7 * busy <= interval.every_n <= 1.4 * busy
 
 
 class Asked(Governor):
@@ -357,3 +379,37 @@ def test_a_bound_that_is_reached_is_a_warning(caplog: pytest.LogCaptureFixture) 
     governed = GovernedRecognizer(machine, interval, of, clock_ns=lambda: machine.now_ns)
     play(machine, governed, 20, 25)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_a_search_that_was_left_out_counts_as_one_of_the_whole_frame() -> None:
+    """Ten frames a second, searched one in two: 20 ms, and 60 more where all of it is searched, 10
+    more where a part is."""
+    asked, now = Asked(), [0]
+
+    class Machine:
+        """Whole at frames 0, 2, 20; the others a part or nothing, in turns."""
+
+        def process(self, frame: Frame) -> Report:
+            whole = frame.seq in (0, 2, 20)
+            spared: Spared = "" if whole or frame.seq % 2 else "part" if frame.seq % 4 else "all"
+            ms = 60 if whole else 10 if spared == "part" else 0
+            now[0] += round((20 + ms) * 1e6)
+            stages = {"detect": float(ms)} if ms else {}
+            return Report(
+                "cam", frame.seq, frame.captured_ns, 0, (4, 4), (), stages, whole, spared=spared
+            )
+
+    governed = GovernedRecognizer(
+        Machine(), DetectionInterval(2), asked, clock_ns=lambda: now[0],
+        cpu_share=lambda: 0.25 * now[0] / S, period_s=1.999,
+    )  # fmt: skip
+    image = np.zeros((4, 4, 3), np.uint8)
+    for seq in range(21):
+        now[0] = round(seq * S / 10)
+        governed.process(Frame(image, seq, now[0], 0.0, "cam"))
+    (first,) = asked.measured
+    worked, spared = 21 * 0.02 + 3 * 0.06 + 4 * 0.01, 4 * 0.05 + 4 * 0.06
+    assert first.busy == pytest.approx((worked + spared) / 2.08)
+    assert first.search_share == pytest.approx(11 * 0.06 / (worked + spared))
+    assert first.age_ms == pytest.approx(80)
+    assert first.cpu == pytest.approx(0.25 * (worked + spared) / worked)

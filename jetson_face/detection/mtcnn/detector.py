@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 import cv2
@@ -9,7 +10,8 @@ import numpy as np
 
 from jetson_face.core.errors import ModelError
 from jetson_face.core.geometry import clip_boxes, square_boxes
-from jetson_face.core.types import F32, Detections, ImageU8
+from jetson_face.core.types import F32, Area, Detections, ImageU8
+from jetson_face.detection.detector import moved
 from jetson_face.detection.mtcnn.decode import (
     cut_patches,
     proposals,
@@ -85,7 +87,7 @@ class Mtcnn:
     def detect(self, image: ImageU8) -> Detections:
         """The faces of a (H, W, 3) BGR image, best first."""
         small, scale = shrink(image, self._max_side_px)
-        levels = self._levels(image.shape[1], image.shape[0])
+        levels = self._levels(image, self._max_side_px)
         search = self._searches.of(image)
         maps = self._maps(small, levels) if search is None else _found(search, small, len(levels))
         return self._find(image, small, scale, levels, maps)
@@ -93,8 +95,22 @@ class Mtcnn:
     def search_large(self, image: ImageU8) -> Detections:
         """As `detect`, without the pyramid's first level: half of its cells. See LargeFirst."""
         small, scale = shrink(image, self._max_side_px)
-        levels = self._levels(image.shape[1], image.shape[0])[1:]
+        levels = self._levels(image, self._max_side_px)[1:]
         return self._find(image, small, scale, levels, self._maps(small, levels))
+
+    def search_area(self, image: ImageU8, area: Area) -> Detections:
+        """As `detect`, of a part of the picture, at the scale of the whole. See AreaSearch."""
+        left, top, right, bottom = area
+        part, side = image[top:bottom, left:right], self._max_side_px
+        if side is not None:
+            side = math.ceil(side * max(part.shape[:2]) / max(image.shape[:2]))
+        small, scale = shrink(part, side)
+        levels = self._levels(part, side)
+        return moved(self._find(part, small, scale, levels, self._maps(small, levels)), area)
+
+    def takes_areas(self, size: tuple[int, int]) -> bool:
+        """Not where a plan of its own searches all of the picture. See AreaSearch."""
+        return size not in self._searches
 
     def saves(self, size: tuple[int, int]) -> bool:
         """Not on pictures that are searched at few pixels anyway, or by a plan of their own."""
@@ -132,11 +148,10 @@ class Mtcnn:
             backend.close()
         self._onet.close()
 
-    def _levels(self, width: int, height: int) -> list[Level]:
+    def _levels(self, image: ImageU8, max_side_px: int | None) -> list[Level]:
         """The pyramid of a picture of this size."""
-        return search_levels(
-            (width, height), self._min_face_px, self._factor, max_side_px=self._max_side_px
-        )[1]
+        size = image.shape[1], image.shape[0]
+        return search_levels(size, self._min_face_px, self._factor, max_side_px=max_side_px)[1]
 
     def _maps(self, image: ImageU8, levels: list[Level]) -> Iterator[tuple[F32, F32]]:
         """P-Net's offsets (4, h, w) and scores (h, w) of each level."""
