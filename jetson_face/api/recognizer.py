@@ -143,7 +143,8 @@ class Recognizer:
         """Who is in a picture: its faces, the surest found first; an empty list where there are
         none.
 
-        One picture decides: `state` is never `pending`, but for a face without landmarks.
+        One picture decides: `state` is never `pending`, but for a face without landmarks, or with
+        some that are not a face's.
         Raises InputMissingError, InputBrokenError, GalleryError, UsageError for no image.
         """
         picture = picture_of(image)

@@ -33,6 +33,16 @@ class QualityConfig(Section):
     )
     enroll_min: Fraction = Field(0.25, description="least quality of an enrolment photo")
     embed_min: Fraction = Field(0.05, description="least quality of a face worth embedding")
+    detection_min: Fraction | None = Field(
+        None,
+        description="least score of the detector, in the mean of a face's last looks, for a name "
+        "or `unknown`; null: 0.74 with YuNet, 0.8 with MTCNN, 0 with others; 0: all count",
+    )
+    landmarks_min: Fraction = Field(
+        0.83,
+        description="how well the five landmarks fit a face in any pose, 1: exactly; below it a "
+        "detection counts for nothing: no template, name or `unknown`; 0: everything counts",
+    )
     recognisable_min: Fraction = Field(
         0.6,
         description="1 minus the cosine to the network's unrecognisable crops; below it a crop "

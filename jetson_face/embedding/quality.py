@@ -11,12 +11,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from jetson_face.core.types import F32, Detections, ImageU8
+from jetson_face.core.types import F32, BoolArray, Detections, ImageU8
 
 _SIDE = 64
 """Crops are measured at this size, whatever the template: sharpness depends on scale."""
 _INNER = slice(8, 56)
 """Rows and columns of the measured part: the face without its surroundings."""
+_SKEW_MAX = 0.4
+"""Area between the lines of eyes and mouth, by the spread of the points, of a frontal face whose
+mouth stands upright."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +86,22 @@ REASONS = ("too_small", "blurred", "dark", "bright", "flat", "turned", "tilted",
 
 
 class QualityGate:
-    """Measures faces against limits."""
+    """Measures faces against limits. landmarks_min: see `plausible`. detection_min: [0, 1], least
+    score of the detector, in the mean of a face's looks, for it to count."""
 
-    def __init__(self, limits: QualityLimits | None = None) -> None:
+    def __init__(
+        self,
+        limits: QualityLimits | None = None,
+        *,
+        landmarks_min: float = 0.0,
+        detection_min: float = 0.0,
+    ) -> None:
         self.limits = limits or QualityLimits()
+        self.landmarks_min, self.detection_min = landmarks_min, detection_min
+
+    def plausible(self, faces: Detections) -> BoolArray:
+        """(N,) which detections may be faces, by their landmarks; see `measure_landmarks`."""
+        return np.asarray(measure_landmarks(faces.landmarks) >= self.landmarks_min, np.bool_)
 
     def assess(self, crops: ImageU8, faces: Detections) -> Quality:
         """Quality of faces by their aligned crops (N, S, S, 3) BGR, in the order of `faces`."""
@@ -114,7 +129,9 @@ class QualityGate:
         return self.assess(crops, faces).score
 
     def verdict(self, crops: ImageU8, faces: Detections) -> Verdict:
-        """`assess` for the first face, as score and reasons."""
+        """`assess` for the first face, as score and reasons; what is not plausible scores 0."""
+        if not self.plausible(faces[:1])[0]:
+            return Verdict(0.0, ("not_a_face",))
         return self.assess(crops, faces).verdict(0)
 
 
@@ -154,6 +171,31 @@ def measure_pose(landmarks: F32) -> tuple[F32, F32]:
         np.asarray(np.nan_to_num(turn, nan=9.0), np.float32),
         np.asarray(np.nan_to_num(roll, nan=180.0), np.float32),
     )
+
+
+def measure_landmarks(landmarks: F32) -> F32:
+    """How well points (N, 5, 2) fit a face in any pose: (N,) in [0, 1], 1 exactly; 0 of NaN and of
+    five equal points.
+
+    From wherever a face is seen, the lines of its eyes and of its mouth stay parallel: a profile
+    fits as well as a frontal face, and a smile as well as none. The nose lies between them, and
+    what is left is on the left.
+    """
+    eyes, mouth = landmarks[:, 1] - landmarks[:, 0], landmarks[:, 4] - landmarks[:, 3]
+    middle = landmarks[:, :2].mean(axis=1)
+    down = landmarks[:, 3:].mean(axis=1) - middle
+    length = np.maximum((down**2).sum(axis=1), 1e-6)
+    spread = ((landmarks - landmarks.mean(axis=1, keepdims=True)) ** 2).sum(axis=(1, 2))
+    skew = np.abs(_cross(eyes, mouth)) / np.where(spread > 1e-6, spread, np.nan)
+    drop = ((landmarks[:, 2] - middle) * down).sum(axis=1) / length
+    swapped = np.maximum(-_cross(eyes + mouth, down) / length, 0)
+    fit = np.clip(1 - skew / _SKEW_MAX - np.maximum(np.abs(drop - 0.5) - 0.5, 0) - swapped, 0, 1)
+    return np.asarray(np.nan_to_num(fit, nan=0.0), np.float32)
+
+
+def _cross(a: F32, b: F32) -> F32:
+    """The area that two vectors span (N, 2), with its sign: (N,)."""
+    return np.asarray(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0], np.float32)
 
 
 def _rising(value: F32, half: float) -> F32:

@@ -23,6 +23,7 @@ from jetson_face.benchmark.clips.scenarios import (
 from jetson_face.config import Config
 from jetson_face.core.errors import InputBrokenError
 from jetson_face.core.types import F32, Detections, Embeddings, Frame, ImageU8, Report
+from jetson_face.embedding.quality import QualityGate
 from jetson_face.evaluation import track_deciders as rules
 from jetson_face.evaluation.detection_cache import CachedDetector, DetectionCache, picture_digest
 from jetson_face.evaluation.extract import ExtractedFaces
@@ -223,7 +224,7 @@ def _by_rule(config: Config, parts: Parts, matcher: Matcher, rule: rules.Rule) -
         config.quality.embed_min,
         config.embedder.mirror,
     )
-    scheduler = EmbeddingScheduler(parts.aligner, parts.quality, parts.embedder, budget)
+    scheduler = EmbeddingScheduler(parts.aligner, QualityGate(), parts.embedder, budget)
     return rules.RuleRecognizer(finder, scheduler, matcher, rule)
 
 

@@ -60,6 +60,8 @@ from jetson_face.recognition.track_decisions import TrackDecisions
 from jetson_face.recognition.tracker import Tracker
 
 logger = logging.getLogger(__name__)
+_SURE = {"yunet": 0.74, "mtcnn": 0.8}
+"""`quality.detection_min` of detectors whose scores were measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ def build_parts(
     command says so at the level DEBUG.
     """
     embedder = embedder or build_embedder(config)
+    quality = build_quality(config, handed_over=detector is not None)
     if detector is None:
         log_choice(config, logging.INFO if runs_on else logging.DEBUG)
     detector = detector or build_detector(config)
@@ -106,9 +109,19 @@ def build_parts(
         detector=detector,
         refiner=(config.sampling.refine and refiner) or build_refiner(config, detector),
         aligner=Aligner(embedder.alignment),
-        quality=QualityGate(),
+        quality=quality,
         embedder=embedder,
     )
+
+
+def build_quality(config: Config, *, handed_over: bool = False) -> QualityGate:
+    """What rates faces, and takes a second look at whether they are any. handed_over: the detector
+    is not the configured one."""
+    wanted = config.quality
+    sure = wanted.detection_min
+    if sure is None:
+        sure = 0.0 if handed_over else _SURE.get(with_detector(config).detector.type, 0.0)
+    return QualityGate(landmarks_min=wanted.landmarks_min, detection_min=sure)
 
 
 def for_photos(config: Config, parts: Parts) -> Parts:

@@ -76,9 +76,13 @@ class EmbeddingScheduler:
         self._recognisable = recognisable
 
     def select(self, found: Found, states: Sequence[TrackState]) -> I64:
-        """Rows (M,) of the faces to embed now. states: of the faces' tracks, in their order."""
-        rested = np.array([state.rest == 0 for state in states], np.bool_)
-        usable = rested & np.isfinite(found.faces.landmarks).all(axis=(1, 2))
+        """Rows (M,) of the faces to embed now. states: of the faces' tracks, in their order.
+
+        A track that the detector is not sure enough of waits until it is.
+        """
+        least = self.quality.detection_min
+        ready = np.array([s.rest == 0 and s.score >= least for s in states], np.bool_)
+        usable = ready & np.isfinite(found.faces.landmarks).all(axis=(1, 2))
         if not usable.any():  # most frames without a search
             return np.zeros(0, np.int64)
         return select_for_embedding(
@@ -99,7 +103,9 @@ class EmbeddingScheduler:
         states: Sequence[TrackState],
         watch: Stopwatch,
     ) -> AlignedCrops:
-        """The faces of `rows` cut out of the frame; those of poor quality are left out."""
+        """The faces of `rows` cut out of the frame; those of poor quality are left out, and what is
+        no face by its landmarks."""
+        rows = rows[self.quality.plausible(found.faces[rows])]
         if not len(rows):
             return NO_CROPS
         with watch("align"):

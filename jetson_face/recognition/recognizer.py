@@ -116,6 +116,8 @@ class FaceRecognizer:
             self._appearances.keep_only(alive)
             if self._still is not None:
                 self._still.keep_only(alive)
+        for state, score in zip(self._states.of(found.tracks), found.faces.scores, strict=True):
+            state.seen(float(score))
         doubted = self._appearances.changed(frame.pixels, found.tracks, found.faces.boxes)
         for state in self._states.of(found.tracks[doubted]):
             state.doubt()

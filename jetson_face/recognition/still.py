@@ -34,10 +34,13 @@ def identify(
 ) -> tuple[Sighting, ...]:
     """The faces of a (H, W, 3) BGR picture, best detection first, each with its decision.
 
-    A face that the detector gave no landmarks cannot be aligned: it stays `pending`.
+    A face that the detector gave no landmarks cannot be aligned, and one that the detector is
+    not sure enough of, or whose landmarks are not a face's, is none: all stay `pending`.
     """
     faces = parts.detector.detect(image)
-    usable = np.flatnonzero(np.isfinite(faces.landmarks).all(axis=(1, 2)))
+    there = np.isfinite(faces.landmarks).all(axis=(1, 2))
+    there &= faces.scores >= parts.quality.detection_min
+    usable = np.flatnonzero(there & parts.quality.plausible(faces))
     found: dict[int, tuple[Match, float]] = {}
     if len(usable):
         crops = parts.aligner.crop(image, faces.landmarks[usable])

@@ -9,6 +9,9 @@ from jetson_face.core.types import I64, NO_MATCH, Match, State
 from jetson_face.recognition.decision import Decision, undecided
 from jetson_face.recognition.withheld import nobody
 
+LOOKS_MAX = 25
+"""A face that comes nearer is soon as sure as it is now."""
+
 
 @dataclass(slots=True)
 class TrackState:
@@ -17,7 +20,8 @@ class TrackState:
     in_review: it was a review candidate already; as_unknown: it was reported as an `UnknownFace`.
     doubted: the face suddenly looked different, and was not embedded since. withheld: it must not
     be named or kept. in_vain: its last crops, so many in a row, were too poor or showed nobody.
-    rest: frames until it is tried again."""
+    rest: frames until it is tried again. score: the detector's, the mean of the last LOOKS_MAX
+    looks, of which `looks` were taken."""
 
     decision: Decision
     match: Match = NO_MATCH
@@ -30,6 +34,14 @@ class TrackState:
     withheld: bool = False
     in_vain: int = 0
     rest: int = 0
+    score: float = 0.0
+    looks: int = 0
+
+    def seen(self, score: float) -> None:
+        """The detector or the refiner saw its face; score 0: only its box was predicted."""
+        if score > 0:
+            self.looks = min(self.looks + 1, LOOKS_MAX)
+            self.score += (score - self.score) / self.looks
 
     def tried_in_vain(self, rest_max: int) -> None:
         """Its crop was good for nothing: try again after a frame, then after more, up to a limit.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,7 +17,8 @@ from jetson_face.core.types import (
     Person,
 )
 from jetson_face.embedding.align import Aligner
-from jetson_face.factory.parts import Parts, build_matcher, build_recognizer
+from jetson_face.embedding.quality import QualityGate, Verdict
+from jetson_face.factory.parts import Parts, build_matcher, build_quality, build_recognizer
 from jetson_face.gallery.matcher import GallerySnapshot, Matcher
 from jetson_face.recognition.recognizer import FaceRecognizer
 
@@ -40,12 +40,12 @@ class Squares:
     name = "squares"
 
     def __init__(self, boxes: Sequence[tuple[int, int, int, int]] = (BOX,)) -> None:
-        self.boxes = list(boxes)
+        self.boxes, self.score, self.points = list(boxes), 0.9, points
         self.close = lambda: None
 
     def detect(self, image: ImageU8) -> Detections:
         boxes = np.array(self.boxes, np.float32).reshape(-1, 4)
-        return Detections(boxes, np.full(len(boxes), 0.9, np.float32), points(boxes))
+        return Detections(boxes, np.full(len(boxes), self.score, np.float32), self.points(boxes))
 
     def refine(self, image: ImageU8, boxes: F32) -> Detections:
         found = self.detect(image)
@@ -54,7 +54,7 @@ class Squares:
         for row, box in enumerate(boxes):
             for index, other in enumerate(found.boxes):
                 if np.abs(box - other).max() < 20:
-                    scores[row], landmarks[row] = 0.9, found.landmarks[index]
+                    scores[row], landmarks[row] = self.score, found.landmarks[index]
         return Detections(np.array(boxes, np.float32), scores, landmarks)
 
 
@@ -81,18 +81,19 @@ class Says:
         return Embeddings(np.repeat(self.vector[None], len(crops), axis=0), SPACE)
 
 
-@dataclass
-class Quality:
+class Quality(QualityGate):
     """Every face has this quality."""
 
-    score: float = 0.5
-    reasons: tuple[str, ...] = ("blurred",)
+    def __init__(self, score: float = 0.5, like: QualityGate | None = None) -> None:
+        like = like or QualityGate()
+        super().__init__(landmarks_min=like.landmarks_min, detection_min=like.detection_min)
+        self.score = score
 
     def scores(self, crops: ImageU8, faces: Detections) -> F32:
         return np.full(len(crops), self.score, np.float32)
 
-    def verdict(self, crops: ImageU8, faces: Detections) -> Quality:
-        return self
+    def verdict(self, crops: ImageU8, faces: Detections) -> Verdict:
+        return Verdict(self.score, ("blurred",))
 
 
 def gallery(*people: tuple[Person, Sequence[F32]]) -> GallerySnapshot:
@@ -124,7 +125,7 @@ class Rig:
             detector=self.detector,
             refiner=self.detector if refine else None,
             aligner=Aligner("arcface112"),
-            quality=Quality(quality),  # type: ignore[arg-type]
+            quality=Quality(quality, build_quality(config)),
             embedder=self.embedder,
         )
         known = people or gallery((ADA, [unit(1)]), (BOB, [unit(0, 1)]))

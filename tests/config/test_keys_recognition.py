@@ -19,7 +19,7 @@ from jetson_face.models.cards import embedding_space, load_card
 from jetson_face.recognition.rate_controller import Governor, RateMeasurement
 from jetson_face.recognition.track_state import TrackStates
 from tests.config.keys import Site, shows
-from tests.config.parts import ADA, BOB, MS, SPACE, Rig, Says, gallery, matched, unit
+from tests.config.parts import ADA, BOB, MS, SPACE, Rig, Says, gallery, matched, points, unit
 
 LIVE = SourceInfo("test", "test://", True, 320, 240)
 
@@ -163,6 +163,27 @@ def test_a_face_of_less_quality_is_not_embedded(site: Site) -> None:
     assert rig.see(10) == ["pending"] * 10
     assert rig.embedded == 0
     assert Rig(site({"quality.embed_min": 0.4}), quality=0.5).see(10)[-1] == "Ada"
+
+
+@shows("quality.landmarks_min")
+def test_a_detection_whose_landmarks_are_no_faces_counts_for_nothing(site: Site) -> None:
+    def said(least: float) -> str:
+        rig = Rig(site({"quality.landmarks_min": least}))
+        rig.detector.points = lambda boxes: points(boxes)[:, [3, 4, 2, 0, 1]]
+        return rig.see(12)[-1]
+
+    assert said(0.5) == "pending"
+    assert said(0) == "Ada"
+
+
+@shows("quality.detection_min")
+def test_a_face_that_the_detector_is_unsure_of_is_nobody_until_it_is_sure(site: Site) -> None:
+    rig = Rig(site({"quality.detection_min": 0.85}))
+    rig.detector.score = 0.8
+    assert rig.see(12)[-1] == "pending"
+    assert rig.embedded == 0
+    rig.detector.score = 0.95
+    assert rig.see(12)[-1] == "Ada", "the mean of its looks counts"
 
 
 @shows("quality.recognisable_min")

@@ -11,7 +11,13 @@ import pytest
 
 from jetson_face.core.types import Detections
 from jetson_face.embedding.align import Aligner
-from jetson_face.embedding.quality import REASONS, QualityGate, measure_pose
+from jetson_face.embedding.quality import (
+    REASONS,
+    QualityGate,
+    Verdict,
+    measure_landmarks,
+    measure_pose,
+)
 
 POINTS = np.array(
     [[203.5, 100.1], [245.4, 102.2], [224.2, 126.4], [201.8, 138.6], [244.4, 140.4]], np.float32
@@ -102,3 +108,63 @@ def test_points_that_are_missing_count_as_turned_away(crop: Any) -> None:
     verdict = QualityGate().verdict(crop, face(points=np.full((5, 2), np.nan)))
     assert verdict.score < 0.01
     assert "turned" in verdict.reasons
+
+
+FACE_3D = np.array(
+    [[-0.5, 0, 0], [0.5, 0, 0], [0, 0.6, 0.5], [-0.42, 1.14, 0.05], [0.42, 1.14, 0.05]]
+)
+"""Eyes, tip of the nose and mouth corners of a face, in distances of its eyes."""
+BACK_OF_HEAD = np.array(
+    [[537.6, 197.9], [584.4, 196.0], [562.9, 225.2], [545.7, 238.0], [578.6, 242.0]], np.float32
+)
+"""Where YuNet saw a face, with score 0.72, in a drawn one (`decoys.back_of_head`)."""
+
+
+def seen_from(yaw: float, pitch: float, roll: float) -> Any:
+    """The points of a face that is turned by so many degrees, 80 pixels large."""
+    y, p, r = np.radians([yaw, pitch, roll])
+    turn = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
+    nod = np.array([[1, 0, 0], [0, np.cos(p), -np.sin(p)], [0, np.sin(p), np.cos(p)]])
+    tilt = np.array([[np.cos(r), -np.sin(r)], [np.sin(r), np.cos(r)]])
+    flat = (FACE_3D @ (nod @ turn).T)[:, :2] @ tilt.T
+    return (100 + 40 * flat).astype(np.float32)
+
+
+@pytest.mark.parametrize("yaw", [-80, -40, 0, 60, 85])
+@pytest.mark.parametrize(("pitch", "roll"), [(0, 0), (30, 0), (-30, 20), (0, 90), (10, 180)])
+def test_the_landmarks_of_a_face_fit_from_every_side(yaw: int, pitch: int, roll: int) -> None:
+    assert measure_landmarks(seen_from(yaw, pitch, roll)[None])[0] > 0.98
+
+
+def test_the_landmarks_of_a_photographed_face_fit() -> None:
+    assert measure_landmarks(POINTS[None])[0] > 0.96
+
+
+@pytest.mark.parametrize(
+    ("points", "most"),
+    [
+        (BACK_OF_HEAD, 0.83),
+        (POINTS[[1, 0, 2, 4, 3]], 0.1),  # left is right
+        (POINTS[[3, 4, 2, 0, 1]], 0.1),  # the mouth is above the eyes
+        (np.where([[0], [0], [1], [0], [0]], POINTS + 40, POINTS), 0.4),  # the nose is below it
+        (np.where([[0], [0], [1], [0], [0]], POINTS - 50, POINTS), 0.4),  # or above the eyes
+        (np.full((5, 2), 7.0), 0.0),
+        (np.full((5, 2), np.nan), 0.0),
+    ],
+)
+def test_the_landmarks_of_what_is_no_face_do_not_fit(points: Any, most: float) -> None:
+    fit = measure_landmarks(np.stack([points, POINTS]).astype(np.float32))
+    assert fit.dtype == np.float32
+    assert fit[0] <= most
+    assert fit[1] > 0.96
+
+
+def test_what_is_no_face_by_its_landmarks_has_no_quality(crop: Any) -> None:
+    gate = QualityGate(landmarks_min=0.84)
+    both = Detections(
+        np.repeat(face().boxes, 2, axis=0), np.ones(2, "f4"), np.stack([BACK_OF_HEAD, POINTS])
+    )
+    assert gate.plausible(both).tolist() == [False, True]
+    assert gate.verdict(crop, face(points=BACK_OF_HEAD)) == Verdict(0.0, ("not_a_face",))
+    assert QualityGate().plausible(both).all()
+    assert QualityGate().verdict(crop, face(points=BACK_OF_HEAD)).score > 0

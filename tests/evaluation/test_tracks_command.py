@@ -23,7 +23,7 @@ from tests.evaluation.test_identification_video import leaving, run, videos_fold
 def made_parts(config: Config) -> Parts:
     """Finds a square on every picture, also where there is no face."""
     squares = Squares([(60, 60, 130, 150)])
-    return Parts(squares, squares, Aligner("arcface112"), Quality(), FakeEmbedder())  # type: ignore
+    return Parts(squares, squares, Aligner("arcface112"), Quality(), FakeEmbedder())
 
 
 def test_clips_of_the_kinds_that_are_asked_for(
@@ -82,7 +82,7 @@ def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     def build_parts(config: Config) -> Parts:
         squares = Squares([(60, 40, 130, 130)])
-        return Parts(squares, squares, Aligner("arcface112"), Quality(), Says(unit(3, 4)))  # type: ignore
+        return Parts(squares, squares, Aligner("arcface112"), Quality(), Says(unit(3, 4)))
 
     monkeypatch.setattr(unrecognisable, "build_parts", build_parts)
     return folder

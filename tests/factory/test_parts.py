@@ -217,3 +217,27 @@ def test_sources_that_were_opened_are_closed_when_one_fails(
     with pytest.raises(InputMissingError):
         subject.open_sources(wanted)
     assert closed == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("words", "handed_over", "least"),
+    [
+        (["detector.type=yunet"], False, 0.74),
+        (["detector.type=mtcnn"], False, 0.8),
+        (["detector.type=haar"], False, 0.0),
+        (["detector.type=mtcnn"], True, 0.0),
+        (["detector.type=mtcnn", "quality.detection_min=0.3"], True, 0.3),
+        (["detector.type=mtcnn", "quality.detection_min=0"], False, 0.0),
+    ],
+)
+def test_how_sure_a_detector_must_be_was_measured_for_ours_only(
+    words: list[str], *, handed_over: bool, least: float
+) -> None:
+    gate = subject.build_quality(config(*words), handed_over=handed_over)
+    assert gate.detection_min == least
+    assert gate.landmarks_min == 0.83
+
+
+def test_the_scores_of_a_detector_that_is_handed_over_mean_what_they_mean() -> None:
+    parts = subject.build_parts(config(), detector=Squares(), embedder=Says())
+    assert parts.quality.detection_min == 0.0

@@ -83,6 +83,24 @@ def test_a_face_without_landmarks_is_not_embedded() -> None:
     assert scheduler().select(seen(2, without_landmarks=[0, 1]), [NEW, NEW]).dtype == np.int64
 
 
+def test_a_face_that_the_detector_is_not_sure_enough_of_waits() -> None:
+    embedding = scheduler()
+    embedding.quality = QualityGate(detection_min=0.75)
+    states = [TrackState(PENDING, score=score) for score in (0.74, 0.75, 0.0, 0.9)]
+    assert sorted(embedding.select(seen(4), states).tolist()) == [1, 3]
+
+
+def test_what_is_no_face_by_its_landmarks_is_not_cut_out() -> None:
+    embedding, found = scheduler(quality_min=0.0), seen(3)
+    found.faces.landmarks[1] = found.faces.landmarks[1, [3, 4, 2, 0, 1]]
+    rows, states = np.arange(3), [NEW, NEW, NEW]
+    image = np.zeros((240, 320, 3), np.uint8)
+    for least, left in ((0.0, [0, 1, 2]), (0.84, [0, 2])):
+        embedding.quality = QualityGate(landmarks_min=least)
+        crops = embedding.crop(image, found, rows, states, Stopwatch(lambda: 0))
+        assert crops.rows.tolist() == left
+
+
 def test_the_budget_says_how_many_and_how_often() -> None:
     assert scheduler(per_frame=1).select(seen(2), [NEW, NEW]).tolist() == [0]
     assert scheduler(embed_interval=4).select(seen(1), [SURE]).tolist() == [0]

@@ -70,3 +70,32 @@ def test_the_bound_of_the_gallery_holds_for_a_picture_too() -> None:
         people = Matcher(known.snapshot, thresholds=(bound, 0.0))
         (face,) = identify(image, parts, people, Decider(1.0, unknown_after=1))
         assert face.state == state
+
+
+@pytest.mark.parametrize(
+    ("gate", "states"),
+    [
+        (QualityGate(), ["known", "known"]),
+        (QualityGate(landmarks_min=0.84), ["known", "pending"]),
+        (QualityGate(detection_min=0.95), ["pending", "pending"]),
+    ],
+)
+def test_what_the_second_look_takes_for_no_face_is_not_named(
+    gate: QualityGate, states: list[str]
+) -> None:
+    class Upturned(ColourDetector):
+        """The second face's mouth is above its eyes."""
+
+        def detect(self, image: ImageU8) -> Detections:
+            found = super().detect(image)
+            found.landmarks[1] = found.landmarks[1, [3, 4, 2, 0, 1]]
+            return found
+
+    @dataclass(frozen=True)
+    class Looking(Parts):
+        quality = gate
+
+    people = gallery((ADA, RED), (BOB, GREEN))
+    image = frame(0, [A_RED, A_GREEN]).image
+    seen = identify(image, Looking(Upturned(), ColourEmbedder()), people, Decider(0.5))
+    assert [face.state for face in seen] == states

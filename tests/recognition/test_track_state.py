@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jetson_face.recognition.decision import undecided
-from jetson_face.recognition.track_state import TrackState, TrackStates
+from jetson_face.recognition.track_state import LOOKS_MAX, TrackState, TrackStates
 
 
 def test_a_new_track_begins_at_its_frame_and_all_wait_one_more() -> None:
@@ -19,6 +19,19 @@ def test_a_new_track_begins_at_its_frame_and_all_wait_one_more() -> None:
     states[1].embeddings = 4
     states.begin([1], 95)
     assert states[1].embeddings == 4
+
+
+def test_the_score_of_a_face_is_the_mean_of_its_last_looks() -> None:
+    state = TrackState(undecided(0))
+    for score in (0.6, 0.0, 0.8):  # on the second frame its box was only predicted
+        state.seen(score)
+    assert state.score == pytest.approx(0.7)
+    assert state.looks == 2
+    for _ in range(1000):
+        state.seen(0.7)
+    for _ in range(LOOKS_MAX):
+        state.seen(0.9)
+    assert state.score > 0.82, "what was long ago fades"
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def _plain(face: Sighting, image: ImageU8, parts: Parts, quality_min: float) -> 
 def _reasons(face: Sighting, image: ImageU8, parts: Parts, quality_min: float) -> list[str]:
     """What is wrong with a face that is too bad to go by."""
     if face.landmarks is None:
-        return ["no landmarks to align it by"]
+        return ["no landmarks of a face to align it by"]
     if face.quality is None or face.quality >= quality_min:
         return []
     one = Detections(np.array([face.box], np.float32), np.ones(1, np.float32), face.landmarks[None])
