@@ -34,6 +34,7 @@ from jetson_face.calibration.fpir import F64, Scores, threshold_for  # noqa: E40
 from jetson_face.calibration.impostor_curve import GallerySize, ImpostorCurve  # noqa: E402
 from jetson_face.calibration.impostors import Impostors  # noqa: E402
 from jetson_face.calibration.leave_one_out import ask  # noqa: E402
+from jetson_face.calibration.site_shift import site_shift  # noqa: E402
 from jetson_face.config import Config  # noqa: E402
 from jetson_face.core.errors import CalibrationError  # noqa: E402
 from jetson_face.core.types import BoolArray, Embeddings, Person  # noqa: E402
@@ -118,40 +119,54 @@ def one_half(
     everybody = np.unique(faces.person)
     of_video = np.array([is_video(name) for name in faces.source])
     video = np.unique(faces.person[of_video])
+    shown_in = {"photos and videos": faces, "videos": kept(faces, of_video)}
     shown = {"video frames": (of_video, 1), "means of 3 frames": (of_video, 3)}
     galleries = {
         "photos and videos": (everybody, {**shown, "photos": (~of_video, 1)}),
         "videos": (video, shown),
     }
     for gallery, (drawn_from, asked) in galleries.items():
-        for size, draws in SIZES.items():
-            if size + ASKED_MIN > len(drawn_from):
+        for people, draws in SIZES.items():
+            if people + ASKED_MIN > len(drawn_from):
                 continue
             for _ in range(draws):
-                enrolled = np.sort(rng.permutation(drawn_from)[:size])
-                snapshot = gallery_of(faces, enrolled.tolist())
-                matcher = Matcher(snapshot)
-                thresholds = curve.by_frames(fpir, GallerySize.of(snapshot, TEMPLATES))
+                enrolled = np.sort(rng.permutation(drawn_from)[:people])
+                snapshot = gallery_of(shown_in[gallery], enrolled.tolist())
+                matcher, size = Matcher(snapshot), GallerySize.of(snapshot, TEMPLATES)
+                thresholds = curve.by_frames(fpir, size)
                 for name, (there, frames) in asked.items():
                     rest = kept(faces, np.asarray(there & ~np.isin(faces.person, enrolled)))
-                    scores = ask(matcher, *averaged(rest, frames), margin)
+                    means, person = averaged(rest, frames)
+                    scores = ask(matcher, means, person, margin)
                     at = thresholds[min(frames, len(thresholds)) - 1]
-                    yield Cell(gallery, size, name, "curve"), named_of(scores.score, at)
-                    for counts in at_site(scores, fpir, rng):
-                        yield Cell(gallery, size, name, "site"), counts
+                    yield Cell(gallery, people, name, "curve"), named_of(scores.score, at)
+                    half = halved(scores, rng)
+                    for counts in at_site(scores, half, fpir):
+                        yield Cell(gallery, people, name, "site"), counts
+                    raw = ask(matcher, means, person)
+                    by = site_shift(of(raw, half), curve, size, frames)
+                    moved = named_of(scores.score[~half], at + by)
+                    yield Cell(gallery, people, name, "curve moved for the site"), moved
 
 
-def at_site(scores: Scores, fpir: float, rng: np.random.Generator) -> Iterator[Counts]:
-    """The threshold from half of the people, asked of the rest; nothing where they are too few."""
+def halved(scores: Scores, rng: np.random.Generator) -> BoolArray:
+    """(N,) the faces of half of the people, who set a threshold for the rest."""
     half = rng.permutation(np.unique(scores.person))[::2]
-    sets = np.isin(scores.person, half)
+    return np.asarray(np.isin(scores.person, half), np.bool_)
+
+
+def of(scores: Scores, there: BoolArray) -> Scores:
+    """These of them. there: (N,)."""
+    return Scores(scores.score[there], scores.right[there], scores.person[there])
+
+
+def at_site(scores: Scores, half: BoolArray, fpir: float) -> Iterator[Counts]:
+    """The threshold from half of the people, asked of the rest; nothing where they are too few."""
     try:
-        at = threshold_for(
-            Scores(scores.score[sets], scores.right[sets], scores.person[sets]), fpir
-        )
+        at = threshold_for(of(scores, half), fpir)
     except CalibrationError:
         return
-    yield named_of(scores.score[~sets], at)
+    yield named_of(scores.score[~half], at)
 
 
 def named_of(score: F64, threshold: float) -> Counts:

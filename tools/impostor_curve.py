@@ -31,7 +31,7 @@ from jetson_face.evaluation.people import read_people  # noqa: E402
 
 
 def development_faces(config: Config, sets: Path, cache: Path) -> Impostors:
-    """Everybody of the development sets."""
+    """Everybody of the development sets; 44 people are in both, under the same name."""
     folder = sets / "lfw"
     listed = read_pairs(folder / "pairs.txt").pictures
     photos = find_pictures(folder / "images", listed)
@@ -40,12 +40,12 @@ def development_faces(config: Config, sets: Path, cache: Path) -> Impostors:
     vectors = []
     found = faces_of(config, photos, True, cache)
     for name, vector in zip(found.names, found.vectors, strict=True):
-        sources.append(SourceFace(f"photos/{photos[name].parent.name}", name, name))
+        sources.append(SourceFace(photos[name].parent.name, name, name))
         vectors.append(vector)
     space = found.space
     found = faces_of(config, {name: shot.path for name, shot in shots.items()}, False, cache)
     for name, vector in zip(found.names, found.vectors, strict=True):
-        person = f"videos/{shots[name].person}"
+        person = shots[name].person
         sources.append(SourceFace(person, f"{person}/{shots[name].session}", name))
         vectors.append(vector)
     there = [at for at, vector in enumerate(vectors) if np.isfinite(vector).all()]

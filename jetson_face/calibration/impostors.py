@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -174,12 +174,13 @@ def impostors_of(found: Sequence[SourceFace], faces: Embeddings) -> Impostors:
     person = _numbers([face.person for face in found])
     series = _numbers([face.series for face in found])
     order = np.lexsort((series, person))
+    series = _numbers(series[order].tolist())  # a person's series need not follow each other
     ordered = Embeddings(faces.vectors[order], faces.space)
     source = tuple(found[at].source for at in order)
-    return Impostors(ordered, person[order], series[order], source)
+    return Impostors(ordered, person[order], series, source)
 
 
-def _numbers(names: Sequence[str]) -> I64:
+def _numbers(names: Sequence[Hashable]) -> I64:
     """From 0, in the order in which the names appear."""
     known = {name: number for number, name in enumerate(dict.fromkeys(names))}
     return np.array([known[name] for name in names], np.int64)

@@ -62,6 +62,12 @@ class CalibrationTrial:
         """Faces of the impostors and of every person left out, `average` at a time."""
         return self._scores(average)[0]
 
+    def outsiders(self, average: int = 1) -> Scores:
+        """Faces of the impostors alone, `average` at a time, however small the lead."""
+        if self.impostors is None:
+            return Scores(np.zeros(0), np.zeros(0, np.bool_), np.zeros(0, np.int64))
+        return self._of_impostors(self.impostors, average, 0.0)
+
     def line(self, threshold: float, average: int = 1) -> Line:
         """The rates at a threshold."""
         strangers, known = self._scores(average)
@@ -92,20 +98,20 @@ class CalibrationTrial:
                 average=average,
             )
             if self.impostors is not None:
-                strangers = strangers + self._of_impostors(self.impostors, average)
+                strangers = strangers + self._of_impostors(self.impostors, average, self._margin)
             known = ask_as_known(
                 self.snapshot, self._enrol, margin_min=self._margin, average=average
             )
             self._asked[average] = strangers, known
         return self._asked[average]
 
-    def _of_impostors(self, impostors: Impostors, average: int) -> Scores:
+    def _of_impostors(self, impostors: Impostors, average: int, margin_min: float) -> Scores:
         vectors, series = grouped(impostors.faces.vectors, impostors.series, average)
         first = np.unique(impostors.series, return_index=True)[1]
         owner = np.zeros(int(impostors.series.max()) + 1, np.int64)
         owner[impostors.series[first]] = impostors.person[first]
         faces = Embeddings(vectors, self.snapshot.space)
-        return ask(self._matcher, faces, owner[series], self._margin)
+        return ask(self._matcher, faces, owner[series], margin_min)
 
 
 class CentredTrial(CalibrationTrial):

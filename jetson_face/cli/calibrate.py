@@ -33,7 +33,13 @@ from jetson_face.factory.parts import (
     decision_threshold,
     open_gallery,
 )
-from jetson_face.factory.threshold import calibrated, engine, scoring, with_centre
+from jetson_face.factory.threshold import (
+    calibrated,
+    engine,
+    moved_for_site,
+    scoring,
+    with_centre,
+)
 from jetson_face.gallery.classifiers import TRAINED
 from jetson_face.gallery.matcher import GallerySnapshot
 
@@ -120,15 +126,20 @@ def run(args: argparse.Namespace) -> int:
             trial = _centred_trial(config, snapshot, impostors, own)
         elif before is not config:
             trial = _trial(config, snapshot, impostors, own)
-        found = _calibration(config, trial, args.fpir, args.average)
+        found, moved = _calibration(config, trial, args.fpir, args.average)
         if args.write:
             write_calibration(gallery, found)
     lines += [trial.line(found.similarity_min, n) for n in (1, FRAMES)]
     if args.json:
         told = [asdict(line) for line in lines]
-        say_json({"calibration": asdict(found), "lines": told})
+        say_json({"calibration": asdict(found), "lines": told, "curve_moved": moved})
     else:
         _print(trial, found, lines, now)
+        if moved is not None:
+            say(
+                f"too few strangers for FPIR {args.fpir:g}: this is the network's impostor curve, "
+                f"moved by {moved:+.4f} for what they show"
+            )
         _print_end(args.write, config, found)
     return 0
 
@@ -193,13 +204,33 @@ def _impostors(args: argparse.Namespace, config: Config, parts: Parts) -> Impost
     return impostors
 
 
-def _calibration(config: Config, trial: CalibrationTrial, fpir: float, average: int) -> Calibration:
-    """Raises CalibrationError."""
-    strangers = trial.strangers(average)
+def _threshold(
+    config: Config, trial: CalibrationTrial, fpir: float, average: int
+) -> tuple[float, float | None]:
+    """The cosine; and by how much the curve was moved, where the strangers are too few for more.
+
+    Raises CalibrationError.
+    """
+    try:
+        return threshold_for(trial.strangers(average), fpir), None
+    except CalibrationError:
+        few = None
+        if trial.centre is None:
+            few = moved_for_site(config, trial.snapshot, trial.outsiders(average), fpir, average)
+        if few is None:
+            raise
+        return few
+
+
+def _calibration(
+    config: Config, trial: CalibrationTrial, fpir: float, average: int
+) -> tuple[Calibration, float | None]:
+    """See `_threshold`. Raises CalibrationError."""
+    cosine, moved = _threshold(config, trial, fpir, average)
     # rounded upwards: what is shown is what is used
-    threshold = math.ceil(threshold_for(strangers, fpir) * 1e4) / 1e4
-    rate = named(strangers, threshold)
-    return Calibration(
+    threshold = math.ceil(cosine * 1e4) / 1e4
+    rate = named(trial.strangers(average), threshold)
+    found = Calibration(
         similarity_min=threshold,
         fpir=fpir,
         low=rate.low,
@@ -214,6 +245,7 @@ def _calibration(config: Config, trial: CalibrationTrial, fpir: float, average: 
         made=time.time(),
         centre=trial.centre,
     )
+    return found, moved
 
 
 def _print(trial: CalibrationTrial, found: Calibration, lines: Sequence[Line], now: float) -> None:

@@ -12,7 +12,9 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from jetson_face.calibration.fpir import Scores
 from jetson_face.calibration.impostor_curve import GallerySize, ImpostorCurve, read_curve
+from jetson_face.calibration.site_shift import PEOPLE_MIN, site_shift
 from jetson_face.calibration.stored import Calibration, read_calibration
 from jetson_face.config import Config
 from jetson_face.config.decision import MatchingConfig
@@ -149,6 +151,22 @@ def thresholds_for(config: Config, snapshot: GallerySnapshot) -> Thresholds | No
         return None
     size = GallerySize.of(snapshot, config.matching.top_k)
     return curve.by_frames(config.matching.fpir, _at_least(size))
+
+
+def moved_for_site(
+    config: Config, snapshot: GallerySnapshot, outsiders: Scores, fpir: float, frames: int = 1
+) -> tuple[float, float] | None:
+    """The cosine of the network's impostor curve, moved by what faces of the site say that are too
+    few to set it alone; and by how much. None without a curve, or with too few people for that.
+
+    outsiders: of people who are not enrolled, as `site_shift` needs them. Raises as `curve_of`.
+    """
+    curve = curve_of(config, snapshot.space)
+    if curve is None or outsiders.people < PEOPLE_MIN:
+        return None
+    size = GallerySize.of(snapshot, config.matching.top_k)
+    by = site_shift(outsiders, curve, size, frames)
+    return min(1.0, curve.threshold(fpir, _at_least(size), frames) + by), by
 
 
 def unknown_thresholds(

@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 
 from jetson_face.calibration.impostors import Impostors
 from jetson_face.config import load_config
@@ -101,3 +102,38 @@ def test_a_centre_of_the_site_is_kept_with_its_threshold(
     refused = cli(*asked)
     assert refused.code == 18
     assert "a site's centre needs 100" in refused.err
+
+
+def test_strangers_too_few_for_a_rate_move_the_networks_curve(
+    cli: Command, people: Path, tmp_path: Path
+) -> None:
+    cli("enroll", people)
+    with open_gallery(load_config(None, [f"state_dir={tmp_path / 'state'}"])) as gallery:
+        space = gallery.snapshot().space
+    rng = np.random.default_rng(4)
+
+    def packed(common: float, count: int) -> Path:
+        """So many people, who all have something in common with everybody enrolled, or nothing."""
+        with open_gallery(load_config(None, [f"state_dir={tmp_path / 'state'}"])) as gallery:
+            middle = gallery.snapshot().vectors.mean(axis=0)
+        made = rng.normal(size=(count, space.dim)) / np.sqrt(space.dim) + common * middle
+        made /= np.linalg.norm(made, axis=1, keepdims=True)
+        path, number = tmp_path / f"{common}_{count}.npz", np.arange(count)
+        faces = Embeddings(made.astype(np.float32), space)
+        Impostors(faces, number, number, tuple(map(str, number))).save(path)
+        return path
+
+    alike, apart = (
+        json.loads(cli("calibrate", "--impostors", packed(common, 40), "--json").out)
+        for common in (0.9, 0.0)
+    )
+    assert apart["curve_moved"] < 0 < alike["curve_moved"]
+    unmoved = [
+        found["calibration"]["similarity_min"] - found["curve_moved"] for found in (alike, apart)
+    ]
+    assert unmoved[0] == pytest.approx(unmoved[1], abs=2e-4), "the curve's own"
+    assert 0.3 < unmoved[0] < 0.5
+    shown = cli("calibrate", "--impostors", packed(0.9, 40), "--write")
+    assert "too few strangers for FPIR 0.01: this is the network's impostor curve" in shown.out
+    assert "moved by +0." in shown.out
+    assert cli("calibrate", "--impostors", packed(0.9, 9)).code == 18
