@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +14,7 @@ import pytest
 
 from jetson_face import Recognizer
 from jetson_face.core.types import ImageU8
+from tests.api.threads import note_threads
 from tests.cli.conftest import clip, collins, hopper
 
 __all__ = ["clip", "collins", "hopper"]
@@ -34,9 +33,6 @@ def load(path: Path) -> ModuleType:
     sys.modules[path.stem] = module
     spec.loader.exec_module(module)
     return module
-
-
-OTHERS: set[threading.Thread] = set()
 
 
 @pytest.fixture(scope="session")
@@ -77,15 +73,4 @@ def make(squares: ModuleType, tmp_path: Path) -> Iterator[Make]:
 @pytest.fixture(autouse=True)
 def _others() -> None:
     """Threads that tests before this one have left do not count."""
-    OTHERS.clear()
-    OTHERS.update(threading.enumerate())
-
-
-def working_threads() -> set[str]:
-    """Names of the threads of runs and sources, after those that are ending had a moment."""
-    deadline = time.monotonic() + 3
-    while True:
-        names = {t.name for t in threading.enumerate() if t not in OTHERS}
-        if not names or time.monotonic() > deadline:
-            return names
-        time.sleep(0.01)
+    note_threads()

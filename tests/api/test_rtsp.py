@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.conftest import Make, working_threads
+from tests.api.conftest import Make
+from tests.api.threads import working_threads
 
 SERVER = Path(__file__).resolve().parents[1] / "service" / "rtsp_camera.py"
 HAS_IT = """

@@ -16,7 +16,8 @@ from PIL import Image
 import jetson_face
 from jetson_face import Face, Frame, PluginError, Recognizer, Report, SourceError, UsageError
 from jetson_face.util.images import write_picture
-from tests.api.conftest import Make, red_picture, working_threads
+from tests.api.conftest import Make, red_picture
+from tests.api.threads import working_threads
 
 
 class Tally:

@@ -125,7 +125,10 @@ def test_a_plan_is_compared_with_the_network_it_was_made_of(
         "jetson_face.factory.plan_networks.reference_embedder",
         lambda config: reference if config is wanted else None,
     )
-    monkeypatch.setattr(subject, "check_against_reference", lambda *given: compared.append(given))
+    monkeypatch.setattr(
+        "jetson_face.factory.parity_gate.check_against_reference",
+        lambda *given: compared.append(given),
+    )
     closed: list[bool] = []
     reference.close = lambda: closed.append(True)
     subject.build_canary(wanted, rig.parts)
