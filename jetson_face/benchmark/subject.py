@@ -91,11 +91,20 @@ class Subjects:
     @contextmanager
     def open(self, method: str, size: int | None, material: Material) -> Iterator[BenchSubject]:
         """The networks of a method at an image size; see `open_subject`."""
-        config = with_settings(self._configs[method], size=size)
+        config = with_settings(every_search(self._configs[method]), size=size)
         known = self._matchers.get((method, material.name))
         with open_subject(config, material.ground_truth, matcher=known) as subject:
             self._matchers[method, material.name] = subject.matcher
             yield subject
+
+
+def every_search(config: Config) -> Config:
+    """The same, without `sampling.motion` unless it is set: what is measured must hold for a camera
+    where something moves everywhere, whatever the clip shows."""
+    if "motion" in config.sampling.model_fields_set:
+        return config
+    sampling = config.sampling.model_copy(update={"motion": False})
+    return config.model_copy(update={"sampling": sampling})
 
 
 def _enrolled(config: Config, parts: Parts, people: dict[str, tuple[str, ...]]) -> Matcher:

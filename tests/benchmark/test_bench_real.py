@@ -36,6 +36,10 @@ def test_a_benchmark_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert often["median"]["found"] > 0.5
     assert often["median"]["named"] > 0.5
     assert often["median"]["false_names"] == 0
+    # A still background spares no search here, unless that is asked for.
+    assert main([*words, "--repeats", "1", *files, *CPU, "--set", "sampling.motion=true"]) == 0
+    seen = json.loads((tmp_path / "r.json").read_text())["points"][0]["median"]
+    assert seen["detection_fps"] < seen["decision_fps"]
     assert result["configs"]["default"]["backend"]["type"] == "onnxruntime"
     assert result["machine"]["packages"]["onnxruntime"]
     assert (tmp_path / "plots" / "fps_by_sampling.png").exists()

@@ -9,7 +9,12 @@ from dataclasses import replace
 
 from jetson_face.benchmark.clip import Material
 from jetson_face.benchmark.run import as_if_live, run_clip, spread_of, warm_up
-from jetson_face.benchmark.subject import BenchSubject, open_subject, with_settings
+from jetson_face.benchmark.subject import (
+    BenchSubject,
+    every_search,
+    open_subject,
+    with_settings,
+)
 from jetson_face.benchmark.tune.search import Choice, TuneGoal, TuneTrial
 from jetson_face.config import Config
 from jetson_face.core.errors import UsageError
@@ -85,7 +90,8 @@ class ClipBench:
             return self._open[1]
         matcher = None if self._open is None else self._open[1].matcher
         self._networks.close()
-        config = with_settings(self._config, size=choice.size, min_face=choice.min_face_px)
+        config = every_search(self._config)
+        config = with_settings(config, size=choice.size, min_face=choice.min_face_px)
         opening = open_subject(config, self._material.ground_truth, matcher=matcher)
         subject = self._networks.enter_context(opening)
         warm_up(subject.recognizer(every=1), self._material)
