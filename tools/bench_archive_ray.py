@@ -97,10 +97,14 @@ def _made(args: argparse.Namespace) -> Made:
     length = min(RECORDING_S, 60 * args.minutes)
     folder = args.folder / f"recordings-{args.minutes}"
     truths = {}
+    casts: set[tuple[Path, ...]] = set()
     for number in range(-(-60 * args.minutes // length)):
         order = np.random.default_rng([args.seed, number]).permutation(len(paths))
         plays = length // (CLIP_S * (1 + EMPTY))
         cast = [paths[order[play % len(order)]] for play in range(plays)]
+        if tuple(cast) in casts:  # the archive takes a recording once, by its digest
+            raise SystemExit(f"{len(paths)} clips give two equal recordings: ask for more --clips")
+        casts.add(tuple(cast))
         parts = [part for clip in cast for part in (clip, *[clips / "empty.mp4"] * EMPTY)]
         path = folder / f"camera{number % 3}" / f"2026-03-14T{number:02d}-00-00.mp4"
         if not path.exists():
