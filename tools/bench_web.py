@@ -1,16 +1,17 @@
 """What the operator's page costs the recogniser: its decision rate and processor time at its limit,
 with nobody watching, one viewer and many, each between two measurements without the page.
 
-    python tools/bench_web.py [--seconds 4] [--rounds 8] [--viewers 50] [--as page|stream]
+    python tools/bench_web.py [--loops 2] [--rounds 8] [--viewers 50] [--as page|stream]
 
-A synthetic 1080p camera gives more frames than can be decided. The page has the priority that its
-unit gives it (systemd/jetson-face-web.service); the viewers are a process that gets what nobody
-else wants. "No page" is the page's process stopped (SIGSTOP). Each case is compared with the mean
-of the two measurements without the page beside it; so is each of these with its two neighbours
-("no page"), which shows the noise. Printed are medians over the rounds with 95 % intervals
-(bootstrap). On a machine that does other things, too, let it come first as a whole, so that
-recogniser, page and viewers still stand to each other as they should: in a cgroup with a large
-weight, not by `nice`.
+The source is a file, a made 1080p clip of six seconds over and over, of which every frame is
+decided as soon as may be. Each measurement is as long as whole clips, so that all see the same
+pictures. The page has the priority that its unit gives it (systemd/jetson-face-web.service); the
+viewers are a process that gets what nobody else wants. "No page" is the page's process stopped
+(SIGSTOP). Each case is compared with the mean of the two measurements without the page beside it;
+so is each of these with its two neighbours ("no page"), which shows the noise. Printed are medians
+over the rounds with 95 % intervals (bootstrap). On a machine that does other things, too, let it
+come first as a whole, so that recogniser, page and viewers still stand to each other as they
+should: in a cgroup with a large weight, not by `nice`.
 """
 
 from __future__ import annotations
@@ -31,12 +32,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import cv2
-import demo_clip
+import av
 import httpx
 import numpy as np
 import psutil
+from av_writer import AvWriter
 
+from jetson_face.benchmark.clips.builtin import builtin_clip
+from jetson_face.benchmark.clips.make import ClipPlan
 from jetson_face.core.errors import JetsonFaceError
 from jetson_face.service.status_server import ask
 from jetson_face.web.accounts import Accounts
@@ -46,11 +49,13 @@ UNIT = HERE.parents[1] / "systemd" / "jetson-face-web.service"
 CONFIG = """\
 state_dir: {state}
 sources:
-  - uri: "test://?live=1&fps=200&frames=10000000&width=1920&height=1080&faces={heads}"
-    name: door
-backend: {{type: onnxruntime, threads: 1}}
-detector: {{type: mtcnn, min_face_px: 60, max_side_px: 640}}
+  - {{uri: "{clip}", name: door}}
+backend: {{type: onnxruntime, threads: {threads}}}
 """
+FRAMES = 150
+"""Of the clip."""
+RATE_MAX = 250
+"""Frames that may be decided in a second at most, for the length of the file."""
 PROGRAM = [sys.executable, "-m", "jetson_face"]
 PASSWORD = secrets.token_urlsafe(12)
 SETTLE_S = 1.0
@@ -63,15 +68,34 @@ def status(state: Path) -> dict[str, int]:
     return {"ready": document["ready"], "processed": document["cameras"]["door"]["processed"]}
 
 
+def film(path: Path, times: int) -> None:
+    """The clip so many times over, as one file."""
+    once = path.with_name(f"once{path.suffix}")
+    writer = AvWriter(once, bit_rate=3_000_000)
+    for image, _ in builtin_clip(ClipPlan((1920, 1080), FRAMES, 25, 3)).rendered():
+        writer.write(image)
+    writer.release()
+    with av.open(str(once)) as one, av.open(str(path), "w") as many:
+        stream: Any = one.streams.video[0]
+        copy: Any = many.add_stream_from_template(stream)
+        packets = [packet for packet in one.demux(stream) if packet.dts is not None]
+        step = sum(packet.duration or 0 for packet in packets)
+        for number in range(times):
+            for packet in packets:
+                again = av.Packet(bytes(packet))
+                again.stream, again.time_base = copy, stream.time_base
+                again.pts, again.dts = packet.pts + number * step, packet.dts + number * step
+                again.duration, again.is_keyframe = packet.duration, packet.is_keyframe
+                many.mux(again)
+
+
 @contextlib.contextmanager
-def service(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The service, ready."""
-    heads = folder / "heads"
-    heads.mkdir()
-    for who in demo_clip.NAMES:
-        cv2.imwrite(str(heads / f"{who}.png"), demo_clip.head(who))
+def service(folder: Path, times: int, threads: int) -> Iterator[subprocess.Popen[bytes]]:
+    """The service, ready. times: that the clip is shown; threads: of each network."""
+    film(folder / "film.mp4", times)
     config = folder / "config.yaml"
-    config.write_text(CONFIG.format(state=folder / "state", heads=heads), "utf-8")
+    said = CONFIG.format(state=folder / "state", clip=folder / "film.mp4", threads=threads)
+    config.write_text(said, "utf-8")
     command = [*PROGRAM, "service", "run", "-c", str(config)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
@@ -168,16 +192,15 @@ class Measured:
 
 
 def measure(
-    folder: Path, process: subprocess.Popen[bytes], watched: Watched, seconds: float
+    folder: Path, process: subprocess.Popen[bytes], watched: Watched, frames: int
 ) -> Measured:
-    """From the end of one frame to the end of another."""
+    """From the end of one frame to the end of the one that is so many later."""
     is_there = watched.page.status() != psutil.STATUS_STOPPED
     if is_there:
         watched.seen()
-    first, began = edge(folder / "state")
+    first, began = edge(folder / "state", 0)
     page, threads = sum(watched.page.cpu_times()[:2]), threads_of(process.pid)
-    time.sleep(seconds)
-    last, ended = edge(folder / "state")
+    last, ended = edge(folder / "state", first + frames)
     took, frames = ended - began, last - first
     now = threads_of(process.pid)
     used = sorted(spent - threads.get(thread, 0.0) for thread, spent in now.items())
@@ -197,11 +220,11 @@ def threads_of(pid: int) -> dict[int, float]:
     return {one.id: one.user_time + one.system_time for one in psutil.Process(pid).threads()}
 
 
-def edge(state: Path) -> tuple[int, float]:
-    """Frames decided, just after there was one more, and when that was."""
+def edge(state: Path, wanted: int) -> tuple[int, float]:
+    """Frames decided, just after there was one more and at least so many, and when that was."""
     first = now = status(state)["processed"]
-    while now == first:
-        time.sleep(0.004)
+    while now == first or now < wanted:
+        time.sleep(max(0.004, (wanted - now) / RATE_MAX / 2))
         now = status(state)["processed"]
     return now, time.monotonic()
 
@@ -250,7 +273,8 @@ def tell(order: Sequence[tuple[str, Measured]], case: str) -> None:
 def main() -> int:
     """0."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
+    parser.add_argument("--loops", type=int, default=2, help="of the clip, a measurement")
+    parser.add_argument("--threads", type=int, default=1, help="of each network")
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--viewers", type=int, default=50, help="of the last case")
     parser.add_argument("--as", choices=["page", "stream"], default="page", dest="kind")
@@ -260,14 +284,16 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         Accounts(folder / "web").set_password("admin", PASSWORD, "admin")
-        process = stack.enter_context(service(folder))
+        measures = 2 * len(cases) * args.rounds + 1
+        times = measures * (args.loops + round(2 * SETTLE_S * RATE_MAX / FRAMES)) + 20
+        process = stack.enter_context(service(folder, times, args.threads))
         watched = stack.enter_context(contextlib.closing(Watched(folder, args.kind)))
         # in another order each round: the scene repeats itself
         rng = np.random.default_rng(0)
         mixed = [str(case) for _ in range(args.rounds) for case in rng.permutation(list(cases))]
         for case in [*(name for one in mixed for name in (BASE, one)), BASE]:
             watched.watch(cases.get(case))
-            order.append((case, measure(folder, process, watched, args.seconds)))
+            order.append((case, measure(folder, process, watched, FRAMES * args.loops)))
         memory = watched.page.memory_info().rss / (1 << 20)
     for case in (BASE, *cases):
         tell(order, case)

@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from jetson_face.core.version import __version__
+from jetson_face.util.idle import IdleShare
 from jetson_face.web import problems
 from jetson_face.web.accounts import Accounts
 from jetson_face.web.api import (
@@ -64,8 +65,9 @@ def create_app(options: Options) -> App:
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        app.state.upstream = Upstream(options.status, options.control)
-        app.state.feeds = Feeds(app.state.upstream)
+        idle = IdleShare()
+        app.state.upstream = Upstream(options.status, options.control, idle)
+        app.state.feeds = Feeds(app.state.upstream, idle)
         app.state.tail = Tail(app.state.upstream)
         app.state.door, app.state.uploads = session.Door(), asyncio.Semaphore(2)
         app.state.streams = app.state.listeners = 0

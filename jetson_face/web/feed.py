@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from jetson_face.core.widths import width_for
+from jetson_face.util.idle import IDLE_MIN, IdleShare
 from jetson_face.web.problems import ProblemError
 from jetson_face.web.upstream import Upstream, segment
 
@@ -16,10 +19,16 @@ BOUNDARY = "frame"
 """Between two pictures of an MJPEG stream."""
 PICTURES_MAX = 100.0
 """Pictures a second that the page hands out, to all who watch together: many share them."""
+BUSY_PICTURES_MAX = 30.0
+"""The same where less than IDLE_MIN of the processor is idle: a request takes a millisecond, and
+with a hundred of them a second a recogniser at its limit decided 6 % less."""
+BUSY_WIDTH = 640
+"""Pixels: and all who watch share pictures that are no wider, whatever their windows are."""
 _RATE = 10.0
 """Frames a second of one camera, at most."""
 _AGAIN_S = 0.05
 """After there was no new picture."""
+_DUE_MAX_S = 2.0
 _WATCHED_S = 3.0
 _WAIT_S = 5.0
 
@@ -36,10 +45,12 @@ class AnnotatedPicture:
 
 
 class Feeds:
-    """One task a camera and size, which ends when nobody has asked for a few seconds."""
+    """One task a camera and size, which ends when nobody has asked for a few seconds. idle: share
+    of the processor that nobody uses."""
 
-    def __init__(self, upstream: Upstream, pictures_max: float = PICTURES_MAX) -> None:
-        self._upstream, self._pace = upstream, _Pace(pictures_max)
+    def __init__(self, upstream: Upstream, idle: Callable[[], float] | None = None) -> None:
+        self._upstream, self._idle = upstream, idle or IdleShare()
+        self._pace = _Pace(self._is_busy)
         self._feeds: dict[tuple[str, int], _Feed] = {}
 
     def has(self, camera: str) -> bool:
@@ -53,7 +64,7 @@ class Feeds:
         """The newest picture that is not `after`, once it is this one's turn; None where none came
         for some seconds."""
         await self._pace.turn()
-        key = (camera, width_for(width))
+        key = (camera, width_for(min(width, BUSY_WIDTH) if self._is_busy() else width))
         feed = self._feeds.get(key)
         if feed is None or feed.task.done():
             self._feeds = {k: one for k, one in self._feeds.items() if not one.task.done()}
@@ -67,18 +78,21 @@ class Feeds:
             with suppress(asyncio.CancelledError, Exception):
                 await feed.task
 
+    def _is_busy(self) -> bool:
+        return self._idle() < IDLE_MIN
+
 
 class _Pace:
     """Turns in the order in which they are asked for, so many a second in all."""
 
-    def __init__(self, a_second: float) -> None:
-        self._every_s, self._free = 1 / a_second, 0.0
+    def __init__(self, is_busy: Callable[[], bool]) -> None:
+        self._is_busy, self._free = is_busy, 0.0
 
     async def turn(self) -> None:
         now = time.monotonic()
         # Who comes together gets together what was not used in the last moment.
         turn = max(self._free, now - 0.1)
-        self._free = turn + self._every_s
+        self._free = turn + 1 / (BUSY_PICTURES_MAX if self._is_busy() else PICTURES_MAX)
         if turn > now:
             await asyncio.sleep(turn - now)
 
@@ -88,6 +102,7 @@ class _Feed:
         self._upstream, self._camera, self._width = upstream, camera, width
         self._newest: AnnotatedPicture | None = None
         self._problem: ProblemError | None = None
+        self._due_s = 0.0
         self._used = time.monotonic()
         self._next: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.task = asyncio.create_task(self._run())
@@ -121,7 +136,7 @@ class _Feed:
             if came:
                 self._next.set_result(None)
                 self._next = asyncio.get_running_loop().create_future()
-            pause_s = 1 / _RATE if came else _AGAIN_S
+            pause_s = max(1 / _RATE, self._due_s) if came else _AGAIN_S
             await asyncio.sleep(max(0.005, pause_s - (time.monotonic() - began)))
 
     async def _ask(self) -> bool:
@@ -132,12 +147,15 @@ class _Feed:
         answer = await self._upstream.status(f"/frames/{segment(self._camera)}", query)
         if answer.status != 200:
             return False
-        head, _, jpeg = answer.body.partition(b"\n")
+        said, _, jpeg = answer.body.partition(b"\n")
+        head = json.loads(said)
+        # To ask before there is time for one costs the recogniser as much as a picture.
+        self._due_s = min(float(head.pop("next_s", 0.0)), _DUE_MAX_S)
         self._newest = _picture(head, jpeg)
         return True
 
 
-def _picture(head: bytes, jpeg: bytes) -> AnnotatedPicture:
+def _picture(head: dict[str, Any], jpeg: bytes) -> AnnotatedPicture:
     start = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
     part = b"".join((start.encode(), jpeg, b"\r\n"))
-    return AnnotatedPicture(int(json.loads(head)["seq"]), head.decode("ascii"), jpeg, part)
+    return AnnotatedPicture(int(head["seq"]), json.dumps(head), jpeg, part)

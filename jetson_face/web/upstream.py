@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterable, Mapping
+from collections.abc import AsyncIterable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,14 @@ from urllib.parse import quote
 
 import httpx
 
+from jetson_face.util.idle import IDLE_MIN, IdleShare
 from jetson_face.web.problems import ProblemError
 
 _STATUS_S, _CONTROL_S = 4.0, 120.0
-_APART_S = 0.25
+_APART_S, _BUSY_APART_S = 0.25, 1.0
 """Between two questions for the status, which every open page wants every two seconds, and which
-takes the recogniser as long as a picture: who comes sooner waits, and shares the answer."""
+takes the recogniser as long as a picture: who comes sooner waits, and shares the answer. The second
+where less than IDLE_MIN of the processor is idle."""
 _GONE = "the recogniser does not answer: is it running? See `systemctl status jetson-face`"
 
 
@@ -36,9 +38,15 @@ class Answer:
 
 
 class Upstream:
-    """Both sockets. Every method raises ProblemError: 503 where nobody answers, else what came."""
+    """Both sockets. Every method raises ProblemError: 503 where nobody answers, else what came.
 
-    def __init__(self, status: Path, control: Path) -> None:
+    idle: share of the processor that nobody uses.
+    """
+
+    def __init__(
+        self, status: Path, control: Path, idle: Callable[[], float] | None = None
+    ) -> None:
+        self._idle = idle or IdleShare()
         self._status, self._control = (
             httpx.AsyncClient(
                 transport=httpx.AsyncHTTPTransport(
@@ -67,7 +75,8 @@ class Upstream:
         return await asyncio.shield(self._soon)
 
     async def _ask_soon(self, path: str) -> Answer:
-        await asyncio.sleep(self._asked_at + _APART_S - time.monotonic())
+        apart_s = _APART_S if self._idle() >= IDLE_MIN else _BUSY_APART_S
+        await asyncio.sleep(self._asked_at + apart_s - time.monotonic())
         # From here on the answer could be older than the question.
         self._soon, self._asked_at = None, time.monotonic()
         return await self._ask(self._status, "GET", path, None, None, {})

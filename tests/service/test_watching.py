@@ -13,7 +13,7 @@ import pytest
 from jetson_face.core.types import Frame, Report, Sighting
 from jetson_face.core.widths import WIDTHS, width_for
 from jetson_face.service.http import Page
-from jetson_face.service.watching import SHARE, Watching
+from jetson_face.service.watching import BUSY_SHARE, SHARE, Watching
 from jetson_face.util.images import decode_picture
 
 PICTURE_S = 0.012
@@ -32,9 +32,9 @@ def report(frame: Frame, *sightings: Sighting) -> Report:
 class Box:
     """Watched by somebody, with a clock of its own; every picture takes PICTURE_S."""
 
-    def __init__(self, frame: Frame) -> None:
+    def __init__(self, frame: Frame, idle: float = 1.0) -> None:
         self.now = self.used = 0.0
-        self.watching = Watching(lambda: None, lambda: self.now, self._spent)  # type: ignore[arg-type,return-value]
+        self.watching = Watching(lambda: None, lambda: self.now, self._spent, lambda: idle)  # type: ignore[arg-type,return-value]
         self.frame = frame
         self.watching.page("door", {})
         self.next()
@@ -55,11 +55,12 @@ def seq_of(page: Page) -> int:
     return int(json.loads(page.body.partition(b"\n")[0])["seq"])
 
 
+@pytest.mark.parametrize(("idle", "share"), [(0.4, SHARE), (0.39, BUSY_SHARE)])
 @pytest.mark.parametrize("widths", [(320,), (320, 640), (320, 640, 960, 1280, 1920)])
 def test_pictures_take_their_share_and_no_more_however_many_are_watched(
-    widths: tuple[int, ...],
+    widths: tuple[int, ...], idle: float, share: float
 ) -> None:
-    box, made = Box(a_frame(64, 36)), dict.fromkeys(widths, -1)
+    box, made = Box(a_frame(64, 36), idle), dict.fromkeys(widths, -1)
     counts = dict.fromkeys(widths, 0)
     for _ in range(2000):  # 20 s
         box.now += 0.01
@@ -68,7 +69,7 @@ def test_pictures_take_their_share_and_no_more_however_many_are_watched(
             page = box.ask(width, made[width])
             if page.status == 200:
                 made[width], counts[width] = seq_of(page), counts[width] + 1
-    can = 20 * SHARE * len(os.sched_getaffinity(0)) / PICTURE_S
+    can = 20 * share * len(os.sched_getaffinity(0)) / PICTURE_S
     assert 0.8 * can <= sum(counts.values()) <= 1.05 * can + len(widths)
     assert max(counts.values()) <= min(counts.values()) + 1
 
@@ -84,6 +85,18 @@ def test_who_left_leaves_their_share_to_who_stayed() -> None:
     box.now += 1.01 * alone
     box.next()
     assert seq_of(box.ask(320)) == box.frame.seq
+
+
+def test_a_picture_says_when_there_is_time_for_the_next_one() -> None:
+    box = Box(a_frame(64, 36))
+    first = box.ask()
+    due = json.loads(first.body.partition(b"\n")[0])["next_s"]
+    assert due == pytest.approx(PICTURE_S / (SHARE * len(os.sched_getaffinity(0))), abs=0.001)
+    box.next()
+    box.now += due - 0.002
+    assert box.ask() is first
+    box.now += 0.003
+    assert seq_of(box.ask()) == box.frame.seq
 
 
 def test_a_picture_is_made_once_for_all_who_ask_for_the_same() -> None:

@@ -48,7 +48,7 @@ def test_the_page_gets_its_units_priority() -> None:
 def test_it_runs(kind: str) -> None:
     command = [
         sys.executable, "tools/bench_web.py",
-        "--seconds", "1", "--rounds", "2", "--viewers", "4", "--as", kind,
+        "--loops", "1", "--rounds", "2", "--viewers", "4", "--as", kind,
     ]  # fmt: skip
     done = subprocess.run(
         command, cwd=REPO, capture_output=True, text=True, check=False, timeout=180

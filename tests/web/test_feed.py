@@ -18,7 +18,7 @@ from jetson_face.service.status_server import StatusServer
 from jetson_face.web import feed as feeds_module
 from jetson_face.web.api import cameras
 from jetson_face.web.callers import Caller
-from jetson_face.web.feed import PICTURES_MAX, Feeds
+from jetson_face.web.feed import BUSY_PICTURES_MAX, PICTURES_MAX, Feeds
 from jetson_face.web.problems import ProblemError
 from jetson_face.web.upstream import Answer, Upstream
 
@@ -30,6 +30,7 @@ class Recogniser:
         self.asked: list[str] = []
         self.seq = 0
         self.is_still = False
+        self.next_s: float | None = None
 
     async def status(self, path: str, query: Mapping[str, str] | None = None) -> Answer:
         self.asked.append(path if query is None else f"{path}?{query['width']}")
@@ -38,7 +39,8 @@ class Recogniser:
         if self.is_still and self.seq:
             return Answer(204, b"", "")
         self.seq += 1
-        head = json.dumps({"seq": self.seq, "faces": []}).encode()
+        due = {} if self.next_s is None else {"next_s": self.next_s}
+        head = json.dumps({"seq": self.seq, "faces": [], **due}).encode()
         return Answer(200, head + b"\njpeg", "")
 
 
@@ -48,8 +50,8 @@ def run(
     asyncio.run(asyncio.wait_for(test, 30))
 
 
-def feeds_of(recogniser: Recogniser, *more: float) -> Feeds:
-    return Feeds(cast(Upstream, recogniser), *more)
+def feeds_of(recogniser: Recogniser, idle: float = 1.0) -> Feeds:
+    return Feeds(cast(Upstream, recogniser), lambda: idle)
 
 
 async def watch(feeds: Feeds, seconds: float, width: int = 960) -> list[int]:
@@ -78,6 +80,36 @@ def test_many_share_the_pictures_a_second_and_one_gets_what_the_camera_gives() -
         assert set(recogniser.asked) == {"/frames/door?960"}
         for one in seen:
             assert one[-1] > one[0] + 8  # the newest, not the next in a row
+        await feeds.close()
+
+    run(test())
+
+
+def test_on_a_busy_box_many_share_fewer_and_smaller_pictures() -> None:
+    async def test() -> None:
+        recogniser = Recogniser()
+        feeds = feeds_of(recogniser, idle=0.2)
+        number = await asyncio.gather(*(watch(feeds, 2.0, 500 + 20 * i) for i in range(50)))
+        most = 2 * BUSY_PICTURES_MAX
+        assert 0.8 * most <= sum(map(len, number)) <= 1.1 * most + 50
+        assert set(recogniser.asked) == {"/frames/door?640"}
+        await feeds.picture("door", 100, None)
+        assert recogniser.asked[-1] == "/frames/door?320"
+        await feeds.close()
+
+    run(test())
+
+
+def test_the_next_picture_is_not_asked_for_before_there_is_time_for_one() -> None:
+    async def test() -> None:
+        recogniser = Recogniser()
+        recogniser.next_s = 0.5
+        feeds = feeds_of(recogniser)
+        await watch(feeds, 1.3)
+        assert 3 <= len(recogniser.asked) <= 4  # at 0, 0.5, 1 and 1.5 s
+        found = await feeds.picture("door", 960, None)
+        assert found is not None
+        assert "next_s" not in json.loads(found.head)
         await feeds.close()
 
     run(test())
@@ -182,11 +214,15 @@ def test_the_status_is_asked_for_once_by_many_and_is_never_older_than_the_questi
     thread.start()
 
     async def test() -> None:
-        up = Upstream(tmp_path / "s", tmp_path / "c")
+        idle = [1.0, 1.0, 0.0, 1.0]
+        up = Upstream(tmp_path / "s", tmp_path / "c", lambda: idle[len(took)])
+        took: list[float] = []
         for _ in range(3):
-            before = len(told)
+            before, began = len(told), asyncio.get_running_loop().time()
             answers = await asyncio.gather(*(up.status("/status") for _ in range(20)))
             assert {answer.document() for answer in answers} == {before}
+            took.append(asyncio.get_running_loop().time() - began)
+        assert took[1] < 0.6 < took[2]  # on a busy box less often
         stop.set()
         server.wake()
         await asyncio.to_thread(thread.join)
