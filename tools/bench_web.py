@@ -1,7 +1,7 @@
 """What the operator's page costs the recogniser: its decision rate and processor time at its limit,
 with nobody watching, one viewer and many, each between two measurements without the page.
 
-    python tools/bench_web.py [--loops 2] [--rounds 8] [--viewers 50] [--as page|stream]
+    python tools/bench_web.py [--loops 2] [--rounds 8] [--viewers 50] [--only nobody]
 
 The source is a file, a made 1080p clip of six seconds over and over, of which every frame is
 decided as soon as may be. Each measurement is as long as whole clips, so that all see the same
@@ -277,9 +277,11 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1, help="of each network")
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--viewers", type=int, default=50, help="of the last case")
+    parser.add_argument("--only", choices=["nobody", "one", "many"], help="one case alone")
     parser.add_argument("--as", choices=["page", "stream"], default="page", dest="kind")
     args = parser.parse_args()
     cases: dict[str, int | None] = {"nobody": 0, "one": 1, "many": args.viewers}
+    cases = {name: number for name, number in cases.items() if args.only in (None, name)}
     order: list[tuple[str, Measured]] = []
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
