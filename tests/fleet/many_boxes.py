@@ -148,7 +148,8 @@ class Full:
         self.sent_before |= {key for key, seq in known.items() if seq not in left}
         self.lost_with_disk |= {key for key, seq in known.items() if seq in left}
         for folder in (self.state, self.folder / "cache"):
-            shutil.rmtree(folder)
+            while folder.exists():  # a child sees its parent's end, and closes files meanwhile
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 class Light:
