@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import linear_sum_assignment
 
 from jetson_face.recognition.assignment import assign
+
+optimize = pytest.importorskip("scipy.optimize")
 
 
 @given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 2**31), st.floats(0, 1))
@@ -24,7 +26,7 @@ def test_it_makes_as_many_pairs_as_scipy_at_the_same_cost(
     assert len({column for _, column in pairs}) == len(pairs)
     if rows and columns:
         full = np.where(allowed, cost, 1e4)
-        r, c = linear_sum_assignment(full)
+        r, c = optimize.linear_sum_assignment(full)
         ours = allowed[r, c]
         assert len(pairs) == ours.sum()
         assert np.isclose(sum(cost[pair] for pair in pairs), cost[r[ours], c[ours]].sum())
@@ -35,7 +37,7 @@ def test_it_makes_as_many_pairs_as_scipy_at_the_same_cost(
 def test_it_is_optimal_for_many_faces(rows: int, columns: int, seed: int) -> None:
     cost = np.random.default_rng(seed).normal(size=(rows, columns))
     found = assign(cost, np.ones(cost.shape, np.bool_))
-    r, c = linear_sum_assignment(cost)
+    r, c = optimize.linear_sum_assignment(cost)
     chosen = found >= 0
     assert chosen.sum() == min(rows, columns)
     assert np.isclose(cost[np.flatnonzero(chosen), found[chosen]].sum(), cost[r, c].sum())
