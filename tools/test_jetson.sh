@@ -32,7 +32,7 @@ read -r -d '' -a tests <<<"${TESTS:-tests/core tests/calibration tests/recogniti
     tests/detection tests/inference tests/doctor tests/live tests/output tests/api tests/factory
     tests/gallery tests/cli tests/benchmark tests/evaluation tests/tools tests/service}" || true
 limit=${LIMIT:-7200}
-test_packages=(pytest pytest-timeout hypothesis psutil jsonschema jinja2)
+test_packages=(pytest pytest-timeout hypothesis psutil jsonschema jinja2 scikit-image)
 packages=ca-certificates,python3-venv,python3-pip,python3-gi,python3-opencv,libgomp1
 packages+=,gir1.2-gst-plugins-base-1.0,gstreamer1.0-plugins-base,gstreamer1.0-plugins-good
 packages+=,gstreamer1.0-plugins-bad,gstreamer1.0-libav

@@ -20,6 +20,7 @@ from jetson_face.factory.parts import build_recognisability
 
 SPACE = EmbeddingSpace("made", "0" * 64, 2)
 OTHER = EmbeddingSpace("made", "1" * 64, 2)
+ONNX = {"type": "onnxruntime"}
 
 
 def of(*rows: tuple[float, float], space: EmbeddingSpace = SPACE) -> Embeddings:
@@ -54,7 +55,7 @@ def test_what_is_written_is_read_back_and_only_for_its_network(tmp_path: Path) -
 
 
 def test_the_shipped_centroid_tells_a_face_from_what_is_none() -> None:
-    config = Config()
+    config = Config.model_validate({"backend": ONNX})
     embedder = build_embedder(config)
     shipped = build_recognisability(config, embedder)
     assert shipped is not None
@@ -72,7 +73,7 @@ def test_the_shipped_centroid_tells_a_face_from_what_is_none() -> None:
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_it_serves_every_precision_of_its_network(precision: str) -> None:
-    config = Config.model_validate({"embedder": {"precision": precision}})
+    config = Config.model_validate({"embedder": {"precision": precision}, "backend": ONNX})
     embedder = build_embedder(config)
     found = build_recognisability(config, embedder)
     embedder.close()

@@ -85,7 +85,8 @@ def test_a_server_that_gives_parts_is_asked_for_all_of_them(bring: Bring) -> Non
         request.wfile.write(part)
 
     with serving(parts) as web:
-        assert bring(web).read_bytes() == DATA
+        patient = FetchLimits(deadline_s=30, stall_s=0.4, pause_s=0.01)
+        assert bring(web, limits=patient).read_bytes() == DATA
     assert [asked for _, asked in web.asked][1:] == [
         f"bytes={start}-" for start in range(20_000, len(DATA), 20_000)
     ]
