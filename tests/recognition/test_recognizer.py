@@ -137,8 +137,9 @@ class Rig:
         mirror: bool = False,
         embedder: ColourEmbedder | None = None,
         pictures: StillFaces | None = None,
+        detector: ColourDetector | None = None,
     ) -> None:
-        self.detector = ColourDetector()
+        self.detector = detector or ColourDetector()
         self.embedder = embedder or ColourEmbedder()
         ticks = count(step=MS)
         known = gallery((ADA, RED), (BOB, GREEN))
