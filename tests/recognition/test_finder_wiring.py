@@ -99,7 +99,7 @@ def test_each_way_of_looking_gets_the_pixels_as_they_came_and_the_size_and_has_i
             stages |= set(watch.ms)
     ways = ("search", "search_large", "search_area", "follow", "sharpen")
     assert detector.given == {way: {4} for way in ways}
-    assert tracker.sizes == {"predict": {SIZE}, "update": {SIZE}, "missing": {SIZE, None}}
+    assert tracker.sizes == {"predict": {SIZE}, "update": {SIZE}, "missing": {SIZE}}
     assert stages == STAGES
 
 
