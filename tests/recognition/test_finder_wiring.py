@@ -16,7 +16,15 @@ from jetson_face.recognition.stopwatch import Stopwatch
 from jetson_face.recognition.tracker import Tracker
 from tests.recognition.test_finder_rough import Rough, TwoSizes
 from tests.recognition.test_motion import FAR, HERE, SIZE, THERE, ByAreas, S
-from tests.recognition.test_recognizer import A_GREEN, A_RED, ColourDetector, Scene, frame
+from tests.recognition.test_recognizer import (
+    A_GREEN,
+    A_RED,
+    BLUE,
+    GREEN,
+    ColourDetector,
+    Scene,
+    frame,
+)
 
 STAGES = {"detect", "track", "refine", "motion"}
 
@@ -189,6 +197,53 @@ def test_large_faces_alone_are_for_those_that_are_followed(*, refined: bool, sti
     assert (detector.searches, detector.large) == (4, 0)
 
 
+def test_after_a_part_was_searched_the_next_whole_search_is_for_all() -> None:
+    detector = Whole()
+    finder = FaceFinder(
+        detector, detector, DetectionInterval(1), Tracker(0.3), small_every=2,
+        moved=MovedAreas(S // 10),
+    )  # fmt: skip
+    calls: list[str] = []
+    for seq, scene in enumerate([[HERE], [THERE], [THERE], [THERE]]):
+        detector.given.clear()
+        finder.find(frame(seq, scene, size=SIZE), Stopwatch(lambda: 0))
+        calls += [way for way in detector.given if way.startswith("search")]
+    assert calls == ["search", "search_area", "search"]
+
+
+def test_the_whole_frame_is_searched_in_its_time_although_a_part_moves_all_the_while() -> None:
+    detector = ByAreas()
+    finder = FaceFinder(
+        detector, detector, DetectionInterval(1), Tracker(0.3), moved=MovedAreas(S // 4)
+    )
+    whole = []
+    for seq in range(20):
+        found = finder.find(frame(seq, [(HERE, THERE)[seq % 2]], size=SIZE), Stopwatch(lambda: 0))
+        assert found.spared in ("", "part")
+        whole += [seq] if not found.spared else []
+    assert whole == [0, 7, 14]
+
+
+class Forgets(ByAreas):
+    """Loses whom it follows."""
+
+    def refine(self, image: ImageU8, boxes: F32) -> Detections:
+        found = super().refine(image, boxes)
+        return Detections(found.boxes, found.scores * 0, found.landmarks)
+
+
+def test_where_the_lost_would_be_looked_for_in_most_of_the_frame_all_of_it_is_searched() -> None:
+    detector = Forgets()
+    finder = FaceFinder(
+        detector, detector, DetectionInterval(1), Tracker(0.3), moved=MovedAreas(2 * S)
+    )
+    large = [((20, 40, 260, 420), GREEN), ((340, 40, 620, 440), BLUE)]
+    watch = Stopwatch(lambda: 0)
+    finder.find(frame(0, large, size=SIZE), watch)
+    found = finder.find(frame(1, large, size=SIZE), watch)
+    assert (found.searched, found.spared) == (True, "")
+
+
 class Lost(TwoSizes):
     """Loses whom it follows, and sees nobody large."""
 
@@ -224,8 +279,8 @@ def test_a_box_is_covered_by_an_area_that_it_does_not_leave() -> None:
     assert _covered(boxes, [(0, 0, 50, 40), (60, 55, 90, 90)]).tolist() == [
         True, True, False, False, True,
     ]  # fmt: skip
-    shifted = np.array([[-5, 10, 20, 20], [10, -5, 20, 20]], np.float32)
-    assert _covered(shifted, [(0, 0, 50, 40)]).tolist() == [False, False]
+    beyond = np.array([[-5, 10, 20, 20], [10, -5, 20, 20], [10, 10, 50.5, 20]], np.float32)
+    assert _covered(beyond, [(0, 0, 50, 40)]).tolist() == [False, False, False]
 
 
 def test_a_face_at_the_edge_of_an_area_counts_where_the_frame_ends_there() -> None:
