@@ -32,7 +32,7 @@ read -r -d '' -a tests <<<"${TESTS:-tests/core tests/calibration tests/recogniti
     tests/detection tests/inference tests/doctor tests/live tests/output tests/api tests/factory
     tests/gallery tests/cli tests/benchmark tests/evaluation tests/tools tests/service}" || true
 limit=${LIMIT:-7200}
-test_packages=(pytest pytest-timeout hypothesis psutil jsonschema jinja2 scikit-image)
+test_packages=(pytest pytest-timeout hypothesis psutil jsonschema jinja2 scikit-image matplotlib)
 packages=ca-certificates,python3-venv,python3-pip,python3-gi,python3-opencv,libgomp1
 packages+=,gir1.2-gst-plugins-base-1.0,gstreamer1.0-plugins-base,gstreamer1.0-plugins-good
 packages+=,gstreamer1.0-plugins-bad,gstreamer1.0-libav
@@ -226,6 +226,8 @@ if [ "${tests[*]}" != none ]; then
         --target "$cache/root/opt/test-site" --only-binary=:all: --python-version "$version" \
         --platform "manylinux_2_28_${platform[$arch]}" --platform "manylinux_2_17_${platform[$arch]}" \
         --platform "manylinux2014_${platform[$arch]}" "${test_packages[@]}"
+    # What follows is about the architecture: to the program it is a PC now, without TensorRT.
+    rm "$cache/root/etc/nv_tegra_release"
     # Emulated, everything takes some twenty times as long; what is slow here is not run there.
     rm -rf "$cache/root/opt/source/jetson_face"
     mkdir -p "$cache/root/work/tests"
