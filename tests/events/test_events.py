@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -85,6 +86,8 @@ def test_a_file_has_a_position_and_a_camera_has_none() -> None:
     film, camera = EventMaker(()), EventMaker({"door"})
     assert made(report(25, PENDING), maker=film)[0]["media_ms"] == 1000.0
     assert made(report(25, PENDING), maker=camera)[0]["media_ms"] is None
+    between = replace(report(26, PENDING), captured_ns=1_033_366_700)
+    assert made(between, maker=EventMaker(()))[0]["media_ms"] == 1033.4
 
 
 def test_who_is_there_at_the_end_leaves_by_the_end_once() -> None:
@@ -118,6 +121,39 @@ def test_a_guessed_box_is_not_a_sight() -> None:
     assert events[-1]["last_seen"] == {
         "time": "2025-11-13T02:13:20.250Z", "frame": 0, "media_ms": None,
     }  # fmt: skip
+
+
+def test_who_was_seen_before_is_said_from_then_on_while_nobody_enrolled_is_seen() -> None:
+    maker = EventMaker({"door"}, ids=iter("abcdefgh").__next__)
+    known = {"unknown_id": "u1", "seen_before": {"visits": 2}}
+    later = {"unknown_id": "u1", "seen_before": {"visits": 3}}
+    stranger = sighting("unknown")
+    events = maker.of(report(1, sighting("pending", similarity=None)))
+    events += maker.of(report(2, stranger), {1: known})
+    events += maker.of(report(3, sighting("known", ADA)))
+    events += maker.of(report(4, stranger))
+    events += maker.of(report(5, sighting("known", ADA)))
+    events += maker.of(report(6, stranger), {1: later})
+    events += maker.of(report(7))
+    said = [(e["kind"], e["state"], e.get("seen_before", {}).get("visits")) for e in events]
+    assert said == [
+        ("appeared", "pending", None),
+        ("decided", "unknown", 2),
+        ("changed", "known", None),
+        ("retracted", "unknown", 2),
+        ("changed", "known", None),
+        ("retracted", "unknown", 3),
+        ("left", "unknown", 3),
+    ]
+    assert "unknown_id" not in events[2]
+
+
+def test_a_doubtful_face_has_no_name() -> None:
+    (appeared, decided) = EventMaker(set()).of(report(1, sighting("review", ADA)))
+    assert (appeared["name"], decided["state"], decided["name"]) == (None, "review", None)
+    events = EventMaker(set())
+    events.of(report(1, sighting("review", ADA)))
+    assert events.of(report(2, sighting("review", BOB))) == []
 
 
 def test_who_was_removed_is_named_no_more() -> None:
