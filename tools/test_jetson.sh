@@ -35,7 +35,7 @@ limit=${LIMIT:-7200}
 test_packages=(pytest pytest-timeout hypothesis psutil jsonschema jinja2 scikit-image matplotlib)
 packages=ca-certificates,python3-venv,python3-pip,python3-gi,python3-opencv,libgomp1
 packages+=,gir1.2-gst-plugins-base-1.0,gstreamer1.0-plugins-base,gstreamer1.0-plugins-good
-packages+=,gstreamer1.0-plugins-bad,gstreamer1.0-libav
+packages+=,gstreamer1.0-plugins-bad,gstreamer1.0-libav,gir1.2-gst-rtsp-server-1.0
 begun=$SECONDS
 python3=/opt/jetson-face/bin/python
 declare -A platform=([arm64]=aarch64 [amd64]=x86_64)

@@ -22,6 +22,11 @@ from jetson_face.service.status_server import StatusServer
 from jetson_face.util.images import encode_jpeg
 
 gi = pytest.importorskip("gi", reason="no python3-gi here")
+try:
+    gi.require_version("GstRtspServer", "1.0")
+except ValueError:
+    reason = "no GStreamer RTSP server (gir1.2-gst-rtsp-server-1.0)"
+    pytest.skip(reason, allow_module_level=True)
 pytestmark = pytest.mark.timeout(90)
 
 
