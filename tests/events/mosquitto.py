@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
 import subprocess
@@ -55,10 +56,18 @@ class Mosquitto:
         raise AssertionError("mosquitto does not start")
 
     def stop(self) -> None:
-        """With SIGTERM, on which it keeps what it retains."""
+        """With SIGTERM, on which it keeps what it retains.
+
+        It listens before its loop begins, and forgets a signal that comes in between: so it is
+        told again.
+        """
         if self._running is not None:
-            self._running.terminate()
-            self._running.wait(10)
+            for _ in range(10):
+                self._running.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._running.wait(1)
+                    break
+            self._running.wait(1)
             self._running = None
 
 
