@@ -20,15 +20,15 @@ BOUNDARY = "frame"
 PICTURES_MAX = 100.0
 """Pictures a second that the page hands out, to all who watch together: many share them."""
 BUSY_PICTURES_MAX = 30.0
-"""The same where less than IDLE_MIN of the processor is idle: a request takes a millisecond, and
-with a hundred of them a second a recogniser at its limit decided 6 % less."""
+"""The same where less than IDLE_MIN of the processor is idle."""
 BUSY_WIDTH = 640
 """Pixels: and all who watch share pictures that are no wider, whatever their windows are."""
 _RATE = 10.0
 """Frames a second of one camera, at most."""
 _AGAIN_S = 0.05
 """After there was no new picture."""
-_DUE_MAX_S = 2.0
+_DUE_MAX_S = 1.5
+"""Less than `service.watching.WATCHED_S`, after which the recogniser forgets who watches."""
 _WATCHED_S = 3.0
 _WAIT_S = 5.0
 
@@ -149,7 +149,7 @@ class _Feed:
             return False
         said, _, jpeg = answer.body.partition(b"\n")
         head = json.loads(said)
-        # To ask before there is time for one costs the recogniser as much as a picture.
+        # To ask before there is time for one costs the recogniser something for nothing.
         self._due_s = min(float(head.pop("next_s", 0.0)), _DUE_MAX_S)
         self._newest = _picture(head, jpeg)
         return True

@@ -15,6 +15,7 @@ from starlette.requests import Request
 
 from jetson_face.service.http import Page
 from jetson_face.service.status_server import StatusServer
+from jetson_face.service.watching import WATCHED_S
 from jetson_face.web import feed as feeds_module
 from jetson_face.web.api import cameras
 from jetson_face.web.callers import Caller
@@ -105,6 +106,7 @@ def test_the_next_picture_is_not_asked_for_before_there_is_time_for_one() -> Non
         recogniser = Recogniser()
         recogniser.next_s = 0.5
         feeds = feeds_of(recogniser)
+        assert feeds_module._DUE_MAX_S < WATCHED_S
         await watch(feeds, 1.3)
         assert 3 <= len(recogniser.asked) <= 4  # at 0, 0.5, 1 and 1.5 s
         found = await feeds.picture("door", 960, None)
