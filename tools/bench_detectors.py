@@ -1,10 +1,12 @@
 """Processor time of a search and of following, part by part: networks, pyramid, crops, suppression.
 
     JETSON_FACE_DATA=../shared/data python tools/bench_detectors.py [--detector mtcnn] [--json FILE]
+    JETSON_FACE_DATA=../shared/data python tools/bench_detectors.py --together 4
 
 Every part is timed on the thread that runs it, one network thread, OpenCV with one thread; medians
 over the frames of a clip. What is inside another part (a shrunk level inside the pyramid) is
-counted there. `rest` is what the parts leave: Python between them.
+counted there. `rest` is what the parts leave: Python between them. --together: instead, YuNet's
+network on pictures of so many cameras in one run and in as many, in turns, with all its threads.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from jetson_face.inference.backend import Array  # noqa: E402
 from jetson_face.inference.onnxruntime import OnnxBackend  # noqa: E402
 
 DATA = Path(os.environ.get("JETSON_FACE_DATA", REPO.parent / "shared" / "data"))
+_WARM = 3
 PARTS: dict[str, tuple[tuple[Any, str, str], ...]] = {
     "mtcnn": (
         (pyramid, "_shrink", "pyramid"),
@@ -152,6 +155,29 @@ def table(figures: Mapping[str, Mapping[str, float]]) -> str:
     return "\n".join(lines)
 
 
+def together(
+    picture: tuple[int, int], cameras: int, rounds: int, settings: list[str]
+) -> tuple[list[float], list[float]]:
+    """Milliseconds of YuNet's network for one (height, width) `picture` of each camera: in one run,
+    and in as many runs as cameras; by round."""
+    detector = build_detector(load_config(None, ["detector.type=yunet", *settings]))
+    assert isinstance(detector, yunet.YuNet)
+    network = detector._backend
+    pixels = np.random.default_rng(11).uniform(0, 255, (cameras, 3, *picture)).astype(np.float32)
+    name = next(iter(network.inputs))
+    once, apart = [], []
+    for _ in range(rounds + _WARM):
+        began = time.perf_counter()
+        network.run({name: pixels})
+        middle = time.perf_counter()
+        for each in pixels:
+            network.run({name: each[None]})
+        once.append(1e3 * (middle - began))
+        apart.append(1e3 * (time.perf_counter() - middle))
+    detector.close()
+    return once[_WARM:], apart[_WARM:]
+
+
 def main() -> int:
     """Print the parts."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -160,7 +186,16 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=5, help="take one frame in so many")
     parser.add_argument("--set", dest="overrides", action="append", default=[])
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--together", type=int, metavar="CAMERAS")
+    parser.add_argument("--rounds", type=int, default=40, help="of --together")
     args = parser.parse_args()
+    if args.together is not None:
+        once, apart = together((448, 768), args.together, args.rounds, args.overrides)
+        ratio = median(b / a for a, b in zip(once, apart, strict=True))
+        print(f"{args.together} pictures of 768x448, medians of {args.rounds} rounds:")
+        print(f"  one run      {median(once):8.1f} ms")
+        print(f"  a run each   {median(apart):8.1f} ms, {ratio:.2f} times as long")
+        return 0
     cv2.setNumThreads(1)
     frames = [np.asarray(image) for image in read_clip(args.clip).images[:: args.every]]
     found = {}

@@ -203,8 +203,10 @@ def chosen(files: Iterable[str], count: int | None, seed: int) -> list[Mutant]:
 class Run:
     """A pytest plug-in: in place of the tests once, the right tests for each mutant."""
 
-    def __init__(self, mutants: list[Mutant], results: Results, budget_s: float, tmp: Path) -> None:
-        self._tmp = tmp
+    def __init__(
+        self, mutants: list[Mutant], results: Results, budget_s: float, hangs_s: float, tmp: Path
+    ) -> None:
+        self._tmp, self._hangs_s = tmp, hangs_s
         self._mutants, self._results, self._budget_s = mutants, results, budget_s
         self._say = os.fdopen(os.dup(2), "w", buffering=1)
         self._failed = ""
@@ -284,7 +286,7 @@ class Run:
             few.append(item)
         if not few:
             return "no test", ""
-        limit = HANGS_S + 5 * sum(seconds[item.nodeid] for item in few)
+        limit = self._hangs_s + 5 * sum(seconds[item.nodeid] for item in few)
         status, test = self._child(lambda write: self._changed(mutant, few, write), limit)
         verdict = verdict_of(status, test)
         if verdict == "survived" and len(few) < len(items):
@@ -412,7 +414,7 @@ class Results:
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
-def run_folder(folder: str, mutants: list[Mutant], budget_s: float) -> int:
+def run_folder(folder: str, mutants: list[Mutant], budget_s: float, hangs_s: float) -> int:
     """Run the mutants of one folder in a process of their own."""
     pid = os.fork()
     if pid:
@@ -422,7 +424,7 @@ def run_folder(folder: str, mutants: list[Mutant], budget_s: float) -> int:
     os.environ["PYTHONPATH"] = f"{COPY}:{COPY / 'tools'}"
     sys.path[:0] = [str(COPY), str(COPY / "tools")]
     tmp = COPY / f"tmp-{folder}"
-    plugin = Run(mutants, Results(), budget_s, tmp)
+    plugin = Run(mutants, Results(), budget_s, hangs_s, tmp)
     log = os.open(COPY / f"{folder}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -478,6 +480,9 @@ def main() -> int:
     parser.add_argument("--sample", type=int, help="at most so many mutants a file, by chance")
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--budget-s", type=float, default=3.0, help="of tests for one mutant")
+    parser.add_argument(
+        "--hangs-s", type=float, default=HANGS_S, help="beyond the tests: 20 on a quiet machine"
+    )
     parser.add_argument("--survivors", action="store_true", help="only those that survived")
     parser.add_argument("--report", action="store_true", help="run nothing, show what is known")
     parser.add_argument("--as-is", action="store_true", help="do not look for changed files")
@@ -496,7 +501,7 @@ def main() -> int:
             todo.append(mutant)
     for folder in TESTS:
         mutants = [mutant for mutant in todo if mutant.file.startswith(f"{folder}/")]
-        if mutants and run_folder(folder, mutants, args.budget_s):
+        if mutants and run_folder(folder, mutants, args.budget_s, args.hangs_s):
             return 1
     report(files, Results())
     return 0

@@ -16,6 +16,7 @@
 #   TESTS  what pytest runs there, one process each (default: all folders that need no GPU, no
 #          network and nothing beyond the extras pc, dlib, jetson and mqtt); none: no unit tests
 #   LIMIT  seconds for each of TESTS (default: 7200)
+#   JOBS   how many of TESTS run at once (default: 1)
 #   SUITE, MIRROR: what mmdebstrap takes (default: bookworm, the machine's own sources)
 set -euo pipefail
 . "$(dirname "$0")/setup_env.sh"
@@ -32,6 +33,7 @@ read -r -d '' -a tests <<<"${TESTS:-tests/core tests/calibration tests/recogniti
     tests/detection tests/inference tests/doctor tests/live tests/output tests/api tests/factory
     tests/gallery tests/cli tests/benchmark tests/evaluation tests/tools tests/service}" || true
 limit=${LIMIT:-7200}
+jobs=${JOBS:-1}
 test_packages=(pytest pytest-timeout hypothesis psutil jsonschema jinja2 scikit-image matplotlib)
 packages=ca-certificates,python3-venv,python3-pip,python3-gi,python3-opencv,libgomp1
 packages+=,gir1.2-gst-plugins-base-1.0,gstreamer1.0-plugins-base,gstreamer1.0-plugins-good
@@ -232,14 +234,19 @@ if [ "${tests[*]}" != none ]; then
     rm -rf "$cache/root/opt/source/jetson_face"
     mkdir -p "$cache/root/work/tests"
     : >"$cache/tests.log"
-    for each in "${tests[@]}"; do
-        # One process each: what one of them breaks, or takes too long for, costs the others nothing.
+    run_tests() { # FOLDER [PYTEST ARGUMENTS]
         box env PYTHONPATH=/opt/test-site bash -c 'cd /opt/source && exec timeout "$1" "$0" -m pytest \
             -p no:cacheprovider --import-mode=importlib -o timeout=1800 -o console_output_style=count -rs \
             --junitxml="/work/tests/$(echo "$2" | tr -c "a-zA-Z0-9\n" _).xml" "$2" "${@:3}"' \
-            $python3 "$limit" "$each" "${@:2}" >>"$cache/tests.log" 2>&1 ||
-            echo "test_jetson: $each: exit code $?" >>"$cache/tests.log"
+            $python3 "$limit" "$@" >>"$cache/tests.log" 2>&1 ||
+            echo "test_jetson: $1: exit code $?" >>"$cache/tests.log"
+    }
+    for each in "${tests[@]}"; do
+        # One process each: what one of them breaks, or takes too long for, costs the others nothing.
+        while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n; done
+        run_tests "$each" "${@:2}" &
     done
+    wait
     python - "$cache/root/work/tests" "${tests[@]}" >"$cache/tests.table" <<'PYTHON' || fail "unit tests" "see $cache/tests.log"
 import sys
 from collections import Counter

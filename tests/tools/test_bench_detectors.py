@@ -30,3 +30,10 @@ def test_the_parts_are_all_there_and_add_up(detector: str, parts: set[str]) -> N
     assert search["crops_items"] >= 1
     assert "search: " in bench_detectors.table(found)
     assert found["follow"]["whole_ms"] > 0
+
+
+def test_pictures_of_several_cameras_are_timed_in_one_run_and_in_several() -> None:
+    once, apart = bench_detectors.together((64, 96), 2, 3, ["backend.threads=1"])
+    assert len(once) == len(apart) == 3
+    assert min(once) > 0
+    assert min(apart) > 0
