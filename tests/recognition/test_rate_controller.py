@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from itertools import pairwise
 
@@ -287,7 +288,8 @@ def test_a_governed_recogniser_reaches_its_decision_rate_and_explains(
         play(machine, governed, 60, 25)
     # A search costs 5 frames: 0.8 of 25/s are decided from about one search in 16 on.
     assert 14 <= interval.every_n <= 20
-    assert "goal missed: decision rate" in caplog.text
+    first = "cam: sampling 1 in 2 -> 1 in 4: goal missed: decision rate 8.0/s, at least 20.0 wanted"
+    assert caplog.messages[0] == first
     assert play(machine, governed, 20, 25) == pytest.approx(0.8, abs=0.06)
 
 
@@ -379,6 +381,7 @@ def test_a_bound_that_is_reached_is_a_warning(caplog: pytest.LogCaptureFixture) 
     governed = GovernedRecognizer(machine, interval, of, clock_ns=lambda: machine.now_ns)
     play(machine, governed, 20, 25)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert caplog.messages[0].startswith("cam: goal missed: frame age p95 400 ms, ")
 
 
 def test_a_search_that_was_left_out_counts_as_one_of_the_whole_frame() -> None:
@@ -413,3 +416,67 @@ def test_a_search_that_was_left_out_counts_as_one_of_the_whole_frame() -> None:
     assert first.search_share == pytest.approx(11 * 0.06 / (worked + spared))
     assert first.age_ms == pytest.approx(80)
     assert first.cpu == pytest.approx(0.25 * (worked + spared) / worked)
+
+
+class Played:
+    """Takes (milliseconds of the search, how much of it was left out) for each frame, and 20 ms."""
+
+    def __init__(self, *frames: tuple[float, Spared]) -> None:
+        self._frames = list(frames)
+        self.now_ns = 0
+
+    def process(self, frame: Frame) -> Report:
+        ms, spared = self._frames.pop(0)
+        self.now_ns += round((20 + ms) * 1e6)
+        stages = {"detect": ms} if ms else {}
+        searched = bool(ms) and not spared
+        return Report(
+            "cam", frame.seq, frame.captured_ns, 0, (4, 4), (), stages, searched, spared=spared
+        )
+
+
+def measured(
+    played: Played, frames: Sequence[tuple[int, float]], fps: float, period_s: float
+) -> list[RateMeasurement]:
+    """What is asked when these frames, number and milliseconds that the driver was late, come."""
+    asked, image = Asked(), np.zeros((4, 4, 3), np.uint8)
+    governed = GovernedRecognizer(
+        played, DetectionInterval(1), asked, clock_ns=lambda: played.now_ns, period_s=period_s
+    )
+    for seq, late_ms in frames:
+        played.now_ns = round(seq * S / fps)
+        captured = played.now_ns - round(late_ms * 1e6)
+        governed.process(Frame(image, seq, captured, 0.0, "cam"))
+    return asked.measured
+
+
+def test_a_search_that_was_left_out_would_have_cost_frames_that_came_meanwhile() -> None:
+    """Two frames a second, a search takes 980 ms: for each that was left out another frame would
+    have been replaced by a newer one."""
+    played = Played((980, ""), (980, ""), (0, "all"), (0, "all"))
+    (only,) = measured(played, [(0, 0), (2, 0), (4, 0), (5, 100)], 2, 2.5)
+    late = 2 * (6 / 2.52 * 1.0 - 1)
+    seconds = 2.52 * (1 + late / 4)
+    assert astuple(only) == pytest.approx(
+        (4 / seconds, 6 / 2.52, 4.0 / seconds, 3.92 / 4.0, 1100.0, None)
+    )
+
+
+def test_no_work_of_a_moment_fills_more_than_all_of_it() -> None:
+    played = Played((60, ""), (70, ""), (0, "all"), (0, "all"))
+    first, second = measured(played, [(0, 0), (1, 0), (2, 0), (3, 0)], 10, 0.11)
+    assert first.busy == pytest.approx((80 + 90) / 190)
+    assert second.busy == 1.0
+
+
+def test_a_part_that_took_longer_than_the_whole_costs_nothing_more() -> None:
+    played = Played((50, ""), (50, ""), (70, "part"))
+    (only,) = measured(played, [(0, 0), (1, 0), (2, 0)], 10, 0.25)
+    assert only.busy == pytest.approx((70 + 70 + 90) / 290)
+    assert only.age_ms == pytest.approx(90)
+
+
+def test_what_a_search_takes_is_the_median_of_the_last_nine() -> None:
+    searches: list[tuple[float, Spared]] = [(60, "")] * 12 + [(20, "")] * 9 + [(0, "all")]
+    found = measured(Played(*searches), [(seq, 0) for seq in range(22)], 10, 2.1)
+    assert found[-1].busy == pytest.approx((12 * 80 + 9 * 40 + 20 + 20) / 2120)

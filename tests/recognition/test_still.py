@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -72,12 +72,26 @@ def test_the_bound_of_the_gallery_holds_for_a_picture_too() -> None:
         assert face.state == state
 
 
+@pytest.mark.parametrize(("bound", "withheld"), [(0.9, True), (1.5, False)])
+def test_a_doubtful_face_of_the_list_is_withheld_by_the_bound_of_the_gallery(
+    bound: float, withheld: bool
+) -> None:
+    known = gallery((ADA, (40, 160, 230)), (BOB, GREEN))  # red is 0.85 of Ada
+    people = Matcher(replace(known.snapshot, withheld=frozenset({ADA.id})), thresholds=(bound, 0.0))
+    image = frame(0, [A_RED]).image
+    decider = Decider(2.0, unknown_after=1, withhold_margin=0.2)
+    (face,) = identify(image, Parts(ColourDetector(), ColourEmbedder()), people, decider)
+    assert (face.state, face.withheld) == ("unknown", withheld)
+    assert [one.person for one in face.candidates] == ([] if withheld else [BOB])
+
+
 @pytest.mark.parametrize(
     ("gate", "states"),
     [
         (QualityGate(), ["known", "known"]),
         (QualityGate(landmarks_min=0.84), ["known", "pending"]),
         (QualityGate(detection_min=0.95), ["pending", "pending"]),
+        (QualityGate(detection_min=float(np.float32(0.9))), ["known", "known"]),
     ],
 )
 def test_what_the_second_look_takes_for_no_face_is_not_named(

@@ -86,3 +86,34 @@ def test_no_more_places_than_it_can_remember_are_kept() -> None:
             still.look(image, np.array([track]), shifted(track * 3), frame * S // 10)
         still.keep_only(set())
     assert len(still._places) == 32
+
+
+def test_each_face_is_looked_at_on_its_own() -> None:
+    """The first is somebody who moves; the second hangs on the wall behind."""
+    still, two = StillFaces(S), np.array([1, 2])
+    for frame in range(12):
+        image = wall(frame)
+        image[60:160, 200:280] = np.random.default_rng(frame).integers(0, 255, (100, 80, 1))
+        places = np.concatenate([shifted(100), BOX])
+        found = still.look(image, two, places, frame * S // 10).tolist()
+    assert found == [False, True]
+
+
+def test_of_a_face_that_leaves_the_frame_only_what_is_there_is_looked_at() -> None:
+    """Half of it is beyond the upper edge; the lower edge of the frame changes."""
+    box, still, found = np.array([[100.0, -40.0, 180.0, 60.0]], np.float32), StillFaces(S), []
+    for frame in range(12):
+        image = wall(frame)
+        image[:60, 100:180] = image[60:120, 100:180]
+        image[200:] = np.random.default_rng(frame).integers(0, 255, (40, 320, 1))
+        found += still.look(image, ONE, box, frame * S // 10).tolist()
+    assert found == [False] * 10 + [True] * 2
+
+
+def test_the_fourth_byte_of_a_pixel_says_nothing() -> None:
+    still, found = StillFaces(S), []
+    for frame in range(12):
+        other = np.random.default_rng(frame).integers(0, 255, (240, 320, 1)).astype(np.uint8)
+        image = np.concatenate([wall(frame), other], axis=2)
+        found += still.look(image, ONE, BOX, frame * S // 10).tolist()
+    assert found[-1]
