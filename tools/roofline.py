@@ -261,6 +261,7 @@ def _yunet_stages(frame: tuple[int, int], min_face: float, cache: Path) -> dict[
     whole.write_bytes(frame_graph(yunet.read_bytes(), frame, small, (height, width)))
     return {
         f"YuNet, {frame[0]}x{frame[1]} as {width}x{height}": work_of(yunet, (1, 3, height, width)),
+        "The same of 4 cameras in one run": work_of(yunet, (4, 3, height, width)),
         "YuNet from the frame's bytes, one plan": work_of(whole, (1, frame[1], frame[0], 4)),
         "YuNet, 4 faces followed": work_of(yunet, (4, 3, TILE_PX, TILE_PX)),
     }

@@ -13,12 +13,15 @@ from roofline import (
     resnet_18,
     rows_of,
     squeezenet_1_1,
+    stages,
     table,
     total,
     work_of,
 )
 
 from tests.inference.graphs import tiny_conv
+
+REPO = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
@@ -66,3 +69,11 @@ def test_a_range_counts_what_may_run_apart_and_doubles() -> None:
     (row,) = rows_of({"stage": [fused, apart]})
     assert (row["layers"], row["layers_max"]) == (1, 2)
     assert f"{low:.1f}–{high:.1f}" in table([row], "fp16")
+
+
+def test_the_page_of_boards_shows_what_the_plan_says_now(tmp_path: Path) -> None:
+    """A network that is built otherwise changes its rows."""
+    page = (REPO / "engines/JETSON.md").read_text("utf-8")
+    rows = rows_of(stages(REPO / "engines/squeezenet_face.onnx", (1280, 720), 40, tmp_path))
+    for precision in ("fp16", "int8"):
+        assert table(rows, precision) in page
