@@ -66,7 +66,7 @@ class MovedAreas:
         """
         wanted = self._changed.copy()
         scale = self._scale(wanted)
-        sides = (lost[:, 2:] - lost[:, :2]).max(axis=1, initial=0)[:, None]
+        sides = (lost[:, 2:] - lost[:, :2]).max(axis=1)[:, None]
         around = lost + np.array([-1, -1, 1, 1], np.float32) * _AROUND * sides
         for left, top, right, bottom in around * scale:
             wanted[_span(top, bottom), _span(left, right)] = True

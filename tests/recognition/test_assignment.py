@@ -53,3 +53,11 @@ def test_nothing_allowed_gives_no_pair() -> None:
     assert assign(np.zeros((2, 3)), np.zeros((2, 3), np.bool_)).tolist() == [-1, -1]
     assert assign(np.zeros((0, 3)), np.zeros((0, 3), np.bool_)).shape == (0,)
     assert assign(np.zeros((2, 0)), np.zeros((2, 0), np.bool_)).tolist() == [-1, -1]
+
+
+def test_who_gets_none_gets_minus_one_whoever_competes() -> None:
+    alone = np.array([[True, False], [False, False]])
+    assert assign(np.zeros((2, 2)), alone).tolist() == [0, -1]
+    wanted_twice = np.array([[True, False], [True, False]])
+    assert assign(np.array([[1.0, 0.0], [0.0, 0.0]]), wanted_twice).tolist() == [-1, 0]
+    assert assign(np.array([[1.0], [0.0]]), wanted_twice[:, :1]).tolist() == [-1, 0]

@@ -67,6 +67,14 @@ def test_what_changed_is_seen_through_the_noise(noise: float, contrast: int, cha
     assert (right - left) * (bottom - top) < 0.15 * SIZE[0] * SIZE[1]
 
 
+@pytest.mark.parametrize(("contrast", "is_seen"), [(45, True), (36, False)])
+def test_a_change_counts_with_the_eight_cells_around_it(contrast: int, is_seen: bool) -> None:
+    """A ninth of 45 levels is above the least change, of 36 it is not."""
+    now = room()
+    now[200:205, 300:305] += np.uint8(contrast)  # one cell
+    assert bool(changed(room(), now)) == is_seen
+
+
 def test_areas_do_not_touch_and_most_of_the_frame_is_all_of_it() -> None:
     def with_boxes(*boxes: Area) -> ImageU8:
         image = room()
