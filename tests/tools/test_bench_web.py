@@ -10,8 +10,11 @@ import sys
 from pathlib import Path
 from statistics import median
 
-import bench_web
 import pytest
+
+pytest.importorskip("av", reason="the extra 'archive' (PyAV) is not installed")
+
+import bench_web
 
 REPO = Path(__file__).resolve().parents[2]
 
