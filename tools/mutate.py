@@ -2,7 +2,7 @@
 
     python tools/mutate.py recognition events/outbox      # folders or files of jetson_face
     python tools/mutate.py --sample 40 --seed 11 events   # at most 40 mutants a file
-    python tools/mutate.py --report                       # the table, and what nobody noticed
+    python tools/mutate.py --report                       # the table, and what nobody explained
     python tools/mutate.py --survivors --budget-s 60      # run those again, with more tests
 
 mutmut makes the mutants; here they are run: all tests of a folder are collected once, and each
@@ -10,7 +10,8 @@ mutant gets a fork of that process, in which the tests that come by its function
 that killed a neighbour, then those named after its file, then the quick ones. What was killed is
 not run again until its code changes. Not run: mutants of texts that people read (inside `raise`
 and calls of `logger`), and words in other letters. What became of each is kept in
-mutants/results.jsonl. docs/mutation.md says what survived and why.
+mutants/results.jsonl. docs/mutation_explained.csv says of survivors why nothing that matters
+changes; the report counts the others as open. docs/mutation.md sums up.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import argparse
 import ast
 import contextlib
 import copy
+import csv
 import functools
 import hashlib
 import json
@@ -31,15 +33,17 @@ import signal
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 COPY = ROOT / "mutants"
+EXPLAINED = ROOT / "docs" / "mutation_explained.csv"
+"""file, function, change, kind and, where the kind does not say it, why."""
 KEYS = [f"tests/config/test_keys_{name}.py" for name in ("recognition", "detectors", "networks")]
 KEYS += [f"tests/config/test_keys_{name}.py" for name in ("gallery", "plugins", "run", "drift")]
 TESTS = {
@@ -88,6 +92,8 @@ PYTEST = ("-p", "no:cacheprovider", "--rootdir=.", "--tb=no", "--timeout=180", "
 HANGS_S = 200.0
 """A mutant whose tests take this much longer than five times the unchanged ones has timed out. So
 much, because a machine with other work may stop for seconds what needs a tenth of one."""
+COLUMNS = ("mutants", "run", "killed", "timeout", "explained", "open")
+Key: TypeAlias = tuple[str, str, str]
 LATE = "Timeout"
 """How the message of pytest-timeout begins: such a test has not failed."""
 
@@ -436,18 +442,22 @@ def run_folder(folder: str, mutants: list[Mutant], budget_s: float, hangs_s: flo
 # --- what came out -------------------------------------------------------------------------------
 
 
-def report(files: Iterable[str], results: Results) -> None:
-    """A line a file, then every mutant that nobody killed."""
+def report(files: Iterable[str], results: Results, explained: Collection[Key]) -> None:
+    """A line a file, then every mutant that nobody killed and nobody explained."""
     left: list[dict[str, str]] = []
     total: Counter[str] = Counter()
-    print("| file | mutants | run | killed | timeout | survived | no test |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print(f"| file | {' | '.join(COLUMNS)} |")
+    print(f"| --- |{' --- |' * len(COLUMNS)}")
     for file in files:
         every = list(mutants_of(file))
         rows = [row for row in map(results.of, every) if row]
-        counts = Counter(row["verdict"].split(" the ")[0] for row in rows)
+        survivors = [row for row in rows if row["verdict"] not in ("killed", "timeout")]
+        unexplained = [row for row in survivors if key_of(row) not in explained]
+        counts = Counter(row["verdict"] for row in rows)
         counts["mutants"], counts["run"] = len(every), len(rows)
-        left += [row for row in rows if row["verdict"] not in ("killed", "timeout")]
+        counts["open"] = len(unexplained)
+        counts["explained"] = len(survivors) - len(unexplained)
+        left += unexplained
         if rows:
             total += counts
             _line(file, counts)
@@ -457,8 +467,23 @@ def report(files: Iterable[str], results: Results) -> None:
 
 
 def _line(name: str, counts: Counter[str]) -> None:
-    keys = ("mutants", "run", "killed", "timeout", "survived", "no test")
-    print(f"| {name} | {' | '.join(str(counts[key]) for key in keys)} |")
+    print(f"| {name} | {' | '.join(str(counts[key]) for key in COLUMNS)} |")
+
+
+def key_of(row: Mapping[str, str]) -> Key:
+    """File, function (`Class.method`) and change of a mutant: what an explanation is kept by."""
+    module = f"jetson_face.{row['file'].replace('/', '.')}."
+    function = row["function"].removeprefix(module)
+    owner, mark, method = function.removeprefix("xǁ").partition("ǁ")
+    return row["file"], f"{owner}.{method}" if mark else function.removeprefix("x_"), row["change"]
+
+
+def explanations() -> dict[Key, str]:
+    """The kind of each explained survivor."""
+    if not EXPLAINED.exists():
+        return {}
+    with EXPLAINED.open(encoding="utf-8", newline="") as file:
+        return {(r["file"], r["function"], r["change"]): r["kind"] for r in csv.DictReader(file)}
 
 
 def files_of(patterns: list[str]) -> list[str]:
@@ -489,21 +514,22 @@ def main() -> int:
     args = parser.parse_args()
     files = files_of(args.patterns)
     if args.report:
-        report(files, Results())
+        report(files, Results(), explanations())
         return 0
     if not args.as_is:
         make_mutants()
-    results = Results()
+    results, known = Results(), explanations()
     todo = []
     for mutant in chosen(files, args.sample, args.seed):
         verdict = results.of(mutant).get("verdict", "")
-        if verdict not in ("killed", "timeout") and (verdict or not args.survivors):
+        settled = verdict in ("killed", "timeout") or (verdict and key_of(vars(mutant)) in known)
+        if not settled and (verdict or not args.survivors):
             todo.append(mutant)
     for folder in TESTS:
         mutants = [mutant for mutant in todo if mutant.file.startswith(f"{folder}/")]
         if mutants and run_folder(folder, mutants, args.budget_s, args.hangs_s):
             return 1
-    report(files, Results())
+    report(files, Results(), known)
     return 0
 
 

@@ -235,7 +235,7 @@ if [ "${tests[*]}" != none ]; then
     mkdir -p "$cache/root/work/tests"
     : >"$cache/tests.log"
     run_tests() { # FOLDER [PYTEST ARGUMENTS]
-        box env PYTHONPATH=/opt/test-site bash -c 'cd /opt/source && exec timeout "$1" "$0" -m pytest \
+        box env PYTHONPATH=/opt/test-site JETSON_FACE_TEST_PATIENCE=10 bash -c 'cd /opt/source && exec timeout "$1" "$0" -m pytest \
             -p no:cacheprovider --import-mode=importlib -o timeout=1800 -o console_output_style=count -rs \
             --junitxml="/work/tests/$(echo "$2" | tr -c "a-zA-Z0-9\n" _).xml" "$2" "${@:3}"' \
             $python3 "$limit" "$@" >>"$cache/tests.log" 2>&1 ||

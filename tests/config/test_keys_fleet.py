@@ -19,10 +19,11 @@ pytest.importorskip("nats", reason="a fleet needs the extra `fleet`")
 from jetson_face.fleet.agent import FleetAgent
 from jetson_face.fleet.keys import box_rights, make_keys, public_key
 from jetson_face.fleet.subjects import scopes
-from tests.fleet.boxes import Box, running, until
+from tests.fleet.boxes import Box, running
 from tests.fleet.conftest import set_up
 from tests.fleet.nats_server import nats_server
 from tests.fleet.test_people import boxes
+from tests.waiting import until
 
 
 @shows("fleet.server")

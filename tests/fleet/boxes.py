@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -118,10 +117,3 @@ def running(*boxes: Box) -> Iterator[None]:
         thread.join(30)
         assert not thread.is_alive()
         loop.close()
-
-
-def until(true: Callable[[], object], limit_s: float = 60) -> None:
-    end = time.monotonic() + limit_s
-    while not true():
-        assert time.monotonic() < end, "not in time"
-        time.sleep(0.05)

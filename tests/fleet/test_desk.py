@@ -19,10 +19,11 @@ from jetson_face.fleet.status import BoxStatus
 from jetson_face.service.control.desk import Desk
 from jetson_face.service.control.http import ControlRequest, Reply, answer
 from jetson_face.service.erasure import audit_log
-from tests.fleet.boxes import Box, running, until
+from tests.fleet.boxes import Box, running
 from tests.fleet.conftest import set_up
 from tests.fleet.nats_server import NatsServer
 from tests.fleet.test_rights import Guarded, guarded
+from tests.waiting import until
 
 __all__ = ["guarded"]
 

@@ -19,8 +19,9 @@ from jetson_face.events.outbox import Outbox
 from jetson_face.events.schema import SCHEMA, to_json
 from jetson_face.factory.fleet import consumer_of, fleet_of, link_of, subject_of
 from jetson_face.fleet import operator
-from tests.fleet.boxes import Box, until
+from tests.fleet.boxes import Box
 from tests.fleet.nats_server import NatsServer
+from tests.waiting import until
 
 
 def sink_of(

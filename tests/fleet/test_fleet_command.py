@@ -14,9 +14,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from jetson_face.cli.main import main
 from jetson_face.core.errors import ConfigError, FleetError, UsageError
 from tests.cli.conftest import collins
-from tests.fleet.boxes import Box, running, until
+from tests.fleet.boxes import Box, running
 from tests.fleet.nats_server import NatsServer
 from tests.fleet.test_people import boxes
+from tests.waiting import until
 
 __all__ = ["collins"]
 

@@ -26,10 +26,11 @@ from jetson_face.gallery.permission import consents_of, not_recognised, record_c
 from jetson_face.gallery.person_notes import Consent
 from jetson_face.gallery.replicated import record_of
 from jetson_face.service.erasure import audit_log, erase
-from tests.fleet.boxes import Box, running, until
+from tests.fleet.boxes import Box, running
 from tests.fleet.conftest import set_up
 from tests.fleet.nats_server import NatsServer, nats_server
 from tests.review.review_fakes import face
+from tests.waiting import until
 
 
 def erase_everywhere(box: Box, person: str, limit_s: float = 60) -> operator.ErasureReport:

@@ -26,11 +26,12 @@ from jetson_face.factory.fleet import consumer_of, fleet_of, link_of, subject_of
 from jetson_face.fleet import operator
 from jetson_face.fleet.keys import box_user, public_key
 from jetson_face.fleet.plans import PlansTaker
-from tests.fleet.boxes import Box, running, until
+from tests.fleet.boxes import Box, running
 from tests.fleet.conftest import set_up
 from tests.fleet.nats_server import NatsServer, nats, nats_server
 from tests.fleet.test_events import event
 from tests.fleet.test_people import erase_everywhere
+from tests.waiting import until
 
 
 class Guarded:

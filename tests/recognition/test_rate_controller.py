@@ -477,6 +477,9 @@ def test_a_part_that_took_longer_than_the_whole_costs_nothing_more() -> None:
 
 
 def test_what_a_search_takes_is_the_median_of_the_last_nine() -> None:
-    searches: list[tuple[float, Spared]] = [(60, "")] * 12 + [(20, "")] * 9 + [(0, "all")]
-    found = measured(Played(*searches), [(seq, 0) for seq in range(22)], 10, 2.1)
+    slow: tuple[float, Spared] = (60, "")
+    quick: tuple[float, Spared] = (20, "")
+    found = measured(
+        Played(*[slow] * 12, *[quick] * 9, (0, "all")), [(seq, 0) for seq in range(22)], 10, 2.1
+    )
     assert found[-1].busy == pytest.approx((12 * 80 + 9 * 40 + 20 + 20) / 2120)

@@ -9,13 +9,13 @@ import os
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from jetson_face.core.errors import JetsonFaceError
 from jetson_face.service.status_server import ask
+from tests.waiting import until
 
 LIVE = """
 state_dir: {state}
@@ -78,13 +78,6 @@ class _Unix(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(60)
         self.sock.connect(str(self._path))
-
-
-def until(true: Callable[[], object], limit_s: float = 60) -> None:
-    end = time.monotonic() + limit_s
-    while not true():
-        assert time.monotonic() < end, "not in time"
-        time.sleep(0.05)
 
 
 @contextlib.contextmanager

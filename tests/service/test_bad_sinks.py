@@ -18,7 +18,7 @@ from jetson_face.service.status_server import ask
 from jetson_face.util.images import read_picture
 from tests.cli.conftest import packaged
 from tests.events.hostile import Hostile, read_request
-from tests.service.test_service_daemon import until
+from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(180)
 SECRETS = {

@@ -19,7 +19,8 @@ import psutil
 import pytest
 
 from jetson_face.service.status_server import ask
-from tests.service.running import Running, running, until
+from tests.service.running import Running, running
+from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -17,7 +17,8 @@ from jetson_face.service.control.desk import Desk
 from jetson_face.service.control.http import ControlError, ControlRequest
 from jetson_face.service.control.measurement import plan_of
 from jetson_face.service.control.measuring import Measuring
-from tests.service.running import Running, running, until
+from tests.service.running import Running, running
+from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -15,7 +15,8 @@ import pytest
 
 from jetson_face.cli.main import main
 from jetson_face.events.history import History
-from tests.service.running import Running, running, until
+from tests.service.running import Running, running
+from tests.waiting import until
 from tests.web.web_box import two_faces
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]

@@ -14,7 +14,7 @@ import pytest
 from jetson_face.service import fleet_process as module
 from jetson_face.service.fleet_process import fleet_process
 from jetson_face.util.backoff import Backoff
-from tests.service.running import until
+from tests.waiting import until
 
 NOTES = "import os, sys, time; open(sys.argv[1], 'a').write(f'{os.getpid()} '); "
 

@@ -13,7 +13,8 @@ import pytest
 from jetson_face.service.health_day import FILE, HealthDay
 from jetson_face.service.recent import RecentErrors
 from jetson_face.service.status_server import ask
-from tests.service.running import Running, running, until
+from tests.service.running import Running, running
+from tests.waiting import until
 
 STATUS: dict[str, Any] = {
     "rates": {"door processed": 7.5, "yard processed": 2.0, "door captured": 30.0},

@@ -8,8 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from jetson_face.core.errors import JetsonFaceError
 from jetson_face.service.status_server import ask
 from jetson_face.util.images import read_picture
 from tests.cli.conftest import packaged
+from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(120)
 COLLINS, HOPPER = "Eileen Collins", "Grace Hopper"
@@ -99,13 +99,6 @@ class Service:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
-
-
-def until(true: Callable[[], object], limit_s: float = 40) -> None:
-    end = time.monotonic() + limit_s
-    while not true():
-        assert time.monotonic() < end, "not in time"
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from jetson_face.core.errors import JetsonFaceError
 from jetson_face.service.status_server import ask
+from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(180)
 CONFIG = """
@@ -97,13 +98,6 @@ class Service:
         self.process.kill()
         self.process.wait()
         self.manager.close()
-
-
-def until(true: Callable[[], object], limit_s: float = 60) -> None:
-    end = time.monotonic() + limit_s
-    while not true():
-        assert time.monotonic() < end, "not in time"
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ import pytest
 from jetson_face.events.outbox import Outbox
 from tests.events.event_help import face_body
 from tests.events.test_refused import Receiver
-from tests.service.test_service_daemon import CONFIG, Service, until
+from tests.service.test_service_daemon import CONFIG, Service
+from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(180)
 SINKS = "sinks: [{{type: jsonl}}]"

@@ -6,6 +6,7 @@ import ast
 import os
 import signal
 import time
+from pathlib import Path
 
 import mutate
 import pytest
@@ -76,3 +77,24 @@ def test_what_a_test_takes_is_told_without_the_wait_for_a_core() -> None:
         os.waitpid(pid, 0)
     assert took > 0.3
     assert 0.15 < took_unhindered < 0.75 * took
+
+
+def test_a_survivor_is_explained_by_its_file_function_and_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = {
+        "file": "events/history",
+        "function": "jetson_face.events.history.xǁHistoryǁadd",
+        "change": "a → b",
+    }
+    plain = {**method, "function": "jetson_face.events.history.x__page"}
+    assert mutate.key_of(method) == ("events/history", "History.add", "a → b")
+    assert mutate.key_of(plain) == ("events/history", "_page", "a → b")
+    told = tmp_path / "explained.csv"
+    told.write_text(
+        "file,function,change,kind,why\nevents/history,History.add,a → b,dtype,\n", "utf-8"
+    )
+    monkeypatch.setattr(mutate, "EXPLAINED", told)
+    assert mutate.explanations() == {mutate.key_of(method): "dtype"}
+    monkeypatch.setattr(mutate, "EXPLAINED", tmp_path / "none.csv")
+    assert mutate.explanations() == {}

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from jetson_face.web.guard import SMALL_MAX
-from tests.service.running import until
+from tests.waiting import until
 from tests.web.web_box import PASSWORDS, WebBox, web_box
 
 pytestmark = pytest.mark.timeout(180)

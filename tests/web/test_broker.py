@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.events.mosquitto import Mosquitto, Retained
-from tests.service.running import until
+from tests.waiting import until
 from tests.web.web_box import WebBox, two_faces, web_box
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]

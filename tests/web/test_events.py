@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from jetson_face.util.csvtext import csv_row
-from tests.service.running import until
+from tests.waiting import until
 from tests.web.web_box import WebBox, two_faces, web_box
 
 pytestmark = pytest.mark.timeout(180)

@@ -16,7 +16,8 @@ from jetson_face.models.cards import embedding_space, load_card
 from tests.fleet.boxes import Box, running
 from tests.fleet.conftest import set_up
 from tests.fleet.nats_server import NatsServer, nats_server
-from tests.service.running import LIVE, until
+from tests.service.running import LIVE
+from tests.waiting import until
 from tests.web.test_api import picture, problem
 from tests.web.test_page import axe, browser, go, opened, shot, sign_in
 from tests.web.web_box import PASSWORDS, WebBox, web_box

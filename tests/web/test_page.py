@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import demo_clip
 import pytest
 
-from tests.service.running import until
+from tests.waiting import until
 from tests.web.web_box import PASSWORDS, WebBox, two_faces, web_box
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from jetson_face.models.cards import embedding_space, load_card
 from jetson_face.privacy.encryption import open_cipher
 from jetson_face.review.unknowns import UNKNOWNS, KeptFace, UnknownStore, UnknownVisit
 from jetson_face.util.images import encode_jpeg
-from tests.service.running import LIVE, until
+from tests.service.running import LIVE
+from tests.waiting import until
 from tests.web.test_api import problem
 from tests.web.web_box import PASSWORDS, WebBox, two_faces, web_box
 

@@ -15,7 +15,8 @@ import demo_clip
 import httpx
 
 from jetson_face.web.accounts import Accounts, Role
-from tests.service.running import LIVE, Running, until
+from tests.service.running import LIVE, Running
+from tests.waiting import until
 
 PASSWORDS: dict[Role, str] = {
     "admin": "correct horse 1",
