@@ -34,7 +34,8 @@ read -r -d '' -a tests <<<"${TESTS:-tests/core tests/calibration tests/recogniti
     tests/gallery tests/cli tests/benchmark tests/evaluation tests/tools tests/service}" || true
 limit=${LIMIT:-7200}
 jobs=${JOBS:-1}
-test_packages=(pytest pytest-timeout hypothesis psutil jsonschema jinja2 scikit-image matplotlib)
+test_packages=(pytest pytest-timeout hypothesis psutil jsonschema jinja2 scikit-image scikit-learn
+    matplotlib)
 packages=ca-certificates,python3-venv,python3-pip,python3-gi,python3-opencv,libgomp1
 packages+=,gir1.2-gst-plugins-base-1.0,gstreamer1.0-plugins-base,gstreamer1.0-plugins-good
 packages+=,gstreamer1.0-plugins-bad,gstreamer1.0-libav,gir1.2-gst-rtsp-server-1.0
@@ -168,8 +169,8 @@ row "numpy and cv2 of the environment" "$(box $python3 -c \
 row "the system's own cv2 beside that numpy" "$(box $python3 -c \
     'import numpy, sys; sys.path.insert(0, "/usr/lib/python3/dist-packages"); import cv2; print("works")' \
     2>&1 | tail -1)"
-box /opt/jetson-face/bin/pip install --quiet "/opt/$(basename "$WHEEL")[pc,dlib]" ||
-    fail "extra pc beside jetson" "pip"
+box /opt/jetson-face/bin/pip install --quiet "/opt/$(basename "$WHEEL")[pc,dlib,mqtt]" ||
+    fail "extras pc, dlib and mqtt beside jetson" "pip"
 box /opt/jetson-face/bin/jetson-face doctor >"$cache/doctor.log" 2>&1 || true
 if grep -q 'back ends: *working: onnxruntime' "$cache/doctor.log"; then
     row "doctor" "$(wc -l <"$cache/doctor.log") lines, $(grep 'back ends' "$cache/doctor.log" | sed 's/.*ends: *//')"

@@ -23,6 +23,7 @@ from jetson_face.config import load_config
 from jetson_face.factory.parts import open_gallery
 from jetson_face.privacy.audit import AuditLog
 from jetson_face.util.images import read_picture
+from tests.waiting import PATIENCE
 
 Command = Callable[..., Any]
 COLLINS, HOPPER = "Eileen Collins", "Grace Hopper"
@@ -69,11 +70,11 @@ def test_the_audit_log_has_exactly_who_was_enrolled_before_the_end(
     for least in (3, 12):
         process = started(state, "enroll", many, "--force", "--set", "quality.enroll_min_px=30",
                           stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)  # fmt: skip
-        end = time.monotonic() + 30
+        end = time.monotonic() + 30 * PATIENCE
         while templates(state) < least and process.poll() is None and time.monotonic() < end:
             time.sleep(0.005)
         process.send_signal(number)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=30 * PATIENCE)
         assert process.returncode == (130 if number == signal.SIGINT else -number), said
         if number == signal.SIGINT:
             assert said.endswith("jetson-face: interrupted\n")
@@ -175,7 +176,7 @@ def test_at_a_terminal_an_erasure_asks(
                       stderr=subprocess.PIPE)  # fmt: skip
     os.close(theirs)
     os.write(ours, answer.encode())
-    out, said = process.communicate(timeout=30)
+    out, said = process.communicate(timeout=30 * PATIENCE)
     os.close(ours)
     assert process.returncode == code, said
     assert said.startswith("Erase Grace Hopper with 1 photo for good? [y/N] ")

@@ -96,7 +96,7 @@ def test_nothing_else_is_loaded_before_ctrl_c_is_ours() -> None:
 
     ours = {"jetson_face", "jetson_face.__main__", "jetson_face.util", "jetson_face.util.interrupt"}
     ours |= {"jetson_face.core", "jetson_face.core.version"}
-    light = loaded("signal", "atexit", "gc", "importlib", "typing")
+    light = loaded("__future__", "signal", "atexit", "gc", "importlib", "typing")
     assert loaded("jetson_face.__main__") - light == ours
 
 

@@ -25,6 +25,7 @@ def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Web:
 
 
 def test_users_and_tokens(web: Web, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("argon2", reason="passwords need the extra 'web'")
     assert web("users") == 0
     assert "nobody may sign in yet" in capsys.readouterr().out
     assert web("passwd", "--user", "ada", "--role", "operator", typed="correct horse 1\n") == 0
