@@ -6,6 +6,7 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from jetson_face.core.errors import OutputError
 from jetson_face.events import history as history_module
 from jetson_face.events.history import History, HistoryState, Marks, NewEvent
+from jetson_face.util import sqlite
 from tests.events.event_help import ADA, BOB
 from tests.events.test_history import FACE, visit
 
@@ -292,6 +294,21 @@ def test_a_link_to_a_disk_that_is_not_there_is_left_as_it_is(tmp_path: Path) -> 
         (tmp_path / "no disk").mkdir()
     assert (tmp_path / "no disk" / "history.db").exists()
     assert not (tmp_path / "history.db.broken").exists()
+
+
+def test_a_file_that_another_process_holds_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "connect", partial(sqlite.connect, timeout_s=0.05))
+    with closing(History(tmp_path / "history.db", clock=lambda: 0.0)) as history:
+        history.add(new_events(1))
+        with closing(sqlite3.connect(history.path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert not history.add(new_events(1))
+            assert history.state() == HistoryState(1, 1, 0, "database is locked")
+        assert not (tmp_path / "history.db.broken").exists()
+        history.close()
+        assert history.state() == HistoryState(2, 0, 0, None)
 
 
 def test_who_reads_meanwhile_shares_nothing_with_the_file_that_follows(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -187,7 +188,7 @@ def test_a_face_that_was_kept_in_the_clear_opens_with_and_without_a_key(history:
 
 
 @pytest.mark.parametrize(
-    ("text", "time"),
+    ("text", "wanted"),
     [
         (None, None),
         ("2026-11-28", "2026-11-28T00:00:00.000Z"),
@@ -195,8 +196,17 @@ def test_a_face_that_was_kept_in_the_clear_opens_with_and_without_a_key(history:
         (" 2026-11-28T09:30:00.123456+02:00\n", "2026-11-28T07:30:00.123Z"),
     ],
 )
-def test_a_time_is_read_as_events_have_it(text: str | None, time: str | None) -> None:
-    assert rows.moment(text) == time
+def test_a_time_is_read_as_events_have_it(text: str | None, wanted: str | None) -> None:
+    assert rows.moment(text) == wanted
+
+
+def test_where_the_machine_stands_moves_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as there:
+        there.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        found = [rows.moment(text) for text in ("2026-11-28", "2026-11-28T09:00:00+09:00")]
+    time.tzset()
+    assert found == ["2026-11-28T00:00:00.000Z"] * 2
 
 
 # What goes
@@ -271,6 +281,18 @@ def test_erasing_goes_on_past_an_event_that_has_grown_old_meanwhile(
     assert rows.erase(db, ADA.id, mask) == (4, 0)
     assert told(history, person=ADA.id) == told(history, person="Ada") == []
     assert [s.event["name"] for s in history.page()] == ["***", "***", None, "***", None]
+
+
+def test_erasing_stops_a_service_that_writes_for_a_few_events_at_most(
+    history: History, db: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "_CHUNK", 2)
+    history.add([NewEvent(event) for n in range(3) for event in visit(ADA, first=10 * n)[1:]])
+    said: list[str] = []
+    db.set_trace_callback(said.append)
+    assert rows.erase(db, ADA.id, lambda body: body.replace(b"Ada", b"***")) == (6, 0)
+    assert [s.event["name"] for s in history.page()] == ["***"] * 6
+    assert said.count("BEGIN IMMEDIATE") == said.count("COMMIT") == 3
 
 
 def test_erasing_takes_the_name_out_of_what_was_meant_before(
