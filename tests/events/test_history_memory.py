@@ -325,18 +325,24 @@ def test_who_reads_meanwhile_shares_nothing_with_the_file_that_follows(tmp_path:
         assert len(reader.page()) == len(history.page()) == 2
 
 
-def test_a_damaged_file_that_cannot_be_moved_is_left_for_a_second(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_damaged_file_that_cannot_be_moved_is_left_for_a_second(tmp_path: Path) -> None:
+    opened = []
+
+    def wall() -> float:
+        opened.append(1)
+        return 1.7e9
+
     (tmp_path / "history.db").write_bytes(b"no database at all" * 1000)
     (tmp_path / "history.db.broken").mkdir()
-    with closing(History(tmp_path / "history.db", clock=lambda: 0.0)) as history:
-        assert not history.add(new_events(1))
-        assert "not a database" in str(history.state().error)
-        assert history.state().memory == 1
-        (tmp_path / "history.db.broken").rmdir()
-    with closing(History(tmp_path / "history.db")) as history:
-        assert len(history.page()) == 1
+    history = History(tmp_path / "history.db", clock=lambda: 0.0, wall=wall)
+    assert not history.add(new_events(1))
+    assert not history.add([])
+    assert len(opened) == 1
+    assert history.state() == HistoryState(0, 1, 0, "file is not a database")
+    (tmp_path / "history.db.broken").rmdir()
+    history.close()
+    assert history.state() == HistoryState(1, 0, 0, None)
+    history.close()
 
 
 @pytest.fixture
