@@ -326,7 +326,7 @@ def test_who_reads_meanwhile_shares_nothing_with_the_file_that_follows(tmp_path:
 
 
 def test_a_damaged_file_that_cannot_be_moved_is_left_for_a_second(tmp_path: Path) -> None:
-    opened = []
+    opened: list[int] = []
 
     def wall() -> float:
         opened.append(1)

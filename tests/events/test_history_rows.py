@@ -311,9 +311,7 @@ def test_erasing_takes_the_name_out_of_what_was_meant_before(
     assert before.fetchall() == kept
 
 
-def test_the_faces_of_a_track_go_only_where_it_was_called_so(
-    history: History, db: sqlite3.Connection
-) -> None:
+def test_the_faces_of_a_track_go_only_where_it_was_called_so(history: History) -> None:
     """Same number, another camera or another run: another face."""
     made = [*visit(ADA), *visit(BOB, source="gate"), *visit(BOB)]
     for event in made[:6]:
@@ -323,9 +321,7 @@ def test_the_faces_of_a_track_go_only_where_it_was_called_so(
     assert [s.has_crop for s in history.page(after=0)] == [False] * 3 + [True] * 6
 
 
-def test_an_event_without_a_face_loses_its_own_crop_only(
-    history: History, db: sqlite3.Connection
-) -> None:
+def test_an_event_without_a_face_loses_its_own_crop_only(history: History) -> None:
     """One that names a person and belongs to no track."""
     alert = {**visit(ADA)[1], "track": None}
     history.add([NewEvent(alert, FACE), NewEvent({**visit(BOB)[1], "track": None}, FACE)])
