@@ -360,9 +360,8 @@ class _Open:
         return self._inode.is_at(self._path)
 
     def close(self) -> None:
-        """Never raises."""
-        with contextlib.suppress(sqlite3.Error):
-            self.db.close()
+        """Harmless when repeated."""
+        self.db.close()
 
 
 def _body(event: Mapping[str, Any] | bytes) -> bytes:
