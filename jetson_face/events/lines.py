@@ -75,7 +75,7 @@ class LineFile:
         with contextlib.suppress(FileNotFoundError):
             self._regular = stat.S_ISREG(self.path.stat().st_mode)
         access = os.O_RDWR if self._regular else os.O_WRONLY
-        fd = os.open(self.path, access | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        fd = os.open(self.path, access | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             found = os.fstat(fd)
             if self._regular:
