@@ -265,9 +265,18 @@ def test_what_is_refused_again_is_kept_with_what_was_said_last(
     assert deliverer.sent == 0
 
 
-def test_a_loop_with_nothing_to_read_ends_when_it_is_told(outbox: Outbox) -> None:
+def test_a_loop_with_nothing_to_read_ends_when_it_is_told(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits, wait = threading.Event(), outbox.wait
+
+    def waiting(name: str, timeout_s: float) -> bool:
+        waits.set()
+        return wait(name, timeout_s)
+
+    monkeypatch.setattr(outbox, "wait", waiting)
     with running(Deliverer("list", outbox, ListSink())):
-        pass
+        assert waits.wait(5)
 
 
 def test_the_loop_tries_a_sink_that_was_down_again_after_a_while(outbox: Outbox) -> None:

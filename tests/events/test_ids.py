@@ -37,9 +37,10 @@ def test_a_second_id_of_a_millisecond_is_a_little_above_the_first() -> None:
 
 def test_ids_of_a_millisecond_that_is_full_go_on_in_the_next() -> None:
     new = NewIds(lambda: 1.7e9, full)
-    assert [new(), new()] == [
+    assert [new(), new(), new()] == [
         uuid_of(1_700_000_000_000, FULL),
         uuid_of(1_700_000_000_001, (1 << 32) - 1),
+        uuid_of(1_700_000_000_001, (1 << 33) - 1),
     ]
 
 

@@ -100,6 +100,18 @@ def test_a_pipe_takes_lines_and_has_no_disk_to_wait_for(tmp_path: Path) -> None:
     os.close(reader)
 
 
+def test_a_pipe_that_nobody_reads_any_more_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    file = LineFile(path)
+    file.append(b"1\n")
+    os.close(reader)
+    with pytest.raises(BrokenPipeError):
+        file.append(b"2\n")
+    file.close()
+
+
 def test_what_a_file_says_of_itself(tmp_path: Path) -> None:
     file = LineFile(tmp_path / "e.jsonl")
     assert (file.size, file.deleted) == (0, False)
