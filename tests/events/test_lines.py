@@ -112,6 +112,24 @@ def test_a_pipe_that_nobody_reads_any_more_is_an_error(tmp_path: Path) -> None:
     file.close()
 
 
+def test_a_file_in_the_place_of_a_pipe_is_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    file = LineFile(path)
+    file.append(b"1\n")
+    path.unlink()
+    os.close(reader)
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    file.append(b"2\n")
+    file.sync()
+    assert len(synced) == 1
+    assert added(file, b"3\n") == b"2\n3\n"
+
+
 def test_what_a_file_says_of_itself(tmp_path: Path) -> None:
     file = LineFile(tmp_path / "e.jsonl")
     assert (file.size, file.deleted) == (0, False)
