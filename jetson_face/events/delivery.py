@@ -24,6 +24,10 @@ _LOOK_S = 0.2
 """How long the end of the program may go unnoticed."""
 _LAST_EVENT_S = 1.2
 """How long the last event may take to the outbox when the program ends."""
+_LAST_S = 0.5
+"""How long the end of the program waits for what is left to be sent."""
+_DRAIN_S = 0.4
+"""How long another batch of what is left is begun."""
 
 
 class SinkDownError(Exception):
@@ -150,30 +154,26 @@ class Deliverer:
         """Deliver until `stop`, then for half a second what is left; what stays is delivered after
         the next start. A sink that hangs in a call is left behind. after: what is left is in the
         outbox, which is waited for a moment."""
-        courier: Courier[float] = Courier(f"send-{self.name}")
-        busy = False
+        courier: Courier[float | None] = Courier(f"send-{self.name}")
         try:
             while not stop.is_set():
                 # Nothing is read, and nothing is woken, while there is nothing to read.
-                if not busy and not self.outbox.wait(self.name, _LOOK_S):
+                if not self.outbox.wait(self.name, _LOOK_S):
                     continue
                 try:
                     delay = courier.fetch(self.step, timeout_s=_LOOK_S)
                 except TimeoutError:
-                    busy = True
-                    continue
-                busy = False
+                    continue  # the next look waits for the same step
                 if delay:
                     stop.wait(delay)
             if after is not None:
                 after.wait(_LAST_EVENT_S)
             with contextlib.suppress(TimeoutError):
-                courier.fetch(self._drain, timeout_s=0.5)
+                courier.fetch(self._drain, timeout_s=_LAST_S)
         finally:
             courier.close(cleanup=self.sink.close)
 
-    def _drain(self, budget_s: float = 0.4) -> float:
-        end = time.monotonic() + budget_s
+    def _drain(self) -> None:
+        end = time.monotonic() + _DRAIN_S
         while not self.failures and time.monotonic() < end and self.outbox.wait(self.name, 0):
             self.step()
-        return 0.0

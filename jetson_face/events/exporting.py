@@ -62,8 +62,8 @@ def export(history: History, path: Path, format: Format, **filters: Any) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY)
         temporary = Path(name)
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.writelines(lines(counted(), format))
+        with os.fdopen(handle, "wb") as file:
+            file.writelines(line.encode() for line in lines(counted(), format))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

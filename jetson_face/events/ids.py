@@ -46,7 +46,7 @@ class NewIds:
 
 
 def uuid_of(ms: int, bits: int) -> str:
-    """The UUID of version 7 with a time (milliseconds since 1970) and 74 further bits."""
+    """The UUID of version 7 with a time (milliseconds since 1970) and the lowest 74 of `bits`."""
     high, low = bits >> 62, bits & ((1 << 62) - 1)
     value = (ms & ((1 << 48) - 1)) << 80 | 0x7 << 76 | (high & 0xFFF) << 64 | 0x2 << 62 | low
     return str(uuid.UUID(int=value))
@@ -57,7 +57,7 @@ def id_of_row(seq: int, age: float, wall: float, kind: str) -> str:
     asked, since a row's number and times do not change."""
     digest = hashlib.blake2b(f"{seq} {age!r} {wall!r} {kind}".encode(), digest_size=10).digest()
     ms = int(wall * 1000) if 0 <= wall < 1e11 else 0
-    return uuid_of(ms, int.from_bytes(digest, "big") % (1 << _RANDOM_BITS))
+    return uuid_of(ms, int.from_bytes(digest, "big"))
 
 
 new_id = NewIds()

@@ -25,8 +25,8 @@ class LineFile:
         self.path = path
         self._fresh = fresh
         self._fd: int | None = None
-        self._inode = Inode(0, 0)
-        self._regular = True
+        self._inode: Inode  # of the open file
+        self._regular: bool
 
     def open(self) -> None:
         """Open the file, or another one where the one in use was moved or deleted."""
@@ -72,10 +72,9 @@ class LineFile:
 
     def _open(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with contextlib.suppress(FileNotFoundError):
-            self._regular = stat.S_ISREG(self.path.stat().st_mode)
+        self._regular = self.path.is_file() or not self.path.exists()
         access = os.O_RDWR if self._regular else os.O_WRONLY
-        fd = os.open(self.path, access | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        fd = os.open(self.path, access | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             found = os.fstat(fd)
             if self._regular:

@@ -44,7 +44,8 @@ class RotatingJsonl:
 
     def _append(self, line: bytes) -> None:
         self._file.open()
-        if self._file.size > 0 and self._file.size + len(line) > self._max_bytes:
+        size = self._file.size
+        if size and size + len(line) > self._max_bytes:
             self._file.sync()
             self._rotate()
         self._file.append(line)

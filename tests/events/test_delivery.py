@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from jetson_face.events import delivery
 from jetson_face.events.delivery import Deliverer, SinkDownError, SinkRefusedError
+from jetson_face.events.older import id_of
 from jetson_face.events.outbox import Event, Outbox
 from jetson_face.events.outbox_file import OutboxFile
 from jetson_face.events.webhook import WebhookSink
@@ -40,6 +43,19 @@ class ListSink:
         self.closed.set()
 
 
+class HangingSink(ListSink):
+    """Takes nothing before it is released."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered, self.release = threading.Event(), threading.Event()
+
+    def send(self, events: Sequence[Event]) -> None:
+        self.entered.set()
+        self.release.wait(30)
+        super().send(events)
+
+
 @pytest.fixture
 def outbox(tmp_path: Path) -> Iterator[Outbox]:
     box = Outbox(tmp_path / "outbox.db")
@@ -49,6 +65,41 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 
 def put(outbox: Outbox, *bodies: bytes) -> None:
     outbox.append([("decision", body) for body in bodies])
+
+
+@contextmanager
+def running(deliverer: Deliverer) -> Iterator[None]:
+    """Its loop, until the end of the block."""
+    stop = threading.Event()
+    thread = threading.Thread(target=deliverer.run, args=(stop,), daemon=True)
+    thread.start()
+    yield
+    stop.set()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def soon(done: Callable[[], bool]) -> bool:
+    """Whether it comes true."""
+    end = time.monotonic() + 10
+    while not done() and time.monotonic() < end:
+        time.sleep(0.01)
+    return done()
+
+
+def asked_again(outbox: Outbox, folder: Path, *bodies: bytes) -> tuple[Deliverer, ListSink]:
+    """A sink that refused these events, which somebody wants to have sent again."""
+    sink = ListSink()
+    deliverer = Deliverer("list", outbox, sink, backoff=Backoff(1, 60), draw=lambda: 1.0)
+    for body in bodies:
+        sink.poison = body
+        put(outbox, body)
+        deliverer.step()
+    sink.poison = None
+    with closing(OutboxFile(folder / "outbox.db")) as file:
+        file.ask_again([("list", item.event.seq) for item in file.refused()])
+    outbox.check()
+    return deliverer, sink
 
 
 def test_a_sink_that_is_down_gets_everything_later_in_order(outbox: Outbox) -> None:
@@ -107,7 +158,11 @@ def test_the_loop_waits_for_as_long_as_there_is_nothing(outbox: Outbox) -> None:
     assert sink.got == [b"a", b"b"]
 
 
-def test_what_is_left_at_the_end_is_delivered(outbox: Outbox) -> None:
+def test_what_is_left_at_the_end_is_delivered(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_LAST_S", "_DRAIN_S"):  # on a busy machine, too
+        monkeypatch.setattr(delivery, name, 10.0)
     sink, stop = ListSink(), threading.Event()
     deliverer = Deliverer("list", outbox, sink)
     put(outbox, b"a", b"b")
@@ -117,19 +172,50 @@ def test_what_is_left_at_the_end_is_delivered(outbox: Outbox) -> None:
     assert outbox.state().lag == {"list": 0}
 
 
+def test_a_batch_is_no_larger_than_the_sink_wants(outbox: Outbox) -> None:
+    sink = ListSink()
+    deliverer = Deliverer("list", outbox, sink, batch=2)
+    put(outbox, b"a", b"b", b"c")
+    deliverer.step()
+    assert sink.got == [b"a", b"b"]
+
+
+def test_the_log_says_when_a_sink_went_and_when_it_came_back(
+    outbox: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    sink = ListSink()
+    sink.errors = [SinkDownError("no route"), SinkDownError("no answer")]
+    deliverer = Deliverer("list", outbox, sink)
+    for body in (b"a", b"b"):
+        put(outbox, body)
+        deliverer.step()
+    deliverer.step()
+    put(outbox, b"c")
+    deliverer.step()
+    assert [record.getMessage() for record in caplog.records] == [
+        "sink_down sink=list error=no route",
+        "sink_back sink=list after_failures=2",
+    ]
+
+
+def test_after_a_reload_a_sink_has_sent_as_much_and_is_down_for_as_long(outbox: Outbox) -> None:
+    sink = ListSink()
+    older = Deliverer("list", outbox, sink, wall=lambda: 1.7e9)
+    put(outbox, b"a")
+    older.step()
+    sink.errors = [SinkDownError("no route")]
+    put(outbox, b"b")
+    older.step()
+    newer = Deliverer("list", outbox, sink)
+    newer.go_on_from(older)
+    assert (newer.sent, newer.down_since, newer.last_error) == (1, 1.7e9, "no route")
+
+
 def test_what_is_asked_for_again_comes_in_batches_too(
     outbox: Outbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sink = ListSink()
-    deliverer = Deliverer("list", outbox, sink, batch=1)
-    for body in (b"bad", b"worse"):
-        sink.poison = body
-        put(outbox, body)
-        deliverer.step()
-    with closing(OutboxFile(tmp_path / "outbox.db")) as file:
-        assert file.ask_again([("list", 1), ("list", 2)]) == 2
-    outbox.check()
-    sink.poison = None
+    deliverer, sink = asked_again(outbox, tmp_path, b"bad", b"worse")
+    deliverer.batch = 1
     assert deliverer.step() == 0.0
     assert sink.got == [b"bad"]
     monkeypatch.setattr(outbox, "settle", lambda item, error: False)
@@ -138,24 +224,193 @@ def test_what_is_asked_for_again_comes_in_batches_too(
     assert deliverer.last_error == "sent again, and the disk takes no note of it"
 
 
-def test_a_sink_that_hangs_does_not_hold_up_the_end(outbox: Outbox) -> None:
-    entered, release = threading.Event(), threading.Event()
+def test_what_is_sent_again_counts_as_sent(outbox: Outbox, tmp_path: Path) -> None:
+    deliverer, sink = asked_again(outbox, tmp_path, b"bad", b"worse")
+    put(outbox, b"good")
+    assert deliverer.step() == 0.0
+    assert sink.got == [b"bad", b"worse", b"good"]
+    assert deliverer.sent == 3
 
-    class Hanging(ListSink):
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (SinkDownError("no route"), "no route"),
+        (ZeroDivisionError("x"), "a fault in the sink: ZeroDivisionError: x"),
+    ],
+)
+def test_what_cannot_be_sent_again_now_waits(
+    outbox: Outbox, tmp_path: Path, error: Exception, says: str
+) -> None:
+    deliverer, sink = asked_again(outbox, tmp_path, b"bad", b"worse")
+    sink.errors = [error]
+    assert deliverer.step() == 1.0
+    assert (sink.got, deliverer.last_error) == ([], says)
+    assert outbox.state().set_aside == {"list": 2}
+
+
+def test_what_is_refused_again_is_kept_with_what_was_said_last(
+    outbox: Outbox, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    deliverer, sink = asked_again(outbox, tmp_path, b"bad")
+    sink.errors = [SinkRefusedError("no such field")]
+    caplog.clear()
+    assert deliverer.step() == 0.0
+    with closing(OutboxFile(tmp_path / "outbox.db")) as file:
+        (item,) = file.refused()
+    assert (item.error, item.tries, item.again) == ("no such field", 2, False)
+    (line,) = caplog.messages
+    shown = f"sink_refused_again sink=list id={id_of(item.event)} error=no such field"
+    assert line == shown
+    assert deliverer.sent == 0
+
+
+def test_a_loop_with_nothing_to_read_ends_when_it_is_told(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits, wait = threading.Event(), outbox.wait
+
+    def waiting(name: str, timeout_s: float) -> bool:
+        waits.set()
+        return wait(name, timeout_s)
+
+    monkeypatch.setattr(outbox, "wait", waiting)
+    with running(Deliverer("list", outbox, ListSink())):
+        assert waits.wait(5)
+
+
+def test_the_loop_tries_a_sink_that_was_down_again_after_a_while(outbox: Outbox) -> None:
+    sink = ListSink()
+    sink.errors = [SinkDownError("no route")]
+    put(outbox, b"a")
+    with running(Deliverer("list", outbox, sink, backoff=Backoff(0.01, 0.01))):
+        assert soon(lambda: sink.got == [b"a"])
+
+
+def test_a_slow_sink_gets_each_event_once_and_what_comes_later(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "_LOOK_S", 0.01)
+    sink = HangingSink()
+    put(outbox, b"a")
+    with running(Deliverer("list", outbox, sink)):
+        assert sink.entered.wait(5)
+        time.sleep(0.1)  # it is looked at more than once
+        sink.release.set()
+        put(outbox, b"b")
+        assert soon(lambda: sink.got == [b"a", b"b"])
+
+
+def test_the_thread_that_sends_has_the_name_of_the_sink(outbox: Outbox) -> None:
+    names: list[str] = []
+
+    class Naming(ListSink):
         def send(self, events: Sequence[Event]) -> None:
-            entered.set()
-            release.wait(30)
-            super().send(events)
+            names.append(threading.current_thread().name)
 
-    stop = threading.Event()
-    thread = threading.Thread(target=Deliverer("h", outbox, Hanging()).run, args=(stop,))
+    put(outbox, b"a")
+    with running(Deliverer("door", outbox, Naming())):
+        assert soon(lambda: names == ["send-door"])
+
+
+def test_a_sink_that_hangs_at_the_end_is_left_behind(outbox: Outbox) -> None:
+    sink, stop = HangingSink(), threading.Event()
+    put(outbox, b"a")
+    stop.set()
+    Deliverer("h", outbox, sink).run(stop)
+    assert sink.entered.is_set()
+    assert sink.got == []
+    assert not sink.closed.is_set()
+    sink.release.set()
+    assert sink.closed.wait(5)
+
+
+def test_a_sink_that_hangs_does_not_hold_up_the_end(outbox: Outbox) -> None:
+    sink, stop = HangingSink(), threading.Event()
+    thread = threading.Thread(target=Deliverer("h", outbox, sink).run, args=(stop,), daemon=True)
     put(outbox, b"a")
     thread.start()
-    assert entered.wait(5)
+    assert sink.entered.wait(5)
     stop.set()
     thread.join(1.8)
     assert not thread.is_alive()
-    release.set()
+    sink.release.set()
+
+
+def test_at_the_end_no_batch_is_begun_after_a_while(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+
+    class Slow(ListSink):
+        def send(self, events: Sequence[Event]) -> None:
+            nonlocal now
+            now += 0.2
+            super().send(events)
+
+    sink, stop = Slow(), threading.Event()
+    monkeypatch.setattr(delivery, "_LAST_S", 10.0)
+    monkeypatch.setattr(delivery, "time", SimpleNamespace(monotonic=lambda: now))
+    put(outbox, b"a", b"b", b"c", b"d")
+    stop.set()
+    Deliverer("list", outbox, sink, batch=1).run(stop)
+    assert sink.got == [b"a", b"b"]
+
+
+def test_an_end_with_nothing_left_waits_for_nothing(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    stop = threading.Event()
+
+    def wait(name: str, timeout_s: float) -> bool:
+        waits.append(timeout_s)
+        return False
+
+    monkeypatch.setattr(outbox, "wait", wait)
+    stop.set()
+    Deliverer("list", outbox, ListSink()).run(stop)
+    assert waits == [0]
+
+
+def test_the_end_waits_for_the_last_event(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_LAST_EVENT_S", "_LAST_S", "_DRAIN_S"):
+        monkeypatch.setattr(delivery, name, 10.0)
+    sink, stop, written = ListSink(), threading.Event(), threading.Event()
+
+    def last() -> None:
+        time.sleep(0.05)
+        put(outbox, b"last")
+        written.set()
+
+    stop.set()
+    threading.Thread(target=last).start()
+    Deliverer("list", outbox, sink).run(stop, after=written)
+    assert sink.got == [b"last"]
+
+
+def test_the_end_does_not_wait_for_a_last_event_that_does_not_come(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "_LAST_EVENT_S", 0.01)
+    sink, stop = ListSink(), threading.Event()
+    stop.set()
+    deliverer = Deliverer("list", outbox, sink)
+    thread = threading.Thread(
+        target=deliverer.run, args=(stop,), kwargs={"after": threading.Event()}, daemon=True
+    )
+    thread.start()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_a_fault_in_a_sink_is_told_in_300_characters(outbox: Outbox) -> None:
+    sink = ListSink()
+    sink.errors = [ValueError("long words " * 100)]
+    deliverer = Deliverer("list", outbox, sink)
+    put(outbox, b"a")
+    deliverer.step()
+    assert len(str(deliverer.last_error)) == 300
 
 
 def test_a_bug_in_a_sink_is_told_once_and_the_sink_is_tried_again(

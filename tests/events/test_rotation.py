@@ -15,7 +15,7 @@ from jetson_face.events.delivery import SinkDownError
 from jetson_face.events.lines import LineFile
 from jetson_face.events.outbox import Event
 from jetson_face.events.rotating import RotatingJsonl
-from tests.events.event_help import face_body, read_events
+from tests.events.event_help import face_body, read_event, read_events
 
 
 def event(seq: int, size: int = 20) -> Event:
@@ -138,9 +138,16 @@ def test_a_file_that_is_deleted_all_the_time_is_a_sink_that_is_down(
 ) -> None:
     path = tmp_path / "events.jsonl"
     sink = RotatingJsonl(path, max_bytes=10**6, files=2)
-    monkeypatch.setattr(os, "fsync", lambda fd: path.unlink())
-    with pytest.raises(SinkDownError, match="deleted while it was written"):
+    synced: list[int] = []
+
+    def deleted(fd: int) -> None:
+        synced.append(fd)
+        path.unlink()
+
+    monkeypatch.setattr(os, "fsync", deleted)
+    with pytest.raises(SinkDownError, match="deleted while it was written, twice"):
         sink.send([event(1)])
+    assert len(synced) == 2
     sink.close()
 
 
@@ -167,15 +174,60 @@ def test_the_folders_of_a_file_are_made_for_its_owner_only(tmp_path: Path) -> No
     assert modes == [0o700, 0o600]
 
 
+def by_file(folder: Path) -> dict[str, list[int]]:
+    """The events kept, by the end of their file's name."""
+    kept = {p.name.removeprefix("events.jsonl"): read_events(p) for p in folder.iterdir()}
+    return {name: [e["frame"] for e in events] for name, events in kept.items()}
+
+
 def test_the_number_of_a_file_says_how_old_it_is(tmp_path: Path) -> None:
-    path = tmp_path / "events.jsonl"
-    sink = RotatingJsonl(path, max_bytes=1, files=4)
+    sink = RotatingJsonl(tmp_path / "events.jsonl", max_bytes=1, files=4)
     for frame in range(1, 7):
         sink.send([event(frame)])
+        if frame == 2:  # a line that is too long for any file has no empty one before it
+            assert by_file(tmp_path) == {"": [2], ".1": [1]}
     sink.close()
-    kept = {p.name.removeprefix("events.jsonl"): read_events(p) for p in tmp_path.iterdir()}
-    frames = {name: [e["frame"] for e in events] for name, events in kept.items()}
-    assert frames == {"": [6], ".1": [5], ".2": [4], ".3": [3]}
+    assert by_file(tmp_path) == {"": [6], ".1": [5], ".2": [4], ".3": [3]}
+
+
+@pytest.mark.parametrize(("spare", "expected"), [(0, {"": [1, 2]}), (-1, {"": [2], ".1": [1]})])
+def test_a_file_may_be_filled_to_its_last_byte(
+    tmp_path: Path, spare: int, expected: dict[str, list[int]]
+) -> None:
+    one, two = event(1), event(2)
+    size = len(one.body) + len(two.body) + 2
+    sink = RotatingJsonl(tmp_path / "events.jsonl", max_bytes=size + spare, files=2)
+    sink.send([one, two])
+    sink.close()
+    assert by_file(tmp_path) == expected
+
+
+def test_the_only_file_may_be_deleted_just_before_it_is_begun_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "events.jsonl"
+    sink = RotatingJsonl(path, max_bytes=1, files=1)
+    sink.send([event(1)])
+
+    def deleted(fd: int) -> None:
+        monkeypatch.undo()
+        path.unlink()
+
+    monkeypatch.setattr(os, "fsync", deleted)
+    sink.send([event(2)])
+    sink.close()
+    assert by_file(tmp_path) == {"": [2]}
+
+
+def test_events_of_a_sink_go_where_a_pipe_goes(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    sink = RotatingJsonl(pipe, max_bytes=10**6, files=2)
+    sink.send([event(1), event(2)])
+    assert [read_event(line)["frame"] for line in os.read(reader, 65536).splitlines()] == [1, 2]
+    sink.close()
+    os.close(reader)
 
 
 @pytest.mark.parametrize(("max_bytes", "files"), [(0, 1), (1, 0)])
