@@ -171,6 +171,30 @@ def test_another_frame_size_ends_all_tracks() -> None:
     assert tracker.update(faces((100, 100)), 4 * FRAME).tolist() == [3]
 
 
+def test_a_track_that_stands_for_another_person_gets_an_id_that_nobody_had() -> None:
+    tracker = Tracker()
+    tracker.update(faces((100, 100), (300, 100)), 0)
+    assert tracker.renumber(np.array([2, 1])).tolist() == [3, 4]
+    here = faces((100, 100), (300, 100), (500, 300))
+    assert tracker.update(here, FRAME).tolist() == [4, 3, 5]
+
+
+@pytest.mark.parametrize(
+    ("away", "at_edge"), [((-25, 0), (0, 200)), ((25, 0), (639, 200)), ((0, -25), (320, 0))]
+)
+def test_a_lost_face_that_should_have_left_is_missed_at_the_edge(
+    away: tuple[float, float], at_edge: tuple[float, float]
+) -> None:
+    tracker = Tracker()
+    start = np.array(at_edge) - 4 * np.array(away)
+    for n in range(4):
+        tracker.update(faces(tuple(start + n * np.array(away))), n * FRAME, size=SIZE)
+    tracker.update(Detections.empty(), 4 * FRAME, size=SIZE)
+    (box,) = tracker.missing(10 * FRAME, size=SIZE)
+    assert ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2) == pytest.approx(at_edge)
+    assert not len(tracker.missing(11 * FRAME, size=(1280, 960)))
+
+
 def test_a_small_face_does_not_take_over_a_large_one_behind_it() -> None:
     tracker = Tracker()
     tracker.update(faces((100, 100), side=120), 0)
