@@ -59,7 +59,7 @@ class WebhookSink:
     """
 
     def __init__(
-        self, url: str, *, headers: Mapping[str, str] | None = None, timeout_s: float = 5.0
+        self, url: str, *, timeout_s: float, headers: Mapping[str, str] | None = None
     ) -> None:
         try:
             self._url = web_address(url)
