@@ -193,6 +193,21 @@ def test_an_old_connection_is_made_new(broker: Broker, sink_for: Make) -> None:
     assert sink._session is not first
 
 
+def test_an_event_is_to_be_acknowledged_and_not_to_be_kept_by_the_broker(sink_for: Make) -> None:
+    kinds: list[int] = []
+
+    def takes(connection: socket.socket, stop: threading.Event) -> None:
+        greet(connection)
+        kinds.append(connection.recv(1, socket.MSG_PEEK)[0])
+        packet = read_packet(connection)
+        mid = packet.index(b"faces") + len(b"faces")
+        connection.sendall(b"\x40\x02" + packet[mid : mid + 2])
+
+    with Hostile(takes) as server:
+        sink_for(server.port, timeout_s=5).send([EVENT])
+    assert kinds == [0x32]
+
+
 def test_a_kept_connection_that_was_reset_is_made_new(sink_for: Make) -> None:
     published: list[bytes] = []
 
@@ -495,6 +510,7 @@ def test_a_connection_that_comes_when_nobody_waits_any_more_is_closed(
     with Hostile(listens) as server:
         sink = sink_for(server.port, timeout_s=0.1)
         down(sink, "no connection in 0.1 s")
+        assert "mqtt-127.0.0.1" in {thread.name for thread in threading.enumerate()}
         sink.close()
         released.set()
         assert ended.wait(5)

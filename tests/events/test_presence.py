@@ -167,5 +167,5 @@ def test_a_program_that_began_anew_has_lost_who_was_there_now() -> None:
     presence = Presence(["door"], away_s=5)
     for event in visit(ADA)[:2]:
         presence.apply(event, None, 100.0)
-    presence.apply(visit(None)[0], None, 200.0)
+    presence.apply(visit(None, track=2)[0], None, 200.0)
     assert [presence_of(presence, now) for now in (204.0, 205.0)] == ["NF", "FF"]
