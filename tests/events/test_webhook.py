@@ -446,6 +446,24 @@ def test_an_idle_connection_that_the_receiver_closed_is_not_down(
     assert len(hook.bodies) == len(hook.clients) == 3
 
 
+def test_closing_ends_the_kept_connection(sink_for: Make) -> None:
+    ended = threading.Event()
+
+    def waits_for_the_end(connection: socket.socket, stop: threading.Event) -> None:
+        read_request(connection)
+        connection.sendall(HEAD + b"Content-Length: 0\r\n\r\n")
+        if not connection.recv(1):
+            ended.set()
+
+    with Hostile(waits_for_the_end) as server:
+        sink = sink_for(f"http://127.0.0.1:{server.port}/")
+        sink.send([EVENT])
+        kept = sink._transport
+        sink.close()
+        assert ended.wait(4)
+        assert kept is not None
+
+
 def test_a_connection_closed_while_we_ask_is_tried_once_more(sink_for: Make) -> None:
     requests: list[int] = []
 
