@@ -446,6 +446,17 @@ def test_an_idle_connection_that_the_receiver_closed_is_not_down(
     assert len(hook.bodies) == len(hook.clients) == 3
 
 
+def test_a_connection_that_was_long_unused_is_made_new(
+    hook: Hook, sink_for: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jetson_face.events.webhook._KEPT_S", 0.05)
+    sink = sink_for(hook.url)
+    sink.send([EVENT])
+    time.sleep(0.1)
+    sink.send([EVENT])
+    assert len(hook.clients) == 2
+
+
 def test_closing_ends_the_kept_connection(sink_for: Make) -> None:
     ended = threading.Event()
 
@@ -563,6 +574,15 @@ def test_a_receiver_behind_tls(
     for _ in range(2):
         sink.send([EVENT])
     assert len(tls_hook.clients) == 1
+
+
+def test_a_receiver_that_only_a_librarys_own_list_trusts_is_down(
+    tls_hook: Hook, certificate: Path, sink_for: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("certifi.where", lambda: str(certificate))
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    down(sink_for(tls_hook.url), "CERTIFICATE_VERIFY_FAILED")
 
 
 def test_a_handshake_that_never_ends_is_in_the_deadline(sink_for: Make) -> None:
