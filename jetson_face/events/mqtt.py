@@ -29,21 +29,19 @@ class MqttSink:
     def __init__(
         self,
         host: str,
-        port: int = 1883,
+        port: int,
         *,
-        topic: str = "jetson-face/events",
+        topic: str,
+        timeout_s: float,
         username: str | None = None,
         password: str | None = None,
         tls: bool = False,
-        client_id: str = "",
-        timeout_s: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         try:
             self._topic = topic_name(topic)
             self._broker = Broker(
-                host, port, username=username, password=password, tls=tls, client_id=client_id,
-                timeout_s=timeout_s,
+                host, port, timeout_s=timeout_s, username=username, password=password, tls=tls,
             )  # fmt: skip
         except ValueError as error:
             raise UsageError(f"an MQTT sink: {error}") from None
@@ -90,9 +88,7 @@ class MqttSink:
         session.until(lambda: session.accepted, end, "greeting")
         sent = [session.client.publish(self._topic, payload, qos=1) for payload in waiting]
         try:
-            session.until(
-                lambda: all(message.is_published() for message in sent), end, "acknowledgement"
-            )
+            session.until(lambda: all(map(_has, sent)), end, "acknowledgement")
         finally:
             left = [p for p, message in zip(waiting, sent, strict=True) if not _has(message)]
             waiting[:] = left
@@ -102,7 +98,7 @@ class MqttSink:
             self._courier = Courier(f"mqtt-{self._broker.host}", on_late=Session.close)
         try:
             # In a thread of its own: no time-out reaches the search for the name.
-            left = max(0.0, end - self._clock())
+            left = end - self._clock()
             return self._courier.fetch(lambda: self._broker.dial(self._clock), timeout_s=left)
         except StillBusyError:
             raise LateError("connection") from None
@@ -118,6 +114,6 @@ class MqttSink:
 
 def _has(message: Any) -> bool:
     """Whether the broker has it; what was never sent raises."""
-    with contextlib.suppress(ValueError, RuntimeError):
+    with contextlib.suppress(RuntimeError):
         return bool(message.is_published())
     return False

@@ -31,13 +31,13 @@ class Broker:
     def __init__(
         self,
         host: str,
-        port: int = 1883,
+        port: int,
         *,
+        timeout_s: float,
         username: str | None = None,
         password: str | None = None,
         tls: bool = False,
         client_id: str = "",
-        timeout_s: float = 5.0,
     ) -> None:
         self.host, self.port, self.timeout_s = host_name(host), port, timeout_s
         try:
@@ -92,9 +92,7 @@ class Session:
     has come.
     """
 
-    def __init__(
-        self, client: Any, paho: Any, clock: Callable[[], float], answer_max: int = ANSWER_MAX
-    ) -> None:
+    def __init__(self, client: Any, paho: Any, clock: Callable[[], float], answer_max: int) -> None:
         self.client, self._paho, self._clock = client, paho, clock
         self._answer_max = answer_max
         self.accepted = False
@@ -116,9 +114,7 @@ class Session:
         with contextlib.suppress(Exception):
             self.client.disconnect()
         # What is left where the goodbye could not be written at once.
-        sock = self.client.socket()
-        if sock is not None:
-            sock.close()
+        self.drop()
 
     def rest(self, timeout_s: float, bell: Bell) -> None:
         """Keep the connection alive until the bell rings, the broker says something, or so long.

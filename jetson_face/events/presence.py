@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 Track: TypeAlias = tuple[str, int]
 """Camera and number of a face, within one run."""
+_NOBODY: tuple[str, str | None] = ("", None)
 
 
 @dataclass(slots=True)
@@ -19,8 +20,8 @@ class _Person:
     """camera, time: where and when the person was last seen. left: when the last of their faces
     left, monotonic seconds."""
 
-    camera: str
-    time: str
+    camera: str = ""
+    time: str = ""
     left: float = float("-inf")
 
 
@@ -67,7 +68,7 @@ class Presence:
                 self._see(track, person, event["last_seen"]["time"])
                 self._leave(track, now)
                 return
-            known = self._faces.get(track, ("", None))[1]
+            known = self._faces.get(track, _NOBODY)[1]
             self._faces[track] = (event["state"], person)
             if known is not None and known != person:
                 self._without(known, now)
@@ -136,15 +137,15 @@ class Presence:
 
     def _see(self, track: Track, person: str | None, time: str) -> None:
         if person is not None:
-            seen = self._people.setdefault(person, _Person(track[0], time))
+            seen = self._people.setdefault(person, _Person())
             seen.camera, seen.time = track[0], time
 
     def _leave(self, track: Track, now: float) -> None:
-        _, person = self._faces.pop(track, ("", None))
+        _, person = self._faces.pop(track, _NOBODY)
         if person is not None:
             self._without(person, now)
 
     def _without(self, person: str, now: float) -> None:
         """One face less is called so."""
-        if person in self._people and all(p != person for _, p in self._faces.values()):
+        if all(p != person for _, p in self._faces.values()):
             self._people[person].left = now

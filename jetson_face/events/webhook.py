@@ -59,7 +59,7 @@ class WebhookSink:
     """
 
     def __init__(
-        self, url: str, *, headers: Mapping[str, str] | None = None, timeout_s: float = 5.0
+        self, url: str, *, timeout_s: float, headers: Mapping[str, str] | None = None
     ) -> None:
         try:
             self._url = web_address(url)
@@ -190,12 +190,12 @@ class _Exchange:
 
 
 def _transport() -> httpx.AsyncHTTPTransport:
-    """One kept connection, no proxies, no time-outs: the deadline is around all of it."""
+    """A kept connection, no proxies, no time-outs: the deadline is around all of it."""
     import httpx
 
     return httpx.AsyncHTTPTransport(
         verify=ssl.create_default_context(),
-        limits=httpx.Limits(max_connections=1, keepalive_expiry=_KEPT_S),
+        limits=httpx.Limits(keepalive_expiry=_KEPT_S),
     )
 
 

@@ -483,7 +483,7 @@ EVENT = Event(1, 0.0, 2.0, "decided", face_body())
 
 
 def test_a_webhook_gets_json_and_the_token(hook: Hook) -> None:
-    sink = WebhookSink(hook.url, headers={"Authorization": "Bearer t"})
+    sink = WebhookSink(hook.url, timeout_s=5, headers={"Authorization": "Bearer t"})
     sink.send([EVENT])
     sink.send([EVENT, EVENT])
     sink.close()

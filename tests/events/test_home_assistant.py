@@ -271,7 +271,7 @@ def test_every_template_finds_its_value_in_its_state() -> None:
 
 
 def test_without_being_asked_no_face_is_published() -> None:
-    broker, presence = Broker("127.0.0.1"), Presence(["door"], away_s=1)
+    broker, presence = Broker("127.0.0.1", 1, timeout_s=1), Presence(["door"], away_s=1)
     states = StatePublisher(broker, TOPICS, presence, lambda: ENROLLED)
     for event in visit(ADA)[:2]:
         states.tell(event, FACE)

@@ -93,7 +93,7 @@ class Box:
 
     def start(self) -> None:
         self.outbox = Outbox(self.path, OutboxLimits(retry_s=0))
-        self.deliverer = Deliverer("web", self.outbox, WebhookSink(self.url), batch=50)
+        self.deliverer = Deliverer("web", self.outbox, WebhookSink(self.url, timeout_s=5), batch=50)
 
     def put(self, *frames: int, person: Person = BOB) -> None:
         bodies = [("decided", face_body(person, frame=frame)) for frame in frames]
@@ -381,7 +381,8 @@ def test_nothing_to_read_costs_nothing(tmp_path: Path, how: str) -> None:
     limits = OutboxLimits(max_age_s=10)
     box = Outbox(tmp_path / "outbox.db", limits, clock=lambda: age + time.monotonic(),
                  open_file=Counting)  # fmt: skip
-    deliverer = Deliverer("web", box, WebhookSink("http://127.0.0.1:9/"), backoff=Backoff(5, 5))
+    sink = WebhookSink("http://127.0.0.1:9/", timeout_s=5)
+    deliverer = Deliverer("web", box, sink, backoff=Backoff(5, 5))
     box.append([("decided", face_body())] * 5)
     if how == "evicted":
         age += 11

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import socket
@@ -11,10 +12,12 @@ import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from jetson_face.core.errors import MissingDependencyError, UsageError
+from jetson_face.core.version import __version__
 from jetson_face.events.delivery import SinkDownError, SinkRefusedError
 from jetson_face.events.outbox import Event
 from jetson_face.events.webhook import WebhookSink
@@ -87,8 +90,8 @@ def sink_for() -> Iterator[Callable[..., WebhookSink]]:
     """Makes sinks that are closed at the end."""
     made: list[WebhookSink] = []
 
-    def make(url: str, **options: object) -> WebhookSink:
-        made.append(WebhookSink(url, **options))  # type: ignore[arg-type]
+    def make(url: str, **options: Any) -> WebhookSink:
+        made.append(WebhookSink(url, **{"timeout_s": 5.0, **options}))
         return made[-1]
 
     yield make
@@ -119,6 +122,7 @@ def test_a_webhook_gets_json_and_the_token(hook: Hook, sink_for: Make) -> None:
     assert json.loads(hook.bodies[0])["events"][0]["name"] == "Ada"
     assert hook.headers[0]["Authorization"] == "Bearer t"
     assert hook.headers[0]["Content-Type"] == "application/json"
+    assert hook.headers[0]["User-Agent"] == f"jetson-face/{__version__}"
     assert hook.targets == ["/hook?box=1"] * 2
     # One connection for both.
     assert len(hook.clients) == 1
@@ -130,8 +134,10 @@ def test_any_letters_are_good_in_an_address(hook: Hook, sink_for: Make) -> None:
 
 
 def test_user_and_password_of_an_address_are_sent(hook: Hook, sink_for: Make) -> None:
-    sink_for(hook.url.replace("http://", "http://ada:p%40ss@")).send([EVENT])
-    assert hook.headers[0]["Authorization"] == "Basic YWRhOnBAc3M="
+    for who in ("ada:p%40ss", "a%64a"):
+        sink_for(hook.url.replace("http://", f"http://{who}@")).send([EVENT])
+    told = [headers["Authorization"].removeprefix("Basic ") for headers in hook.headers]
+    assert [base64.b64decode(text) for text in told] == [b"ada:p@ss", b"ada:"]
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
@@ -152,7 +158,8 @@ def test_what_is_malformed_for_the_receiver_is_refused(
 def test_everything_else_is_down_and_loses_nothing(hook: Hook, sink_for: Make, status: int) -> None:
     hook.answers = [(status, {"Location": "/elsewhere"}, b"no")]
     sink = sink_for(hook.url)
-    down(sink, f"127.0.0.1:[0-9]+ answered {status}")
+    text = down(sink, f"127.0.0.1:[0-9]+ answered {status}")
+    assert ("redirects are not followed" in text) == (status < 400)
     sink.send([EVENT])
     # No redirect was followed.
     assert hook.targets == ["/hook?box=1"] * 2
@@ -170,6 +177,14 @@ def test_the_text_says_what_to_do(hook: Hook, sink_for: Make) -> None:
     assert "redirects are not followed" in text
     assert "token" in down(sink, "401 Unauthorized")
     assert "`url`" in down(sink, "404 Not Found")
+
+
+def test_an_answer_that_says_little_is_told_as_it_is(hook: Hook, sink_for: Make) -> None:
+    hook.answers = [(599, {}, b""), (302, {}, b""), (302, {"Location": "/" + "x" * 999}, b"")]
+    sink = sink_for(hook.url)
+    assert down(sink, "answered 599").endswith(" answered 599")
+    assert ": it is at somewhere else now; " in down(sink, "302 Found")
+    assert ": it is at /" + "x" * 198 + "… now; " in down(sink, "302 Found")
 
 
 def test_a_long_answer_is_not_read_to_its_end(hook: Hook, sink_for: Make) -> None:
@@ -345,7 +360,10 @@ def test_a_hostile_receiver_is_down_in_time(
     servers: list[Hostile] = []
     with Hostile(lambda connection, _: behaviour(servers[0], connection)) as server:
         servers.append(server)
-        sink = sink_for(f"http://127.0.0.1:{server.port}/", timeout_s=TIMEOUT_S)
+        # What ends by itself has time: a busy machine must not be what ends it.
+        by_deadline = matches == "no answer" or matches.endswith(" in the body")
+        timeout_s = TIMEOUT_S if by_deadline else 5
+        sink = sink_for(f"http://127.0.0.1:{server.port}/", timeout_s=timeout_s)
         down(sink, matches)
         if behaviour is not continues_for_ever:
             # What the kernel holds, and what one header may be: not what the server has.
@@ -388,6 +406,23 @@ def test_a_name_that_is_not_known_is_down(sink_for: Make, monkeypatch: pytest.Mo
     down(sink_for("http://nobody.example/"), "nobody.example: .*Name or service not known")
 
 
+def test_a_connection_that_cannot_even_be_closed_is_down_and_no_more(
+    hook: Hook, sink_for: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import httpx
+
+    async def odd(*args: object, **options: object) -> None:
+        raise RuntimeError("a fault of the library")
+
+    sink = sink_for(hook.url)
+    with monkeypatch.context() as broken:
+        broken.setattr(httpx.AsyncHTTPTransport, "handle_async_request", odd)
+        broken.setattr(httpx.AsyncHTTPTransport, "aclose", odd)
+        down(sink, "RuntimeError: a fault of the library, while connecting")
+    sink.send([EVENT])
+    assert len(hook.bodies) == 1
+
+
 def test_what_is_down_is_told_without_user_and_password(sink_for: Make) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -412,6 +447,35 @@ def test_an_idle_connection_that_the_receiver_closed_is_not_down(
         sink.send([EVENT])
         time.sleep(0.05)
     assert len(hook.bodies) == len(hook.clients) == 3
+
+
+def test_a_connection_that_was_long_unused_is_made_new(
+    hook: Hook, sink_for: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jetson_face.events.webhook._KEPT_S", 0.05)
+    sink = sink_for(hook.url)
+    sink.send([EVENT])
+    time.sleep(0.1)
+    sink.send([EVENT])
+    assert len(hook.clients) == 2
+
+
+def test_closing_ends_the_kept_connection(sink_for: Make) -> None:
+    ended = threading.Event()
+
+    def waits_for_the_end(connection: socket.socket, stop: threading.Event) -> None:
+        read_request(connection)
+        connection.sendall(HEAD + b"Content-Length: 0\r\n\r\n")
+        if not connection.recv(1):
+            ended.set()
+
+    with Hostile(waits_for_the_end) as server:
+        sink = sink_for(f"http://127.0.0.1:{server.port}/")
+        sink.send([EVENT])
+        kept = sink._transport
+        sink.close()
+        assert ended.wait(4)
+        assert kept is not None
 
 
 def test_a_connection_closed_while_we_ask_is_tried_once_more(sink_for: Make) -> None:
@@ -471,20 +535,20 @@ def test_a_fault_in_the_exchange_is_down_and_tells_no_token(
 )  # fmt: skip
 def test_an_address_that_is_no_webhook_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match=r"an address|a host|there is no port 0"):
-        WebhookSink(url)
+        WebhookSink(url, timeout_s=1)
 
 
 @pytest.mark.parametrize("value", ["Bearer s3cret\nX: y", "Bearer s3crét", "s3cret\0", ""])
 def test_a_header_that_cannot_be_sent_is_refused_without_its_value(value: str) -> None:
     with pytest.raises(UsageError, match="the header Authorization") as caught:
-        WebhookSink("http://127.0.0.1/", headers={"Authorization": value})
+        WebhookSink("http://127.0.0.1/", timeout_s=1, headers={"Authorization": value})
     assert "s3cr" not in str(caught.value)
 
 
 def test_without_httpx_the_message_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "httpx", None)
     with pytest.raises(MissingDependencyError, match="pip install httpx"):
-        WebhookSink("http://127.0.0.1/")
+        WebhookSink("http://127.0.0.1/", timeout_s=1)
 
 
 @pytest.fixture(scope="module")
@@ -513,6 +577,15 @@ def test_a_receiver_behind_tls(
     for _ in range(2):
         sink.send([EVENT])
     assert len(tls_hook.clients) == 1
+
+
+def test_a_receiver_that_only_a_librarys_own_list_trusts_is_down(
+    tls_hook: Hook, certificate: Path, sink_for: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("certifi.where", lambda: str(certificate))
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    down(sink_for(tls_hook.url), "CERTIFICATE_VERIFY_FAILED")
 
 
 def test_a_handshake_that_never_ends_is_in_the_deadline(sink_for: Make) -> None:
