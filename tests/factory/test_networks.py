@@ -11,46 +11,33 @@ from jetson_face.config import Config, load_config
 from jetson_face.core.errors import ModelError
 from jetson_face.detection.padded import Padded
 from jetson_face.factory import networks as subject
+from tests.factory.made import Made, put_in
 
 
 def config(*words: str) -> Config:
     return load_config(None, ["backend.type=onnxruntime", *words])
 
 
-class Made:
-    """Stands for a class or function: notes what it is called with."""
-
-    name = "made"
-
-    def __init__(self) -> None:
-        self.given: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
-
-    def __call__(self, *args: Any, **options: Any) -> Made:
-        self.given.append((args, options))
-        return self
-
-
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> dict[str, Made]:
     """By name, everything that a detector is made of."""
-    where = {
-        "Haar": "jetson_face.detection.haar.Haar",
-        "OnetPoints": "jetson_face.detection.landmarks.OnetPoints",
-        "EyePoints": "jetson_face.detection.landmarks.EyePoints",
-        "DlibPoints": "jetson_face.detection.landmarks.DlibPoints",
-        "open_cascade": "jetson_face.detection.landmarks.open_cascade",
-        "DlibDetector": "jetson_face.detection.dlib.DlibDetector",
-        "OnnxBackend": "jetson_face.inference.onnxruntime.OnnxBackend",
-        "open_network": "jetson_face.factory.plans.open_network",
-        "build_mtcnn": "jetson_face.factory.networks.build_mtcnn",
-        "assemble_yunet": "jetson_face.factory.networks.assemble_yunet",
-        "network_file": "jetson_face.factory.networks.network_file",
-    }
-    found = {name: Made() for name in where}
-    for name, path in where.items():
-        monkeypatch.setattr(path, found[name])
     monkeypatch.setattr(subject, "load_card", lambda name, *places, **_: f"the card {name}")
-    return found
+    return put_in(
+        monkeypatch,
+        [
+            "jetson_face.detection.haar.Haar",
+            "jetson_face.detection.landmarks.OnetPoints",
+            "jetson_face.detection.landmarks.EyePoints",
+            "jetson_face.detection.landmarks.DlibPoints",
+            "jetson_face.detection.landmarks.open_cascade",
+            "jetson_face.detection.dlib.DlibDetector",
+            "jetson_face.inference.onnxruntime.OnnxBackend",
+            "jetson_face.factory.plans.open_network",
+            "jetson_face.factory.networks.build_mtcnn",
+            "jetson_face.factory.networks.assemble_yunet",
+            "jetson_face.factory.networks.network_file",
+        ],
+    )
 
 
 HAAR = (
