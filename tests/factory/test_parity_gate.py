@@ -102,7 +102,7 @@ class Bench:
         self.made.append(self._kind(nets, self.asked))
         return self.made[-1]
 
-    def looked_at(self, how: str) -> list[ImageU8]:
+    def looked_at(self, how: str) -> list[Any]:
         return [what for asked, what in self.asked if asked == how]
 
 
@@ -233,7 +233,8 @@ def test_a_network_that_nothing_runs_cannot_be_judged() -> None:
 def test_the_embedding_is_judged_by_its_vectors_and_what_follows_of_them(
     tmp_path: Path, precision: str, cosine: float
 ) -> None:
-    card, made = load_card(small_card(tmp_path)), []
+    card = load_card(small_card(tmp_path))
+    made: list[Backend] = []
 
     def make(backend: Backend) -> OnnxEmbedder:
         made.append(backend)

@@ -17,13 +17,13 @@ from jetson_face.config import Config, load_config
 from jetson_face.core.types import EmbeddingSpace, ImageU8
 from jetson_face.detection.guarded import GuardedDetector, GuardedRefiner
 from jetson_face.detection.mtcnn.onet import OnetRefiner
-from jetson_face.embedding.align import Aligner
+from jetson_face.embedding.align import Aligner, cut_portraits
 from jetson_face.embedding.mirrored import Mirrored
 from jetson_face.embedding.recognisable import Recognisability
 from jetson_face.factory import parts as subject
 from jetson_face.factory.parts import Parts
 from jetson_face.gallery.store import GalleryStore
-from jetson_face.models.cards import embedding_space, load_card
+from jetson_face.models.cards import card_dir, embedding_space, load_card
 from jetson_face.output.run_report import RunFacts
 from jetson_face.recognition.embedding_scheduler import EmbeddingBudget
 from jetson_face.recognition.fusion import contradiction_below
@@ -185,7 +185,7 @@ def test_the_enroller_has_all_of_its_settings(monkeypatch: pytest.MonkeyPatch) -
             "detector": parts.detector,
             "aligner": parts.aligner,
             "embedder": parts.embedder,
-            "portraits": subject.cut_portraits,
+            "portraits": cut_portraits,
             "assess": parts.quality.verdict,
             "recognisable": made["build_recognisability"],
             "recognisable_min": 0.33,
@@ -203,7 +203,12 @@ def test_the_usual_matcher_knows_thresholds_negatives_and_the_sites_centre(
     made = put_in(monkeypatch, [f"jetson_face.factory.parts.{name}" for name in where])
     wanted, people = config("matching.top_k=2"), gallery((ADA, [unit(1)]))
     asked: list[Config] = []
-    monkeypatch.setattr(subject, "own_threshold", lambda config: asked.append(config) or 0.61)
+
+    def own_threshold(config: Config) -> float:
+        asked.append(config)
+        return 0.61
+
+    monkeypatch.setattr(subject, "own_threshold", own_threshold)
     built: Any = subject.build_matcher(wanted, people, given)
     assert built is made["Matcher"]
     assert asked == ([wanted] if given is None else [])
@@ -269,7 +274,7 @@ def test_pair_weights_are_the_configured_ones_or_those_that_ship(
     wanted = config(f"matching.pair_weights={own}") if given else config()
     space = EmbeddingSpace("made", "0" * 64, 3)
     subject.load_pair_weights(wanted, space)
-    shipped = subject.card_dir() / "siamese_made.json"
+    shipped = card_dir() / "siamese_made.json"
     assert read.once == ((own if given else shipped, space), {})
 
 
@@ -320,7 +325,7 @@ def test_each_source_is_opened_as_it_is_configured(
     opened = put_in(monkeypatch, ["jetson_face.factory.parts.open_source"])["open_source"]
     monkeypatch.setattr(subject, "fill_credentials", lambda uri: f"{uri} with its password")
     wanted = config("sources=[{uri: 'csi://0', name: a, width: 640, height: 480}]")
-    sources = subject.open_sources(wanted, **({"must_open": True} if must_open else {}))
+    sources: Any = subject.open_sources(wanted, **({"must_open": True} if must_open else {}))
     assert sources == [opened]
     ((uri, name), options) = opened.once
     assert (uri, name) == ("csi://0 with its password", "a")
@@ -435,7 +440,12 @@ def test_a_canary_is_asked_as_often_as_was_wanted(monkeypatch: pytest.MonkeyPatc
     made = put_in(monkeypatch, ["jetson_face.factory.parts.Canary"])["Canary"]
     crop: ImageU8 = np.zeros((1, 112, 112, 3), np.uint8)
     aligners: list[Any] = []
-    monkeypatch.setattr(subject, "golden_face", lambda aligner: aligners.append(aligner) or crop)
+
+    def golden_face(aligner: Aligner) -> ImageU8:
+        aligners.append(aligner)
+        return crop
+
+    monkeypatch.setattr(subject, "golden_face", golden_face)
     parts = parts_of()
     subject.build_canary(config("engines.canary_every_s=2.5"), parts, drifted=True)
     (embed, face, wanted, every_ns), options = made.once

@@ -125,8 +125,8 @@ def test_yunets_plans_are_fastest_at_the_frames_that_come(
     folder: Path, small: Path, size: str, names: list[str], usual: tuple[int, int]
 ) -> None:
     words = ("backend.precision=fp32", "detector={type: yunet, min_face_px: 30}")
-    words += (f"engines.frame_size={size}", f"embedder.model={small}")
-    networks = networks_of(config(folder, *words))
+    more = (f"engines.frame_size={size}", f"embedder.model={small}")
+    networks = networks_of(config(folder, *words, *more))
     assert list(networks) == [*names, "embed"]
     shapes = (1, 3, 32, 32), (1, 3, *usual), (1, 3, 2048, 2048)
     assert told(networks["yunet"]) == ("yunet", "fp32", "input", *shapes, ())
