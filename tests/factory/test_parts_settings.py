@@ -318,6 +318,25 @@ def test_a_program_that_runs_on_is_told_that_nobody_is_enrolled(
         assert f"gallery_empty gallery={path}" in caplog.text
 
 
+def test_people_who_come_and_go_are_matched_by_the_embedders_own_threshold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    where = ("LivePeople", "build_matcher")
+    made = put_in(monkeypatch, [f"jetson_face.factory.parts.{name}" for name in where])
+    made["LivePeople"].ids = frozenset({"1"})  # type: ignore[attr-defined]
+    wanted, store = config(), Made()
+    subject.live_people(wanted, store, Says(similarity_min=0.55))  # type: ignore[arg-type]
+    (asked, build), _ = made["LivePeople"].once
+    people = gallery((ADA, [unit(1)]))
+    assert asked is store
+    assert build(people) is made["build_matcher"]
+    assert made["build_matcher"].once == ((wanted, people, 0.55), {})
+
+
+def test_a_configured_detector_must_be_as_sure_as_was_measured() -> None:
+    assert subject.build_quality(config("detector.type=yunet")).detection_min == 0.74
+
+
 @pytest.mark.parametrize("must_open", [False, True])
 def test_each_source_is_opened_as_it_is_configured(
     monkeypatch: pytest.MonkeyPatch, *, must_open: bool
