@@ -131,6 +131,13 @@ def test_a_plan_for_another_gpu_is_not_run_on_this_one(settings: Settings) -> No
         plans._gate(spec, b"")
 
 
+def test_without_a_gpu_one_has_to_be_named(settings: Settings) -> None:
+    trt, _, _ = fake_gpu()
+    with pytest.raises(UsageError, match=r"which one to build for, as 8\.7"):
+        Plans(settings(), trt, None)
+    assert Plans(settings(), trt, None, compute_capability="8.6").fitting() == []
+
+
 @pytest.mark.usefixtures("module")
 def test_networks_are_named_in_their_order_or_all(settings: Settings) -> None:
     plans = subject.plans_here(settings("detector.type=yunet"))
