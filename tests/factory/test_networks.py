@@ -185,3 +185,28 @@ def test_the_embedders_file_is_that_of_the_wanted_precision(
     assert (wants, card.name, precision) == (wanted, "squeezenet_face", "fp16")
     assert backends.given == [((wanted, "embed", Path("squeezenet.onnx")), {})]
     assert embedders.given == [((card, backends), {"max_batch": 7})]
+
+
+def test_mtcnns_search_of_frames_is_opened_as_it_is_configured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    graphs = {"pnet": Path("p.onnx"), "onet": Path("o.onnx")}
+    monkeypatch.setattr("jetson_face.detection.mtcnn.graph.ensure_mtcnn", lambda *_: graphs)
+    parts = put_in(
+        monkeypatch,
+        [
+            "jetson_face.factory.networks.build_backend",
+            "jetson_face.factory.networks.assemble_mtcnn",
+            "jetson_face.factory.plans.open_network",
+        ],
+    )
+    wanted = config("backend.type=tensorrt", "detector.type=mtcnn", "engines.frame_size=[64, 48]")
+    subject.build_mtcnn(wanted)
+    assert parts["build_backend"].given == [
+        ((wanted, "pnet", Path("p.onnx")), {}),
+        ((wanted, "onet", Path("o.onnx")), {}),
+    ]
+    assert parts["open_network"].once == ((wanted, "search"), {})
+    opened = {"pnet": parts["build_backend"], "onet": parts["build_backend"]}
+    nets = {**opened, "search": parts["open_network"]}
+    assert parts["assemble_mtcnn"].once == ((wanted, nets), {"relaxed": False})
