@@ -76,7 +76,7 @@ def build_detector(config: Config, *, relaxed: bool = False) -> Detector:
     return build_yunet(config, wanted, relaxed=relaxed)
 
 
-def build_yunet(config: Config, wanted: YunetConfig, *, relaxed: bool = False) -> YuNet:
+def build_yunet(config: Config, wanted: YunetConfig, *, relaxed: bool) -> YuNet:
     """YuNet; on TensorRT known faces have a plan of their own, and so have frames of one size."""
     if isinstance(config.backend, TensorRTConfig):
         # photos are of any size

@@ -60,7 +60,7 @@ class ParityGate:
         """Raw outputs, and what the program makes of them. Raises EngineError."""
         with ExitStack() as stack:
             candidate = stack.enter_context(closing(self._open_plan(spec, plan)))
-            recorded = _Recorder(OnnxBackend(self._references[spec.name], precision="fp32"))
+            recorded = _Recorder(OnnxBackend(self._references[spec.name]))
             reference = stack.enter_context(closing(recorded))
             if spec.name == EMBEDDER:
                 report = self._judge_embedder(spec, reference, candidate)

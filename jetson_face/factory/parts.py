@@ -176,7 +176,7 @@ def build_recognisability(config: Config, embedder: Embedder) -> Recognisability
     Raises InputMissingError, ModelError.
     """
     try:
-        card = load_card(config.embedder.model)
+        card = load_card(config.embedder.model, config.model_places)
     except (InputMissingError, ModelError):
         return None  # dlib's own, or a plug-in's: has no card
     if card.unrecognisable is None or embedding_space(card) != embedder.space:
@@ -193,8 +193,8 @@ def build_matcher(
     Raises MissingDependencyError, InputMissingError where the method's parts are not there.
     """
     wanted = config.matching
+    own = own_threshold(config) if similarity_min is None else similarity_min
     if wanted.method == "cosine":
-        own = own_threshold(config) if similarity_min is None else similarity_min
         return Matcher(
             snapshot,
             top_k=wanted.top_k,
@@ -209,10 +209,7 @@ def build_matcher(
     if wanted.method == "siamese":
         pairs = load_pair_weights(config, snapshot.space)
         return PairMatcher(snapshot, pairs, top_k=wanted.top_k)
-    if similarity_min is None:
-        card = load_card(config.embedder.model, config.model_places)
-        similarity_min = card.similarity_min or 0.0
-    return LinearMatcher(snapshot, wanted.method, similarity_min=similarity_min)
+    return LinearMatcher(snapshot, wanted.method, similarity_min=own)
 
 
 def load_pair_weights(config: Config, space: EmbeddingSpace) -> PairWeights:

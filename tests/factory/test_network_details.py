@@ -35,8 +35,10 @@ class Fixed(ColourEmbedder):
     def __init__(self, *vectors: tuple[float, float, float]) -> None:
         super().__init__()
         self._vectors: F32 = np.array(vectors, np.float32)
+        self.asked: list[ImageU8] = []
 
     def embed(self, crops: ImageU8) -> Embeddings:
+        self.asked.append(crops)
         return Embeddings(self._vectors, SPACE)
 
 
@@ -54,6 +56,9 @@ def test_one_golden_face_that_is_answered_otherwise_is_enough() -> None:
             check_against_reference(
                 reference, Fixed(X, Y, (float("nan"), 0.0, 0.0)), CROPS, precision
             )
+    right = Fixed(X, Y, X)
+    check_against_reference(reference, right, CROPS, "fp32")
+    assert {id(crops) for crops in (*reference.asked, *right.asked)} == {id(CROPS)}
 
 
 @pytest.fixture
