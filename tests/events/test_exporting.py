@@ -13,7 +13,7 @@ import pytest
 from jetson_face.core.errors import OutputError
 from jetson_face.core.types import Person
 from jetson_face.events import exporting
-from jetson_face.events.history import History, NewEvent, StoredEvent
+from jetson_face.events.history import PAGE_MAX, History, NewEvent, StoredEvent
 from jetson_face.util.files import TEMPORARY
 from tests.events.test_history import visit
 
@@ -39,7 +39,7 @@ def test_every_event_is_asked_for_from_the_very_first_on() -> None:
         return []
 
     assert list(exporting.every(page, kind="left")) == []
-    assert asked == [{"after": 0, "limit": exporting.PAGE_MAX, "kind": "left"}]
+    assert asked == [{"after": 0, "limit": PAGE_MAX, "kind": "left"}]
 
 
 def test_a_table_is_in_utf_8_and_its_lines_end_as_the_rfc_says(

@@ -113,9 +113,10 @@ def test_a_relaxed_mtcnn_searches_a_padded_picture(made: dict[str, Made]) -> Non
     wanted = config("detector.type=mtcnn")
     plain: Any = subject.build_detector(wanted)
     relaxed: Any = subject.build_detector(wanted, relaxed=True)
-    assert plain is made["build_mtcnn"]
+    searched: Any = made["build_mtcnn"]
+    assert plain is searched
     assert type(relaxed) is Padded
-    assert relaxed._inner is made["build_mtcnn"]
+    assert relaxed._inner is searched
     assert made["build_mtcnn"].given == [((wanted,), {"relaxed": r}) for r in (False, True)]
 
 

@@ -384,7 +384,7 @@ def test_a_refiner_that_is_the_detector_itself_is_closed_once() -> None:
 
 def test_onet_is_closed_with_the_parts() -> None:
     closed = Made()
-    onet = OnetRefiner(SimpleNamespace(close=closed), score_min=0.5)  # type: ignore[arg-type]
+    onet = OnetRefiner(SimpleNamespace(close=closed), score_min=0.5)
     Parts(Squares(), onet, Aligner("arcface112"), Quality(), Says()).close()
     assert closed.once == ((), {})
 
@@ -416,7 +416,7 @@ def _points() -> Any:
     [({}, logging.DEBUG), ({"runs_on": False}, logging.DEBUG), ({"runs_on": True}, logging.INFO)],
 )
 def test_the_choice_of_a_detector_is_told_loudly_by_programs_that_run_on(
-    monkeypatch: pytest.MonkeyPatch, more: dict[str, bool], level: int
+    monkeypatch: pytest.MonkeyPatch, more: dict[str, Any], level: int
 ) -> None:
     where = ("log_choice", "build_detector", "build_embedder", "build_refiner", "build_quality")
     made = put_in(monkeypatch, [f"jetson_face.factory.parts.{name}" for name in where])
