@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from jetson_face.core.types import F32, ImageU8
 from jetson_face.recognition.still_faces import StillFaces
@@ -76,6 +77,58 @@ def test_a_new_track_at_the_place_of_a_picture_is_one_at_once() -> None:
     still.keep_only(set())
     assert seen(still, 1, track=3, start=80, move=12) == [False], "something else is there"
     assert seen(still, 1, track=4, start=90) == [True]
+
+
+def test_what_was_carried_away_is_a_picture_again_after_as_long() -> None:
+    still = StillFaces(S)
+    assert seen(still, 12)[-1]
+    assert seen(still, 11, start=12, move=8) == [False] * 10 + [True]
+
+
+def test_who_was_not_still_for_long_enough_begins_anew_as_another_track() -> None:
+    still = StillFaces(S)
+    seen(still, 6)
+    still.keep_only(set())
+    assert seen(still, 10, track=2, start=6) == [False] * 10
+
+
+@pytest.mark.parametrize(("right", "known"), [(16, True), (25, False)])
+def test_a_place_is_known_again_within_a_quarter_of_its_width(right: int, known: bool) -> None:
+    still = StillFaces(S)
+    assert seen(still, 12)[-1]
+    still.keep_only(set())
+    assert still.look(wall(40), np.array([2]), shifted(right), 4 * S).tolist() == [known]
+
+
+@pytest.mark.parametrize("part", [np.s_[110:160, 100:180], np.s_[60:160, 140:180]])
+def test_a_face_of_which_a_half_moves_is_alive(part: tuple[slice, slice]) -> None:
+    still, found = StillFaces(S), []
+    for frame in range(15):
+        image = wall(frame)
+        height, width = image[part].shape[:2]
+        image[part] = np.random.default_rng(frame).integers(0, 255, (height, width, 1))
+        found += still.look(image, ONE, BOX, frame * S // 10).tolist()
+    assert not any(found)
+
+
+@pytest.mark.parametrize(
+    ("box", "other"),
+    [
+        ((-40, 60, 40, 160), np.s_[:, 280:]),
+        ((280, 60, 360, 160), np.s_[:, :40]),
+        ((100, 180, 180, 280), np.s_[:40]),
+    ],
+)
+def test_of_a_face_beyond_an_edge_the_other_side_of_the_frame_is_not_looked_at(
+    box: tuple[int, int, int, int], other: tuple[slice, ...]
+) -> None:
+    still, found = StillFaces(S), []
+    for frame in range(12):
+        image = wall(frame)
+        height, width = image[other].shape[:2]
+        image[other] = np.random.default_rng(frame).integers(0, 255, (height, width, 1))
+        found += still.look(image, ONE, np.array([box], np.float32), frame * S // 10).tolist()
+    assert found == [False] * 10 + [True] * 2
 
 
 def test_no_more_places_than_it_can_remember_are_kept() -> None:

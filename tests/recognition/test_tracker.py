@@ -159,6 +159,7 @@ def test_time_that_goes_back_or_jumps_ends_all_tracks_and_no_id_is_used_again() 
     assert tracker.update(faces((100, 100)), 99 * FRAME).tolist() == [2]
     assert tracker.update(faces((100, 100)), 109 * FRAME).tolist() == [2]
     assert tracker.update(faces((100, 100)), 120 * FRAME).tolist() == [3]
+    assert tracker.resets == 2
 
 
 def test_another_frame_size_ends_all_tracks() -> None:
@@ -169,6 +170,78 @@ def test_another_frame_size_ends_all_tracks() -> None:
     assert tracker.update(faces((100, 100)), 3 * FRAME, size=(1280, 960)).tolist() == [2]
     tracker.reset()
     assert tracker.update(faces((100, 100)), 4 * FRAME).tolist() == [3]
+
+
+def boxes(*corners: tuple[float, float, float, float]) -> Detections:
+    found = faces(*[(0, 0)] * len(corners))
+    found.boxes[:] = corners
+    return found
+
+
+def test_a_tall_face_is_held_by_its_overlap_where_its_centre_went_too_far() -> None:
+    tracker = Tracker()
+    tracker.update(boxes((100, 100, 140, 200)), 0)
+    assert tracker.update(boxes((100, 150, 140, 250)), FRAME).tolist() == [1]
+
+
+def test_a_faces_size_is_the_mean_of_both_sides() -> None:
+    tracker = Tracker()
+    tracker.update(faces((200, 200)), 0)
+    assert tracker.update(boxes((110, 190, 290, 210)), FRAME).tolist() == [1]
+
+
+def test_a_face_in_front_does_not_take_over_a_small_one() -> None:
+    tracker = Tracker()
+    tracker.update(faces((200, 200), side=150), 0)
+    assert tracker.update(faces((200, 200), side=60), FRAME).tolist() == [2]
+
+
+def test_somebody_may_walk_further_the_longer_they_are_unseen() -> None:
+    for sizes, track in ((1.3, 1), (1.4, 2)):
+        tracker = Tracker()
+        tracker.update(faces((200, 200)), 0)
+        assert tracker.update(faces((200 + 60 * sizes, 200)), 500_000_000).tolist() == [track]
+
+
+def test_of_two_tracks_the_nearer_one_gets_the_face() -> None:
+    tracker = Tracker()
+    tracker.update(faces((100, 100), (232, 100)), 0)
+    assert tracker.update(faces((162, 100)), 500_000_000).tolist() == [1]
+
+
+@pytest.mark.parametrize(("missed", "track"), [(9, 1), (10, 2)])
+def test_a_track_ends_after_ten_misses(missed: int, track: int) -> None:
+    tracker = Tracker()
+    tracker.update(faces((100, 100)), 0)
+    for n in range(missed):
+        tracker.update(Detections.empty(), (1 + n) * FRAME)
+    assert tracker.update(faces((100, 100)), (1 + missed) * FRAME).tolist() == [track]
+
+
+def test_a_face_that_is_followed_meanwhile_is_not_missed() -> None:
+    tracker = Tracker(misses_max=2)
+    tracker.update(faces((100, 100)), 0)
+    tracker.update(Detections.empty(), FRAME)
+    tracker.advance(np.array([1]), faces((100, 100)), 2 * FRAME)
+    tracker.update(Detections.empty(), 3 * FRAME)
+    assert tracker.alive().tolist() == [1]
+
+
+def test_a_face_that_is_told_twice_of_one_frame_keeps_its_speed() -> None:
+    once, twice = Tracker(), Tracker()
+    for n in range(3):
+        for tracker in (once, twice):
+            tracker.update(faces((100 + 5 * n, 100)), n * FRAME)
+    twice.advance(np.array([1]), faces((112, 100)), 2 * FRAME)
+    expected = once.predict(3 * FRAME)[1] + np.array([2, 0, 2, 0])
+    np.testing.assert_allclose(twice.predict(3 * FRAME)[1], expected)
+
+
+def test_where_an_ended_track_is_told_no_other_moves() -> None:
+    tracker = Tracker()
+    tracker.update(faces((100, 100), (300, 100)), 0)
+    tracker.advance(np.array([77]), faces((500, 400)), FRAME)
+    assert tracker.predict(2 * FRAME)[1].tolist() == [[70, 70, 130, 130], [270, 70, 330, 130]]
 
 
 def test_a_track_that_stands_for_another_person_gets_an_id_that_nobody_had() -> None:
@@ -193,6 +266,15 @@ def test_a_lost_face_that_should_have_left_is_missed_at_the_edge(
     (box,) = tracker.missing(10 * FRAME, size=SIZE)
     assert ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2) == pytest.approx(at_edge)
     assert not len(tracker.missing(11 * FRAME, size=(1280, 960)))
+
+
+def test_without_a_size_a_lost_face_is_missed_wherever_it_went() -> None:
+    tracker = Tracker()
+    for n in range(5):
+        tracker.update(faces((600 + 25 * n, 600 + 25 * n)), n * FRAME)
+    tracker.update(Detections.empty(), 5 * FRAME)
+    (box,) = tracker.missing(6 * FRAME)
+    assert box[:2].tolist() == pytest.approx([570 + 25 * 6] * 2, abs=5)
 
 
 def test_a_small_face_does_not_take_over_a_large_one_behind_it() -> None:
