@@ -37,6 +37,9 @@ def test_a_sealed_gallery_has_a_witness_outside_of_its_folder(tmp_path: Path) ->
     # The name stays: under another one, the gallery of an older version would have no witness.
     where = hashlib.sha256(bytes(site.gallery_path.resolve())).hexdigest()
     assert ledgers(cache()) == [f"gallery.db-{where[:12]}.ledger"]
+    told = [(place / name).read_bytes() for place in (site.state_dir, cache())
+            for name in ledgers(place)]  # fmt: skip
+    assert not any(b"generation" in one for one in told)
     # A backup of the whole folder, put back.
     shutil.copytree(site.state_dir, tmp_path / "backup")
     with open_gallery(site) as gallery:
@@ -65,6 +68,7 @@ def test_a_gallery_in_the_clear_has_none(tmp_path: Path) -> None:
     site = config(tmp_path, "gallery.encrypt=false")
     open_gallery(site, SPACE, create=True).close()
     assert (ledgers(site.state_dir), ledgers(cache())) == (["gallery.db.ledger"], [])
+    assert b"generation" in (site.state_dir / "gallery.db.ledger").read_bytes()
     assert not (site.state_dir / "gallery.key").exists()
 
 

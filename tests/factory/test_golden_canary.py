@@ -52,6 +52,11 @@ def test_its_points_are_where_mtcnn_finds_them(tmp_path: Path) -> None:
     detector.close()
     np.testing.assert_allclose(found[CANARY], CANARY_POINTS, atol=1)
     np.testing.assert_allclose(found, golden_points(), atol=7.5)  # a mirrored mouth
+    for picture, plain, mirrored in zip(
+        golden_pictures()[::4], golden_points()[::4], golden_points()[1::4], strict=True
+    ):
+        across = plain[[1, 0, 2, 4, 3], 0] + mirrored[:, 0]
+        np.testing.assert_allclose(across, picture.shape[1] - 1, rtol=1e-6)
     aligner = Aligner("arcface112")
     wanted = aligner.crop(golden_pictures()[CANARY], np.array([CANARY_POINTS], np.float32))
     np.testing.assert_array_equal(golden_face(aligner), wanted)
