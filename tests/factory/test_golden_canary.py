@@ -115,6 +115,10 @@ def test_a_picture_is_made_smaller_where_it_must_be_and_lies_in_the_corner() -> 
         assert (frame[:height, :width] == 200).all()
         assert (frame[height:] == 127).all()
         assert (frame[:, width:] == 127).all()
+    thin: ImageU8 = np.full((40, 1, 3), 200, np.uint8)
+    frame = on_frame(thin, (10, 10))
+    assert (frame[:, 0] == 200).all()
+    assert (frame[:, 1:] == 127).all()
     # Every pixel of a larger one counts.
     lines: ImageU8 = np.zeros((8, 8, 3), np.uint8)
     lines[:, 3::4] = 200
