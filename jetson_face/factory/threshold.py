@@ -117,9 +117,8 @@ people of a collection, and a face has many chances while it is in view."""
 
 
 def _card(config: Config) -> ModelCard | None:
-    """Of the configured network; None for an object that was handed over, which has none."""
-    model = getattr(config.embedder, "model", None)
-    return None if model is None else _read_card(model, config.model_places)
+    """Of the configured network; None for an embedder of others, which has none."""
+    return _read_card(config.embedder.model, config.model_places)
 
 
 @lru_cache(maxsize=16)

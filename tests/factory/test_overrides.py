@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from jetson_face.config import load_config
-from jetson_face.core.errors import ConfigError, PluginError
-from jetson_face.factory.overrides import configure, parts_with
+from jetson_face.config import AutoDetectorConfig, Config, load_config
+from jetson_face.core.errors import ConfigError, PluginError, UsageError
+from jetson_face.factory import overrides
+from jetson_face.factory.overrides import configure, named, parts_with
 from tests.recognition.test_recognizer import ColourDetector, ColourEmbedder
 
 BASE = [
@@ -65,6 +66,39 @@ def test_a_file_may_be_the_beginning(tmp_path: Path) -> None:
     assert configure(None, {}) == load_config(None)
 
 
+def test_what_was_left_to_the_defaults_still_is() -> None:
+    """A default of a later version, or of another machine, then holds for it."""
+    made = configure(load_config(None), {"sampling.interval": 3})
+    assert made.model_fields_set == {"sampling"}
+    assert made.sampling.model_fields_set == {"interval"}
+
+
+def test_a_section_of_the_kind_that_is_meant_by_default_is_kept() -> None:
+    base = Config(detector=AutoDetectorConfig(min_face_px=31))
+    made = configure(base, {"detector": {"type": "auto", "max_faces": 3}})
+    assert made.detector == AutoDetectorConfig(min_face_px=31, max_faces=3)
+
+
+def test_a_name_is_what_is_built_in_then_a_plug_in_then_a_card(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    offers = {"detector": ["squares", "circles"], "embedder": ["colour"]}
+    monkeypatch.setattr(overrides, "installed", lambda kind: dict.fromkeys(offers.get(kind, [])))
+    assert named("detector", "mtcnn") == {"type": "mtcnn"}
+    assert named("detector", "squares") == {"type": "plugin", "name": "squares"}
+    assert named("embedder", "colour") == {"type": "plugin", "name": "colour"}
+    assert named("embedder", "squares") == {"type": "network", "model": "squares"}
+    assert named("embedder", "mtcnn") == {"type": "network", "model": "mtcnn"}
+    assert named("refiner", "mtcnn") == {"type": "plugin", "name": "mtcnn"}
+    section = {"type": "haar"}
+    assert named("detector", section) is section
+    with pytest.raises(UsageError, match=r"no detector 'yunnet': .* installed: circles, squares$"):
+        named("detector", "yunnet")
+    offers.clear()
+    with pytest.raises(UsageError, match=r"installed: none$"):
+        named("detector", "squares")
+
+
 def test_a_mistake_is_named_with_its_key() -> None:
     with pytest.raises(ConfigError, match=r"Recognizer.*sampling\.intervall"):
         configure(None, {"sampling.intervall": 3})
@@ -75,8 +109,8 @@ def test_objects_take_the_place_of_parts_and_the_configuration_says_so() -> None
     detector, embedder = ColourDetector(), ColourEmbedder()
     config, parts = parts_with(base, detector=detector, refiner=detector, embedder=embedder)
     described: Any = config
-    assert (described.detector.type, described.detector.name) == ("plugin", "colour")
-    assert (described.embedder.type, described.embedder.name) == ("plugin", "colour")
+    for part in (described.detector, described.embedder):
+        assert (part.type, part.name, part.options) == ("plugin", "colour", {})
     assert parts.embedder.space == embedder.space
     assert parts.refiner is not None
     assert base.detector != config.detector
