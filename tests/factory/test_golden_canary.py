@@ -52,6 +52,7 @@ def test_its_points_are_where_mtcnn_finds_them(tmp_path: Path) -> None:
     detector.close()
     np.testing.assert_allclose(found[CANARY], CANARY_POINTS, atol=1)
     np.testing.assert_allclose(found, golden_points(), atol=7.5)  # a mirrored mouth
+    assert golden_points().dtype == np.float32
     for picture, plain, mirrored in zip(
         golden_pictures()[::4], golden_points()[::4], golden_points()[1::4], strict=True
     ):

@@ -129,24 +129,46 @@ def test_a_folder_is_searched_with_all_that_is_below(
     assert said.startswith(f"calibration_skipped reason={tmp_path / 'a.jpg'}: ")
 
 
-def test_a_camera_with_nobody_before_it_is_given_up() -> None:
+def test_images_end_where_too_many_in_a_row_show_no_face() -> None:
     looked: list[int] = []
 
-    def camera(*seconds: tuple[int, bool]) -> Iterator[ImageU8]:
-        for frames, somebody in seconds:
-            for _ in range(frames):
+    def images(*runs: tuple[int, bool]) -> Iterator[ImageU8]:
+        for count, somebody in runs:
+            for _ in range(count):
                 looked.append(1)
                 yield np.full((120, 120, 3), 255 * somebody, np.uint8)
 
-    def batches(images: Iterator[ImageU8]) -> list[int]:
+    def batches(given: Iterator[ImageU8], idle_max: int | None = 40) -> list[int]:
         looked.clear()
-        feeds = face_feeds(Sees(), CARD, images, 99)
+        feeds = face_feeds(Sees(), CARD, given, 99, idle_max)
         return [len(feed["input"]) for feed in feeds]
 
-    assert batches(camera((1000, False))) == []
-    assert len(looked) == int8_faces._IDLE_MAX + 1
-    assert batches(camera((400, False), (1, True), (400, False), (1, True))) == [2]
-    assert batches(camera((1, True), (401, False), (1, True))) == [1]
+    assert batches(images((100, False))) == []
+    assert len(looked) == 41
+    assert batches(images((40, False), (1, True), (40, False), (1, True))) == [2]
+    assert batches(images((1, True), (41, False), (1, True))) == [1]
+    assert batches(images((1, True), (41, False), (1, True)), None) == [2]
+
+
+@pytest.mark.parametrize(("pictures", "idle_max"), [(True, None), (False, 400)])
+def test_a_camera_with_nobody_before_it_is_given_up_and_a_folder_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, pictures: bool, idle_max: int | None
+) -> None:
+    asked: list[int | None] = []
+
+    def feeds(*given: Any) -> Iterator[Any]:
+        asked.append(given[-1])
+        return iter([])
+
+    monkeypatch.setattr(int8_faces, "face_feeds", feeds)
+    with pytest.raises(EngineError, match="0 faces are too few"):
+        calibrate_embedder(
+            small_config(tmp_path),
+            pictures=tmp_path if pictures else None,
+            source="test://",
+            faces_max=9,
+        )
+    assert asked == [idle_max]
 
 
 def test_a_network_without_an_alignment_gets_no_faces() -> None:
