@@ -105,8 +105,9 @@ def _path(config: str | os.PathLike[str] | None) -> Path | None:
 
 
 def _merged(old: object, new: object) -> object:
-    if not isinstance(old, dict) or not isinstance(new, Mapping):
-        return dict(new) if isinstance(new, Mapping) else new
-    if "type" in new and new["type"] != old.get("type"):
-        return dict(new)  # another kind has other keys
-    return {key: _merged(old.get(key), new.get(key, old.get(key))) for key in {**old, **new}}
+    if not isinstance(new, Mapping):
+        return new
+    kept = old if isinstance(old, dict) else {}
+    if "type" in new and new["type"] != kept.get("type"):
+        kept = {}  # another kind has other keys
+    return kept | {key: _merged(kept.get(key), value) for key, value in new.items()}

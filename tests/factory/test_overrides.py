@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -43,6 +44,10 @@ BASE = [
         (
             {"sampling": {"auto": {"age_ms_max": 50}}, "matching.top_k": 2},
             {"sampling.auto.age_ms_max": 50.0, "sampling.on_loss": False, "matching.top_k": 2},
+        ),
+        (
+            {"quality": MappingProxyType({"embed_min": 0.1}), "sampling": MappingProxyType({})},
+            {"quality.embed_min": 0.1, "sampling.on_loss": False},
         ),
         ({}, {"detector.max_faces": 9}),
     ],
