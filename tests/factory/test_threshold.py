@@ -11,7 +11,7 @@ from jetson_face.calibration.fpir import Scores
 from jetson_face.calibration.impostor_curve import GallerySize, ImpostorCurve
 from jetson_face.calibration.site_shift import site_shift
 from jetson_face.calibration.stored import Calibration, full_name, write_calibration
-from jetson_face.config import Config, PluginEmbedderConfig
+from jetson_face.config import Config, PluginEmbedderConfig, load_config
 from jetson_face.core.types import EmbeddingSpace, Person
 from jetson_face.factory.threshold import (
     ThresholdInForce,
@@ -29,6 +29,7 @@ from jetson_face.gallery.matcher import GallerySnapshot
 from jetson_face.gallery.records import NewTemplate
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.models.cards import embedding_space, load_card
+from tests.factory.small_embedder import small_card
 
 SPACE = embedding_space(load_card("squeezenet_face"))
 DEFAULT = Config()
@@ -139,6 +140,15 @@ def test_a_network_or_a_method_without_a_curve_keeps_its_own() -> None:
     detector = with_embedder(DEFAULT.embedder.model_copy(update={"model": "yunet"}))
     assert (own_threshold(detector), curve_of(detector, SPACE)) == (0, None)
     assert own_threshold(DEFAULT) == load_card("squeezenet_face").similarity_min
+
+
+def test_a_network_that_was_added_has_the_threshold_of_its_card(tmp_path: Path) -> None:
+    folder = tmp_path / "models" / "small"
+    folder.mkdir(parents=True)
+    small_card(folder)
+    assert (
+        own_threshold(load_config(None, [f"state_dir={tmp_path}", "embedder.model=small"])) == 0.5
+    )
 
 
 def test_a_sites_calibration_moves_with_the_gallery_and_the_stated_rate(tmp_path: Path) -> None:
@@ -294,5 +304,7 @@ def test_unknown_people_are_matched_as_strictly_as_the_site_needs() -> None:
     site = configured(similarity_min=own[0] + 0.05)
     moved = unknown_thresholds(DEFAULT, site, enrolled, unknowns, 0.42)
     assert moved == pytest.approx([least + 0.05 for least in plain])
+    svm = configured(method="svm")
+    assert unknown_thresholds(svm, svm, enrolled, unknowns, 0.42) == plain
     other = people(60, EmbeddingSpace("other", "0" * 64, 64))
     assert unknown_thresholds(DEFAULT, DEFAULT, enrolled, other, 0.42) == (0.42,)
