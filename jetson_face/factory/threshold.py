@@ -68,13 +68,12 @@ def with_threshold(config: Config, found: Calibration) -> Config:
     config = config.model_copy(update={"matching": matching})
     if found.centre is None:
         return config
-    return with_centre(config, found.centre, found.similarity_min)
+    return with_centre(config, found.centre)
 
 
-def with_centre(config: Config, centre: tuple[float, ...], similarity_min: float) -> Config:
-    """`config` with vectors compared without a centre, and a cosine of such vectors."""
-    told = dict(config.matching) | {"centre": centre, "similarity_min": similarity_min}
-    matching = SiteMatching.model_construct(**told)
+def with_centre(config: Config, centre: tuple[float, ...]) -> Config:
+    """`config` with vectors compared without a centre."""
+    matching = SiteMatching.model_construct(**dict(config.matching) | {"centre": centre})
     return config.model_copy(update={"matching": matching})
 
 

@@ -84,6 +84,9 @@ def test_the_curve_sets_the_cosine_and_the_rate_is_the_stated_one() -> None:
     force = threshold_in_force(DEFAULT, DEFAULT, people(60), 0.42)
     assert force.source == "impostor curve"
     assert force.fpir == pytest.approx(0.01, rel=1e-6)
+    known = thresholds_for(DEFAULT, people(60))
+    assert known is not None
+    assert force.similarity_min == known[0] < known[1]
     assert str(force).startswith("expected FPIR 1 % with 60 people enrolled (similarity 0.4")
     assert (
         force.similarity_min > threshold_in_force(DEFAULT, DEFAULT, people(6), 0.42).similarity_min
@@ -172,9 +175,10 @@ def test_a_sites_calibration_moves_with_the_gallery_and_the_stated_rate(tmp_path
         assert grown.matching.similarity_min == pytest.approx(0.47 + by)
         force = threshold_in_force(DEFAULT, grown, gallery.snapshot(), 0.42)
         assert (force.source, force.fpir) == ("site calibration", 0.01)
-        strict = calibrated(configured(fpir=0.001), gallery).matching.similarity_min
-        assert strict is not None
-        assert strict > 0.47 + by + 0.02
+        strict = calibrated(configured(fpir=0.001), gallery).matching
+        assert strict.fpir == 0.001
+        assert strict.similarity_min is not None
+        assert strict.similarity_min > 0.47 + by + 0.02
         by_hand = configured(similarity_min=0.3)
         assert calibrated(by_hand, gallery) is by_hand
 
@@ -297,6 +301,10 @@ def test_unknown_people_are_matched_as_strictly_as_the_site_needs() -> None:
     enrolled, unknowns = people(20), people(60)
     plain = unknown_thresholds(DEFAULT, DEFAULT, enrolled, unknowns, 0.42)
     assert plain == thresholds_for(DEFAULT, unknowns)
+    lax = Config.model_validate({"unknown": {"fpir": 0.1}})
+    assert unknown_thresholds(lax, lax, enrolled, unknowns, 0.42) == the_curve().by_frames(
+        0.1, GallerySize(60, ((1, 60),))
+    )
     by_hand = configured(similarity_min=0.9)
     assert unknown_thresholds(by_hand, by_hand, enrolled, unknowns, 0.42) == plain
     own = thresholds_for(DEFAULT, enrolled)
