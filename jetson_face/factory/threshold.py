@@ -91,8 +91,7 @@ def _moved(
     """The calibration at the gallery's size of today and the configuration's FPIR: as far from
     what it was as the network's curve says."""
     wanted = config.matching.fpir
-    same = (found.people, found.templates) == (size.people, _templates(size))
-    if curve is None or not size.people or (same and wanted == found.fpir):
+    if curve is None or not size.people:
         return found
     then = _even(found.people, found.templates, size.top_k)
     now = _even(size.people, _templates(size), size.top_k)

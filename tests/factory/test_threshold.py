@@ -154,7 +154,9 @@ def test_a_network_that_was_added_has_the_threshold_of_its_card(tmp_path: Path) 
     )
 
 
-def test_a_sites_calibration_moves_with_the_gallery_and_the_stated_rate(tmp_path: Path) -> None:
+def test_a_sites_calibration_moves_with_the_gallery_and_the_stated_rate(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with GalleryStore.open(tmp_path / "gallery.db", SPACE, create=True) as gallery:
         for number in range(20):
             vector = np.eye(1, SPACE.dim, number, dtype=np.float32)[0]
@@ -181,6 +183,7 @@ def test_a_sites_calibration_moves_with_the_gallery_and_the_stated_rate(tmp_path
         assert strict.similarity_min > 0.47 + by + 0.02
         by_hand = configured(similarity_min=0.3)
         assert calibrated(by_hand, gallery) is by_hand
+    assert not caplog.records  # the curve knows what growth does
 
 
 @pytest.mark.parametrize("top_k", [1, 3])
@@ -282,14 +285,14 @@ def test_without_a_curve_or_with_nearly_nobody_it_is_not_moved() -> None:
 
 
 def test_a_threshold_is_told_as_plain_numbers() -> None:
-    told = ThresholdInForce(0.412345, "impostor curve", 0.01234567, 1)
+    told = ThresholdInForce(0.412345, "impostor curve", 0.05423456, 1)
     assert told.as_json() == {
         "similarity_min": 0.4123,
         "source": "impostor curve",
-        "expected_fpir": 0.01235,
+        "expected_fpir": 0.05423,
     }
     assert (
-        str(told) == "expected FPIR 1.2 % with 1 person enrolled (similarity 0.412, impostor curve)"
+        str(told) == "expected FPIR 5.4 % with 1 person enrolled (similarity 0.412, impostor curve)"
     )
     unknown = ThresholdInForce(0.5, "impostor curve", None, 2)
     assert unknown.as_json()["expected_fpir"] is None
@@ -312,6 +315,8 @@ def test_unknown_people_are_matched_as_strictly_as_the_site_needs() -> None:
     site = configured(similarity_min=own[0] + 0.05)
     moved = unknown_thresholds(DEFAULT, site, enrolled, unknowns, 0.42)
     assert moved == pytest.approx([least + 0.05 for least in plain])
+    strictest = configured(similarity_min=1.0)
+    assert set(unknown_thresholds(DEFAULT, strictest, enrolled, unknowns, 0.42)) == {1.0}
     svm = configured(method="svm")
     assert unknown_thresholds(svm, svm, enrolled, unknowns, 0.42) == plain
     other = people(60, EmbeddingSpace("other", "0" * 64, 64))
