@@ -77,4 +77,4 @@ def golden_crops(alignment: str) -> ImageU8:
 
 def golden_face(aligner: Aligner) -> ImageU8:
     """The canary's face, aligned: (1, S, S, 3)."""
-    return aligner.crop(golden_pictures()[CANARY], np.array([CANARY_POINTS], np.float32))
+    return aligner.crop(golden_pictures()[CANARY], golden_points()[[CANARY]])

@@ -63,6 +63,13 @@ def test_what_a_section_does_not_name_stays(
         assert (key, node) == (key, value)
 
 
+def test_what_a_section_within_a_section_does_not_name_stays_too() -> None:
+    base = load_config(None, ["sampling.auto={age_ms_max: 70, cpu_max: 0.5}"])
+    made = configure(base, {"sampling": {"auto": {"age_ms_max": 50}}}).sampling.auto
+    assert made is not None
+    assert (made.age_ms_max, made.cpu_max) == (50, 0.5)
+
+
 def test_a_file_may_be_the_beginning(tmp_path: Path) -> None:
     path = tmp_path / "site.yaml"
     path.write_text("sampling: {interval: 9}\n")
