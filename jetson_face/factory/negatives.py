@@ -59,4 +59,4 @@ def queued(
 def faces_of(items: list[QueuedItem], space: EmbeddingSpace) -> Embeddings:
     """(N, dim) of queued items."""
     vectors = [item.item.face.vectors[0] for item in items]
-    return Embeddings(np.array(vectors, np.float32).reshape(-1, space.dim), space)
+    return Embeddings(np.array(vectors, np.float32).reshape(len(items), space.dim), space)

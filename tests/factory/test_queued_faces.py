@@ -60,7 +60,8 @@ def test_queued_faces_come_open_ones_first(config: Config) -> None:
     np.testing.assert_array_equal(
         faces.vectors, np.concatenate([face(seed).vectors for seed in (2, 1, 4)])
     )
-    assert faces_of([], SPACE).vectors.shape == (0, SPACE.dim)
+    none = faces_of([], SPACE).vectors
+    assert (none.shape, none.dtype) == ((0, SPACE.dim), np.float32)
 
 
 def test_a_damaged_face_is_left_out_and_said(
