@@ -51,9 +51,11 @@ TESTS = {
     "factory": [
         "tests/factory",
         *KEYS,
+        "tests/config/test_keys_fleet.py",
         "tests/config/test_keys_source.py",
         "tests/api",
         "tests/calibration/test_calibration.py",
+        "tests/calibration/test_site_centre.py",
         "tests/cli/test_calibrate_command.py",
         "tests/cli/test_canary_run.py",
         "tests/cli/test_gallery_hygiene.py",

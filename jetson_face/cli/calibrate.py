@@ -177,7 +177,7 @@ def _centred_trial(
     """Raises CalibrationError for too few people."""
 
     def enrol(centre: F32) -> Enrol:
-        site = with_centre(config, tuple(centre.tolist()), similarity_min)
+        site = with_centre(config, tuple(centre.tolist()))
         return lambda people: build_matcher(site, people, similarity_min)
 
     return CentredTrial(snapshot, enrol, impostors, margin_min=config.matching.margin_min)

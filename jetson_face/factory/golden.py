@@ -14,9 +14,7 @@ from jetson_face.embedding.align import Aligner
 from jetson_face.models.cards import card_dir
 from jetson_face.util.images import decode_picture
 
-VARIANTS = 4
-"""Pictures that one file gives."""
-CANARY = 1 * VARIANTS
+CANARY = 4
 CANARY_POINTS = ((175.8, 151.9), (246.0, 148.4), (215.3, 190.6), (185.9, 222.7), (242.9, 218.0))
 """One golden picture and its five points, so that the canary needs no detector."""
 FIRST_POINTS = ((133.7, 100.1), (176.1, 102.6), (155.2, 127.8), (131.3, 138.3), (174.7, 141.0))
@@ -79,7 +77,4 @@ def golden_crops(alignment: str) -> ImageU8:
 
 def golden_face(aligner: Aligner) -> ImageU8:
     """The canary's face, aligned: (1, S, S, 3)."""
-    path = card_dir() / "golden_faces.npz"
-    name, jpeg = list(_stored(path).items())[CANARY // VARIANTS]
-    points = np.array([CANARY_POINTS], np.float32)
-    return aligner.crop(decode_picture(jpeg, f"{path.name}/{name}"), points)
+    return aligner.crop(golden_pictures()[CANARY], golden_points()[[CANARY]])

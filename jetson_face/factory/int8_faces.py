@@ -60,7 +60,8 @@ def calibrate_embedder(
     graphs = ensure_mtcnn(load_card("mtcnn"), config.engine_cache)
     nets: dict[str, OnnxBackend] = {net: OnnxBackend(path) for net, path in graphs.items()}
     with closing(assemble_mtcnn(config, nets)) as detector:
-        feeds = face_feeds(detector, card, images, faces_max)
+        idle_max = _IDLE_MAX if pictures is None else None
+        feeds = face_feeds(detector, card, images, faces_max, idle_max)
         graph, faces = calibrate(network_file(config, card).read_bytes(), feeds, card.name)
     path = calibrated_path(config, card)
     write_all({path: graph}, reason)
@@ -68,23 +69,32 @@ def calibrate_embedder(
 
 
 def face_feeds(
-    detector: Detector, card: ModelCard, images: Iterator[ImageU8], faces_max: int
+    detector: Detector,
+    card: ModelCard,
+    images: Iterator[ImageU8],
+    faces_max: int,
+    idle_max: int | None = None,
 ) -> Iterator[dict[str, Array]]:
-    """Batches of the card's input from the faces of `images`, `faces_max` faces at most."""
+    """Batches of the card's input from the faces of `images`, `faces_max` faces at most.
+
+    idle_max: after more images in a row without a face they end; None: they are all looked at.
+    """
     if card.input is None or card.alignment is None:
         raise EngineError(f"model {card.name!r} is no embedder")
-    crops = islice(_crops(detector, Aligner(card.alignment), images), faces_max)
+    crops = islice(_crops(detector, Aligner(card.alignment), images, idle_max), faces_max)
     while batch := list(islice(crops, _BATCH)):
         yield {card.input.name: preprocess(np.stack(batch), card.input)}
 
 
-def _crops(detector: Detector, aligner: Aligner, images: Iterator[ImageU8]) -> Iterator[ImageU8]:
+def _crops(
+    detector: Detector, aligner: Aligner, images: Iterator[ImageU8], idle_max: int | None
+) -> Iterator[ImageU8]:
     idle = 0
     for image in images:
         found = detector.detect(image)
         yield from aligner.crop(image, found.landmarks)
         idle = 0 if len(found) else idle + 1
-        if idle > _IDLE_MAX:
+        if idle_max is not None and idle > idle_max:
             return
 
 

@@ -7,7 +7,7 @@ import logging
 import numpy as np
 
 from jetson_face.config import Config
-from jetson_face.core.errors import GalleryCorruptError
+from jetson_face.core.errors import GalleryCorruptError, UsageError
 from jetson_face.core.types import Embeddings, EmbeddingSpace
 from jetson_face.gallery.negatives import Negatives
 from jetson_face.privacy.encryption import open_cipher
@@ -35,8 +35,8 @@ def queued(
     space: EmbeddingSpace,
     states: tuple[str, ...] = ("open", "accepted", "rejected"),
 ) -> list[QueuedItem]:
-    """The faces of the review queue that are of this space; damaged ones are left out with a
-    warning. Raises the queue's errors."""
+    """The faces of the review queue that are of this space, by state and number; damaged ones are
+    left out with a warning. Raises the queue's errors."""
     path = config.state_dir / REVIEW
     if not path.exists():
         return []
@@ -46,6 +46,8 @@ def queued(
             for number in queue.numbers(state):
                 try:
                     item = queue.read(number)
+                except UsageError:
+                    continue  # it was erased meanwhile
                 except GalleryCorruptError as error:
                     _log.warning("left out: %s", error)
                     continue
@@ -57,4 +59,4 @@ def queued(
 def faces_of(items: list[QueuedItem], space: EmbeddingSpace) -> Embeddings:
     """(N, dim) of queued items."""
     vectors = [item.item.face.vectors[0] for item in items]
-    return Embeddings(np.array(vectors, np.float32).reshape(-1, space.dim), space)
+    return Embeddings(np.array(vectors, np.float32).reshape(len(items), space.dim), space)

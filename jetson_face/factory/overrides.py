@@ -87,14 +87,14 @@ def parts_with(
     if detector is not None:
         detector = GuardedDetector(detector, f"detector {type(detector).__name__}")
         changed["detector"] = PluginDetectorConfig.model_construct(
-            type="plugin", name=detector.name, options={}
+            type="plugin", name=detector.name
         )
     if refiner is not None:
         refiner = GuardedRefiner(refiner, f"refiner {type(refiner).__name__}")
     if embedder is not None:
         embedder = GuardedEmbedder(embedder, f"embedder {type(embedder).__name__}")
         changed["embedder"] = PluginEmbedderConfig.model_construct(
-            type="plugin", name=embedder.space.model, options={}
+            type="plugin", name=embedder.space.model
         )
     config = config.model_copy(update=changed)
     return config, build_parts(config, detector=detector, refiner=refiner, embedder=embedder)
@@ -105,8 +105,9 @@ def _path(config: str | os.PathLike[str] | None) -> Path | None:
 
 
 def _merged(old: object, new: object) -> object:
-    if not isinstance(old, dict) or not isinstance(new, Mapping):
-        return dict(new) if isinstance(new, Mapping) else new
-    if "type" in new and new["type"] != old.get("type"):
-        return dict(new)  # another kind has other keys
-    return {key: _merged(old.get(key), new.get(key, old.get(key))) for key in {**old, **new}}
+    if not isinstance(new, Mapping):
+        return new
+    kept = old if isinstance(old, dict) else {}
+    if "type" in new and new["type"] != kept.get("type"):
+        kept = {}  # another kind has other keys
+    return kept | {key: _merged(kept.get(key), value) for key, value in new.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from jetson_face.config import Config, PluginDetectorConfig
+from jetson_face.config import Config
 from jetson_face.core.errors import InputMissingError, MissingDependencyError
 from jetson_face.detection.detector import Detector, Refiner
 from jetson_face.detection.guarded import GuardedDetector
@@ -32,7 +32,7 @@ def build_refiner(config: Config, detector: Detector) -> Refiner | None:
         return detector.refiner()
     if isinstance(detector, (Mtcnn, YuNet)):
         return detector
-    return None if isinstance(config.detector, PluginDetectorConfig) else _build_onet(config)
+    return _build_onet(config)
 
 
 def _build_onet(config: Config) -> OnetRefiner | None:

@@ -61,17 +61,19 @@ class SiteMatching(MatchingConfig):
 
 
 def with_threshold(config: Config, found: Calibration) -> Config:
-    """`config` with that threshold, and with the site's centre where it has one."""
-    if found.centre is not None:
-        return with_centre(config, found.centre, found.similarity_min)
-    matching = config.matching.model_copy(update={"similarity_min": found.similarity_min})
-    return config.model_copy(update={"matching": matching})
+    """`config` with that threshold, the FPIR it was set for, and the site's centre where it has
+    one."""
+    told = {"similarity_min": found.similarity_min, "fpir": found.fpir}
+    matching = config.matching.model_copy(update=told)
+    config = config.model_copy(update={"matching": matching})
+    if found.centre is None:
+        return config
+    return with_centre(config, found.centre)
 
 
-def with_centre(config: Config, centre: tuple[float, ...], similarity_min: float) -> Config:
-    """`config` with vectors compared without a centre, and a cosine of such vectors."""
-    told = dict(config.matching) | {"centre": centre, "similarity_min": similarity_min}
-    matching = SiteMatching.model_construct(config.matching.model_fields_set, **told)
+def with_centre(config: Config, centre: tuple[float, ...]) -> Config:
+    """`config` with vectors compared without a centre."""
+    matching = SiteMatching.model_construct(**dict(config.matching) | {"centre": centre})
     return config.model_copy(update={"matching": matching})
 
 
@@ -89,13 +91,17 @@ def _moved(
     """The calibration at the gallery's size of today and the configuration's FPIR: as far from
     what it was as the network's curve says."""
     wanted = config.matching.fpir
-    same = (found.people, found.templates) == (size.people, _templates(size))
-    if curve is None or not size.people or (same and wanted == found.fpir):
+    if curve is None or not size.people:
         return found
-    then = GallerySize(found.people, ((round(found.templates / found.people), found.people),))
-    now = GallerySize(size.people, ((round(_templates(size) / size.people), size.people),))
+    then = _even(found.people, found.templates, size.top_k)
+    now = _even(size.people, _templates(size), size.top_k)
     by = curve.threshold(wanted, now) - curve.threshold(found.fpir, then)
     return replace(found, similarity_min=min(1.0, found.similarity_min + by), fpir=wanted)
+
+
+def _even(people: int, templates: int, top_k: int) -> GallerySize:
+    """As if everybody had as many templates: more than their number was not kept."""
+    return GallerySize(people, ((round(templates / people), people),), top_k)
 
 
 def _templates(size: GallerySize) -> int:
@@ -109,9 +115,8 @@ people of a collection, and a face has many chances while it is in view."""
 
 
 def _card(config: Config) -> ModelCard | None:
-    """Of the configured network; None for an object that was handed over, which has none."""
-    model = getattr(config.embedder, "model", None)
-    return None if model is None else _read_card(model, config.model_places)
+    """Of the configured network; None for an embedder of others, which has none."""
+    return _read_card(config.embedder.model, config.model_places)
 
 
 @lru_cache(maxsize=16)
@@ -134,9 +139,7 @@ def curve_of(config: Config, space: EmbeddingSpace) -> ImpostorCurve | None:
     InputMissingError, InputBrokenError, EmbeddingSpaceError."""
     plain = config.matching.method == "cosine" and centre_of(config) is None
     card = _card(config) if plain else None
-    if card is None or card.kind != "embedder" or card.impostors is None:
-        return None
-    if embedding_space(card) != space:
+    if card is None or card.impostors is None or embedding_space(card) != space:
         return None
     return _read_curve(card.folder / card.impostors, space)
 
@@ -192,7 +195,7 @@ def unknown_thresholds(
     site = deciding.matching.similarity_min
     if curve is not None and site is not None and config.matching.similarity_min is None:
         size = GallerySize.of(gallery, deciding.matching.top_k)
-        moved = site - curve.threshold(config.matching.fpir, size)
+        moved = site - curve.threshold(deciding.matching.fpir, size)
     return tuple(min(1.0, least + moved) for least in found)
 
 
@@ -249,15 +252,15 @@ def threshold_in_force(
     people, curve = len(snapshot.people), curve_of(deciding, snapshot.space)
     size = GallerySize.of(snapshot, deciding.matching.top_k)
     by_hand = deciding.matching.similarity_min
-    if by_hand is None and (known := thresholds_for(deciding, snapshot)) is not None:
-        rate = None if curve is None else curve.fpir(known[0], size)
-        return ThresholdInForce(known[0], "impostor curve", rate, people)
+    known = thresholds_for(deciding, snapshot)
+    if known is not None and curve is not None:
+        return ThresholdInForce(known[0], "impostor curve", curve.fpir(known[0], size), people)
     least = SCORE_MIN[deciding.matching.method]
     default = similarity_min if least is None else least
     cosine = default if by_hand is None else by_hand
     if by_hand is not None and asked.matching.similarity_min is None:
-        rate, centred = deciding.matching.fpir, centre_of(deciding) is not None
-        return ThresholdInForce(cosine, "site calibration", rate, people, centred)
+        fpir, centred = deciding.matching.fpir, centre_of(deciding) is not None
+        return ThresholdInForce(cosine, "site calibration", fpir, people, centred)
     source: Source = "model card" if by_hand is None else "configuration"
     rate = curve.fpir(cosine, size) if curve is not None else None
     return ThresholdInForce(cosine, source, rate, people)

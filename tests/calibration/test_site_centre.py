@@ -153,6 +153,7 @@ def test_it_is_kept_with_the_threshold_that_belongs_to_it(
         site_config = calibrated(config, store)
         found = centre_of(site_config)
         assert found is not None
+        assert found.dtype == np.float32
         np.testing.assert_allclose(found, np.array(centre), atol=1e-7)
         assert site_config.matching.similarity_min == 0.47
         snapshot = store.snapshot()

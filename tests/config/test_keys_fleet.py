@@ -65,6 +65,12 @@ def test_who_a_box_is(site: Site, tmp_path: Path) -> None:
     assert "nkeys_seed_str" in link_of(fleet, "test")._who()
 
 
+def test_the_server_is_told_which_box_comes_for_what(site: Site) -> None:
+    fleet = fleet_of(site({"fleet.site": "berlin", "fleet.box": "door-7"}))
+    link = link_of(fleet, "events")
+    assert (link.name, link.inbox) == ("jetson-face berlin/door-7 events", "_INBOX.berlin.door-7")
+
+
 @shows("fleet.ca")
 def test_whose_certificates_are_trusted(site: Site, tmp_path: Path) -> None:
     from tests.fleet.test_rights import certificates

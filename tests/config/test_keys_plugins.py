@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,12 @@ OFFERS = {
     "embedder": {"colour": "ColourEmbedder"},
     "sink": {"lines": "LineSink"},
 }
+for offered in OFFERS.values():
+    offered["mute"] = "Mute"
+
+
+class Mute:
+    """Offers nothing."""
 
 
 class Blind:
@@ -48,7 +55,7 @@ def _offered(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def entry_points(*, group: str) -> list[EntryPoint]:
         kind = group.removeprefix("jetson_face.").removesuffix("s")
-        module = {"Blind": __name__}
+        module = {"Blind": __name__, "Mute": __name__}
         return [
             EntryPoint(name, f"{module.get(what, 'coloured_squares')}:{what}", group)
             for name, what in OFFERS.get(kind, {}).items()
@@ -182,3 +189,19 @@ def test_the_named_sink_writes_where_it_is_told(site: Site, tmp_path: Path) -> N
     sink.write(Report("c", 0, 0, 0.0, (1, 1), (), {}, searched=True), None)
     sink.close()
     assert path.exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "build"),
+    [
+        ("detector", lambda site: build_detector(site({"detector[plugin].name": "mute"}))),
+        ("embedder", lambda site: build_embedder(site({"embedder[plugin].name": "mute"}))),
+        ("refiner", lambda site: build_parts(site({**COLOUR, "refiner[plugin].name": "mute"}))),
+        ("sink", lambda site: build_sinks(site({"report.sinks[plugin].name": "mute"}))),
+    ],
+)
+def test_what_offers_nothing_is_named_with_its_package(
+    site: Site, kind: str, build: Callable[[Site], object]
+) -> None:
+    with pytest.raises(PluginError, match=f"^{kind} plug-in 'mute' of the package without a name:"):
+        build(site)

@@ -24,17 +24,29 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 
 NETS: dict[str, Any] = {"onet": "O", "pnet": "P", "rnet": "R"}
-CONFIG = ["detector.type=mtcnn", "detector.thresholds=[0.6, 0.8, 0.9]", "detector.max_faces=7"]
+CONFIG = [
+    "detector={type: mtcnn, thresholds: [0.6, 0.8, 0.9], max_faces: 7, min_face_px: 33, "
+    "pyramid_factor: 0.6, drop_below_px: 14, max_side_px: 500}"
+]
 
 
 def test_a_relaxed_search_keeps_a_share_of_each_threshold(asked: list[dict[str, Any]]) -> None:
     config = load_config(None, CONFIG)
     subject.assemble_mtcnn(config, NETS)
     subject.assemble_mtcnn(config, NETS, relaxed=True)
-    assert asked[0]["nets"] == ("P", "R", "O")
-    assert asked[0]["thresholds"] == (0.6, 0.8, 0.9)
-    assert asked[1]["thresholds"] == pytest.approx((0.3, 0.24, 0.135))
-    assert asked[0]["max_faces"] == 7
+    plain, relaxed = asked
+    assert relaxed.pop("thresholds") == pytest.approx((0.3, 0.24, 0.135))
+    assert plain.pop("thresholds") == (0.6, 0.8, 0.9)
+    assert plain == relaxed
+    assert plain == {
+        "nets": ("P", "R", "O"),
+        "min_face_px": 33,
+        "pyramid_factor": 0.6,
+        "max_faces": 7,
+        "drop_below_px": 14,
+        "max_side_px": 500,
+        "searches": {},
+    }
 
 
 @pytest.mark.parametrize(

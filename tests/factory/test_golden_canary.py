@@ -52,6 +52,12 @@ def test_its_points_are_where_mtcnn_finds_them(tmp_path: Path) -> None:
     detector.close()
     np.testing.assert_allclose(found[CANARY], CANARY_POINTS, atol=1)
     np.testing.assert_allclose(found, golden_points(), atol=7.5)  # a mirrored mouth
+    assert golden_points().dtype == np.float32
+    for picture, plain, mirrored in zip(
+        golden_pictures()[::4], golden_points()[::4], golden_points()[1::4], strict=True
+    ):
+        across = plain[[1, 0, 2, 4, 3], 0] + mirrored[:, 0]
+        np.testing.assert_allclose(across, picture.shape[1] - 1, rtol=1e-6)
     aligner = Aligner("arcface112")
     wanted = aligner.crop(golden_pictures()[CANARY], np.array([CANARY_POINTS], np.float32))
     np.testing.assert_array_equal(golden_face(aligner), wanted)
@@ -110,6 +116,10 @@ def test_a_picture_is_made_smaller_where_it_must_be_and_lies_in_the_corner() -> 
         assert (frame[:height, :width] == 200).all()
         assert (frame[height:] == 127).all()
         assert (frame[:, width:] == 127).all()
+    thin: ImageU8 = np.full((40, 1, 3), 200, np.uint8)
+    frame = on_frame(thin, (10, 10))
+    assert (frame[:, 0] == 200).all()
+    assert (frame[:, 1:] == 127).all()
     # Every pixel of a larger one counts.
     lines: ImageU8 = np.zeros((8, 8, 3), np.uint8)
     lines[:, 3::4] = 200

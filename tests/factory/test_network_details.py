@@ -14,7 +14,7 @@ from jetson_face.core.types import F32, Embeddings, ImageU8
 from jetson_face.embedding.onnx import OnnxEmbedder
 from jetson_face.factory import networks, refiners
 from jetson_face.factory.golden import golden_pictures
-from jetson_face.factory.gpu import Gpu, open_plan
+from jetson_face.factory.gpu import Gpu, find_gpu, open_plan
 from jetson_face.factory.parity_gate import EMBEDDER, ParityGate, check_against_reference
 from jetson_face.inference.backend import BackendInfo
 from jetson_face.inference.onnxruntime import OnnxBackend
@@ -138,6 +138,18 @@ def test_a_plan_says_what_it_is_and_in_which_precision() -> None:
     backend.close()
     with pytest.raises(ModelError, match=r"^tiny: used after close"):
         backend.run({})
+
+
+def test_there_is_a_gpu_or_why_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = Gpu(*fake_gpu()[:2])
+    monkeypatch.setattr("jetson_face.factory.gpu.this_gpu", lambda: gpu)
+    assert find_gpu() == (gpu, "")
+
+    def none() -> Gpu:
+        raise EngineError("no GPU is seen")
+
+    monkeypatch.setattr("jetson_face.factory.gpu.this_gpu", none)
+    assert find_gpu() == (None, "no GPU is seen")
 
 
 def test_yunets_card_is_looked_for_among_those_that_were_added(tmp_path: Path) -> None:

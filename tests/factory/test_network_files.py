@@ -56,3 +56,5 @@ def test_fp16_is_made_of_fp32_where_the_card_has_none(
     config = load_config(None, [f"engines.cache={cache}"])
     found = subject.network_file(config, card, part)
     assert found.read_bytes() == (b"fp32 as fp16 of net" if made else part.encode())
+    whole = subject.network_file(config, card)
+    assert whole == subject.network_file(config, card, "fp32")

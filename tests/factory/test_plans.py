@@ -12,7 +12,7 @@ import pytest
 from onnx import numpy_helper
 
 from jetson_face.config import Config, load_config
-from jetson_face.core.errors import EngineError, UsageError
+from jetson_face.core.errors import EngineError, InputBrokenError, UsageError
 from jetson_face.detection.mtcnn.detector import search_levels
 from jetson_face.factory.golden import golden_pictures, on_frame
 from jetson_face.factory.gpu import Gpu
@@ -235,6 +235,12 @@ def test_a_damaged_golden_file_is_told(tmp_path: Path) -> None:
     broken: Any = tmp_path / "golden.npz"
     broken.write_bytes(b"PK\x03\x04 no zip")
     with pytest.raises(EngineError, match="cannot be read"):
+        golden_pictures(broken)
+    np.savez(broken, face=np.array([print], object))
+    with pytest.raises(EngineError, match="allow_pickle=False"):
+        golden_pictures(broken)  # what is pickled there is not run
+    np.savez(broken, face=np.zeros(9, np.uint8))
+    with pytest.raises(InputBrokenError, match=r"^golden\.npz/face: "):
         golden_pictures(broken)
 
 
