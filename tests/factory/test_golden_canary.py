@@ -14,7 +14,6 @@ from jetson_face.core.errors import EngineError
 from jetson_face.core.types import Embeddings, ImageU8
 from jetson_face.embedding.align import Aligner
 from jetson_face.factory.golden import (
-    CANARY,
     CANARY_POINTS,
     golden_face,
     golden_pictures,
@@ -50,7 +49,7 @@ def test_its_points_are_where_mtcnn_finds_them(tmp_path: Path) -> None:
     detector = assemble_mtcnn(config, nets)
     found = [detector.detect(picture).landmarks[0] for picture in golden_pictures()]
     detector.close()
-    np.testing.assert_allclose(found[CANARY], CANARY_POINTS, atol=1)
+    np.testing.assert_allclose(found[4], CANARY_POINTS, atol=1)
     np.testing.assert_allclose(found, golden_points(), atol=7.5)  # a mirrored mouth
     assert golden_points().dtype == np.float32
     for picture, plain, mirrored in zip(
@@ -59,7 +58,7 @@ def test_its_points_are_where_mtcnn_finds_them(tmp_path: Path) -> None:
         across = plain[[1, 0, 2, 4, 3], 0] + mirrored[:, 0]
         np.testing.assert_allclose(across, picture.shape[1] - 1, rtol=1e-6)
     aligner = Aligner("arcface112")
-    wanted = aligner.crop(golden_pictures()[CANARY], np.array([CANARY_POINTS], np.float32))
+    wanted = aligner.crop(golden_pictures()[4], np.array([CANARY_POINTS], np.float32))
     np.testing.assert_array_equal(golden_face(aligner), wanted)
 
 
