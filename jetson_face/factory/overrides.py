@@ -87,14 +87,14 @@ def parts_with(
     if detector is not None:
         detector = GuardedDetector(detector, f"detector {type(detector).__name__}")
         changed["detector"] = PluginDetectorConfig.model_construct(
-            type="plugin", name=detector.name
+            type="plugin", name=detector.name, options={}
         )
     if refiner is not None:
         refiner = GuardedRefiner(refiner, f"refiner {type(refiner).__name__}")
     if embedder is not None:
         embedder = GuardedEmbedder(embedder, f"embedder {type(embedder).__name__}")
         changed["embedder"] = PluginEmbedderConfig.model_construct(
-            type="plugin", name=embedder.space.model
+            type="plugin", name=embedder.space.model, options={}
         )
     config = config.model_copy(update=changed)
     return config, build_parts(config, detector=detector, refiner=refiner, embedder=embedder)

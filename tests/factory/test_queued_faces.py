@@ -56,12 +56,14 @@ def test_queued_faces_come_open_ones_first(config: Config) -> None:
     items = queued(config, SPACE)
     assert [item.number for item in items] == [2, 1, 4]
     faces = faces_of(items, SPACE)
-    assert (faces.space, faces.vectors.dtype) == (SPACE, np.float32)
+    assert faces.space == SPACE
+    assert faces.vectors.dtype == np.dtype(np.float32)
     np.testing.assert_array_equal(
         faces.vectors, np.concatenate([face(seed).vectors for seed in (2, 1, 4)])
     )
     none = faces_of([], SPACE).vectors
-    assert (none.shape, none.dtype) == ((0, SPACE.dim), np.float32)
+    assert none.shape == (0, SPACE.dim)
+    assert none.dtype == np.dtype(np.float32)
 
 
 def test_a_damaged_face_is_left_out_and_said(
