@@ -14,6 +14,7 @@ import onnx
 import pytest
 
 import jetson_face
+from tests.waiting import PATIENCE
 
 REPO = Path(__file__).resolve().parents[2]
 EXAMPLES = REPO / "docs" / "examples"
@@ -32,7 +33,7 @@ def program(tmp_path: Path) -> Program:
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=60 * PATIENCE,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -59,7 +60,7 @@ def test_a_camera(program: Program, collins: Path, tmp_path: Path) -> None:
     shutil.copy(collins, tmp_path / "faces")
     program(EXAMPLES / "enroll.py", "Eileen Collins", collins)
     camera = f"test://?live=1&fps=20&faces={tmp_path / 'faces'}"
-    out = program(EXAMPLES / "watch_camera.py", camera, 1.5)
+    out = program(EXAMPLES / "watch_camera.py", camera, 1.5 * PATIENCE)
     assert "is Eileen Collins" in out
     decided = re.search(r"(\d+) frames decided, (\d+) dropped", out)
     assert decided is not None

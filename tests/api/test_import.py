@@ -11,13 +11,16 @@ from pathlib import Path
 import pytest
 
 import jetson_face
+from tests.waiting import PATIENCE
 
 HEAVY = ("cv2", "numpy", "onnxruntime", "pydantic", "yaml", "PIL", "jetson_face.api")
 
 
 def test_import_loads_nothing_heavy() -> None:
     code = f"import sys, jetson_face; print([m for m in {HEAVY!r} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30 * PATIENCE
+    )
     assert done.stdout.strip() == "[]", done.stderr
 
 

@@ -20,7 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-PRODUCT = Path(__file__).resolve().parents[2] / "jetson_face" / "inference" / "tensorrt"
+import jetson_face
+
+PRODUCT = Path(jetson_face.__file__).parent / "inference" / "tensorrt"
 KINDS = {
     "builder": "Builder",
     "network": "INetworkDefinition",

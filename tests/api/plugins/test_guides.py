@@ -15,6 +15,7 @@ import pytest
 
 from jetson_face.util.images import write_picture
 from tests.api.plugins.conftest import REPO, environment, pip_install
+from tests.waiting import PATIENCE
 
 
 class Guide:
@@ -45,7 +46,7 @@ class Guide:
             cwd=self.folder,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=60 * PATIENCE,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
