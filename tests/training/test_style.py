@@ -11,6 +11,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+import train_style_trial  # noqa: E402
+
 from jetson_face.cli.main import main  # noqa: E402
 from jetson_face.core.errors import InputBrokenError  # noqa: E402
 from jetson_face.core.types import ImageU8  # noqa: E402
@@ -134,3 +136,29 @@ def _short() -> StyleSettings:
 
 def _png(face: ImageU8) -> bytes:
     return bytes(cv2.imencode(".png", face[:, :, ::-1])[1])
+
+
+def test_a_trial_with_and_without_rendered_faces_differs_in_these_alone(tmp_path: Path) -> None:
+    plain = some_faces(6)
+    files = [train_style_trial.jpeg(face) for face in plain]
+    write_pack(tmp_path / "all.zip", [(f"{n}.jpg", str(n), file) for n, file in enumerate(files)])
+    vectors = np.eye(6, 4, dtype=np.float32) + 0.1 * np.arange(6, dtype=np.float32)[:, None]
+    np.save(tmp_path / "all.npy", vectors)
+    white = train_style_trial.jpeg(np.full((112, 112, 3), 255, np.uint8))
+    write_pack(tmp_path / "styled.zip", [("000001.jpg", "1", white), ("000004.jpg", "4", white)])
+    np.save(tmp_path / "styled.npy", vectors[[1, 4]])
+    paths = tmp_path / "all.zip", tmp_path / "all.npy", tmp_path / "styled.zip"
+    assert train_style_trial.make(*paths, tmp_path, 0) == 4
+    with_, without = (
+        data.open_packed(tmp_path / f"{name}.zip", tmp_path / "cache")
+        for name in ("with", "without")
+    )
+    assert with_[1] == without[1]
+    assert with_[1][:2] == ["1", "4"]
+    assert np.load(tmp_path / "with.npy").tolist() == vectors[list(map(int, with_[1]))].tolist()
+    assert np.load(tmp_path / "without.npy").tolist() == np.load(tmp_path / "with.npy").tolist()
+    np.testing.assert_array_equal(with_[0][2:], without[0][2:])
+    assert (np.asarray(with_[0][:2]) > 250).all()
+    assert np.abs(without[0][:2].astype(int) - plain[[1, 4]]).mean() < 4
+    with pytest.raises(ValueError, match="not rendered from these"):
+        train_style_trial.rows_of(vectors + 1, vectors)
