@@ -6,6 +6,8 @@ import os
 import time
 from collections.abc import Callable
 
+import pytest
+
 PATIENCE = float(os.environ.get("JETSON_FACE_TEST_PATIENCE", "1"))
 """Times every limit: tools/test_jetson.sh sets it where a processor is emulated."""
 
@@ -16,3 +18,9 @@ def until(true: Callable[[], object], limit_s: float = 60) -> None:
     while not true():
         assert time.monotonic() < end, "not in time"
         time.sleep(0.05)
+
+
+def not_by_emulation(why: str) -> None:
+    """Skips the test where a processor is emulated."""
+    if PATIENCE > 1:
+        pytest.skip(why)

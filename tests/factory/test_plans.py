@@ -23,6 +23,7 @@ from jetson_face.factory.plans import Plans
 from jetson_face.inference.tensorrt.key import Machine
 from jetson_face.inference.tensorrt.runtime import TensorRTBackend
 from tests.inference.fake_gpu import FakeCuda, FakeModule, fake_gpu
+from tests.waiting import not_by_emulation
 
 
 @pytest.fixture
@@ -39,6 +40,7 @@ def config(tmp_path: Path) -> Config:
 
 @pytest.fixture
 def gpu() -> tuple[Gpu, FakeCuda, FakeModule]:
+    not_by_emulation("whole networks on the simulated GPU take an hour by emulation")
     trt, cuda, module = fake_gpu()
     return Gpu(trt, cuda), cuda, module
 

@@ -22,12 +22,14 @@ from jetson_face.inference.onnxruntime import OnnxBackend
 from jetson_face.inference.tensorrt.runtime import TensorRTBackend
 from tests.factory.test_plans import worsen
 from tests.inference.fake_gpu import FakeCuda, FakeModule, fake_gpu
+from tests.waiting import not_by_emulation
 
 FRAME_SIZE = (640, 480)
 
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> tuple[Gpu, FakeCuda, FakeModule]:
+    not_by_emulation("whole networks on the simulated GPU take an hour by emulation")
     trt, cuda, module = fake_gpu()
     here = Gpu(trt, cuda)
     monkeypatch.setattr("jetson_face.factory.gpu.this_gpu", lambda: here)
