@@ -35,8 +35,9 @@ def publisher(port: int, **more: Any) -> StatePublisher:
     presence = Presence(["door"], away_s=more.pop("away_s", 0.0))
     broker = Broker("127.0.0.1", port, timeout_s=more.pop("timeout_s", 30))
     topics = Topics("jetson-face", "homeassistant", "box1")
+    enrolled = more.pop("enrolled", {ADA.id: "Ada"})
     more = {"backoff": Backoff(120, 120)} | more
-    return StatePublisher(broker, topics, presence, lambda: {ADA.id: "Ada"}, **more)
+    return StatePublisher(broker, topics, presence, lambda: enrolled, **more)
 
 
 @contextlib.contextmanager
@@ -54,7 +55,7 @@ def running(states: StatePublisher) -> Iterator[None]:
 
 
 def until(done: Callable[[], object]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 15
     while not done():
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -175,6 +176,30 @@ def test_the_whole_talk_with_a_broker(caplog: pytest.LogCaptureFixture) -> None:
     assert [body for topic, _, body in talk.published if LEFT in topic] == [b"", b""]
     assert states.document() == {"connected": False, "error": None, "failures": 0}
     assert "states_" not in caplog.text
+
+
+def test_a_removed_person_is_cleared_once_and_told_again_when_they_are_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mqtt_states, "_LEFT_S", 0.05)
+    enrolled, talk = {ADA.id: "Ada"}, Talk()
+    own = {f"{BASE}/person/p-ada", "homeassistant/device/jetson_face_box1_person_p-ada/config"}
+    with Hostile(talk) as server:
+        states = publisher(server.port, enrolled=enrolled)
+        with running(states):
+            until(lambda: states.connected)
+            before = len(talk.published)
+            del enrolled[ADA.id]
+            states.wake()
+            until(lambda: len(talk.published) == before + 2)
+            assert {topic for topic, _, body in talk.published[before:] if body == b""} == own
+            states.tell(visit(None)[0], None)
+            until(lambda: len(talk.published) == before + 3)
+            assert talk.topics[-1] == f"{BASE}/camera/door"
+            enrolled[ADA.id] = "Ada"
+            states.wake()
+            until(lambda: len(talk.published) == before + 5)
+            assert {topic for topic, _, body in talk.published[-2:] if body} == own
 
 
 @pytest.mark.parametrize(
