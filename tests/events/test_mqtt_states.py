@@ -4,6 +4,7 @@ does not answer."""
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import threading
 import time
@@ -419,6 +420,26 @@ def test_it_looks_every_two_seconds_and_when_somebody_counts_as_gone(
                 states.tell(event, None)
             until(lambda: any(least <= rest <= most for rest in rests[before:]))
             assert max(rests) == 2.0
+
+
+def test_who_has_left_counts_as_gone_without_another_event(
+    rests: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt_states, "_LEFT_S", 0.05)
+    talk = Talk()
+
+    def told() -> list[str]:
+        bodies = [body for topic, _, body in talk.published if topic == f"{BASE}/person/p-ada"]
+        return [json.loads(body)["presence"] for body in bodies]
+
+    with Hostile(talk) as server:
+        states = publisher(server.port, away_s=1.0)
+        with running(states):
+            until(lambda: states.connected)
+            for event in visit(ADA):
+                states.tell(event, None)
+            until(lambda: told() == ["OFF", "ON", "OFF"])
+    assert min(rests) > 0
 
 
 def test_time_that_passes_between_two_looks_at_the_clock_is_never_waited_for(
