@@ -109,7 +109,9 @@ class SnapshotStore:
             if found:
                 sync_folder(self._folder)
         if kept:
-            raise OutputError(f"{self._folder}: {len(kept)} of {len(found)} pictures cannot be erased")
+            raise OutputError(
+                f"{self._folder}: {len(kept)} of {len(found)} pictures cannot be erased"
+            )
         return [snapshot.path.name for snapshot in found]
 
     def remove(self, names: Iterable[str]) -> None:
@@ -156,8 +158,8 @@ class SnapshotStore:
 
     def _write(self, path: Path, data: bytes) -> None:
         """Raises OutputError. The folder may have been deleted, and stays private."""
-        with suppress(OSError):  # said below
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with suppress(OSError):  # it is there, or the next line says why not
+            self._folder.mkdir(parents=True, mode=0o700)
         write_file(path, data, mode=0o600)
 
     def _unlink(self, snapshot: Snapshot) -> bool:

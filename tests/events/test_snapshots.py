@@ -168,6 +168,21 @@ def test_what_another_process_erased_counts_no_more(tmp_path: Path) -> None:
     assert snapshots.evicted == 0
 
 
+def test_what_another_process_erased_frees_nothing_when_its_turn_comes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    snapshots = store(tmp_path, max_bytes=4 * SEALED)
+    for index in range(5):  # the fifth takes the place of the first, and the next ones are known
+        snapshots.add(JPEG, f"p{index}")
+    store(tmp_path).remove_owner("p1")
+    snapshots.add(JPEG, "new")
+    assert [s.owner for s in snapshots.stored()] == ["p3", "p4", "new"]
+    assert snapshots.used_bytes == 4 * SEALED  # p1 counts until the next `prune`
+    assert snapshots.prune() == 0
+    assert snapshots.used_bytes == 3 * SEALED
+    assert "snapshot_kept" not in caplog.text
+
+
 def test_by_default_pictures_stay_14_days_and_take_512_mib(tmp_path: Path) -> None:
     age = Age()
     folder = tmp_path / "crops"
@@ -258,6 +273,15 @@ def test_a_half_written_draft_of_a_killed_process_goes_at_the_next_start(tmp_pat
     assert not draft.exists()
 
 
+def test_a_draft_that_another_start_was_quicker_to_erase_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(tmp_path)
+    gone = tmp_path / "crops" / ".tmp-0-1-p1"
+    monkeypatch.setattr(Path, "glob", lambda *_: [gone])
+    assert store(tmp_path).used_bytes == 0
+
+
 @pytest.mark.parametrize("owner", ["../x", "a/b", "", "a" * 81])
 def test_an_owner_that_is_no_id_is_a_bug(tmp_path: Path, owner: str) -> None:
     with pytest.raises(ValueError, match="not an owner"):
@@ -296,7 +320,7 @@ def test_a_disk_that_erases_nothing_does_not_hold_up_the_next_picture(
     monkeypatch.setattr(Path, "unlink", refuse)
     assert snapshots.add(JPEG).path.exists()
     assert snapshots.used_bytes == 2 * SEALED  # it is still there, and counts
-    assert (snapshots.evicted, snapshots.prune()) == (0, 0)
+    assert (snapshots.evicted, snapshots.prune(), snapshots.make_room(1)) == (0, 0, 0)
     assert f"snapshot_kept path={kept.path} error=" in caplog.text
 
 
@@ -310,3 +334,18 @@ def test_a_folder_removed_under_the_service_is_made_again(tmp_path: Path) -> Non
     kept = snapshots.add(JPEG, "p2")
     assert snapshots.read(kept) == JPEG
     assert (tmp_path / "crops").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_removed_with_the_one_it_was_in_is_as_private_as_before(tmp_path: Path) -> None:
+    snapshots = store(tmp_path / "state")
+    shutil.rmtree(tmp_path / "state")
+    snapshots.add(JPEG)
+    assert (tmp_path / "state" / "crops").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_file_in_the_place_of_the_folder_is_our_own_error(tmp_path: Path) -> None:
+    snapshots = store(tmp_path)
+    (tmp_path / "crops").rmdir()
+    (tmp_path / "crops").touch()
+    with pytest.raises(OutputError, match="cannot be written"):
+        snapshots.add(JPEG)
