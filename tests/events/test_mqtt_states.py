@@ -225,6 +225,16 @@ def sessions(monkeypatch: pytest.MonkeyPatch) -> list[Session]:
     return made
 
 
+def test_the_face_of_a_removed_person_is_not_wanted() -> None:
+    enrolled, topic = {ADA.id: "Ada"}, f"{BASE}/camera/door/snapshot"
+    states = publisher(1, enrolled=enrolled, snapshots=True)
+    for event in visit(ADA)[:2]:
+        states.tell(event, FACE)
+    assert states.wanted()[topic] == FACE
+    del enrolled[ADA.id]
+    assert topic not in states.wanted()
+
+
 @pytest.mark.parametrize(
     ("answers", "missing"), [(0, "greeting"), (1, "subscription"), (2, "acknowledgement")]
 )
