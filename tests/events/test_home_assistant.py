@@ -181,7 +181,7 @@ def _sessions(box: Box) -> Iterator[Any]:
     from jetson_face.events.mqtt_session import Session
 
     for item in gc.get_objects():
-        if isinstance(item, Session) and item.client.socket() is not None:
+        if isinstance(item, Session) and (sock := item.client.socket()) and sock.fileno() >= 0:
             yield item
 
 
