@@ -80,6 +80,9 @@ def test_without_a_key_pictures_are_stored_as_they_are(tmp_path: Path) -> None:
     assert kept.path.read_bytes() == JPEG
     assert snapshots.read(kept) == JPEG
     assert (snapshots.used_bytes, snapshots.evicted) == (len(JPEG), 0)
+    least = SnapshotStore(tmp_path / "least", None, age=Age())
+    least.add(b"x")
+    assert (least.make_room(1), least.stored()) == (1, [])
 
 
 def test_a_renamed_picture_does_not_open_as_another_persons(tmp_path: Path) -> None:
