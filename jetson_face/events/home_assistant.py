@@ -54,8 +54,8 @@ class Topics:
         return f"{self.discovery}/device/{self.device(kind, name)}/config"
 
     def device(self, kind: str, name: str) -> str:
-        """A device's identifier."""
-        return "_".join(("jetson_face", plain(self.node), kind, plain(name))).rstrip("_")
+        """A device's identifier. name: empty for the box."""
+        return "_".join(filter(None, ("jetson_face", plain(self.node), kind, plain(name))))
 
 
 def plain(name: str) -> str:

@@ -136,8 +136,8 @@ class StatePublisher:
         session.client.subscribe([(topic, 0) for topic in asked])
         session.until(answered.is_set, self._end(), "subscription")
         until = self._clock() + _LEFT_S
-        while self._clock() < until:
-            session.rest(until - self._clock(), self._bell)
+        while (left := until - self._clock()) > 0:
+            session.rest(left, self._bell)
         session.client.unsubscribe(asked)
         wanted = self.wanted()
         gone = {t for found in self._left - wanted.keys() for t in leftovers(self._topics, found)}

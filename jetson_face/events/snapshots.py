@@ -101,14 +101,18 @@ class SnapshotStore:
             return self._shrink(self._bytes - needed)
 
     def remove_owner(self, owner: str) -> list[str]:
-        """Erase every picture of a person; returns the file names."""
+        """Erase every picture of a person; returns the file names. Raises OutputError where one
+        cannot be erased; the others are."""
         with self._lock:
-            gone = self.stored(owner)
-            for snapshot in gone:
-                self._unlink(snapshot)
-            if gone:
+            found = self.stored(owner)
+            kept = [snapshot for snapshot in found if not self._unlink(snapshot)]
+            if found:
                 sync_folder(self._folder)
-            return [snapshot.path.name for snapshot in gone]
+        if kept:
+            raise OutputError(
+                f"{self._folder}: {len(kept)} of {len(found)} pictures cannot be erased"
+            )
+        return [snapshot.path.name for snapshot in found]
 
     def remove(self, names: Iterable[str]) -> None:
         """Erase these pictures (file names), as far as they are there."""
@@ -127,11 +131,10 @@ class SnapshotStore:
             self._oldest.clear()
             limit = (self._age() - self._max_age_s) * 1000
             old = [snapshot for snapshot in self._scan() if snapshot.age_ms < limit]
-            for snapshot in old:
-                self._unlink(snapshot)
+            gone = sum(self._unlink(snapshot) for snapshot in old)
             before = self.evicted
             self._shrink(self._max_bytes)
-            return len(old) + self.evicted - before
+            return gone + self.evicted - before
 
     @property
     def used_bytes(self) -> int:
@@ -144,8 +147,7 @@ class SnapshotStore:
         while self._bytes > max(target, 0):
             before = self._bytes
             while self._oldest and self._bytes > max(target, 0):
-                self._unlink(self._oldest.popleft())
-                self.evicted += 1
+                self.evicted += self._unlink(self._oldest.popleft())
             if fresh and self._bytes == before:
                 break  # a disk that erases nothing
             if self._bytes > max(target, 0):
@@ -156,18 +158,20 @@ class SnapshotStore:
 
     def _write(self, path: Path, data: bytes) -> None:
         """Raises OutputError. The folder may have been deleted, and stays private."""
-        with suppress(OSError):  # said below
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with suppress(OSError):  # it is there, or the next line says why not
+            self._folder.mkdir(parents=True, mode=0o700)
         write_file(path, data, mode=0o600)
 
-    def _unlink(self, snapshot: Snapshot) -> None:
+    def _unlink(self, snapshot: Snapshot) -> bool:
+        """Whether it has gone."""
         size = _size(snapshot.path)
         try:
             snapshot.path.unlink(missing_ok=True)
         except OSError as error:
             logger.error("snapshot_kept path=%s error=%s", snapshot.path, error)
-            return
+            return False
         self._bytes -= size
+        return True
 
     def _scan(self) -> Iterator[Snapshot]:
         """Nothing where somebody removed the folder."""

@@ -13,7 +13,8 @@ from typing import Any
 import jinja2
 import pytest
 
-from jetson_face.events.home_assistant import Topics, messages, plain
+from jetson_face.core.version import __version__
+from jetson_face.events.home_assistant import Topics, leftovers, messages, plain
 from jetson_face.events.making import EventMaker
 from jetson_face.events.mqtt_session import Broker
 from jetson_face.events.mqtt_states import StatePublisher
@@ -180,7 +181,7 @@ def _sessions(box: Box) -> Iterator[Any]:
     from jetson_face.events.mqtt_session import Session
 
     for item in gc.get_objects():
-        if isinstance(item, Session) and item.client.socket() is not None:
+        if isinstance(item, Session) and (sock := item.client.socket()) and sock.fileno() >= 0:
             yield item
 
 
@@ -243,6 +244,162 @@ def test_every_discovery_message_has_documented_fields_only() -> None:
     assert len(set(ids)) == len(ids) == 15
     for config in configs.values():
         assert config["device"].get("via_device", devices[0]) in devices
+
+
+def told(model: str, name: str, kind: str, id_: str) -> dict[str, Any]:
+    """What every device but the box says of itself."""
+    return {
+        "device": {
+            "identifiers": [f"jetson_face_box1_{kind}_{id_}"],
+            "name": name,
+            "manufacturer": "jetson-face",
+            "model": model,
+            "sw_version": __version__,
+            "via_device": "jetson_face_box1_box",
+        },
+        "origin": {"name": "jetson-face", "sw_version": __version__},
+        "availability": [{"topic": "jetson-face/box1/status"}],
+        "qos": 1,
+    }
+
+
+def test_a_person_is_a_device_with_presence_last_camera_and_last_time() -> None:
+    state, own = "jetson-face/box1/person/p-ada", "jetson_face_box1_person_p-ada"
+    topic = "homeassistant/device/jetson_face_box1_person_p-ada/config"
+    assert json.loads(everything()[topic]) == told("Person", "Ada", "person", "p-ada") | {
+        "components": {
+            "presence": {
+                "platform": "binary_sensor",
+                "unique_id": f"{own}_presence",
+                "name": "Presence",
+                "device_class": "occupancy",
+                "state_topic": state,
+                "value_template": "{{ value_json.presence }}",
+                "json_attributes_topic": state,
+            },
+            "camera": {
+                "platform": "sensor",
+                "unique_id": f"{own}_camera",
+                "name": "Last camera",
+                "icon": "mdi:cctv",
+                "state_topic": state,
+                "value_template": "{{ value_json.camera }}",
+            },
+            "time": {
+                "platform": "sensor",
+                "unique_id": f"{own}_time",
+                "name": "Last seen",
+                "device_class": "timestamp",
+                "state_topic": state,
+                "value_template": "{{ value_json.time }}",
+            },
+        }
+    }
+
+
+def test_a_camera_is_a_device_with_last_person_count_alert_and_last_face() -> None:
+    state, own = "jetson-face/box1/camera/door", "jetson_face_box1_camera_door"
+    topic = "homeassistant/device/jetson_face_box1_camera_door/config"
+    wanted = told("Camera", "door", "camera", "door") | {
+        "components": {
+            "last_person": {
+                "platform": "sensor",
+                "unique_id": f"{own}_last_person",
+                "name": "Last person",
+                "icon": "mdi:account-check",
+                "state_topic": state,
+                "value_template": "{{ value_json.last_person }}",
+                "json_attributes_topic": state,
+            },
+            "count": {
+                "platform": "sensor",
+                "unique_id": f"{own}_count",
+                "name": "Faces",
+                "icon": "mdi:account-multiple",
+                "state_class": "measurement",
+                "unit_of_measurement": "faces",
+                "state_topic": state,
+                "value_template": "{{ value_json.count }}",
+            },
+            "unknown": {
+                "platform": "binary_sensor",
+                "unique_id": f"{own}_unknown",
+                "name": "Unknown person",
+                "device_class": "problem",
+                "state_topic": state,
+                "value_template": "{{ value_json.unknown }}",
+            },
+            "snapshot": {
+                "platform": "image",
+                "unique_id": f"{own}_snapshot",
+                "name": "Last face",
+                "content_type": "image/jpeg",
+                "image_topic": "jetson-face/box1/camera/door/snapshot",
+            },
+        }
+    }
+    assert json.loads(everything()[topic]) == wanted
+    del wanted["components"]["snapshot"]
+    assert json.loads(everything(snapshots=False)[topic]) == wanted
+
+
+def test_the_box_is_a_device_that_shows_whether_it_is_connected() -> None:
+    found = json.loads(everything()["homeassistant/device/jetson_face_box1_box/config"])
+    assert found == {
+        "device": {
+            "identifiers": ["jetson_face_box1_box"],
+            "name": "jetson-face box1",
+            "manufacturer": "jetson-face",
+            "model": "Recogniser",
+            "sw_version": __version__,
+        },
+        "origin": {"name": "jetson-face", "sw_version": __version__},
+        "qos": 1,
+        "components": {
+            "connected": {
+                "platform": "binary_sensor",
+                "unique_id": "jetson_face_box1_box_connected",
+                "name": "Connected",
+                "device_class": "connectivity",
+                "entity_category": "diagnostic",
+                "state_topic": "jetson-face/box1/status",
+                "payload_on": "online",
+                "payload_off": "offline",
+            }
+        },
+    }
+
+
+def test_states_come_before_the_devices_that_show_them() -> None:
+    topics = list(everything())
+    devices = [topic.startswith("homeassistant/") for topic in topics]
+    assert devices == sorted(devices)
+    assert f"{BASE}/camera/Gärten.2" in topics
+
+
+def test_umlauts_are_sent_as_they_are() -> None:
+    found = everything()
+    assert "Gärten.2".encode() in found[TOPICS.config("camera", "Gärten.2")]
+
+
+def test_a_plain_name_stays_and_any_other_ends_in_its_own_digits() -> None:
+    assert plain("p-ada_2") == "p-ada_2"
+    assert plain("Gärten.2") == "G_rten_2_909b3f"
+
+
+def test_cameras_whose_names_differ_by_a_line_at_the_end_are_two_devices() -> None:
+    assert TOPICS.device("camera", "hall") == "jetson_face_box1_camera_hall"
+    assert TOPICS.device("camera", "hall_") == "jetson_face_box1_camera_hall_"
+
+
+def test_a_state_of_nobody_is_cleared_with_its_picture_and_its_device() -> None:
+    assert leftovers(TOPICS, f"{BASE}/camera/old") == [
+        f"{BASE}/camera/old",
+        f"{BASE}/camera/old/snapshot",
+        "homeassistant/device/jetson_face_box1_camera_old/config",
+    ]
+    assert leftovers(TOPICS, f"{BASE}/person/p-1")[2] == TOPICS.config("person", "p-1")
+    assert leftovers(TOPICS, f"{BASE}/status") == []
 
 
 def test_every_template_finds_its_value_in_its_state() -> None:

@@ -98,6 +98,29 @@ def test_a_reader_in_the_middle_of_its_work_makes_the_receipt_say_so(
     assert receipt.failed
 
 
+def test_a_picture_that_cannot_be_erased_makes_the_receipt_say_so(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlink = Path.unlink
+
+    def refuse(self: Path, missing_ok: bool = False) -> None:
+        if self.suffix == ".crop":
+            raise PermissionError(1, "not yours")
+        unlink(self, missing_ok=missing_ok)
+
+    with open_gallery(config, SPACE, create=True) as gallery:
+        ada = enrol(gallery, "Ada")
+        crops = SnapshotStore(tmp_path / "crops", open_cipher(tmp_path), age=lambda: 0.0)
+        crops.add(b"a face", ada.id)
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "unlink", refuse)
+            receipt, _ = erase(config, gallery, "Ada")
+        assert (receipt.complete, receipt.failed, receipt.crops) == (False, ("crops",), ())
+        again, _ = erase(config, gallery, "Ada")
+        assert (again.complete, len(again.crops)) == (True, 1)
+    assert crops.stored() == []
+
+
 def test_nobody_of_that_name_leaves_no_receipt(config: Config, tmp_path: Path) -> None:
     with open_gallery(config, SPACE, create=True) as gallery, pytest.raises(UsageError):
         erase(config, gallery, "nobody")
