@@ -66,7 +66,6 @@ class TrackDecisions:
         counts = self.fuser.frames(tracks)
         found = self.fuser.match(tracks, matcher)
         for state, match, count in zip(states.of(tracks), found, counts, strict=True):
-            state.match = match
             state.decision = self.decider.decide(
                 state.decision, match, int(count), now_ns, matcher.thresholds
             )

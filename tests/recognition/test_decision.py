@@ -258,3 +258,8 @@ def test_a_track_begins_with_nothing_said() -> None:
 def test_nobody_is_said_at_the_third_embedding_unless_told_otherwise() -> None:
     states = [Decider(0.5).decide(PENDING, NO_MATCH, frames, 1).state for frames in (2, 3)]
     assert states == ["pending", "unknown"]
+
+
+def test_without_a_margin_the_list_counts_from_the_similarity_of_a_name() -> None:
+    assert Decider(0.5).withholds_from(1) == 0.5
+    assert Decider(0.5, withhold_margin=0.2).withholds_from(1) == pytest.approx(0.3)

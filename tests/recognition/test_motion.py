@@ -75,6 +75,15 @@ def test_a_change_counts_with_the_eight_cells_around_it(contrast: int, is_seen: 
     assert bool(changed(room(), now)) == is_seen
 
 
+@pytest.mark.parametrize(("noise", "light", "contrast"), [(6, 1.0, 6), (2, 0.7, 8), (2, 0.5, 8)])
+def test_little_more_than_the_noise_is_seen_also_in_another_light(
+    noise: float, light: float, contrast: int
+) -> None:
+    now = room(2, noise, light)
+    now[200:280, 320:400] = np.clip(now[200:280, 320:400].astype(int) + contrast, 0, 255)
+    assert changed(room(1, noise), now)
+
+
 def test_areas_do_not_touch_and_most_of_the_frame_is_all_of_it() -> None:
     def with_boxes(*boxes: Area) -> ImageU8:
         image = room()
@@ -90,6 +99,44 @@ def test_areas_do_not_touch_and_most_of_the_frame_is_all_of_it() -> None:
     assert changed(room(), with_boxes((0, 0, 640, 200))) is None
     corners = ((0, 0, 40, 40), (600, 0, 640, 40), (0, 440, 40, 480), (600, 440, 640, 480))
     assert changed(room(), with_boxes(*corners)) is None  # more than three would be one around all
+
+
+def test_three_areas_stay_three_and_four_become_one_around_all() -> None:
+    def where(*corners: tuple[int, int]) -> list[Area]:
+        now = room()
+        for left, top in corners:
+            now[top + 4 : top + 36, left + 4 : left + 36] = 250
+        return sorted(changed(room(), now) or [])
+
+    three = [(80, 80), (280, 80), (480, 80)]
+    assert where(*three) == [(left - 40, 40, left + 80, 160) for left, _ in three]
+    four = [(40, 40), (240, 40), (40, 240), (240, 240)]
+    assert where(*four) == [(0, 0, 320, 320)]
+
+
+def test_a_lost_face_is_looked_for_in_one_and_a_half_of_its_longer_side_around() -> None:
+    moved = MovedAreas(2 * S)
+    moved.look(room(), 0)
+    moved.searched(None, 0)
+    assert moved.look(room(), S)
+    assert moved.areas(np.array([[205, 245, 225, 285]], np.float32)) == [(120, 160, 320, 360)]
+    assert moved.areas(np.array([[205, 245, 245, 265]], np.float32)) == [(120, 160, 320, 360)]
+
+
+@pytest.mark.parametrize("other", [(280, 40), (280, 360), (40, 200), (520, 200)])
+def test_an_area_that_was_searched_says_nothing_of_what_is_beside_it(
+    other: tuple[int, int],
+) -> None:
+    moved, now = MovedAreas(100 * S), room()
+    moved.look(room(), 0)
+    moved.searched(None, 0)
+    for left, top in ((280, 200), other):
+        now[top + 4 : top + 36, left + 4 : left + 36] = 250
+    moved.look(now, S)
+    moved.searched([(240, 160, 360, 280)], S)
+    left, top = other
+    around = (max(0, left - 40), max(0, top - 40), left + 80, top + 80)
+    assert seen(moved, now, 2 * S) == [around]
 
 
 def test_upright_and_odd_pictures_have_their_areas_inside() -> None:

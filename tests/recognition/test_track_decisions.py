@@ -109,3 +109,44 @@ def test_what_is_fused_is_counted_and_ends_a_doubt() -> None:
     assert (states[1].waited, states[1].embeddings, states[1].doubted) == (0, 1, False)
     assert (states[2].waited, states[2].embeddings) == (1, 0)
     assert fuser.frames(np.array([1, 2])).tolist() == [1, 0]
+
+
+def listed(*bounds: float) -> Matcher:
+    """Ann and Bob, of whom Ann must not be recognised."""
+    known = people(0, bounds).snapshot
+    ann = next(person.id for person in known.people if person.name == "ann")
+    return Matcher(replace(known, withheld=frozenset({ann})), thresholds=bounds)
+
+
+@pytest.mark.parametrize(("bound", "withheld"), [(0.7, True), (0.9, False)])
+def test_who_must_not_be_recognised_is_judged_by_the_bound_of_the_gallery(
+    bound: float, withheld: bool
+) -> None:
+    states, known = states_of(1), listed(bound, bound)
+    decider = Decider(2.0, unknown_after=1, withhold_margin=0.2)
+    decisions = TrackDecisions(evidence(t1=unit(0.6, 0, 0.8)), decider, lambda _: known)
+    decisions.decide(np.array([1]), states, 0)
+    assert (states[1].withheld, states[1].told.state) == (withheld, "unknown")
+    assert [one.person.name for one in states[1].match.candidates] == ["bob"]
+
+
+def test_a_track_stays_withheld_when_the_next_look_shows_nobody() -> None:
+    states, known = states_of(1), listed(0.7, 0.7)
+    decider = Decider(2.0, unknown_after=1, withhold_margin=0.2)
+    for look in (unit(0.6, 0, 0.8), unit(0, 0, 1)):
+        decisions = TrackDecisions(evidence(t1=look), decider, lambda _: known)
+        decisions.decide(np.array([1]), states, 0)
+        assert states[1].withheld
+
+
+def test_what_was_tried_in_vain_is_forgotten_with_new_evidence() -> None:
+    states = states_of(1)
+    states[1].tried_in_vain(20)
+    states[1].doubt()
+    states[1].tried_in_vain(20)
+    decisions = TrackDecisions(Fuser(SPACE), Decider(0.5), lambda _: people(0))
+    crops = replace(NO_CROPS, rows=np.array([0]), quality=np.ones(1, np.float32))
+    vectors = Embeddings(unit(1)[None], SPACE)
+    decisions.fuse(np.array([1]), crops, vectors, states)
+    state = states[1]
+    assert (state.embeddings, state.waited, state.doubted, state.in_vain) == (1, 0, False, 0)

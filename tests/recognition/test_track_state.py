@@ -46,3 +46,11 @@ def test_who_is_not_alive_is_forgotten(
     assert states.keep_only(alive) is forgotten
     assert states.ids() == left
     assert len(states) == len(left)
+
+
+def test_a_crop_that_is_good_for_nothing_is_tried_again_after_twice_as_long_each_time() -> None:
+    state, rests = TrackState(undecided(0)), []
+    for _ in range(5):
+        state.tried_in_vain(20)
+        rests.append(state.rest)
+    assert rests == [2, 4, 8, 16, 20]
