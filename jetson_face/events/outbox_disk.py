@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from jetson_face.events.outbox_file import OutboxFile, is_damaged, is_full
-from jetson_face.events.outbox_repair import clear_drafts, put_aside, put_back, salvage
+from jetson_face.events.outbox_repair import begin_again, clear_drafts, put_back
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _ROOM = 1 << 20
+_MEND_EVERY_S = 10.0
 
 
 class OutboxDisk:
@@ -40,7 +41,7 @@ class OutboxDisk:
         self._clock, self._retry_s, self._make_room = clock, retry_s, make_room
         self._file: OutboxFile | None = None
         self._closed = False
-        self._retry_at = clock()
+        self._retry_at = self._mend_at = clock()
         self.error: str | None = None
         clear_drafts(path)
 
@@ -55,7 +56,7 @@ class OutboxDisk:
             except (sqlite3.Error, OSError) as error:
                 self._drop()
                 if last or not self._repair(error):
-                    self._degrade(error)
+                    self._degrade(error, wait=True)
                     return False
         if self.error is not None:
             logger.warning("outbox_recovered path=%s", self._path)
@@ -72,12 +73,12 @@ class OutboxDisk:
         except (sqlite3.Error, OSError) as error:
             self._drop()
             if not (is_damaged(error) and self._set_aside(error)):
-                self._degrade(error)
+                self._degrade(error, wait=patient)
             return None
 
     def try_now(self) -> None:
         """Do not wait for the next try."""
-        self._retry_at = self._clock()
+        self._retry_at = self._mend_at = self._clock()
 
     def close(self) -> None:
         """Close for good; harmless when repeated."""
@@ -120,25 +121,28 @@ class OutboxDisk:
         return is_damaged(error) and self._set_aside(error)
 
     def _set_aside(self, error: Exception) -> bool:
-        """Move a damaged file away and begin again with what can be read of it."""
+        """Move a damaged file away and begin again with what can be read of it. False where the
+        disk takes that no better: the file is as it was, and left alone for a while."""
         if self._file is not None:
             return False  # `_drop` kept it: it lost its name, is whole, and all there is
-        kept = salvage(self._path)
+        if self._clock() < self._mend_at:
+            return False
         try:
-            aside = put_aside(self._path)
+            aside, count = begin_again(self._path, self._open_file)
             logger.error(
                 "outbox_damaged path=%s kept_as=%s salvaged=%d error=%s",
-                self._path, aside, len(kept.events), error,
+                self._path, aside, count, error,
             )  # fmt: skip
-            file = self._open_file(self._path)
-            file.write(kept)
-            self._take(file, "damaged_files")
+            self._take(self._open_file(self._path), "damaged_files")
         except (sqlite3.Error, OSError):
+            self._mend_at = self._clock() + _MEND_EVERY_S
             return False
         return True
 
-    def _degrade(self, error: Exception) -> None:
-        self._retry_at = self._clock() + self._retry_s
+    def _degrade(self, error: Exception, *, wait: bool) -> None:
+        # What is only read, and fails every second, must not keep events from the disk.
+        if wait:
+            self._retry_at = self._clock() + self._retry_s
         if self.error is None:
             logger.error("outbox_degraded path=%s error=%s events_go=memory", self._path, error)
         self.error = str(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import threading
 from collections import Counter
@@ -331,6 +332,59 @@ def test_a_damaged_file_that_cannot_be_put_aside_is_told(
     assert stored(path) == [b"a"]
 
 
+def test_a_damaged_file_is_mended_once_there_is_room_and_loses_nothing_meanwhile(
+    start: Start, disk: Disk, clocks: Clocks, tmp_path: Path, path: Path
+) -> None:
+    first = start()
+    put(first, "a", "b")
+    first.close()
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("DROP TABLE clock")
+    disk.fail("write", FULL)
+    outbox = start()
+    assert not put(outbox, "c")
+    assert outbox.read("mqtt") == []
+    assert outbox.state().counts == {}
+    assert [p.name for p in tmp_path.iterdir()] == ["outbox.db"]
+    disk.mend()
+    tried = disk.calls["write"]
+    for _ in range(3):  # so much is read then that it must not be every second
+        clocks.pass_time(3)
+        outbox.prune()
+    assert disk.calls["write"] == tried
+    clocks.pass_time(1)
+    assert put(outbox, "d")
+    assert bodies(outbox.read("mqtt")) == [b"a", b"b", b"c", b"d"]
+    assert outbox.state().counts == {"damaged_files": 1}
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "outbox.db.broken").exists()
+
+
+def test_at_its_end_it_does_not_wait_to_mend_a_file(start: Start, disk: Disk, path: Path) -> None:
+    outbox = start()
+    put(outbox, "a")
+    disk.fail("write", DAMAGE, FULL)
+    assert not put(outbox, "b")
+    disk.fail("write", DAMAGE, times=1)
+    outbox.close()
+    assert stored(path) == [b"a", b"b"]
+
+
+def test_a_page_that_cannot_be_read_keeps_no_event_from_the_disk(
+    start: Start, disk: Disk, clocks: Clocks
+) -> None:
+    outbox = start()
+    put(outbox, "a")
+    disk.fail("read", IO_ERROR)
+    for text in ("b", "c", "d"):
+        assert outbox.read("mqtt") == []
+        assert outbox.state().error == "disk I/O error"
+        assert put(outbox, text)
+        clocks.pass_time(1)
+    disk.mend()
+    assert bodies(outbox.read("mqtt")) == [b"a", b"b", b"c", b"d"]
+
+
 def test_a_file_that_lost_its_name_is_kept_while_no_copy_of_it_succeeds(
     start: Start, disk: Disk, clocks: Clocks, path: Path
 ) -> None:
@@ -347,6 +401,24 @@ def test_a_file_that_lost_its_name_is_kept_while_no_copy_of_it_succeeds(
     assert put(outbox, "c")
     assert stored(path) == [b"a", b"b", b"c"]
     assert outbox.state().counts == {"replaced_files": 1}
+
+
+def test_a_copy_whose_name_may_not_be_on_the_disk_is_made_again(
+    start: Start, clocks: Clocks, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = start()
+    put(outbox, "a")
+    path.unlink()
+
+    def fail(fd: int) -> None:
+        raise OSError("Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    assert not put(outbox, "b")
+    monkeypatch.undo()
+    clocks.pass_time(1)
+    assert put(outbox, "c")
+    assert stored(path) == [b"a", b"b", b"c"]
 
 
 def test_a_file_deleted_while_a_write_failed_is_not_given_up(
