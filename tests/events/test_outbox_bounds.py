@@ -312,14 +312,15 @@ def test_a_refusal_that_the_disk_does_not_take_is_none(path: Path) -> None:
 
     outbox = Outbox(path, OutboxLimits(retry_s=0.0), open_file=Choosy)
     outbox.subscribe("mqtt")
-    put(outbox, "a", "b")
-    first, second = outbox.read("mqtt")
-    assert outbox.refuse("mqtt", first, "no")
+    put(outbox, "a", "b", "c")
+    *first, last = outbox.read("mqtt")
+    for event in first:
+        assert outbox.refuse("mqtt", event, "no")
     Choosy.full = True
     for _ in range(2):
-        assert not outbox.refuse("mqtt", second, "no")
-        assert outbox.state().refused == {"mqtt": 1}
-        assert outbox.read("mqtt") == [second]
+        assert not outbox.refuse("mqtt", last, "no")
+        assert outbox.state().refused == {"mqtt": 2}
+        assert outbox.read("mqtt") == [last]
     Choosy.full = False
-    assert outbox.refuse("mqtt", second, "no")
-    assert (outbox.state().refused, outbox.state().lag) == ({"mqtt": 2}, {"mqtt": 0})
+    assert outbox.refuse("mqtt", last, "no")
+    assert (outbox.state().refused, outbox.state().lag) == ({"mqtt": 3}, {"mqtt": 0})

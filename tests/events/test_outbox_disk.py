@@ -523,6 +523,8 @@ def test_the_log_says_where_a_file_is_that_stood_in_its_place(
     if other:
         path.write_bytes(b"")
     outbox.check()
+    with closing(OutboxFile(path)) as file:
+        assert file.counts() == {"replaced_files": 1}
     aside = f"{path}.broken" if other else None
     assert caplog.messages == [f"outbox_replaced path={path} written=again other_kept_as={aside}"]
 
