@@ -104,7 +104,7 @@ class Outbox:
         self._age0, self._clock0, self._read_at = 0.0, clock(), clock()
         self._since_check = 0
         self._again: set[str] = set()
-        self._seen_changes = -1
+        self._seen_changes: int | None = None
         self._disk = OutboxDisk(
             path,
             open_file,
@@ -338,7 +338,7 @@ class Outbox:
         if repaired is not None:
             self._counts[repaired] += 1
             file.write(Changes(cursors=self._cursors.everyone(), counts=self._counts))
-        self._seen_changes = -1
+        self._seen_changes = None
 
     def _adopt(self, file: OutboxFile) -> None:
         """First look at the file: counts, numbers, service time."""

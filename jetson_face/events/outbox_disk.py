@@ -56,7 +56,8 @@ class OutboxDisk:
             except (sqlite3.Error, OSError) as error:
                 self._drop()
                 if last or not self._repair(error):
-                    self._degrade(error, wait=True)
+                    self._retry_at = self._clock() + self._retry_s
+                    self._degrade(error)
                     return False
         if self.error is not None:
             logger.warning("outbox_recovered path=%s", self._path)
@@ -73,7 +74,7 @@ class OutboxDisk:
         except (sqlite3.Error, OSError) as error:
             self._drop()
             if not (is_damaged(error) and self._set_aside(error)):
-                self._degrade(error, wait=patient)
+                self._degrade(error)  # the next write is tried all the same
             return None
 
     def try_now(self) -> None:
@@ -139,10 +140,7 @@ class OutboxDisk:
             return False
         return True
 
-    def _degrade(self, error: Exception, *, wait: bool) -> None:
-        # What is only read, and fails every second, must not keep events from the disk.
-        if wait:
-            self._retry_at = self._clock() + self._retry_s
+    def _degrade(self, error: Exception) -> None:
         if self.error is None:
             logger.error("outbox_degraded path=%s error=%s events_go=memory", self._path, error)
         self.error = str(error)
