@@ -185,3 +185,8 @@ def test_any_thread_may_use_a_connection(db: Db) -> None:
     thread.start()
     thread.join()
     assert found == [(7,)]
+
+
+def test_a_connection_waits_for_others_as_long_as_it_is_told(tmp_path: Path) -> None:
+    with closing(Db(str(tmp_path / "outbox.db"), timeout=0.25)) as waiting:
+        assert waiting.execute("PRAGMA busy_timeout").fetchone() == (250,)
