@@ -104,7 +104,7 @@ def test_a_damaged_row_makes_room_for_a_good_one(start: Start, path: Path) -> No
     assert bodies(outbox.read("mqtt", 2)) == [b"a", b"c"]
 
 
-def last_of_a_leaf(data: bytes) -> tuple[int, int]:
+def last_of_a_leaf(data: bytes | bytearray) -> tuple[int, int]:
     """The number of the last event on the first page of events, and at which byte it stands."""
     page = next(at for at in range(0, len(data), 4096) if data[at] == 13 and data[at + 4000] == 120)
     (count,) = struct.unpack_from(">H", data, page + 3)
