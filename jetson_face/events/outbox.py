@@ -95,16 +95,16 @@ class Outbox:
     ) -> None:
         self._limits = limits or OutboxLimits()
         self._clock, self._wall = clock, wall
-        self._cond = threading.Condition(threading.RLock())
+        self._cond = threading.Condition()
         self._memory: deque[Event] = deque()
         self._cursors = Cursors()
         self._counts: Counter[str] = Counter()
         self._last = 0
-        self._numbered = self._closed = False
+        self._numbered = False
         self._age0, self._clock0, self._read_at = 0.0, clock(), clock()
         self._since_check = 0
         self._again: set[str] = set()
-        self._seen_changes = -1
+        self._seen_changes: int | None = None
         self._disk = OutboxDisk(
             path,
             open_file,
@@ -157,8 +157,7 @@ class Outbox:
             if found is None:
                 # What waits in memory is newer than what the disk holds and must not overtake it.
                 return []
-            if len(found) < limit:
-                found += [e for e in self._memory if e.seq > after][: limit - len(found)]
+            found += [e for e in self._memory if e.seq > after][: limit - len(found)]
             if not found:
                 # What was between here and the end has been given up: nothing to come back for.
                 self._cursors.move(consumer, self._last)
@@ -268,9 +267,9 @@ class Outbox:
     def state(self) -> OutboxState:
         """A consistent snapshot."""
         with self._cond:
-            rows = self._disk.use(lambda file: file.rows(), patient=False) or 0
-            used = self._disk.use(lambda file: file.used_bytes(), patient=False) or 0
-            first = self._disk.use(lambda file: file.first_seq(), patient=False)
+            rows = self._peek(lambda file: file.rows()) or 0
+            used = self._peek(lambda file: file.used_bytes()) or 0
+            first = self._peek(lambda file: file.first_seq())
             if not first:
                 first = self._memory[0].seq if self._memory else self._last + 1
             own, refused = dict(self._counts), {}
@@ -283,7 +282,7 @@ class Outbox:
                 lag=self._cursors.lag(first, self._last),
                 error=self._disk.error,
                 counts=own,
-                set_aside=self._disk.use(lambda file: file.refused_counts(), patient=False) or {},
+                set_aside=self._peek(lambda file: file.refused_counts()) or {},
                 refused=refused,
             )
 
@@ -296,21 +295,20 @@ class Outbox:
             if self._memory:
                 logger.error("outbox_lost events=%d error=%s", len(self._memory), self._disk.error)
             self._disk.close()
-            self._closed = True
             self._cond.notify_all()
 
     def _stamp(self, kind: str, body: bytes) -> Event:
         # Before the file could be read once, the next number is unknown: 0 until then.
         if self._numbered:
             self._last += 1
-        return Event(self._last if self._numbered else 0, self.age(), self._wall(), kind, body)
+        return Event(self._last, self.age(), self._wall(), kind, body)
 
     def _low(self) -> int:
         return self._cursors.low(self._last)
 
     def _store(self, changes: Changes) -> bool:
         """Write memory, changes and cursors; False when the disk does not take them."""
-        if self._closed or (changes.events and changes.events[0].seq == 0):
+        if changes.events and changes.events[0].seq == 0:
             return False
         stored = self._disk.write(lambda file: self._write(file, changes))
         if stored and self._since_check >= _CHECK_EVERY:
@@ -340,14 +338,14 @@ class Outbox:
         if repaired is not None:
             self._counts[repaired] += 1
             file.write(Changes(cursors=self._cursors.everyone(), counts=self._counts))
-        self._seen_changes = -1
+        self._seen_changes = None
 
     def _adopt(self, file: OutboxFile) -> None:
         """First look at the file: counts, numbers, service time."""
         counts, last, (age, wall) = file.counts(), file.last_seq(), file.last_clock()
         self._counts.update(counts)
         off = min(max(self._wall() - wall, 0.0), _OFF_MAX_S) if wall else 0.0
-        self._age0 += age + off
+        self._age0 = age + off
         self._last, self._numbered = last, True
         for index, event in enumerate(self._memory):
             self._last += 1
@@ -359,14 +357,17 @@ class Outbox:
             self._memory.popleft()
             self._counts["memory"] += 1
 
+    def _peek(self, call: Callable[[OutboxFile], T]) -> T | None:
+        """A full disk can still be read: sinks go on while it takes nothing."""
+        return self._disk.use(call, patient=False)
+
     def _read_disk(self, call: Callable[[OutboxFile], list[T]]) -> list[T] | None:
         """None where the disk cannot be read now; it is left alone for a while then."""
         if self._clock() < self._read_at:
             return None
-        # A full disk can still be read: sinks go on while it takes nothing.
-        found = self._disk.use(call, patient=False)
+        found = self._peek(call)
         if found is None and not self.degraded:  # the file was damaged, and another one is there
-            found = self._disk.use(call, patient=False)
+            found = self._peek(call)
         if found is None:
             self._read_at = self._clock() + self._limits.retry_s
         return found
@@ -374,13 +375,12 @@ class Outbox:
     def _good_rows(self, file: OutboxFile, after: int, limit: int) -> list[Event]:
         while True:
             good, bad = file.read(after, limit)
-            if bad:
-                logger.error("outbox_damaged_rows seqs=%s", bad)
-                self._counts["damaged_rows"] += len(bad)
-                file.delete(bad)
-                file.write(Changes(counts=self._counts))
-            if good or not bad:
+            if not bad:
                 return good
+            logger.error("outbox_damaged_rows seqs=%s", bad)
+            file.delete(bad)
+            self._counts["damaged_rows"] += len(bad)
+            file.write(Changes(counts=self._counts))
 
     def _evict_much(self, file: OutboxFile) -> None:
         self._since_check = 0

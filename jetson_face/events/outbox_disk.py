@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from jetson_face.events.outbox_file import OutboxFile, is_damaged, is_full
-from jetson_face.events.outbox_repair import clear_drafts, put_aside, put_back, salvage
+from jetson_face.events.outbox_repair import begin_again, clear_drafts, put_back
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _ROOM = 1 << 20
+_MEND_EVERY_S = 10.0
 
 
 class OutboxDisk:
@@ -39,8 +40,8 @@ class OutboxDisk:
         self._path, self._open_file, self._opened = path, open_file, opened
         self._clock, self._retry_s, self._make_room = clock, retry_s, make_room
         self._file: OutboxFile | None = None
-        self._astray = self._closed = False
-        self._retry_at = clock()
+        self._closed = False
+        self._retry_at = self._mend_at = clock()
         self.error: str | None = None
         clear_drafts(path)
 
@@ -48,16 +49,16 @@ class OutboxDisk:
         """Do something that must reach the disk; False where it does not."""
         if not self._may_try():
             return False
-        for attempt in range(3):
+        for last in (False, False, True):
             try:
                 call(self._ready())
+                break
             except (sqlite3.Error, OSError) as error:
                 self._drop()
-                if attempt < 2 and self._repair(error):
-                    continue
-                self._degrade(error)
-                return False
-            break
+                if last or not self._repair(error):
+                    self._retry_at = self._clock() + self._retry_s
+                    self._degrade(error)
+                    return False
         if self.error is not None:
             logger.warning("outbox_recovered path=%s", self._path)
             self.error = None
@@ -73,17 +74,18 @@ class OutboxDisk:
         except (sqlite3.Error, OSError) as error:
             self._drop()
             if not (is_damaged(error) and self._set_aside(error)):
-                self._degrade(error)
+                self._degrade(error)  # the next write is tried all the same
             return None
 
     def try_now(self) -> None:
         """Do not wait for the next try."""
-        self._retry_at = self._clock()
+        self._retry_at = self._mend_at = self._clock()
 
     def close(self) -> None:
         """Close for good; harmless when repeated."""
-        self._astray = False
-        self._drop()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
         self._closed = True
 
     def _may_try(self) -> bool:
@@ -91,10 +93,8 @@ class OutboxDisk:
 
     def _ready(self) -> OutboxFile:
         """The open file, in its place."""
-        if self._file is not None:
-            self._astray = not self._file.in_place
-            if self._astray:
-                self._put_back(self._file)
+        if self._file is not None and not self._file.in_place:
+            self._put_back(self._file)
         if self._file is None:
             self._take(self._open_file(self._path), None)
         assert self._file is not None
@@ -111,7 +111,7 @@ class OutboxDisk:
     def _put_back(self, file: OutboxFile) -> None:
         """Somebody deleted or replaced the file: what it held is still open here."""
         aside = put_back(file, self._path)
-        self._file, self._astray = None, False
+        self._file = None
         logger.error("outbox_replaced path=%s written=again other_kept_as=%s", self._path, aside)
         self._take(self._open_file(self._path), "replaced_files")
 
@@ -122,31 +122,31 @@ class OutboxDisk:
         return is_damaged(error) and self._set_aside(error)
 
     def _set_aside(self, error: Exception) -> bool:
-        """Move a damaged file away and begin again with what can be read of it."""
-        if self._astray:
-            return False  # the open one is whole, and all there is
-        kept = salvage(self._path)
+        """Move a damaged file away and begin again with what can be read of it. False where the
+        disk takes that no better: the file is as it was, and left alone for a while."""
+        if self._file is not None:
+            return False  # `_drop` kept it: it lost its name, is whole, and all there is
+        if self._clock() < self._mend_at:
+            return False
         try:
-            aside = put_aside(self._path)
+            aside, count = begin_again(self._path, self._open_file)
             logger.error(
                 "outbox_damaged path=%s kept_as=%s salvaged=%d error=%s",
-                self._path, aside, len(kept.events), error,
+                self._path, aside, count, error,
             )  # fmt: skip
-            file = self._open_file(self._path)
-            file.write(kept)
-            self._take(file, "damaged_files")
+            self._take(self._open_file(self._path), "damaged_files")
         except (sqlite3.Error, OSError):
+            self._mend_at = self._clock() + _MEND_EVERY_S
             return False
         return True
 
     def _degrade(self, error: Exception) -> None:
-        self._retry_at = self._clock() + self._retry_s
         if self.error is None:
             logger.error("outbox_degraded path=%s error=%s events_go=memory", self._path, error)
         self.error = str(error)
 
     def _drop(self) -> None:
         # A file that lost its name is all that is left of its events.
-        if self._file is not None and not self._astray:
+        if self._file is not None and self._file.in_place:
             self._file.close()
             self._file = None

@@ -203,9 +203,11 @@ class OutboxFile:
         return {row[0] for row in found}
 
     def delete(self, seqs: Sequence[int]) -> None:
-        """Remove rows by number."""
+        """Remove rows by number. Raises DamagedError for one that does not stand in its place."""
         with transaction(self._db):
-            self._db.executemany("DELETE FROM events WHERE seq = ?", [(seq,) for seq in seqs])
+            rows = [(seq,) for seq in seqs]
+            if self._db.executemany("DELETE FROM events WHERE seq = ?", rows).rowcount < len(rows):
+                raise DamagedError("rows stand in another order than their numbers")
 
     def evict_older(self, age: float, low: int) -> Evicted:
         """Remove the rows written before `age`, seconds of service time. low: every consumer has

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,27 @@ def put_aside(path: Path) -> Path:
     return aside
 
 
+def begin_again(path: Path, open_file: Callable[[Path], OutboxFile]) -> tuple[Path, int]:
+    """Put a damaged file aside, and in its place one with what can be read of it.
+
+    Returns where the damaged one is now, and how many events were kept. Raises OSError,
+    sqlite3.Error, as where the disk is full; the damaged file then stands where it was.
+    """
+    kept = salvage(path)
+    clear_drafts(path)
+    draft = path.with_name(path.name + _DRAFT)
+    try:
+        with contextlib.closing(open_file(draft)) as file:
+            file.write(kept)
+        aside = put_aside(path)
+    except BaseException:
+        clear_drafts(path)
+        raise
+    draft.replace(path)
+    _sync_folder(path)
+    return aside, len(kept.events)
+
+
 def put_back(file: OutboxFile, path: Path) -> Path | None:
     """Write an open file, which was deleted or replaced, to `path` again, and close it.
 
@@ -110,17 +131,22 @@ def put_back(file: OutboxFile, path: Path) -> Path | None:
     for suffix in _BESIDE:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     draft.replace(path)
+    _sync_folder(path)
     file.close()
+    return aside
+
+
+def _sync_folder(path: Path) -> None:
+    """See that a new name is on the disk."""
     fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)
     finally:
         os.close(fd)
-    return aside
 
 
 def clear_drafts(path: Path) -> None:
-    """Remove what a process that was killed in `put_back` left; never raises."""
+    """Remove what a process that was killed in `begin_again` or `put_back` left; never raises."""
     for suffix in ("", *_BESIDE):
         with contextlib.suppress(OSError):
             path.with_name(path.name + _DRAFT + suffix).unlink(missing_ok=True)
