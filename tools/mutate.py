@@ -72,6 +72,8 @@ TESTS = {
         "tests/config/test_keys_drift.py",
         "tests/config/test_keys_home_assistant.py",
         "tests/config/test_keys_service.py",
+        "tests/fleet/test_events.py",
+        "tests/fleet/test_rights.py",
         "tests/live/test_live_pipeline.py",
         "tests/output/test_sinks.py",
         "tests/service/test_erasure.py",
