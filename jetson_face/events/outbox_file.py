@@ -6,6 +6,7 @@ WAL with `synchronous=FULL`: when a transaction returned, its rows are on the di
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import threading
@@ -315,6 +316,8 @@ def _begin(path: Path) -> Inode:
 
 def is_full(error: Exception) -> bool:
     """The disk has no room."""
+    if isinstance(error, OSError):  # its text has the path in it
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
     return getattr(error, "sqlite_errorcode", None) == 13 or "full" in str(error)
 
 
