@@ -16,7 +16,7 @@ from jetson_face.util.documents import parse_document
 from tests.fleet.boxes import Box, running, until
 from tests.fleet.conftest import set_up
 from tests.fleet.nats_server import NatsServer, free_port
-from tests.fleet.test_events import event
+from tests.fleet.test_nats import event
 from tests.fleet.test_people import boxes
 from tests.fleet.test_rights import asks, certificates, sends
 from tests.house.docs_pages import blocks

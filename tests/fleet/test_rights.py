@@ -29,7 +29,7 @@ from jetson_face.fleet.plans import PlansTaker
 from tests.fleet.boxes import Box, running, until
 from tests.fleet.conftest import set_up
 from tests.fleet.nats_server import NatsServer, nats, nats_server
-from tests.fleet.test_events import event
+from tests.fleet.test_nats import event
 from tests.fleet.test_people import erase_everywhere
 
 
