@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import socket
 import sys
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
@@ -95,6 +96,35 @@ def test_a_connection_that_is_not_made_in_time_is_given_up(monkeypatch: pytest.M
             task.result()
 
     run(look())
+
+
+def test_what_was_half_open_is_closed() -> None:
+    """Or a server that says nothing would cost a socket at each try."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"nats://127.0.0.1:{mute.getsockname()[1]}"
+
+        async def look() -> None:
+            with pytest.raises(asyncio.TimeoutError):
+                await NatsLink(url, "box", "_INBOX.box").connect(0.1)
+            peer, _ = mute.accept()
+            peer.settimeout(5)
+            with peer:
+                assert peer.recv(1) == b""
+
+        assert run(look()) == []
+
+
+def test_a_server_without_tls_is_not_spoken_to_where_its_address_says_tls(
+    server: NatsServer,
+) -> None:
+    async def look() -> None:
+        plain = await NatsLink(server.url, "box", "_INBOX.box").connect(10)
+        await plain.close()
+        link = NatsLink(server.url.replace("nats", "tls", 1), "box", "_INBOX.box")
+        with pytest.raises(ConnectionError, match="does not speak TLS, and its address says tls:"):
+            await link.connect(10)
+
+    assert run(look()) == []
 
 
 def test_only_what_it_may_not_do_is_told_as_that(tmp_path: Path) -> None:
