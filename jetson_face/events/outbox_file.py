@@ -318,7 +318,7 @@ def is_full(error: Exception) -> bool:
     """The disk has no room."""
     if isinstance(error, OSError):  # its text has the path in it
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return getattr(error, "sqlite_errorcode", None) == 13 or "full" in str(error)
+    return "disk is full" in str(error)
 
 
 def is_damaged(error: Exception) -> bool:

@@ -66,7 +66,7 @@ def test_who_a_box_is(site: Site, tmp_path: Path) -> None:
 
 @shows("fleet.ca")
 def test_whose_certificates_are_trusted(site: Site, tmp_path: Path) -> None:
-    from tests.fleet.test_rights import certificates
+    from tests.fleet.certificates import certificates
 
     cert, _ = certificates(tmp_path)
     fleet = fleet_of(site({"fleet.server": "tls://127.0.0.1:9", "fleet.ca": str(cert)}))

@@ -75,6 +75,7 @@ def error(kind: type[Exception], text: str, code: int | None = None) -> Exceptio
         (error(sqlite3.OperationalError, "disk I/O error"), False, False),
         (error(sqlite3.OperationalError, "database or disk is full", 13), False, True),
         (error(sqlite3.OperationalError, "database or disk is full"), False, True),
+        (error(sqlite3.DatabaseError, "fullness is no column", 1), True, False),
         (error(sqlite3.IntegrityError, "UNIQUE constraint failed", 19), False, False),
         (error(sqlite3.ProgrammingError, "Cannot operate on a closed database."), False, False),
         (error(OSError, "Input/output error"), False, False),

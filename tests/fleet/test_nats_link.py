@@ -7,6 +7,7 @@ import contextlib
 import gc
 import logging
 import socket
+import ssl
 import sys
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 
 from jetson_face.core.errors import MissingDependencyError, SecretBrokenError
 from jetson_face.events.nats_link import NatsLink, fresh_consumer, given_up, within
+from tests.fleet.certificates import certificates
 from tests.fleet.nats_server import NatsServer, free_port, nats, nats_server
 
 INSTALL = "a fleet needs nats-py and nkeys: pip install '.[fleet]' in the folder of jetson-face's "
@@ -125,6 +127,21 @@ def test_a_server_without_tls_is_not_spoken_to_where_its_address_says_tls(
             await link.connect(10)
 
     assert run(look()) == []
+
+
+def test_over_tls_only_a_server_is_reached_that_is_trusted(tmp_path: Path) -> None:
+    cert, private = certificates(tmp_path)
+    more = f'tls {{ cert_file: "{cert}", key_file: "{private}" }}\n'
+    with nats_server(tmp_path / "hub", more) as server:
+        url = server.url.replace("nats", "tls", 1)
+
+        async def look() -> None:
+            client = await NatsLink(url, "box", "_INBOX.box", ca=cert).connect(10)
+            await client.close()
+            with pytest.raises(ssl.SSLError, match="CERTIFICATE_VERIFY_FAILED"):
+                await NatsLink(url, "box", "_INBOX.box").connect(10)
+
+        run(look())
 
 
 def test_only_what_it_may_not_do_is_told_as_that(tmp_path: Path) -> None:
