@@ -94,7 +94,7 @@ class OutboxFile:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.unlink(missing_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as copy:
+        with contextlib.closing(sqlite3.connect(path)) as copy:
             self._db.backup(copy)
 
     @property

@@ -27,7 +27,7 @@ def events(*seqs: int) -> list[Event]:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "state" / "outbox.db"
+    return tmp_path / "deep" / "state" / "outbox.db"
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_a_copy_is_private_whole_and_takes_the_place_of_another(
     file: OutboxFile, tmp_path: Path
 ) -> None:
     file.write(Changes(events(1, 2), {"a": Cursor(1)}))
-    copy = tmp_path / "deep" / "down" / "copy.db"
+    copy = tmp_path / "other" / "place" / "copy.db"
     file.copy_to(copy)
     assert copy.parent.stat().st_mode & 0o777 == 0o700
     assert copy.stat().st_mode & 0o777 == 0o600
@@ -147,7 +147,7 @@ def change_head(path: Path, write: int, read: int) -> None:
 
 
 def test_a_text_of_any_length_is_no_database(path: Path) -> None:
-    path.parent.mkdir()
+    path.parent.mkdir(parents=True)
     for text in (b"x", b"x" * 18 + b"\1\1" + b"x" * 5000):
         path.write_bytes(text)
         with pytest.raises(DamagedError, match="file is not a database"):
