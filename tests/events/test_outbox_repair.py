@@ -27,7 +27,8 @@ class Torn:
     def execute(self, query: str, args: tuple[int, int, int]) -> Iterator[tuple[int, str]]:
         low, high, limit = args
         numbers = [n for n in range(1, 41) if low < n < high]
-        for number in sorted(numbers, reverse="DESC" in query)[:limit]:
+        backwards = {"ASC": False, "DESC": True}[query.partition("ORDER BY rowid ")[2].split()[0]]
+        for number in sorted(numbers, reverse=backwards)[:limit]:
             if number in self._damaged:
                 raise sqlite3.DatabaseError("database disk image is malformed")
             yield number, f"row {number}"
