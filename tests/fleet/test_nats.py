@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import sys
 import time
@@ -192,6 +193,7 @@ def test_a_server_that_no_longer_answers_is_down_in_the_time_of_a_send(
         sink._timeout_s = 0.2
         assert hub._running is not None
         hub._running.send_signal(signal.SIGSTOP)
+        os.waitpid(hub._running.pid, os.WUNTRACED)  # until it has stopped
         try:
             with pytest.raises(SinkDownError, match=f"{hub.url}: no answer in 0.2 s"):
                 sink.send(events)
