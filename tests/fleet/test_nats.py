@@ -24,7 +24,7 @@ from jetson_face.events.schema import SCHEMA, to_json
 from jetson_face.factory.fleet import consumer_of, fleet_of, link_of, subject_of
 from jetson_face.fleet import operator
 from tests.fleet.boxes import Box, until
-from tests.fleet.nats_server import NatsServer
+from tests.fleet.nats_server import NatsServer, nats_server
 from tests.fleet.test_nats_link import INSTALL
 
 
@@ -79,6 +79,18 @@ def test_each_event_is_in_the_stream_once_under_its_kind_with_its_id(
     assert {headers["Nats-Expected-Stream"] for _, headers, _ in found} == {"EVENTS"}
     assert found[0][0] == "jf.north.one.events.decided.ada.none"
     assert found[-1][0] == "jf.north.one.events.changed.none.b"
+
+
+def test_over_a_leaf_of_the_hub_they_come_too(
+    tmp_path: Path, one: Box, hub: NatsServer, outbox: Outbox
+) -> None:
+    outbox.append([("decided", event()) for _ in range(2)])
+    with nats_server(tmp_path / "leaf", hub=hub) as leaf:
+        far = Box(tmp_path, leaf.url, "far")
+        with contextlib.closing(sink_of(far, timeout_s=5)) as sink:
+            deliverer = Deliverer("fleet", outbox, sink)
+            until(lambda: deliverer.step() == 0, 30)  # the leaf has found its hub
+    assert [one["id"] for one in hub.events()] == ids(outbox)
 
 
 def test_while_the_server_is_away_events_wait_and_then_come_in_order(
