@@ -25,6 +25,7 @@ DOMAIN = "fleet"
 PING_S = 10
 """A server that answers no ping for two to three of these has gone."""
 _CANCELS = 10
+_CLOSE_S = 1.0
 _CREDS = "-----BEGIN NATS"
 _FORBIDDEN = "permissions violation"
 _IDLE_S = 60.0
@@ -51,7 +52,8 @@ class NatsLink:
         called when the server says that we may not do what we asked for, which nothing answers.
 
         Raises MissingDependencyError without nats-py, SecretBrokenError for credentials that are
-        none, and what nats-py and the network raise.
+        none, ConnectionError where the address asks for TLS and the server has none, and what
+        nats-py and the network raise.
         """
         with needs(f"a fleet needs nats-py and nkeys: {pip_install('fleet')}"):
             import nkeys  # noqa: F401 - what nats-py signs with
@@ -82,8 +84,15 @@ class NatsLink:
         )
         try:
             await within(timeout_s, work)
+            if not _as_encrypted_as_asked(client):
+                raise ConnectionError("the server does not speak TLS, and its address says tls://")
         except NoServersError as error:
             raise (said[-1] if said else error) from None
+        except BaseException:
+            # The loop holds what is half open, and no garbage collector closes that.
+            with suppress(Exception):
+                await within(_CLOSE_S, client.close())
+            raise
         return client
 
     def _tls(self) -> ssl.SSLContext | None:
@@ -105,6 +114,16 @@ class NatsLink:
                 f"{self.credentials}: neither the seed of a user's NKey (SU…) nor a .creds file"
             )
         return {"nkeys_seed_str": text.strip()}
+
+
+def _as_encrypted_as_asked(client: Client) -> bool:
+    """Whether a connection to tls:// is one. The package encrypts what the server wants encrypted,
+    whatever the address says: whoever sits between could have everything in the clear."""
+    url = client.connected_url
+    if url is None or url.scheme != "tls":
+        return True
+    writer: asyncio.StreamWriter | None = getattr(client._transport, "_io_writer", None)
+    return writer is not None and writer.get_extra_info("ssl_object") is not None
 
 
 async def within(limit_s: float, work: Coroutine[Any, Any, T]) -> T:

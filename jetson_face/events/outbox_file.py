@@ -6,6 +6,7 @@ WAL with `synchronous=FULL`: when a transaction returned, its rows are on the di
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import threading
@@ -93,7 +94,7 @@ class OutboxFile:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.unlink(missing_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as copy:
+        with contextlib.closing(sqlite3.connect(path)) as copy:
             self._db.backup(copy)
 
     @property
@@ -317,7 +318,9 @@ def _begin(path: Path) -> Inode:
 
 def is_full(error: Exception) -> bool:
     """The disk has no room."""
-    return getattr(error, "sqlite_errorcode", None) == 13 or "full" in str(error)
+    if isinstance(error, OSError):  # its text has the path in it
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "disk is full" in str(error)
 
 
 def is_damaged(error: Exception) -> bool:

@@ -57,10 +57,10 @@ def salvage(path: Path, limit: int = _ROWS_MAX) -> Changes:
         db.close()
 
 
-def _rows(db: sqlite3.Connection, query: str, *args: int) -> Iterator[Sequence[Any]]:
+def _rows(db: sqlite3.Connection, query: str) -> Iterator[Sequence[Any]]:
     """As many rows as can be read."""
     with contextlib.suppress(*_UNREADABLE):
-        yield from db.execute(query, args)
+        yield from db.execute(query)
 
 
 def _around(
@@ -138,7 +138,7 @@ def put_back(file: OutboxFile, path: Path) -> Path | None:
 
 def _sync_folder(path: Path) -> None:
     """See that a new name is on the disk."""
-    fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    fd = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(fd)
     finally:
@@ -149,4 +149,4 @@ def clear_drafts(path: Path) -> None:
     """Remove what a process that was killed in `begin_again` or `put_back` left; never raises."""
     for suffix in ("", *_BESIDE):
         with contextlib.suppress(OSError):
-            path.with_name(path.name + _DRAFT + suffix).unlink(missing_ok=True)
+            path.with_name(path.name + _DRAFT + suffix).unlink()

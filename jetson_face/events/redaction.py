@@ -28,8 +28,7 @@ def mask_names(event: bytes, person: str) -> bytes:
     if re.search(rb'"unknown_id":\s*"' + re.escape(person.encode()) + b'"', event):
         return event
     own = re.compile(_NAME + rb'(?=,\s*"person":\s*"' + re.escape(person.encode()) + rb'")')
-    masked = own.sub(_stars, event)
-    return masked if masked != event or own.search(event) else _ANY_NAME.sub(_stars, event)
+    return (own if own.search(event) else _ANY_NAME).sub(_stars, event)
 
 
 def _stars(found: re.Match[bytes]) -> bytes:

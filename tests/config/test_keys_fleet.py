@@ -73,7 +73,7 @@ def test_the_server_is_told_which_box_comes_for_what(site: Site) -> None:
 
 @shows("fleet.ca")
 def test_whose_certificates_are_trusted(site: Site, tmp_path: Path) -> None:
-    from tests.fleet.test_rights import certificates
+    from tests.fleet.certificates import certificates
 
     cert, _ = certificates(tmp_path)
     fleet = fleet_of(site({"fleet.server": "tls://127.0.0.1:9", "fleet.ca": str(cert)}))

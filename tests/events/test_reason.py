@@ -39,6 +39,8 @@ def in_a_circle() -> Exception:
         (caused(ValueError("no"), KeyError("x")), "ValueError: no"),
         (caused(ValueError("no"), SeveralError()), "ConnectionRefusedError: [Errno 111] refused"),
         (in_a_circle(), "ValueError: one"),
+        (ValueError("x" * 300), f"ValueError: {'x' * 199}…"),
+        (ValueError("rtsp://me:hush@cam/1\n2"), r"ValueError: rtsp://***@cam/1\n2"),
     ],
 )  # fmt: skip
 def test_the_system_s_own_error_is_told_where_there_is_one(error: Exception, says: str) -> None:

@@ -66,6 +66,26 @@ def test_where_it_is_not_told_whose_a_name_is_all_go() -> None:
     assert json.loads(masked(line))["name"] == "***"
 
 
+def test_a_mark_is_as_long_as_an_id_of_any_length() -> None:
+    line = event("Ada", "p-ada", crop="000-p-ada.crop")
+    after = json.loads(mask_id(line, "p-ada"))
+    assert (after["person"], after["crop"]) == ("00000", "000-00000.crop")
+    assert json.loads(mask_id(event("Ada", ADA), ADA))["person"] == NOBODY
+
+
+def test_an_event_of_an_unknown_person_keeps_the_names_in_it() -> None:
+    line = event("Bob", BOB, unknown_id=ADA)
+    assert mask_names(line, ADA) == line
+    # What only looks like that is not one.
+    for other in (event("Bob", None, note=f"unknown_id: {ADA}"), event("Bob", None, id=ADA)):
+        assert json.loads(mask_names(other, ADA))["name"] == "***"
+
+
+def test_a_name_of_stars_is_masked_and_others_beside_it_stay() -> None:
+    line = event("***", ADA, before={"name": "Bob", "person": BOB})
+    assert mask_names(line, ADA) == line
+
+
 def test_a_torn_write_is_still_json() -> None:
     line, after = event("Ada Lovelace", ADA), masked(event("Ada Lovelace", ADA))
     for cut in range(len(line) + 1):
@@ -115,16 +135,21 @@ def test_a_line_written_between_names_and_ids_keeps_both_for_the_next_try(
     path = tmp_path / "events.jsonl"
     path.write_bytes(event("Ada", ADA) + b"\n")
 
-    def synced(fd: int) -> None:
+    synced: list[int] = []
+
+    def sync(fd: int) -> None:
+        synced.append(fd)
+        if len(synced) > 1:
+            return
         with path.open("ab") as file:
             file.write(event("Ada", ADA) + b"\n")
         path.replace(path.with_name("events.jsonl.1"))  # and the sink begins a new file
         path.write_bytes(event("Ada", ADA) + b"\n")
-        patch.undo()
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", synced)
+        patch.setattr(os, "fsync", sync)
         assert mask_file(path, ADA) == 1
+    assert len(synced) == 2, "names and ids are on the disk, each before what follows"
     files = [path.with_name("events.jsonl.1"), path]
     lines = [json.loads(line) for p in files for line in p.read_bytes().splitlines()]
     assert [(d["name"], d["person"]) for d in lines[:1]] == [("***", NOBODY)]

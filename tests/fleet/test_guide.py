@@ -14,11 +14,12 @@ from jetson_face.factory.fleet import fleet_of
 from jetson_face.fleet.keys import box_user, public_key
 from jetson_face.util.documents import parse_document
 from tests.fleet.boxes import Box, running
+from tests.fleet.certificates import certificates
 from tests.fleet.conftest import set_up
 from tests.fleet.nats_server import NatsServer, free_port
-from tests.fleet.test_events import event
+from tests.fleet.test_nats import event
 from tests.fleet.test_people import boxes
-from tests.fleet.test_rights import asks, certificates, sends
+from tests.fleet.test_rights import asks, sends
 from tests.house.docs_pages import blocks
 from tests.waiting import until
 
