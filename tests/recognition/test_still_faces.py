@@ -131,6 +131,19 @@ def test_of_a_face_beyond_an_edge_the_other_side_of_the_frame_is_not_looked_at(
     assert found == [False] * 10 + [True] * 2
 
 
+@pytest.mark.parametrize("beside", [np.s_[165:], np.s_[:, 185:]])
+def test_what_moves_below_or_beside_a_picture_does_not_make_it_alive(
+    beside: tuple[slice, ...],
+) -> None:
+    still, found = StillFaces(S), []
+    for frame in range(12):
+        image = wall(frame)
+        height, width = image[beside].shape[:2]
+        image[beside] = np.random.default_rng(frame).integers(0, 255, (height, width, 1))
+        found += still.look(image, ONE, BOX, frame * S // 10).tolist()
+    assert found[-1]
+
+
 def test_no_more_places_than_it_can_remember_are_kept() -> None:
     still = StillFaces(S)
     for track in range(40):
