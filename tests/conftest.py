@@ -12,12 +12,21 @@ import pytest
 from hypothesis import settings
 
 from jetson_face.util import redact
+from tests.waiting import PATIENCE
 
 REPO = Path(__file__).resolve().parent.parent
 LOOPBACK = ("127.", "::1", "localhost")
 # How long an example takes says more of the machine than of the program.
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where a processor is emulated, tests may take as much longer as they wait longer."""
+    for item in items:
+        mark = item.get_closest_marker("timeout")
+        if mark is not None and PATIENCE > 1:
+            item.add_marker(pytest.mark.timeout(PATIENCE * mark.args[0]), append=False)
 
 
 @pytest.fixture(scope="session")
