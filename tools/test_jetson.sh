@@ -59,9 +59,11 @@ box() { # COMMAND...: in the root, with /proc and /dev; with /sys ONNX Runtime c
         mount -t proc proc "$root/proc"
         mount --rbind /dev "$root/dev"
         cp -L /etc/resolv.conf "$root/etc/resolv.conf" 2>/dev/null || true
-        exec chroot "$root" env -i HOME=/root PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+        # Not by exec: this shell is what reaps processes whose parents were killed.
+        chroot "$root" env -i HOME=/root PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
             LANG=C.UTF-8 PIP_NO_INDEX=1 PIP_FIND_LINKS=/opt/wheels \
-            PYTHONDONTWRITEBYTECODE=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 "$@"
+            PYTHONDONTWRITEBYTECODE=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 "$@" || exit
+        exit 0
     ' box "$cache/root" "$@" </dev/null
 }
 

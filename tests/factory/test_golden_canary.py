@@ -28,6 +28,7 @@ from jetson_face.factory.plan_networks import networks_of
 from jetson_face.factory.plans import plans_here
 from jetson_face.inference.onnxruntime import OnnxBackend
 from tests.inference.fake_gpu import FakeModule, fake_gpu
+from tests.waiting import not_by_emulation
 
 
 def config_with(tmp_path: Path, *words: str) -> Config:
@@ -75,6 +76,7 @@ def test_the_configured_embedder_answers_its_canary(tmp_path: Path) -> None:
 
 @pytest.fixture
 def module(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeModule]:
+    not_by_emulation("whole networks on the simulated GPU take an hour by emulation")
     trt, cuda, module = fake_gpu()
     gpu = Gpu(trt, cuda)
     monkeypatch.setattr("jetson_face.factory.gpu.this_gpu", lambda: gpu)

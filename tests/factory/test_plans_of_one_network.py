@@ -31,6 +31,7 @@ from jetson_face.inference.tensorrt.parity import ParityReport, ParityRow
 from tests.factory.small_embedder import small_card, small_network
 from tests.factory.test_plan_networks import NO_DETECTOR
 from tests.inference.fake_gpu import FakeModule, fake_gpu
+from tests.waiting import not_by_emulation
 
 Settings = Callable[..., Config]
 GOOD = ParityReport((ParityRow("embed", "cosine", 1.0, 0.999, False),))
@@ -40,6 +41,7 @@ BAD = ParityReport((ParityRow("embed", "cosine", 0.4, 0.999, False),))
 @pytest.fixture
 def module(monkeypatch: pytest.MonkeyPatch) -> FakeModule:
     """TensorRT on this machine's GPU."""
+    not_by_emulation("whole networks on the simulated GPU take an hour by emulation")
     trt, cuda, module = fake_gpu()
     gpu = Gpu(trt, cuda)
     monkeypatch.setattr("jetson_face.factory.gpu.this_gpu", lambda: gpu)
