@@ -472,7 +472,9 @@ def test_somebody_whose_equal_templates_count_once_is_not_passed_over(tmp_path: 
             store.add_template(odd, template(f"odd{number}", vector))
         for number in range(12):
             person = store.add_person(f"Person {number}")
-            store.add_template(person, template(f"{number}", _at(probe, 0.45, 100 + number)))
+            store.add_template(
+                person, template(f"{number}", _at(probe, 0.45 - number / 100, 100 + number))
+            )
     with small(path) as one, large(path) as other:
         asked = Embeddings(probe[None], SPACE)
         wanted = Matcher(one.snapshot()).match(asked)
