@@ -33,6 +33,8 @@ def test_a_change_is_told_or_not_worth_a_run(before: str, after: str, change: st
 
 
 def test_the_tests_of_each_folder_are_there() -> None:
+    if not (mutate.ROOT / "jetson_face" / "events").is_dir():
+        pytest.skip("the program is installed, and its source is not beside the tools")
     missing = [path for paths in mutate.TESTS.values() for path in paths
                if not (mutate.ROOT / path).exists()]  # fmt: skip
     assert missing == []
