@@ -438,6 +438,11 @@ def test_averaged_weights_are_kept_small_and_begun_with(
     assert again.held_out_cosine() == pytest.approx(one.held_out_cosine(), abs=1e-3)
     again.train()
     assert again.samples == 48
+    other = {name: how | {"weight": 0.5} for name, how in told["teachers"].items()}
+    turned = campaign(told, run=str(tmp_path / "other"), start=str(kept), teachers=other)
+    turned.prepare()  # another target: fitted to the weights, not the old one's axes
+    assert not torch.allclose(turned.teachers.axes, one.teachers.axes, atol=1e-3)
+    assert turned.samples == 24
     kept.write_bytes(b"something else")
     with pytest.raises(InputBrokenError, match="not the kept state"):
         campaign(told, run=str(tmp_path / "third"), start=str(kept)).prepare()

@@ -13,11 +13,11 @@ import torch
 from jetson_face.core.errors import InputBrokenError
 from jetson_face.util.files import write_file
 
-COUNTERS = ("step", "samples", "asked", "spent_s")
+PLAIN = ("target", "step", "samples", "asked", "spent_s")
 
 
 def keep_small(state: dict[str, Any], path: Path) -> None:
-    """A checkpoint's averaged weights, hints' projections, the target's centre and axes: npz.
+    """A checkpoint's averaged weights, hints' projections, the target, its axes: npz.
 
     Kernels in float16. The optimiser is left out: it finds its way again in a few hundred steps.
     """
@@ -27,14 +27,14 @@ def keep_small(state: dict[str, Any], path: Path) -> None:
             values = value.float().numpy() if value.is_floating_point() else value.numpy()
             arrays[f"{part}/{key}"] = values.astype(np.float16) if values.ndim > 1 else values
     arrays |= {key: state[key].cpu().numpy() for key in ("axes", "centre")}
-    arrays |= {key: np.array(state[key]) for key in COUNTERS}
+    arrays |= {key: np.array(state[key]) for key in PLAIN}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     write_file(path, buffer.getvalue())
 
 
 def read_small(path: Path) -> dict[str, Any]:
-    """What ``keep_small`` wrote: tensors of ``ema`` and ``hints``, ``axes``, ``centre``, counters.
+    """What ``keep_small`` wrote: tensors of ``ema`` and ``hints``, the target, counters.
 
     Raises:
         InputBrokenError: it is another kind of file.
@@ -44,7 +44,7 @@ def read_small(path: Path) -> dict[str, Any]:
         with np.load(path, allow_pickle=False) as held:
             arrays = {key: held[key] for key in held.files}
         out |= {key: torch.from_numpy(arrays[key]) for key in ("axes", "centre")}
-        out |= {key: arrays[key].item() for key in COUNTERS}
+        out |= {key: arrays[key].item() for key in PLAIN}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as exc:
         raise InputBrokenError(f"{path}: not the kept state of a campaign: {exc}") from exc
     for key, values in arrays.items():

@@ -114,6 +114,15 @@ class Teachers(nn.Module):
         self.register_buffer("centre", torch.zeros(total))
         self.to(faces.device, memory_format=torch.channels_last)
 
+    @property
+    def target(self) -> str:
+        """Whose vectors are joined, how many numbers, weight, and whether of the changed crop."""
+        return ", ".join(
+            f"{name} {how.dim} x {how.weight:g} {'stored' if how.file is None else 'live'}"
+            for name, how in self.told.items()
+            if how.weight > 0
+        )
+
     def ask(self, view: Tensor, rows: I64) -> tuple[Tensor, dict[int, Tensor]]:
         """Of views (N, 3, 112, 112), float: joined vectors (N, sum of numbers), and the hints."""
         given = view.contiguous(memory_format=torch.channels_last)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from torch.nn import functional as F
 from jetson_face.training import data, losses
 from jetson_face.training.campaign import targets
 from jetson_face.training.campaign.kept import read_small
+from jetson_face.training.campaign.optimisers import optimisers, rate_part
 from jetson_face.training.campaign.starting import ridge, start_from_onnx
 from jetson_face.training.campaign.targets import CampaignFaces, Hints, Lesson, Ring, Teachers
 from jetson_face.training.campaign.views import changed
@@ -26,18 +26,10 @@ from jetson_face.training.loop import build_net
 from jetson_face.training.net import SqueezeNetFace
 
 if TYPE_CHECKING:
-    from jetson_face.training.campaign.settings import CampaignConfig, CampaignOptimSettings
+    from jetson_face.training.campaign.settings import CampaignConfig
 
 log = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.pt"
-
-
-def rate_part(done: float, how: CampaignOptimSettings) -> float:
-    """Share of the highest rate at ``done`` of a cycle: a linear rise, then half a cosine."""
-    if done < how.warmup:
-        return max(done / how.warmup, 0.02)
-    part = min((done - how.warmup) / (1 - how.warmup), 1.0)
-    return max(0.5 * (1 + math.cos(math.pi * part)), how.floor)
 
 
 def embed_faces(net: SqueezeNetFace, view: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
@@ -111,32 +103,40 @@ class Campaign:
         not shaken by what would have to be learned first.
         """
         config = self.config
-        if config.start is not None and config.start.suffix == ".npz":
-            self._go_on_from(read_small(data.find(config.start)))
+        start = None if config.start is None else data.find(config.start)
+        kept = None if start is None or start.suffix != ".npz" else read_small(start)
+        if kept is not None and self._go_on_from(kept):
             return
         count = min(config.prepare_faces, len(self.rows))
         rows = np.random.default_rng((config.seed, 8)).choice(self.rows, count, replace=False)
         with torch.no_grad():
-            if config.start is not None:
+            if start is not None and kept is None:
                 # of changed faces: what the norms will go on to see
                 first = changed(self.faces.take(rows[:512]), config.view, self._draw(-3))
-                source = data.find(config.start)
-                fresh = start_from_onnx(self.net, source, (first - 127.5) / 127.5)
-                log.info("started from %s; new: %s", source, ", ".join(fresh) or "nothing")
+                fresh = start_from_onnx(self.net, start, (first - 127.5) / 127.5)
+                log.info("started from %s; new: %s", start, ", ".join(fresh) or "nothing")
             self.net.eval()
             self._fit(rows)
         self.ema.load_state_dict(self.net.state_dict())
 
-    def _go_on_from(self, kept: dict[str, Any]) -> None:
-        """Kept averaged weights, with an optimiser and a cycle of their own."""
+    def _go_on_from(self, kept: dict[str, Any]) -> bool:
+        """Kept averaged weights; optimiser and cycle are new. False: their target was another."""
         self.net.load_state_dict(kept["ema"])
         self.ema.load_state_dict(kept["ema"])
-        self.hints.load_state_dict(kept["hints"])
-        self.teachers.axes.copy_(kept["axes"])
-        self.teachers.centre.copy_(kept["centre"])
+        same: bool = kept["target"] == self.teachers.target
+        if same:
+            self._take_target(kept)
+        else:
+            log.info("target: %s, not %s: fitted again", self.teachers.target, kept["target"])
         self.step, self.samples, self.asked = kept["step"], kept["samples"], kept["asked"]
         self.spent_s = self.cycle_s = kept["spent_s"]
         self.cycle_samples = self.samples
+        return same
+
+    def _take_target(self, held: dict[str, Any]) -> None:
+        self.hints.load_state_dict(held["hints"])
+        self.teachers.axes.copy_(held["axes"])
+        self.teachers.centre.copy_(held["centre"])
 
     def _fit(self, rows: targets.I64) -> None:
         """Axes and hints' projections, from one pass of student and teachers at ``rows``."""
@@ -331,57 +331,38 @@ class Campaign:
             "centre": self.teachers.centre,
             "optim": [optim.state_dict() for optim in self.optim],
             "held_out_cosine": self.cosine,
-            "shape": self.config.net.model_dump(mode="json"),
+            **self._identity(),
         }
+
+    def _identity(self) -> dict[str, Any]:
+        shape = self.config.net.model_dump(mode="json")
+        return {"shape": shape, "target": self.teachers.target}
 
     def resume(self, new_cycle: bool = False) -> bool:
         """Go on from the run folder's checkpoint; False when there is none.
 
         Raises:
-            ValueError: the checkpoint is of another network.
+            ValueError: the checkpoint is of another network or target.
         """
         path = self.config.run / CHECKPOINT
         if not path.exists():
             return False
         state = torch.load(path, map_location=self.device, weights_only=True)
-        if state["shape"] != self.config.net.model_dump(mode="json"):
-            raise ValueError(f"{path}: trained with net {state['shape']}, not the one configured")
+        for key in ("shape", "target"):
+            if state[key] != self._identity()[key]:
+                raise ValueError(f"{path}: its {key} is {state[key]}, not the one configured")
         self.net.load_state_dict(state["net"])
         self.ema.load_state_dict(state["ema"])
-        self.hints.load_state_dict(state["hints"])
-        self.teachers.axes.copy_(state["axes"])
-        self.teachers.centre.copy_(state["centre"])
+        self._take_target(state)
         for optim, held in zip(self.optim, state["optim"], strict=True):
             optim.load_state_dict(held)
         for key in ("step", "samples", "asked", "cycle_samples"):
             setattr(self, key, int(state[key]))
-        self.spent_s, self.cycle_s = float(state["spent_s"]), float(state["cycle_s"])
+        self.spent_s, self.cycle_s = state["spent_s"], state["cycle_s"]
         if new_cycle:
             self.cycle_s, self.cycle_samples = self.spent_s, self.samples
         self.curves.cut_after(self.step)
         return True
-
-
-def optimisers(parts: list[nn.Module], how: CampaignOptimSettings) -> list[torch.optim.Optimizer]:
-    """AdamW; no decay on biases, norms and slopes. With ``muon`` the kernels have their own."""
-    from jetson_face.training.campaign.muon import Muon
-
-    every = [p for part in parts for p in part.parameters()]
-    kernels = [p for p in every if p.ndim > 1]
-    out: list[torch.optim.Optimizer] = []
-    if how.kind == "muon":
-        turned = [p for p in kernels if p.shape[1] > 1]
-        out.append(Muon(turned, how.muon_rate, how.weight_decay))
-        kernels = [p for p in kernels if p.shape[1] == 1]
-    groups = [
-        {"params": kernels, "weight_decay": how.weight_decay},
-        {"params": [p for p in every if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    out.append(torch.optim.AdamW([g for g in groups if g["params"]], lr=how.rate, fused=True))
-    for optim in out:
-        for group in optim.param_groups:
-            group["peak"] = group["lr"]
-    return out
 
 
 def _parts(rows: targets.I64, size: int) -> list[targets.I64]:
