@@ -258,14 +258,13 @@ class GstSource:
         self._sink = self._pipeline.get_by_name("jetson_face")
         self._bus = self._pipeline.get_bus()
         try:
-            self._first = self._start(options.open_timeout_s)
-            width, height, fps = _describe(self._first.get_caps())
+            self._waiting: Any = self._start(options.open_timeout_s)
+            width, height, fps = _describe(self._waiting.get_caps())
             if reader is not None:
-                reader(self._first)
+                reader(self._waiting)
         except BaseException:
             self.close()
             raise
-        self._waiting: Any = self._first
         self.info = SourceInfo(name, uri.shown, True, width, height, fps)
 
     @property
