@@ -107,7 +107,6 @@ def detection_parity(
     candidate: Callable[[ImageU8], Detections],
     images: Sequence[ImageU8],
     *,
-    pixels_max: float = PIXELS_MAX,
     network: str = "mtcnn",
 ) -> ParityReport:
     """Faces that two detectors find in the same pictures.
@@ -131,8 +130,8 @@ def detection_parity(
     return ParityReport(
         (
             ParityRow(network, "faces missing or extra", missing, 0, True),
-            ParityRow(network, "boxes, largest shift (px)", boxes, pixels_max, True),
-            ParityRow(network, "landmarks, largest shift (px)", landmarks, pixels_max, True),
+            ParityRow(network, "boxes, largest shift (px)", boxes, PIXELS_MAX, True),
+            ParityRow(network, "landmarks, largest shift (px)", landmarks, PIXELS_MAX, True),
         )
     )
 
@@ -160,13 +159,14 @@ def embedding_parity(
             f"{network}: vectors {wanted.shape} and {got.shape}: need 3 or more alike"
         )
     cosine_min = COSINE_MIN[precision]
-    cosines = [_cosine(a, b) for a, b in zip(wanted, got, strict=True)]
+    # min() would skip NaN
+    least = float(np.min([_cosine(a, b) for a, b in zip(wanted, got, strict=True)]))
     ref, new = wanted @ wanted.T, got @ got.T
     pairs = np.triu_indices(len(wanted), 1)
     flipped = int(np.sum((ref[pairs] >= similarity_min) != (new[pairs] >= similarity_min)))
     return ParityReport(
         (
-            ParityRow(network, "vectors, least cosine", _least(cosines), cosine_min, False),
+            ParityRow(network, "vectors, least cosine", least, cosine_min, False),
             ParityRow(network, "decisions that changed", flipped, 0, True),
             ParityRow(network, "rankings that changed", _swaps(ref, new, 1 - cosine_min), 0, True),
         )
@@ -210,10 +210,6 @@ def _cosine(a: Array, b: Array) -> float:
     if norms == 0:
         return 1.0 if not a.any() and not b.any() else 0.0
     return float(a @ b) / norms
-
-
-def _least(values: Sequence[float]) -> float:
-    return float(np.min(values))  # min() would skip NaN
 
 
 def _limit(row: ParityRow) -> str:
