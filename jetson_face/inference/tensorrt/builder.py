@@ -220,7 +220,8 @@ def _capability(trt: TensorRT, text: str) -> Any:
 def _attach_timing_cache(trt: TensorRT, config: Any, content: bytes) -> Any | None:
     if not trt.has_timing_cache:
         return None
-    # From another driver or GPU: measuring again costs minutes, a wrong measurement costs more.
+    # One of another driver or GPU is not taken: measuring again costs minutes, a wrong measurement
+    # costs more.
     for start in (content, b""):
         cache = config.create_timing_cache(start)
         if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
