@@ -90,8 +90,7 @@ class Canary:
         if drifted == self.drifted:
             return None
         self.drifted = drifted
-        state: Literal["drifted", "recovered"] = "drifted" if drifted else "recovered"
-        return CanaryEvent(now_ns, state, cosine, _COSINE_MIN)
+        return CanaryEvent(now_ns, "drifted" if drifted else "recovered", cosine, _COSINE_MIN)
 
 
 class CanaryWatch(Generic[P]):

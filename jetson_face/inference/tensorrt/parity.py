@@ -96,8 +96,7 @@ def tensor_parity(
         for name, value in wanted.items():
             kept.setdefault(name, []).append((value.ravel(), np.array(got[name]).ravel()))
     for name, pairs in sorted(kept.items()):
-        a = np.concatenate([pair[0] for pair in pairs]).astype(np.float64)
-        b = np.concatenate([pair[1] for pair in pairs]).astype(np.float64)
+        a, b = (np.concatenate(side).astype(np.float64) for side in zip(*pairs, strict=True))
         rows.append(ParityRow(network, f"{name}: cosine", _cosine(a, b), cosine_min, False))
     return ParityReport(tuple(rows))
 
