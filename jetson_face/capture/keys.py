@@ -17,21 +17,13 @@ _CAMERA = frozenset({"width", "height", "fps", "flip"})
 _HONOURS = {
     "csi": _CAMERA | {"sensor_mode"},
     "v4l2": _CAMERA,
-    "rtsp": frozenset({"flip", "latency_ms"}),
-    "rtsps": frozenset({"flip", "latency_ms"}),
-    "http": frozenset({"flip"}),
-    "https": frozenset({"flip"}),
-    "gst": frozenset({"flip"}),
-    "test": frozenset({"flip"}),
-    "path": frozenset({"flip"}),
-    "file": frozenset({"flip"}),
-    "sequence": frozenset({"flip"}),
+    **dict.fromkeys(("rtsp", "rtsps"), frozenset({"flip", "latency_ms"})),
+    **dict.fromkeys(
+        ("http", "https", "gst", "test", "path", "file", "sequence"), frozenset({"flip"})
+    ),
 }
 _INSTEAD = {
-    "rtsp": "set it in the camera",
-    "rtsps": "set it in the camera",
-    "http": "set it in the camera",
-    "https": "set it in the camera",
+    **dict.fromkeys(("rtsp", "rtsps", "http", "https"), "set it in the camera"),
     "gst": "write it into the pipeline",
     "test": "write it into the URI, as in test://?width=640&height=480&fps=30",
     "sequence": "fps is written into the URI, as in sequence:FOLDER?fps=30",
