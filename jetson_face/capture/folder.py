@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 def natural_key(name: str) -> tuple[tuple[int, int | str], ...]:
     """Sorts `frame2` before `frame10`."""
     parts = re.split(r"([0-9]+)", name.lower())
-    return tuple((0, int(part)) if part.isdigit() else (1, part) for part in parts if part)
+    return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts if part)
 
 
 def pictures_of(path: Path) -> list[Path]:

@@ -22,6 +22,8 @@ _HONOURS = {
         ("http", "https", "gst", "test", "path", "file", "sequence"), frozenset({"flip"})
     ),
 }
+_PLUGIN = frozenset({"flip"})
+"""Of a source of another package, whose frames can be turned as any."""
 _INSTEAD = {
     **dict.fromkeys(("rtsp", "rtsps", "http", "https"), "set it in the camera"),
     "gst": "write it into the pipeline",
@@ -38,7 +40,7 @@ def check_keys(uri: SourceUri, given: Collection[str], *, backend: str = "auto")
     """
     kind = _KINDS.get(uri.scheme, f"{uri.scheme}:")
     for key in KEYS:
-        if key in given and key not in _HONOURS[uri.scheme]:
+        if key in given and key not in _HONOURS.get(uri.scheme, _PLUGIN):
             instead = _INSTEAD.get(uri.scheme, "leave it out")
             raise UsageError(f"{uri.shown}: {kind} sources take no {key}: {instead}")
     if ("width" in given) != ("height" in given):

@@ -170,7 +170,7 @@ def _plugin(uri: SourceUri, name: str) -> tuple[Opener, bool]:
     def open_plugin(uri: SourceUri, name: str, options: OpenOptions) -> Source:
         return opened.pop() if opened else open_again()
 
-    return open_plugin, live
+    return _turning(open_plugin), live
 
 
 def _need_opencv() -> None:
