@@ -246,21 +246,15 @@ def markdown(
     rows: Sequence[ThresholdResult], faces: ExtractedFaces, method: dict[str, object], title: str
 ) -> str:
     """The report a person reads."""
-    facts = {**faces.facts(), **method}
-    facts.pop("undetected_pictures")
     known, strangers = rows[0].enrolled, rows[0].strangers
-    parts = [
-        f"# {title}",
+    return report.page(
+        title,
         f"{len(rows[0].thresholds)} divisions; {known.faces} pictures of {known.people} enrolled "
         f"people, {strangers.faces} of {strangers.people} non-enrolled people to test with. "
         "Intervals are 95 %.",
         summary_table(rows),
-        "## Method",
-        report.facts_table(facts),
-        "## Rules",
-        "\n".join(f"- {rule}" for rule in RULES),
-    ]
-    return "\n\n".join(parts) + "\n"
+        report.method_and_rules({**faces.facts(), **method}, RULES),
+    )
 
 
 def plots(rows: Sequence[ThresholdResult], folder: Path) -> list[Path]:

@@ -195,9 +195,7 @@ def as_json(
 
 def markdown(rows: Sequence[ClusterRow], method: Mapping[str, object], title: str) -> str:
     """The report a person reads."""
-    rules = "\n".join(f"- {rule}" for rule in RULES)
-    parts = [f"# {title}", table(rows), "## Method", report.facts_table(method), "## Rules", rules]
-    return "\n\n".join(parts) + "\n"
+    return report.page(title, table(rows), report.method_and_rules(method, RULES))
 
 
 def _chains(vectors: F32, similarity_min: float) -> I64:

@@ -256,16 +256,15 @@ def markdown(lab: Lab, title: str) -> str:
     ]
     confusion = [[name, *row] for name, row in zip(lab.people, lab.confusion.tolist(), strict=True)]
     facts = {"templates": lab.learnt, "enrol seconds": f"{lab.enrol_seconds:.4f}", **lab.method}
-    parts = [
-        f"# {title}",
+    return report.page(
+        title,
         f"{len(lab.people)} people, {lab.learnt} templates, {lab.located.size} trials.",
         report.table(["figure", "of all trials"], rows),
         report.table(["angle", "located", "named", "accepted"], by_angle),
         report.table(["ground truth", *lab.people, "unknown", "no face"], confusion),
         report.facts_table(facts),
-        "\n".join(f"- {rule}" for rule in RULES),
-    ]
-    return "\n\n".join(parts) + "\n"
+        report.bullets(RULES),
+    )
 
 
 def plots(lab: Lab, folder: Path) -> list[Path]:

@@ -158,8 +158,7 @@ def table(row: KnownAgain) -> str:
 
 def markdown(row: KnownAgain) -> str:
     """As a part of a page."""
-    rules = "\n".join(f"- {rule}" for rule in RULES)
-    return f"\n## Known again\n\n{table(row)}\n\n{rules}\n"
+    return f"\n## Known again\n\n{table(row)}\n\n{report.bullets(RULES)}\n"
 
 
 def as_json(row: KnownAgain) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +73,24 @@ def with_interval(value: float | None, interval: Interval | None, digits: int = 
 
 
 def facts_table(facts: Mapping[str, object]) -> str:
-    """The method and its surroundings as a Markdown table."""
-    return table(["fact", "value"], [[key, value] for key, value in facts.items()])
+    """The method and its surroundings as a Markdown table, without the list of lost pictures."""
+    rows = [[key, value] for key, value in facts.items() if key != "undetected_pictures"]
+    return table(["fact", "value"], rows)
+
+
+def bullets(lines: Iterable[str]) -> str:
+    """A Markdown list."""
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def page(title: str, *parts: str) -> str:
+    """A Markdown page; empty parts are left out."""
+    return "\n\n".join(part for part in (f"# {title}", *parts) if part) + "\n"
+
+
+def method_and_rules(facts: Mapping[str, object], rules: Iterable[str]) -> str:
+    """The part with which most pages end."""
+    return f"## Method\n\n{facts_table(facts)}\n\n## Rules\n\n{bullets(rules)}"
 
 
 def plot_curves(

@@ -201,15 +201,14 @@ def markdown(
         ]
         for level in levels
     ]
-    parts = [
-        f"# {title}",
+    return report.page(
+        title,
         f"Threshold: cosine ≥ {threshold:.3f}. Intervals are 95 %.",
         report.table(["change", "value", "accuracy", "AUC", "undetected"], rows),
-        "\n".join(f"- {kind}: {unit}" for kind, unit in UNITS.items()),
+        report.bullets(f"{kind}: {unit}" for kind, unit in UNITS.items()),
         report.facts_table(method),
-        "\n".join(f"- {rule}" for rule in RULES),
-    ]
-    return "\n\n".join(parts) + "\n"
+        report.bullets(RULES),
+    )
 
 
 def summary(levels: Sequence[ChangeStrength]) -> str:

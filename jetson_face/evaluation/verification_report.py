@@ -12,10 +12,8 @@ from jetson_face.evaluation.verification import RULES, Verification, folds_json,
 
 def markdown(result: Verification, title: str) -> str:
     """The report a person reads."""
-    facts = {**result.faces.facts(), **result.method}
-    facts.pop("undetected_pictures")
-    parts = [
-        f"# {title}",
+    return report.page(
+        title,
         f"{len(result.same)} pairs, {int(result.same.sum())} equal; "
         f"{result.pairs.duplicates} repeated and {result.pairs.self_pairs} self-pairs left out. "
         f"{len(result.faces)} pictures, {len(result.faces.undetected)} without a face found, "
@@ -27,12 +25,8 @@ def markdown(result: Verification, title: str) -> str:
             ["fold", "threshold", "accuracy", "pairs", "false accepts", "false rejects", "no face"],
             _fold_rows(result),
         ),
-        "## Method",
-        report.facts_table(facts),
-        "## Rules",
-        "\n".join(f"- {rule}" for rule in RULES),
-    ]
-    return "\n\n".join(parts) + "\n"
+        report.method_and_rules({**result.faces.facts(), **result.method}, RULES),
+    )
 
 
 def summary(result: Verification) -> str:

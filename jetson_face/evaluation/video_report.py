@@ -60,19 +60,13 @@ def markdown(
     title: str,
 ) -> str:
     """The report a person reads."""
-    facts = {**division.facts(), **faces.facts(), **method}
-    facts.pop("undetected_pictures")
-    parts = [
-        f"# {title}",
+    return report.page(
+        title,
         "One frame against averages over frames, on the same trials. Intervals are 95 %; a gain "
         "whose interval lies above 0 is one.",
         summary_table(rows),
-        "## Method",
-        report.facts_table(facts),
-        "## Rules",
-        "\n".join(f"- {rule}" for rule in RULES),
-    ]
-    return "\n\n".join(parts) + "\n"
+        report.method_and_rules({**division.facts(), **faces.facts(), **method}, RULES),
+    )
 
 
 def plots(rows: Sequence[Averaged], folder: Path) -> list[Path]:
