@@ -199,14 +199,15 @@ def _track_kinds(only: Sequence[str] | None) -> Sequence[str]:
 
 def _leave(args: argparse.Namespace, evaluation: Evaluation) -> None:
     """Write what was asked for, the JSON first: it must be there even where plots cannot be."""
-    from jetson_face.evaluation.report import write_json, write_text
+    from jetson_face.evaluation.report import write_json
+    from jetson_face.util.files import write_file
 
     written: list[Path] = []
     if args.json is not None:
         write_json(args.json, evaluation.result)
         written.append(args.json)
     if args.markdown is not None:
-        write_text(args.markdown, evaluation.markdown())
+        write_file(args.markdown, evaluation.markdown())
         written.append(args.markdown)
     try:
         if args.plots is not None:

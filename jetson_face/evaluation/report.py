@@ -26,11 +26,6 @@ def write_json(path: Path, result: Mapping[str, Any]) -> None:
     write_file(path, text + "\n")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write text as UTF-8. Raises OutputError."""
-    write_file(path, text)
-
-
 def plain(value: Any) -> Any:
     """What JSON can hold: arrays as lists, intervals as [low, high], numbers that are finite."""
     if isinstance(value, Mapping):
