@@ -14,7 +14,7 @@ from jetson_face.core.errors import InputBrokenError, InputMissingError
 from jetson_face.core.types import F32, I64, BoolArray, Embeddings, ImageU8
 from jetson_face.evaluation import openset as o
 from jetson_face.evaluation import report
-from jetson_face.evaluation.bootstrap import Interval, bootstrap, draw_rows
+from jetson_face.evaluation.bootstrap import Interval, draw_rows, intervals_of, mean_of
 from jetson_face.evaluation.extract import ExtractedFaces, PictureProgress
 from jetson_face.evaluation.identification import templates_of
 from jetson_face.evaluation.image_changes import rotate_points, rotated
@@ -51,7 +51,7 @@ class Lab:
     learnt: int
     trained: ExtractedFaces
     enrol_seconds: float
-    intervals: Mapping[str, Interval]
+    intervals: Mapping[str, Interval | None]
     method: Mapping[str, object]
 
     def rows(self) -> list[dict[str, Any]]:
@@ -156,7 +156,11 @@ def run_lab(
     confusion = np.zeros((len(train), len(train) + 2), np.int64)
     for ranked in ranks:
         confusion += o.confusion_matrix(ranked, len(train), method.similarity_min)[:-1]
-    figures = {"located": located, "named": named, "accepted": accepted}
+    # pictures are drawn with all their angles: turns of one picture are not independent
+    shares = {
+        name: mean_of(hits.mean(axis=0))
+        for name, hits in (("located", located), ("named", named), ("accepted", accepted))
+    }
     return Lab(
         people=tuple(train),
         angles=tuple(angles),
@@ -167,7 +171,7 @@ def run_lab(
         learnt=len(snapshot.vectors),
         trained=learnt,
         enrol_seconds=spent,
-        intervals=_intervals(figures, rng, resamples),
+        intervals=intervals_of(shares, draw_rows(len(test)), rng, resamples),
         method=dict(method.facts),
     )
 
@@ -212,25 +216,6 @@ def _located(
 
 def _centre(box: F32) -> F32:
     return np.asarray((box[:2] + box[2:]) / 2, np.float32)
-
-
-def _intervals(
-    figures: Mapping[str, BoolArray],
-    rng: np.random.Generator,
-    resamples: int,
-) -> dict[str, Interval]:
-    """Resamples pictures with all their angles: turns of one picture are not independent."""
-    if resamples == 0:
-        return {}
-    out: dict[str, Interval] = {}
-    for name, hits in figures.items():
-        means = hits.mean(axis=0)
-        out[name] = bootstrap(_mean_of(means), draw_rows(len(means)), rng, resamples=resamples)
-    return out
-
-
-def _mean_of(values: np.ndarray[Any, Any]) -> Callable[[I64], float]:
-    return lambda rows: float(values[rows].mean())
 
 
 def summary(lab: Lab) -> str:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from jetson_face.core.types import F32, I64, Embeddings
 from jetson_face.evaluation import openset as o
-from jetson_face.evaluation.bootstrap import Interval, bootstrap, draw_groups
+from jetson_face.evaluation.bootstrap import Interval, Statistic, draw_groups, intervals_of
 from jetson_face.evaluation.extract import ExtractedFaces
 from jetson_face.evaluation.method import Enrolled, snapshot_of
+from jetson_face.evaluation.metrics import or_none
 from jetson_face.evaluation.people import Division, Shot, by_hash
 
 FPIRS = (1e-2, 1e-3)
@@ -69,7 +71,7 @@ class IdentificationTrial:
             "probes": int(known.sum()),
             "stranger_probes": int((~known).sum()),
             "rank1": o.rank1(self.ranked),
-            "dir_at_fpir": {f"{fpir:g}": _dir(self.ranked, fpir) for fpir in FPIRS},
+            "dir_at_fpir": {f"{fpir:g}": or_none(o.dir_share, self.ranked, fpir) for fpir in FPIRS},
             "at_similarity_min": {
                 "similarity_min": similarity_min,
                 "correctly_identified": at.dir,
@@ -84,21 +86,15 @@ class IdentificationTrial:
         }
 
     def intervals(self, rng: np.random.Generator, resamples: int) -> dict[str, Interval | None]:
-        """95 % intervals of rank-1 and the DIRs, resampling people."""
-        draw = draw_groups(self.groups)
-        statistics: dict[str, Callable[[I64], float]] = {
-            "rank1": lambda rows: o.rank1(self.ranked[rows])
-        }
+        """95 % intervals of rank-1 and the DIRs, resampling people; empty for no resamples."""
+        statistics: dict[str, Statistic] = {"rank1": lambda rows: o.rank1(self.ranked[rows])}
         for fpir in FPIRS:
-            if _dir(self.ranked, fpir) is not None:
-                statistics[f"dir_at_fpir_{fpir:g}"] = _dir_statistic(self.ranked, fpir)
-        out: dict[str, Interval | None] = {}
-        for name, statistic in statistics.items():
-            try:
-                out[name] = bootstrap(statistic, draw, rng, resamples=resamples)
-            except ValueError:
-                out[name] = None
-        return out
+            if or_none(o.dir_share, self.ranked, fpir) is not None:
+                statistics[f"dir_at_fpir_{fpir:g}"] = partial(self._dir_of_drawn, fpir)
+        return intervals_of(statistics, draw_groups(self.groups), rng, resamples)
+
+    def _dir_of_drawn(self, fpir: float, rows: I64) -> float:
+        return o.dir_share(self.ranked[rows], fpir)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,7 +190,7 @@ def identify_open_set(
         faces,
         main,
         similarity_min,
-        main.intervals(rng, resamples) if resamples else {},
+        main.intervals(rng, resamples),
         by_enrolled,
         by_people,
         dict(method or {}),
@@ -272,20 +268,6 @@ def _leads(scores: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return np.asarray(scores[:, 0] + 1)
     two = np.partition(scores, -2, axis=1)[:, -2:]
     return np.asarray(two[:, 1] - two[:, 0])
-
-
-def _dir(ranked: o.Ranked, fpir: float) -> float | None:
-    try:
-        return o.dir_at_fpir(ranked, fpir).dir
-    except ValueError:
-        return None
-
-
-def _dir_statistic(ranked: o.Ranked, fpir: float) -> Callable[[I64], float]:
-    def statistic(rows: I64) -> float:
-        return o.dir_at_fpir(ranked[rows], fpir).dir
-
-    return statistic
 
 
 def _share(what: np.ndarray[Any, Any], among: np.ndarray[Any, Any]) -> float:

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 from jetson_face.core.types import BoolArray, ImageU8
 from jetson_face.evaluation import image_changes, report
 from jetson_face.evaluation import metrics as m
-from jetson_face.evaluation.bootstrap import Interval, bootstrap, draw_people
+from jetson_face.evaluation.bootstrap import Interval, bootstrap, draw_people, mean_of
 from jetson_face.evaluation.extract import ExtractedFaces, PictureProgress
 from jetson_face.evaluation.method import Method
 from jetson_face.evaluation.pairs import Pair, PairList, person_of
@@ -137,12 +137,11 @@ def measure_sensitivity(
         after = method.extractor.faces_of(made)
         scores = method.pair_scorer(first, after.vectors)
         right = _right(scores, same, threshold)
-        interval = bootstrap(_mean_of(right), draw, rng, resamples=resamples) if resamples else None
+        interval = bootstrap(mean_of(right), draw, rng, resamples=resamples) if resamples else None
         lost = int((~after.found).sum())
         accuracy = float(right.mean())
-        out.append(
-            ChangeStrength(kind, value, accuracy, interval, _auc(scores, same), lost, len(rows))
-        )
+        auc = m.or_none(lambda scores: m.auc(m.roc(scores, same)), scores)
+        out.append(ChangeStrength(kind, value, accuracy, interval, auc, lost, len(rows)))
         if progress is not None:
             progress(len(out), len(steps))
     return threshold, out
@@ -155,22 +154,6 @@ def _widths(faces: ExtractedFaces) -> list[float]:
 
 def _right(scores: m.F64, same: BoolArray, threshold: float) -> BoolArray:
     return np.asarray(~np.isnan(scores) & ((scores >= threshold) == same))
-
-
-def _auc(scores: m.F64, same: BoolArray) -> float | None:
-    try:
-        return m.auc(m.roc(scores, same))
-    except ValueError:
-        return None
-
-
-def _mean_of(right: BoolArray) -> Callable[[Any], float]:
-    def mean(rows: Any) -> float:
-        if len(rows) == 0:
-            raise ValueError("nothing drawn")
-        return float(right[rows].mean())
-
-    return mean
 
 
 def as_json(
