@@ -65,9 +65,14 @@ class ExtractedFaces:
         """The pictures in which no face was found."""
         return tuple(name for name, there in zip(self.names, self.found, strict=True) if not there)
 
+    @property
+    def row_of(self) -> dict[str, int]:
+        """The row of every picture, by name."""
+        return {name: row for row, name in enumerate(self.names)}
+
     def rows(self, names: Sequence[str]) -> I64:
         """The row of each name. Raises KeyError for a name that was not extracted."""
-        place = {name: row for row, name in enumerate(self.names)}
+        place = self.row_of
         return np.array([place[name] for name in names], np.int64)
 
     def facts(self) -> dict[str, object]:
