@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -37,21 +37,14 @@ RULES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Times:
-    """Seconds. enrol: from templates to a matcher that answers (training, for a classifier).
-    query: one probe against everybody. add_person: enrol again with one person more."""
-
-    enrol: float
-    query: float
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class IdentificationTrial:
     """One gallery asked about all probes. people: enrolled with at least one template.
 
     ranked: probes of enrolled people first, then strangers. decided: the same, with -inf where the
     lead over the second person is too small for a name. groups: (P,) whose probe it is.
+    enrol_seconds: from templates to a matcher that answers (training, for a classifier);
+    query_seconds: one probe against everybody.
     """
 
     ranked: o.Ranked
@@ -59,7 +52,8 @@ class IdentificationTrial:
     people: tuple[str, ...]
     groups: tuple[str, ...]
     templates: int
-    times: Times
+    enrol_seconds: float
+    query_seconds: float
 
     def figures(self, similarity_min: float) -> dict[str, Any]:
         """rank1, DIR by FPIR, and what happens at the method's own threshold and lead."""
@@ -81,8 +75,8 @@ class IdentificationTrial:
                 "fpir": at.fpir,
                 "strangers_called_unknown": 1 - at.fpir,
             },
-            "enrol_seconds": self.times.enrol,
-            "query_seconds": self.times.query,
+            "enrol_seconds": self.enrol_seconds,
+            "query_seconds": self.query_seconds,
         }
 
     def intervals(self, rng: np.random.Generator, resamples: int) -> dict[str, Interval | None]:
@@ -158,33 +152,25 @@ def identify_open_set(
     method: Mapping[str, object] | None = None,
     resamples: int = 500,
     seed: int = 1,
-    clock: Callable[[], float] = time.perf_counter,
 ) -> Identification:
     """Enrol, ask, and ask again with fewer pictures and with fewer people.
 
     faces: a row for every shot of the division. Raises ValueError where nobody can be enrolled.
     """
-    main = ask(division, faces, enrol, margin_min=margin_min, clock=clock)
+    main = ask(division, faces, enrol, margin_min=margin_min)
 
-    def again(
-        enrolled: Mapping[str, tuple[Shot, ...]], probes: tuple[Shot, ...]
-    ) -> IdentificationTrial:
+    def again(people: Sequence[str], pictures: int | None = None) -> dict[str, Any]:
+        """The figures of some people alone, with at most so many pictures each."""
+        enrolled = {person: division.enrolled[person][:pictures] for person in people}
+        probes = tuple(shot for shot in division.probes if shot.person in enrolled)
         smaller = Division(enrolled, probes, division.strangers)
-        return ask(smaller, faces, enrol, margin_min=margin_min, clock=clock)
+        return ask(smaller, faces, enrol, margin_min=margin_min).figures(similarity_min)
 
-    by_enrolled = []
     counts, panel = panel_of(division)
-    for count in counts:
-        fewer = {person: division.enrolled[person][:count] for person in panel}
-        asked = tuple(shot for shot in division.probes if shot.person in fewer)
-        trial = again(fewer, asked)
-        by_enrolled.append({"pictures": count, **trial.figures(similarity_min)})
+    by_enrolled = [{"pictures": count, **again(panel, count)} for count in counts]
     order = by_hash(list(division.enrolled), seed)
-    by_people = []
-    for count in [c for c in PEOPLE_COUNTS if c < len(order)] + [len(order)]:
-        chosen = {person: division.enrolled[person] for person in order[:count]}
-        asked = tuple(shot for shot in division.probes if shot.person in chosen)
-        by_people.append(again(chosen, asked).figures(similarity_min))
+    sizes = [*(count for count in PEOPLE_COUNTS if count < len(order)), len(order)]
+    by_people = [again(order[:size]) for size in sizes]
     return Identification(
         division,
         faces,
@@ -216,7 +202,6 @@ def ask(
     enrol: Enrolled,
     *,
     margin_min: float = 0.0,
-    clock: Callable[[], float] = time.perf_counter,
 ) -> IdentificationTrial:
     """Every probe and every stranger against one gallery; margin_min: the lead that a name needs.
 
@@ -226,23 +211,23 @@ def ask(
     snapshot = snapshot_of(faces.space, templates)
     if not snapshot.people:
         raise ValueError("no enrolled picture has a face")
-    start = clock()
+    start = time.perf_counter()
     matcher = enrol(snapshot)
-    enrolled = clock() - start
+    enrolled = time.perf_counter() - start
     people = tuple(person.name for person in snapshot.people)
     shots = (*division.probes, *division.strangers)
     rows = faces.rows([shot.name for shot in shots])
     there = faces.found[rows]
     scores = np.full((len(shots), len(people)), np.nan)
-    start = clock()
+    start = time.perf_counter()
     scores[there] = matcher.scores(Embeddings(faces.vectors[rows[there]], faces.space))
-    asked = (clock() - start) / max(int(there.sum()), 1)
+    asked = (time.perf_counter() - start) / max(int(there.sum()), 1)
     ranked = o.rank(scores, np.arange(len(people)), ground_truth_of(division, people))
     groups = tuple(shot.person for shot in shots)
     led = np.isnan(ranked.top) | (_leads(scores) >= margin_min)
     decided = o.Ranked(np.where(led, ranked.top, -np.inf), ranked.best, ranked.ground_truth)
     return IdentificationTrial(
-        ranked, decided, people, groups, len(snapshot.vectors), Times(enrolled, asked)
+        ranked, decided, people, groups, len(snapshot.vectors), enrolled, asked
     )
 
 

@@ -7,8 +7,8 @@ would have set it, so that a change which shifts all scores shows as the loss it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -62,15 +62,7 @@ class ChangeStrength:
 
     def as_json(self) -> dict[str, Any]:
         """Its figures."""
-        return {
-            "kind": self.kind,
-            "value": self.value,
-            "accuracy": self.accuracy,
-            "interval": self.interval,
-            "auc": self.auc,
-            "undetected": self.undetected,
-            "pairs": self.pairs,
-        }
+        return {**asdict(self), "interval": self.interval}
 
 
 def sample_pairs(pairs: PairList, count: int, seed: int = 1) -> PairList:
@@ -110,7 +102,6 @@ def measure_sensitivity(
     rng: np.random.Generator,
     levels: Mapping[str, Sequence[float]] = LEVELS,
     resamples: int = 300,
-    read: Callable[[Path], ImageU8] = read_picture,
     progress: PictureProgress | None = None,
 ) -> tuple[float, list[ChangeStrength]]:
     """The threshold that was used, and every level of every change.
@@ -131,7 +122,7 @@ def measure_sensitivity(
     for kind, value in steps:
         made = []
         for row in rows:
-            image = read(pictures[faces.names[row]])
+            image = read_picture(pictures[faces.names[row]])
             # a face that was not found has no width: half the picture's is a guess
             made.append(changed(image, kind, value, widths[row] or image.shape[1] / 2))
         after = method.extractor.faces_of(made)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
@@ -139,7 +139,6 @@ def verify(
     rng: np.random.Generator,
     method: Mapping[str, object] | None = None,
     scorer: PairScorer = cosine_scores,
-    fars: Sequence[float] = FARS,
     resamples: int = 500,
     fold_count: int = 10,
 ) -> Verification:
@@ -152,16 +151,16 @@ def verify(
     same, folds = pairs.same, pairs.folds(fold_count)
     a = faces.vectors[faces.rows([pair.a for pair in pairs.pairs])]
     b = faces.vectors[faces.rows([pair.b for pair in pairs.pairs])]
-    cosine = measure(scorer(a, b), same, folds, fars)
+    cosine = measure(scorer(a, b), same, folds)
     people = draw_people(
         [person_of(pair.a) for pair in pairs.pairs], [person_of(pair.b) for pair in pairs.pairs]
     )
     intervals = intervals_of(_statistics(cosine, same), people, rng, resamples)
-    l2 = measure(l2_scores(a, b), same, folds, fars)
+    l2 = measure(l2_scores(a, b), same, folds)
     return Verification(pairs, same, faces, cosine, l2, intervals, dict(method or {}))
 
 
-def measure(scores: m.F64, same: BoolArray, folds: I64, fars: Sequence[float] = FARS) -> Figures:
+def measure(scores: m.F64, same: BoolArray, folds: I64) -> Figures:
     """All figures of one column of scores. Raises ValueError as `metrics.kfold` and `roc`."""
     curve = m.roc(scores, same)
     worst = m.roc(m.worst_case(scores, same), same)
@@ -171,11 +170,11 @@ def measure(scores: m.F64, same: BoolArray, folds: I64, fars: Sequence[float] = 
         m.best_threshold(scores, same),
         m.auc(curve),
         m.eer(curve),
-        {far: m.or_none(m.tar_at_far, curve, far) for far in fars},
+        {far: m.or_none(m.tar_at_far, curve, far) for far in FARS},
         {
             "auc": m.auc(worst),
             "eer": m.eer(worst).far,
-            "tar_at_far": {f"{far:g}": rate(m.or_none(m.tar_at_far, worst, far)) for far in fars},
+            "tar_at_far": {f"{far:g}": rate(m.or_none(m.tar_at_far, worst, far)) for far in FARS},
         },
     )
 

@@ -97,7 +97,7 @@ def small_world() -> tuple[World, Division]:
 def test_identification_worked_by_hand() -> None:
     w, division = small_world()
     faces = extractor(w.pictures).extract({s.name: s.path for s in division.shots})
-    trial = ask(division, faces, Matcher, clock=lambda: 0.0)
+    trial = ask(division, faces, Matcher)
     assert trial.people == ("Ann", "Bob")
     assert trial.templates == 3
     got = trial.figures(0.5)
@@ -121,7 +121,6 @@ def test_the_curves_start_with_one_picture_and_few_people() -> None:
         similarity_min=0.5,
         rng=np.random.default_rng(0),
         resamples=30,
-        clock=lambda: 0.0,
     )
     # three people, of whom two have one picture, and one of those without a face
     assert [row["pictures"] for row in result.by_enrolled] == [1]
@@ -224,7 +223,6 @@ def test_the_lab_locates_and_names_what_is_upright(tmp_path: Path) -> None:
         rng=np.random.default_rng(0),
         angles=(0, 45),
         resamples=20,
-        clock=lambda: 0.0,
     )
     upright, turned = lab.rows()
     assert upright == {"angle": 0, "pictures": 15, "located": 1.0, "named": 1.0, "accepted": 1.0}
