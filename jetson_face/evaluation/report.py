@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jetson_face.calibration.fpir import RateWithInterval
 from jetson_face.evaluation.bootstrap import Interval
 from jetson_face.util.files import write_file
 from jetson_face.util.optional import needs, pip_install
@@ -59,12 +60,21 @@ def percent(value: float | None, digits: int = 2) -> str:
     return "–" if value is None or not math.isfinite(value) else f"{100 * value:.{digits}f} %"
 
 
-def with_interval(value: float | None, interval: Interval | None, digits: int = 2) -> str:
+def with_interval(
+    value: float | None, interval: Interval | RateWithInterval | None, digits: int = 2
+) -> str:
     """A share as per cent with its interval."""
     if interval is None:
         return percent(value, digits)
     low, high = 100 * interval.low, 100 * interval.high
     return f"{percent(value, digits)} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def number(value: float, interval: Interval | None, digits: int) -> str:
+    """A figure that is no share, with its interval."""
+    if interval is None:
+        return f"{value:.{digits}f}"
+    return f"{value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
 
 
 def facts_table(facts: Mapping[str, object]) -> str:

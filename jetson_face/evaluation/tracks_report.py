@@ -111,6 +111,5 @@ def _cell(key: str, found: Figures | Mapping[str, Any], intervals: Mapping[str, 
     if key in _SHARES:
         return report.with_interval(value, interval, 1)
     if key in ("false_s_per_min", "time_to_name_s"):
-        text = f"{value:.2f}"
-        return text if interval is None else f"{text} [{interval.low:.2f}, {interval.high:.2f}]"
+        return report.number(value, interval, 2)
     return f"{value:.0f}"

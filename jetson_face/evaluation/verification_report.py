@@ -6,7 +6,6 @@ from pathlib import Path
 
 from jetson_face.evaluation import metrics as m
 from jetson_face.evaluation import report
-from jetson_face.evaluation.bootstrap import Interval
 from jetson_face.evaluation.verification import RULES, Verification, folds_json, rate
 
 
@@ -76,7 +75,7 @@ def _figure_rows(result: Verification) -> list[tuple[str, str, str]]:
             f"{report.percent(l2.folds.accuracy)} ± {report.percent(l2.folds.std)}",
         ),
         ("F1 over folds", report.percent(folds.f1), report.percent(l2.folds.f1)),
-        ("ROC AUC", _number(cosine.auc, of.get("auc")), f"{l2.auc:.5f}"),
+        ("ROC AUC", report.number(cosine.auc, of.get("auc"), 5), f"{l2.auc:.5f}"),
         (
             "EER",
             report.with_interval(cosine.eer.far, of.get("eer")),
@@ -86,7 +85,7 @@ def _figure_rows(result: Verification) -> list[tuple[str, str, str]]:
     for far, point in cosine.tar.items():
         tar = report.with_interval(rate(point), of.get(f"tar_at_far_{far:g}"))
         rows.append((f"TAR at FAR {far:g}", tar, report.percent(rate(l2.tar[far]))))
-    threshold = _number(cosine.threshold, of.get("similarity_min"), 3)
+    threshold = report.number(cosine.threshold, of.get("similarity_min"), 3)
     rows.append(("threshold", f"≥ {threshold}", f"≤ {-l2.threshold:.3f}"))
     return rows
 
@@ -104,9 +103,3 @@ def _fold_rows(result: Verification) -> list[list[object]]:
         ]
         for row in folds_json(result.cosine)
     ]
-
-
-def _number(value: float, interval: Interval | None, digits: int = 5) -> str:
-    if interval is None:
-        return f"{value:.{digits}f}"
-    return f"{value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"

@@ -52,7 +52,6 @@ class Averaged:
     strategy: str
     frames: int
     used: float
-    ranked: o.Ranked
     rank1: float
     dir: float | None
     rank1_interval: Interval | None
@@ -192,7 +191,6 @@ def _measured(
         name,
         frames,
         used,
-        ranked,
         o.rank1(ranked),
         direct,
         intervals.get("rank1"),
