@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import logging
 import platform
 import re
@@ -176,12 +175,12 @@ def _facts(
     if asked.one_at_a_time:
         facts["fold"] = "batch"
     facts |= {"licence": told.licence, "source": told.source}
-    facts |= {key: json.loads(spec.model_dump_json()) for key, spec in specs.items()}
+    facts |= {key: spec.model_dump(mode="json") for key, spec in specs.items()}
     facts["alignment"] = told.alignment
     facts["similarity_min"] = 0.0 if measured is None else round(measured.similarity_min, 4)
     if measured is not None:
         if measured.false_match is not None:
-            facts["false_match"] = json.loads(measured.false_match.model_dump_json())
+            facts["false_match"] = measured.false_match.model_dump(mode="json")
         if measured.impostors is not None:
             facts["impostors"] = f"{name}.impostors.json"
         facts |= {"golden": f"{name}.golden.npz", "notes": f"{speed}. {measured.said}"}

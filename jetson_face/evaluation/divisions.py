@@ -10,7 +10,6 @@ face is a miss. The threshold is the 1 - FPIR quantile of the impostors' best si
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -67,11 +66,6 @@ def summary(figures: Mapping[str, Mapping[str, float]]) -> str:
         f"{name}: {told['mean']:.1f} +- {told['standard_error']:.1f} %"
         for name, told in figures.items()
     )
-
-
-def as_json(figures: Mapping[str, Mapping[str, float]], divisions: int) -> dict[str, Any]:
-    """The figures under the names that they are printed with."""
-    return {"divisions": divisions, **figures}
 
 
 def videos_of(

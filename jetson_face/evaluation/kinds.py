@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from jetson_face.benchmark.clips.scenarios import KINDS
 from jetson_face.config import Config
 from jetson_face.core.errors import InputBrokenError, JetsonFaceError
 from jetson_face.evaluation import (
@@ -67,7 +66,7 @@ class Evaluation:
     summary: str
     result: Mapping[str, Any]
     markdown: Callable[[], str]
-    plots: Callable[[Path], list[Path]]
+    plots: Callable[[Path], list[Path]] = lambda folder: []
     facts: Mapping[str, object] | None = None
 
 
@@ -149,7 +148,7 @@ def _over_divisions(
 ) -> tuple[str, dict[str, Any]]:
     """What the divisions add to a summary, and to a result."""
     figures = divisions.over_divisions(everybody, faces.vectors, faces.row_of, divisions=count)
-    return f"\n\n{divisions.summary(figures)}", {"open_set": divisions.as_json(figures, count)}
+    return f"\n\n{divisions.summary(figures)}", {"open_set": {"divisions": count, **figures}}
 
 
 def average_frames(
@@ -220,8 +219,7 @@ def cluster_people(setting: EvaluationSettings, *, each_picture: bool) -> Evalua
         f"{clusters.table(rows)}\n\n{known_again.table(again)}",
         {**clusters.as_json(rows, faces, run.facts), "known_again": asdict(again)},
         lambda: clusters.markdown(rows, run.facts, title) + known_again.markdown(again),
-        lambda folder: [],
-        faces.facts(),
+        facts=faces.facts(),
     )
 
 
@@ -236,14 +234,11 @@ def measure_centre(setting: EvaluationSettings, *, count: int) -> Evaluation:
         site_centre.table(found),
         site_centre.as_json(found, count, run.facts),
         lambda: f"# {title}\n\n{site_centre.table(found)}\n",
-        lambda folder: [],
-        faces.facts(),
+        facts=faces.facts(),
     )
 
 
-def follow_tracks(
-    setting: EvaluationSettings, *, share: float, only: Sequence[str] = KINDS
-) -> Evaluation:
+def follow_tracks(setting: EvaluationSettings, *, share: float, only: Sequence[str]) -> Evaluation:
     """How well names hold on made video, with several deciders. share: of the full set of clips;
     only: of these kinds."""
     people = read_people(setting.images)
@@ -266,7 +261,6 @@ def follow_tracks(
         tracks_report.summary(result),
         result,
         lambda: tracks_report.markdown(result, title),
-        lambda folder: [],
     )
 
 

@@ -14,7 +14,6 @@ import numpy as np
 from jetson_face.benchmark.clips.cutout import cut_out
 from jetson_face.benchmark.clips.scenarios import (
     FPS,
-    KINDS,
     CastMember,
     TrackClip,
     make_track_clip,
@@ -225,8 +224,8 @@ def run_tracks(
     people: Mapping[str, Sequence[Shot]],
     *,
     seed: int,
-    share: float = 1.0,
-    only: Sequence[str] = KINDS,
+    share: float,
+    only: Sequence[str],
     cache: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[dict[str, dict[str, list[ClipTally]]], dict[str, Any]]:
