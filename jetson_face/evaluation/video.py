@@ -47,17 +47,17 @@ RULES = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Averaged:
-    """One strategy with one number of frames. used: mean frames with a face in a trial."""
+    """One strategy with one number of frames. used: mean frames with a face in a trial.
+
+    intervals: of `rank1`, `dir`, `rank1_gain` and `dir_gain`, where they can be shown.
+    """
 
     strategy: str
     frames: int
     used: float
     rank1: float
     dir: float | None
-    rank1_interval: Interval | None
-    dir_interval: Interval | None
-    rank1_gain: Interval | None
-    dir_gain: Interval | None
+    intervals: Mapping[str, Interval | None]
 
     def as_json(self) -> dict[str, Any]:
         """Its figures."""
@@ -66,11 +66,11 @@ class Averaged:
             "frames": self.frames,
             "frames_used_mean": self.used,
             "rank1": self.rank1,
-            "rank1_interval": self.rank1_interval,
-            "rank1_gain_interval": self.rank1_gain,
+            "rank1_interval": self.intervals.get("rank1"),
+            "rank1_gain_interval": self.intervals.get("rank1_gain"),
             f"dir_at_fpir_{FPIR:g}": self.dir,
-            f"dir_at_fpir_{FPIR:g}_interval": self.dir_interval,
-            f"dir_at_fpir_{FPIR:g}_gain_interval": self.dir_gain,
+            f"dir_at_fpir_{FPIR:g}_interval": self.intervals.get("dir"),
+            f"dir_at_fpir_{FPIR:g}_gain_interval": self.intervals.get("dir_gain"),
         }
 
 
@@ -187,17 +187,7 @@ def _measured(
     if frames > 1 and direct is not None:
         statistics["dir_gain"] = lambda rows: gain(rows, _dir)
     intervals = intervals_of(statistics, draw_groups(groups), rng, resamples)
-    return Averaged(
-        name,
-        frames,
-        used,
-        o.rank1(ranked),
-        direct,
-        intervals.get("rank1"),
-        intervals.get("dir"),
-        intervals.get("rank1_gain"),
-        intervals.get("dir_gain"),
-    )
+    return Averaged(name, frames, used, o.rank1(ranked), direct, intervals)
 
 
 def _dir(ranked: o.Ranked) -> float:

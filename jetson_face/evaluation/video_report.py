@@ -42,10 +42,10 @@ def summary_table(rows: Sequence[Averaged]) -> str:
                 row.frames,
                 f"{row.used:.1f}",
                 row.strategy,
-                report.with_interval(row.rank1, row.rank1_interval, 1),
-                _points(row.rank1_gain),
-                report.with_interval(row.dir, row.dir_interval, 1),
-                _points(row.dir_gain),
+                report.with_interval(row.rank1, row.intervals.get("rank1"), 1),
+                _points(row.intervals.get("rank1_gain")),
+                report.with_interval(row.dir, row.intervals.get("dir"), 1),
+                _points(row.intervals.get("dir_gain")),
             ]
             for row in rows
         ],

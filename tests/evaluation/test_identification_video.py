@@ -178,7 +178,7 @@ def test_averaging_gains_where_single_frames_fail() -> None:
     assert by["frame", 1].dir == pytest.approx(2 / 3)
     for name in ("score_mean", "embedding_mean", "quality_weighted"):
         assert by[name, 3].dir == 1.0
-        gain = by[name, 3].dir_gain
+        gain = by[name, 3].intervals["dir_gain"]
         assert gain is not None
         assert gain.low > 0
     # 18 trials of known people have 6 frames, 104 of strangers 5 or 6
@@ -192,7 +192,7 @@ def test_frames_stop_where_no_trial_can_be_filled_further() -> None:
         division, faces, Matcher, rng=np.random.default_rng(0), frames=(1, 10, 30), resamples=0
     )
     assert {row.frames for row in rows} == {1, 10}
-    assert all(row.rank1_interval is None for row in rows)
+    assert all(row.intervals == {} for row in rows)
 
 
 def lab_folder(root: Path) -> Path:
