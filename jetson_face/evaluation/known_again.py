@@ -8,8 +8,7 @@ at a camera; each gives one face, the mean of its frames, and is asked and remem
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -158,10 +157,4 @@ def table(row: KnownAgain) -> str:
 
 def markdown(row: KnownAgain) -> str:
     """As a part of a page."""
-    rules = "\n".join(f"- {rule}" for rule in RULES)
-    return f"\n## Known again\n\n{table(row)}\n\n{rules}\n"
-
-
-def as_json(row: KnownAgain) -> dict[str, Any]:
-    """Every figure under its key."""
-    return asdict(row)
+    return f"\n## Known again\n\n{table(row)}\n\n{report.bullets(RULES)}\n"
