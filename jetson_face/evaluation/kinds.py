@@ -213,7 +213,9 @@ def cluster_people(setting: EvaluationSettings, *, each_picture: bool) -> Evalua
             rng=setting.rng,
             resamples=setting.resamples,
         )
-        again = known_again.measure_videos(people, faces, setting.config, run.method, setting.rng)
+        again = known_again.measure_videos(
+            people, faces, setting.config, run.method, setting.rng, resamples=setting.resamples
+        )
     title = f"Clusters of unnamed faces: {setting.images.name}, {run.method.name}"
     return Evaluation(
         f"{clusters.table(rows)}\n\n{known_again.table(again)}",

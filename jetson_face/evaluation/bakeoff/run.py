@@ -65,7 +65,8 @@ class BakeoffSettings:
         pairs = sample_pairs(read_pairs(self.pairs), self.limit_pairs, self.seed)
         everybody = read_people(self.people)
         chosen = by_hash(list(everybody), self.seed)
-        division = divide({name: everybody[name] for name in chosen[: self.limit_people]})
+        some = {name: everybody[name] for name in chosen[: self.limit_people]}
+        division = divide(some, seed=self.seed)
         # Somebody whom the division does not use, where there is one.
         newcomer = everybody[chosen[min(self.limit_people, len(chosen) - 1)]]
         return BakeoffFaces(
