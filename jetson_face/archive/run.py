@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from jetson_face.archive.books import RecordingBook, RecordingEntry
-from jetson_face.archive.indexer import PieceIndex, PieceIndexer
+from jetson_face.archive.indexer import PieceFailure, PieceIndex
 from jetson_face.archive.pieces import RecordingPiece, cut, outline
 from jetson_face.archive.recordings import Recording, digest_of, local_copy
 from jetson_face.archive.store import ArchiveStore, day_of, partition
@@ -33,33 +33,10 @@ from jetson_face.core.errors import (
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class PieceFailure:
-    """A piece that cannot be indexed, and why."""
-
-    piece: RecordingPiece
-    error: JetsonFaceError
-
-
 class PieceWorkers(Protocol):
-    """What works on pieces: this process, or a Ray cluster. The results come in any order."""
+    """What works on pieces: `PieceIndexer`, or a Ray cluster. The results come in any order."""
 
     def run(self, pieces: Iterable[RecordingPiece]) -> Iterator[PieceIndex | PieceFailure]: ...
-
-
-class LocalWorkers:
-    """Works on one piece after the other in this process."""
-
-    def __init__(self, indexer: PieceIndexer) -> None:
-        self._indexer = indexer
-
-    def run(self, pieces: Iterable[RecordingPiece]) -> Iterator[PieceIndex | PieceFailure]:
-        """See PieceWorkers."""
-        for piece in pieces:
-            try:
-                yield self._indexer.index(piece)
-            except (InputBrokenError, InputMissingError) as error:
-                yield PieceFailure(piece, error)
 
 
 @dataclass(slots=True)

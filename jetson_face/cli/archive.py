@@ -23,6 +23,7 @@ from jetson_face.config import Config
 from jetson_face.core.errors import InputBrokenError, UsageError
 
 if TYPE_CHECKING:  # the commands without the extra `archive` must not import these
+    from jetson_face.archive.indexer import PieceIndexer
     from jetson_face.archive.run import IndexReport, PieceWorkers
     from jetson_face.archive.searching import SearchAnswer
     from jetson_face.archive.store import ArchiveStore
@@ -143,11 +144,11 @@ def _index(config: Config, args: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _workers(config: Config, args: argparse.Namespace, indexer: Any) -> Iterator[PieceWorkers]:
-    from jetson_face.archive.run import LocalWorkers
-
+def _workers(
+    config: Config, args: argparse.Namespace, indexer: PieceIndexer
+) -> Iterator[PieceWorkers]:
     if args.ray is None:
-        yield LocalWorkers(indexer)
+        yield indexer
         return
     from jetson_face.archive.ray_workers import RayWorkers
 
