@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Mapping
@@ -95,6 +96,15 @@ def append_line(path: Path, line: str, *, mode: int = 0o600) -> None:
             os.close(fd)
     except OSError as exc:
         raise OutputError(f"{path}: cannot be written: {exc.strerror or exc}") from exc
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 (hex) of a file's content. Raises OSError."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def sync_folder(folder: Path) -> None:
