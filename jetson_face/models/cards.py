@@ -262,22 +262,22 @@ def resolve(card: ModelCard, part: str = "fp32") -> Path:
     Raises ModelError where the card has no such part or the file is not the one the card means;
     InputMissingError where a file is missing; MissingDependencyError where a package is.
     """
+    wanted = digest_of(card, part)
     if part in card.files:
         path = card.folder / card.files[part].path
-        _require(path, card, "restore it, or reinstall jetson-face")
-        check_sha256(path, card.files[part].sha256)
-        return path
-    if part in card.package:
+        if not is_file(path):
+            raise InputMissingError(
+                f"{path}: file of model {card.name!r} is missing; restore it, or reinstall "
+                "jetson-face"
+            )
+    elif part in card.package:
         path = _package_path(card, card.package[part])
-        check_sha256(path, card.package[part].sha256)
-        return path
-    if part in card.fetched:
-        found = fetched_file(card, part)
-        if found is None:
-            raise InputMissingError(_how_to_fetch(card, part))
-        check_sha256(found, card.fetched[part].sha256)
-        return found
-    raise ModelError(f"model {card.name!r} has no {part!r}; it has {', '.join(card.parts)}")
+    elif (found := fetched_file(card, part)) is not None:
+        path = found
+    else:
+        raise InputMissingError(_how_to_fetch(card, part))
+    check_sha256(path, wanted)
+    return path
 
 
 def fetched_file(card: ModelCard, part: str) -> Path | None:
@@ -326,21 +326,10 @@ def embedding_space(card: ModelCard, part: str = "fp32") -> EmbeddingSpace:
 
 def digest_of(card: ModelCard, part: str) -> str:
     """The SHA-256 (hex) that a part's file must have. Raises ModelError where there is none."""
-    tables: tuple[Mapping[str, ModelFile | PackageFile | DownloadFile | NpmFile], ...] = (
-        card.files,
-        card.package,
-        card.fetched,
-    )
-    for table in tables:
-        entry = table.get(part)
-        if entry is not None:
-            return entry.sha256
-    raise ModelError(f"model {card.name!r} has no {part!r}; it has {', '.join(card.parts)}")
-
-
-def _require(path: Path, card: ModelCard, fix: str) -> None:
-    if not is_file(path):
-        raise InputMissingError(f"{path}: file of model {card.name!r} is missing; {fix}")
+    entry = card.files.get(part) or card.package.get(part) or card.fetched.get(part)
+    if entry is None:
+        raise ModelError(f"model {card.name!r} has no {part!r}; it has {', '.join(card.parts)}")
+    return entry.sha256
 
 
 def _package_path(card: ModelCard, wanted: PackageFile) -> Path:
