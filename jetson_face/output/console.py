@@ -32,13 +32,10 @@ class ConsoleSink:
     def write(self, report: Report, frame: Frame | None) -> None:
         """See Sink."""
         first = self._first_ns.setdefault(report.source, report.captured_ns)
+        media_s = (report.captured_ns - first) / 1e9
         for sighting in report.sightings:
             if sighting.changed:
-                when = (
-                    media_clock((report.captured_ns - first) / 1e9)
-                    if self._media_time
-                    else wall_clock(report.wall)
-                )
+                when = media_clock(media_s) if self._media_time else wall_clock(report.wall)
                 print(event_line(when, report.source, sighting), file=self._stream, flush=True)
 
     def close(self) -> None:
@@ -130,12 +127,11 @@ class VisitSink:
         wide = max((len(visible(visit.name)) for visit in self._visits), default=0)
         lines = []
         for visit in self._visits:
-            start = media_clock(visit.first_s) if media_time else wall_clock(visit.first_wall)
-            end = (
-                media_clock(visit.last_s)
-                if media_time
-                else wall_clock(visit.first_wall + visit.last_s - visit.first_s)[-8:]
-            )
+            if media_time:
+                start, end = media_clock(visit.first_s), media_clock(visit.last_s)
+            else:
+                start = wall_clock(visit.first_wall)
+                end = wall_clock(visit.first_wall + visit.last_s - visit.first_s)[-8:]
             lines.append(
                 f"{visible(visit.name):<{wide}}  {visit.source}  {start} to {end}  "
                 f"{visit.frames} frames, similarity up to {visit.similarity:.2f}"
