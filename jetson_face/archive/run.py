@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -163,13 +163,13 @@ class ArchiveRun:
 
     def _entry(self, recording: Recording) -> RecordingEntry:
         """What is known of a recording, read now where it is new."""
-        digest = self._book.digest_of(recording.address, recording.size, recording.modified)
+        digest = self._book.digest_of(recording)
         if digest is not None and (entry := self._book.find(digest)) is not None:
             return entry
         with local_copy(recording.address) as path:
             digest = digest_of(path)
             if (entry := self._book.find(digest)) is not None:
-                self._book.remember(recording.address, recording.size, recording.modified, digest)
+                self._book.remember(recording, digest)
                 return entry
             seen = outline(path)
             start = recording.start
@@ -178,11 +178,7 @@ class ArchiveRun:
                 start = _when(recording.modified, path.stat().st_mtime) - seen.seconds
         entry = RecordingEntry(
             digest=digest,
-            address=recording.address,
-            size=recording.size,
-            modified=recording.modified,
-            camera=recording.camera,
-            start=start,
+            **{**asdict(recording), "start": start},
             seconds=seen.seconds,
             fps=seen.fps,
             scan=self._config.scan,

@@ -55,8 +55,7 @@ class ArchiveStore:
     def open(
         cls, place: ArchivePlace, space: EmbeddingSpace | None, cipher: Cipher | None
     ) -> ArchiveStore:
-        """The archive that is there. space: what it must be bound to; None where that does not
-        matter.
+        """The archive that is there. space: what it must be bound to; None: any.
 
         Raises InputMissingError where there is none, InputBrokenError, EmbeddingSpaceError,
         GalleryError for another key.
