@@ -37,6 +37,7 @@ from jetson_face.util.optional import pip_install
 
 Precision = Literal["fp32", "fp16", "int8"]
 Kind = Literal["embedder", "detector", "weights"]
+_PACKAGE = Path(__file__).resolve().parents[1]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
 
@@ -122,13 +123,8 @@ class ModelCard(Part):
         if not self.parts:
             raise ValueError("needs `files`, `package`, `download` or `npm`: where the weights are")
         if self.kind == "embedder":
-            wanted = {
-                "input": self.input,
-                "output": self.output,
-                "alignment": self.alignment,
-                "similarity_min": self.similarity_min,
-            }
-            missing = [key for key, value in wanted.items() if value is None]
+            wanted = ("input", "output", "alignment", "similarity_min")
+            missing = [key for key in wanted if getattr(self, key) is None]
             if missing:
                 raise ValueError(f"an embedder's card also needs {', '.join(missing)}")
         return self
@@ -159,14 +155,17 @@ def card_dir() -> Path:
 
     Raises ModelError where there is neither.
     """
-    here = Path(__file__).resolve().parents[1]
-    for folder in (here / "_engines", here.parent / "engines"):
-        if folder.is_dir():
-            return folder
-    raise ModelError(
-        f"no engines folder in {here} nor beside it: the installation is incomplete, "
-        "install jetson-face again"
-    )
+    if not (found := _shipped("engines")):
+        raise ModelError(
+            f"no engines folder in {_PACKAGE} nor beside it: the installation is incomplete, "
+            "install jetson-face again"
+        )
+    return found[0]
+
+
+def _shipped(name: str) -> list[Path]:
+    """The folders of that name that are there: inside an installed package, beside its source."""
+    return [one for one in (_PACKAGE / f"_{name}", _PACKAGE.parent / name) if one.is_dir()]
 
 
 def load_card(
@@ -183,11 +182,6 @@ def load_card(
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
         known = card_paths(places)
-        if str(name) not in known and (training := _training(str(name))) is not None:
-            raise ModelError(
-                f"model {str(name)!r} has no weights here: none are shipped. Train them: "
-                f"{training} --export FOLDER, then set embedder.model to FOLDER/{name}.yaml"
-            )
         if str(name) not in known:
             raise ModelError(_no_card(str(name), known, kind))
         path = known[str(name)]
@@ -215,6 +209,11 @@ def _read_card(path: Path, stamp: tuple[int, int, int] | None) -> ModelCard:
 
 def _no_card(name: str, known: Mapping[str, Path], kind: Kind | None) -> str:
     """What to do where no card has this name. known: those that are there."""
+    if (training := _training(name)) is not None:
+        return (
+            f"model {name!r} has no weights here: none are shipped. Train them: {training} "
+            f"--export FOLDER, then set embedder.model to FOLDER/{name}.yaml"
+        )
     if name.lower().endswith(".onnx"):
         stem = Path(name).stem
         if stem in known:
@@ -249,8 +248,7 @@ def _training(name: str) -> str | None:
     if name.startswith("transfer_"):
         network = name.removeprefix("transfer_")
         return f"jetson-face train --finetune PEOPLE --net {network} --weights FILE"
-    here = Path(__file__).resolve().parents[1]
-    for folder in (here / "_configs", here.parent / "configs"):
+    for folder in _shipped("configs"):
         if (folder / f"train_{name}.yaml").is_file():
             return f"jetson-face train -c {folder / f'train_{name}.yaml'}"
     return None
