@@ -91,13 +91,12 @@ class ArchiveRun:
         *,
         hides: Hides | None = None,
         progress: Progress = lambda text: None,
-        clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._config, self._store = config.archive, store
         self._book = RecordingBook(store.place)
         self._hides = hides
-        self._progress, self._clock, self._now = progress, clock, now
+        self._progress, self._now = progress, now
         self.report = IndexReport()
         self._left: dict[str, set[int]] = {}
         self._entries: dict[str, RecordingEntry] = {}
@@ -107,20 +106,20 @@ class ArchiveRun:
 
     def run(self, recordings: Sequence[Recording], workers: PieceWorkers) -> IndexReport:
         """Raises OutputError, SourceError, StateLockedError, and the workers' errors."""
-        began = self._clock()
+        began = time.monotonic()
         self._bytes = float(sum(one.size for one in recordings))
         with self._store.writing():
             try:
                 for result in workers.run(self.planned(recordings)):
                     self._take(result)
-                    self.report.wall_s = self._clock() - began
+                    self.report.wall_s = time.monotonic() - began
                     self._progress(self._line())
             except (OutputError, SourceError):
                 self._touched.clear()  # it cannot be reached: merging fails, too
                 raise
             finally:
                 self._store.merge(self._touched)
-                self.report.wall_s = self._clock() - began
+                self.report.wall_s = time.monotonic() - began
             self._drop_old()
         return self.report
 

@@ -38,7 +38,6 @@ from jetson_face.util.optional import pip_install
 Precision = Literal["fp32", "fp16", "int8"]
 Kind = Literal["embedder", "detector", "weights"]
 _PACKAGE = Path(__file__).resolve().parents[1]
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
 
 class InputSpec(Part):

@@ -39,9 +39,9 @@ def fetch(
     card: ModelCard,
     places: Places,
     *,
-    agreed: bool = False,
-    limits: FetchLimits = FetchLimits(),  # noqa: B008 - frozen
-    told: Told = lambda name, have, size: None,
+    agreed: bool,
+    limits: FetchLimits,
+    told: Told,
 ) -> list[Brought]:
     """Bring every file of the card that is not here: from the mirror, else from where it comes.
 

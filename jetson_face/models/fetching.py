@@ -71,7 +71,7 @@ def download(
     wanted: DownloadFile,
     path: Path,
     *,
-    limits: FetchLimits = FetchLimits(),
+    limits: FetchLimits,
     progress: Progress = lambda have, size: None,
 ) -> None:
     """Bring the file to `path`. What a try before left beside it is gone on with.

@@ -10,6 +10,7 @@ from typing import TextIO
 from jetson_face.core.types import Frame, Report, Sighting
 from jetson_face.util.redact import visible
 
+_PAUSE_S = 2.0
 _VISITS_MAX = 10_000
 """Visits remembered; older ones are forgotten first."""
 
@@ -79,13 +80,12 @@ class Visit:
 
 
 class VisitSink:
-    """Collects visits: sightings of a known person, with pauses of at most `gap_s`."""
+    """Collects visits: sightings of a known person, with pauses of at most _PAUSE_S."""
 
     name = "visits"
     wants_frame = False
 
-    def __init__(self, *, gap_s: float = 2.0) -> None:
-        self._gap_s = gap_s
+    def __init__(self) -> None:
         self._first_ns: dict[str, int] = {}
         self._current: dict[tuple[str, str], Visit] = {}
         self._visits: list[Visit] = []
@@ -113,7 +113,7 @@ class VisitSink:
         key = (report.source, name)
         similarity = sighting.similarity or 0.0
         visit = self._current.get(key)
-        if visit is None or now - visit.last_s > self._gap_s:
+        if visit is None or now - visit.last_s > _PAUSE_S:
             visit = Visit(report.source, name, now, now, report.wall, 0, similarity)
             self._current[key] = visit
             self._visits.append(visit)
