@@ -16,6 +16,15 @@ TEMPORARY = ".tmp-"
 """How names of unfinished files begin."""
 
 
+def file_sha256(path: Path) -> str:
+    """The SHA-256 (hex) of a file's content. Raises OSError."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
+
+
 class Inode(NamedTuple):
     """Which file it is, whatever it is called."""
 
@@ -96,15 +105,6 @@ def append_line(path: Path, line: str, *, mode: int = 0o600) -> None:
             os.close(fd)
     except OSError as exc:
         raise OutputError(f"{path}: cannot be written: {exc.strerror or exc}") from exc
-
-
-def file_sha256(path: Path) -> str:
-    """The SHA-256 (hex) of a file's content. Raises OSError."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()
 
 
 def sync_folder(folder: Path) -> None:
