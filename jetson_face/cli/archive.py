@@ -126,7 +126,7 @@ def _index(config: Config, args: argparse.Namespace) -> int:
     from jetson_face.archive.opening import archive_place, open_archive
     from jetson_face.archive.recordings import find_recordings
     from jetson_face.archive.run import ArchiveRun
-    from jetson_face.archive.withheld import WithheldFaces
+    from jetson_face.archive.withheld import withheld_faces
 
     # first: what is missing is said at once, not after the networks are loaded
     archive_place(config, args.into)
@@ -134,7 +134,7 @@ def _index(config: Config, args: argparse.Namespace) -> int:
     with closing(PieceIndexer(config)) as indexer:
         store = open_archive(config, args.into, indexer.space, create=True)
         with show_line() as tell, _workers(config, args, indexer) as workers:
-            hides = WithheldFaces.of(config, indexer.space).among
+            hides = withheld_faces(config, indexer.space)
             report = ArchiveRun(config, store, hides=hides, progress=tell).run(found, workers)
     if args.json:
         say_json(_plain_report(report))
