@@ -306,7 +306,7 @@ def test_media_clock(seconds: float, text: str) -> None:
 
 
 def test_visits_join_over_short_pauses() -> None:
-    sink = VisitSink(gap_s=2.0)
+    sink = VisitSink()
     seen = [*range(25), *range(50, 60), *range(200, 210)]
     run(sink, *(report(n, sighting(changed=False)) if n in seen else report(n) for n in range(220)))
     assert [(round(v.first_s, 2), round(v.last_s, 2), v.frames) for v in sink.visits] == [
