@@ -15,7 +15,7 @@ import hashlib
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
@@ -100,15 +100,16 @@ class ArchiveStore:
         if not self.place.local:
             yield
             return
-        try:
-            with file_lock(self.place.folder / ".lock"):
-                yield
-        except HeldError as held:
-            raise StateLockedError(
-                f"{self.place.shown}: process {held.pid} writes into the archive: wait for it"
-            ) from None
-        except PermissionError as error:
-            raise OutputError(f"{self.place.shown}: {error.strerror}") from None
+        with ExitStack() as held:
+            try:
+                held.enter_context(file_lock(self.place.folder / ".lock"))
+            except HeldError as other:
+                raise StateLockedError(
+                    f"{self.place.shown}: process {other.pid} writes into the archive: wait for it"
+                ) from None
+            except OSError as error:
+                raise OutputError(f"{self.place.shown}: {error.strerror}") from None
+            yield
 
     # Tracks
 
