@@ -151,12 +151,12 @@ def take_over(trunk: nn.Module, weights: Mapping[str, Tensor]) -> None:
     own, theirs = counted(mine), counted(weights)
     if len(theirs) < len(own):
         raise ValueError(f"it has {len(theirs)} tensors, the network {len(own)}")
-    for name, source in zip(own, theirs, strict=False):
+    sources = dict(zip(own, theirs, strict=False))
+    for name, source in sources.items():
         if mine[name].shape != weights[source].shape:
             raise ValueError(
                 f"its tensor {source!r} is {tuple(weights[source].shape)}, "
                 f"not {tuple(mine[name].shape)}"
             )
-    trunk.load_state_dict(
-        {name: weights[source] for name, source in zip(own, theirs, strict=False)}, strict=False
-    )
+    taken = {name: weights[source] for name, source in sources.items()}
+    trunk.load_state_dict(taken, strict=False)

@@ -225,28 +225,3 @@ def joined(one: Lesson, other: Lesson) -> Lesson:
     """Both batches as one."""
     hints = {side: torch.cat([v.half(), other.hints[side]]) for side, v in one.hints.items()}
     return Lesson(torch.cat([one.view, other.view]), torch.cat([one.target, other.target]), hints)
-
-
-class Walk:
-    """Endless shuffles of ``rows``, one after the other; a pure function of the place."""
-
-    def __init__(self, rows: I64, seed: int) -> None:
-        self._rows, self._seed = rows, seed
-        self._shuffles: dict[int, I64] = {}
-
-    def __call__(self, first: int, count: int) -> I64:
-        """``count`` rows from place ``first``."""
-        places = np.arange(first, first + count)
-        epochs = places // len(self._rows)
-        out = np.empty(count, np.int64)
-        for epoch in np.unique(epochs):
-            here = epochs == epoch
-            out[here] = self._shuffle(int(epoch))[places[here] % len(self._rows)]
-        return out
-
-    def _shuffle(self, epoch: int) -> I64:
-        if epoch not in self._shuffles:
-            self._shuffles = {k: v for k, v in self._shuffles.items() if k >= epoch - 1}
-            rng = np.random.default_rng((self._seed, 0, epoch))
-            self._shuffles[epoch] = rng.permutation(self._rows)
-        return self._shuffles[epoch]

@@ -71,7 +71,7 @@ class Campaign:
         self.hints = Hints(self._hint_shapes()).to(self.device)
         self.optim = optimisers([self.net, self.hints], config.optim)
         self.ring = Ring(config.ring, targets_only=config.replay == 1)
-        self.walk = targets.Walk(self.rows, config.seed)
+        self.walk = data.Walk(self.rows, config.seed)
         self._wanted: dict[tuple[int, int], Tensor] = {}
         self.cosine: tuple[float, float] | None = None
         self.step = self.samples = self.asked = 0
