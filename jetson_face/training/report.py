@@ -12,8 +12,7 @@ import torch
 import yaml
 
 from jetson_face.training.export import spread
-from jetson_face.training.loop import to_input
-from jetson_face.training.net import count_parameters
+from jetson_face.training.net import count_parameters, to_input
 from jetson_face.util.files import write_file
 
 if TYPE_CHECKING:

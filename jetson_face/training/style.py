@@ -23,8 +23,7 @@ from jetson_face.core.errors import InputBrokenError
 from jetson_face.core.types import ImageU8
 from jetson_face.models.cards import load_card, resolve
 from jetson_face.training.campaign.starting import start_from_onnx
-from jetson_face.training.net import INPUT_SIZE, SqueezeNetFace
-from jetson_face.training.transfer_loop import to_input
+from jetson_face.training.net import INPUT_SIZE, SqueezeNetFace, to_input
 
 STYLE = (0, 1, 3, 5)
 """Places, among ``Features``' maps, whose Gram matrices are the style: 56, 28, 28 and 14 pixels."""

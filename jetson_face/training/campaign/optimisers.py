@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from jetson_face.training.campaign.muon import Muon
+from jetson_face.training.loop import one_cycle
 
 if TYPE_CHECKING:
     from jetson_face.training.campaign.settings import CampaignOptimSettings
 
 
 def rate_part(done: float, how: CampaignOptimSettings) -> float:
-    """Share of the highest rate at ``done`` of a cycle: a linear rise, then half a cosine."""
-    if done < how.warmup:
-        return max(done / how.warmup, 0.02)
-    part = min((done - how.warmup) / (1 - how.warmup), 1.0)
-    return max(0.5 * (1 + math.cos(math.pi * part)), how.floor)
+    """Share of the highest rate at ``done`` of a cycle: see ``one_cycle``."""
+    return one_cycle(done, how.warmup, first=0.02, last=how.floor)
 
 
 def optimisers(parts: list[nn.Module], how: CampaignOptimSettings) -> list[torch.optim.Optimizer]:
