@@ -15,9 +15,9 @@ from torch.nn import functional as F
 
 from jetson_face.training import data, losses
 from jetson_face.training.campaign import targets
-from jetson_face.training.campaign.kept import read_small
 from jetson_face.training.campaign.optimisers import optimisers, rate_part
 from jetson_face.training.campaign.starting import ridge, start_from_onnx
+from jetson_face.training.campaign.state import read_small
 from jetson_face.training.campaign.targets import CampaignFaces, Hints, Lesson, Ring, Teachers
 from jetson_face.training.campaign.views import changed
 from jetson_face.training.curves import CurveLog
