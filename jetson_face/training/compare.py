@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from jetson_face.core.errors import UsageError
+from jetson_face.training.settings import RecipePart
 from jetson_face.training.small import SmallSet
 from jetson_face.training.starting import Start, read_start
 from jetson_face.training.transfer import train_network
@@ -39,11 +40,9 @@ NETWORKS = (
 )
 
 
-class CompareConfig(BaseModel):
+class CompareConfig(RecipePart):
     """A recipe with `networks`. pretrain, finetune: keys of the recipes of single networks, less
     `architecture`; own: those that differ, by network."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     networks: tuple[str, ...] = NETWORKS
     starts: dict[str, str] = Field(default_factory=dict, description="weights to begin with")
