@@ -63,14 +63,18 @@ def cut_out(image: ImageU8, face: Box, *, side_max: int = 480) -> Cutout:
     )
     width, height = (right - left) * scale / 2, (bottom - top) * scale / 2
     box = (side / 2 - width, side / 2 - height, side / 2 + width, side / 2 + height)
-    return Cutout(np.asarray(cut, np.uint8), _oval(side), box)
+    middle, half_axes = (side // 2, side // 2), (int(side * 0.38), int(side * 0.46))
+    mask = soft_oval(side, middle, half_axes, max(side * 0.02, 0.5))
+    return Cutout(np.asarray(cut, np.uint8), mask, box)
 
 
-def _oval(side: int) -> F32:
+def soft_oval(
+    side: int, centre: tuple[int, int], half_axes: tuple[int, int], blur_px: float
+) -> F32:
+    """A mask (side, side): 1 inside an upright ellipse, falling softly to 0."""
     mask = np.zeros((side, side), np.float32)
-    middle = side // 2
-    cv2.ellipse(mask, (middle, middle), (int(side * 0.38), int(side * 0.46)), 0, 0, 360, 1.0, -1)
-    return np.asarray(cv2.GaussianBlur(mask, (0, 0), max(side * 0.02, 0.5)), np.float32)
+    cv2.ellipse(mask, centre, half_axes, 0, 0, 360, 1.0, -1)
+    return np.asarray(cv2.GaussianBlur(mask, (0, 0), blur_px), np.float32)
 
 
 def placed_box(cutout: Cutout, pose: Pose) -> Box:

@@ -60,12 +60,12 @@ class Actor:
     centre: tuple[float, float]
     face_px: float
     sways: tuple[tuple[float, float, float], ...]
-    blurred: Interval
-    blur_px: float
-    dim: Interval
-    gain: float
-    covered: Interval
-    bar: tuple[float, float]
+    blurred: Interval = (0, 0)
+    blur_px: float = 0.0
+    dim: Interval = (0, 0)
+    gain: float = 1.0
+    covered: Interval = (0, 0)
+    bar: tuple[float, float] = (0.0, 0.0)
 
     def pose(self, frame: int) -> Pose | None:
         """How the actor looks in a frame; None while away."""
