@@ -6,19 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from jetson_face.core.errors import InputBrokenError
+from jetson_face.core.types import I64, ImageU8
 from jetson_face.training import data
 from jetson_face.training.campaign.rebuild import Rebuilt, Teacher
 
 if TYPE_CHECKING:
     from jetson_face.training.campaign.settings import CampaignConfig, TeacherSettings
-
-I64 = npt.NDArray[np.int64]
 
 
 class CampaignFaces:
@@ -30,7 +29,7 @@ class CampaignFaces:
 
     def __init__(self, config: CampaignConfig) -> None:
         self.device = torch.device(config.device)
-        self._parts: list[npt.NDArray[np.uint8]] = []
+        self._parts: list[ImageU8] = []
         people: list[str] = []
         for pack in config.packs:
             faces, names = data.open_packed(pack.packed, config.cache)
@@ -66,7 +65,7 @@ class CampaignFaces:
         return picked.permute(0, 3, 1, 2).float()
 
 
-def _stored(config: CampaignConfig, name: str, how: TeacherSettings) -> npt.NDArray[np.float16]:
+def _stored(config: CampaignConfig, name: str, how: TeacherSettings) -> NDArray[np.float16]:
     parts = []
     for pack in config.packs:
         if name not in pack.vectors:

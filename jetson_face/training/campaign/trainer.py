@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from jetson_face.core.types import I64
 from jetson_face.training import data, losses
 from jetson_face.training.campaign import targets
 from jetson_face.training.campaign.optimisers import optimisers, rate_part
@@ -136,7 +137,7 @@ class Campaign:
         self.teachers.axes.copy_(held["axes"])
         self.teachers.centre.copy_(held["centre"])
 
-    def _fit(self, rows: targets.I64) -> None:
+    def _fit(self, rows: I64) -> None:
         """Axes and hints' projections, from one pass of student and teachers at ``rows``."""
         draw = self._draw(-1)
         vectors, own = [], []
@@ -350,7 +351,7 @@ class Campaign:
         return True
 
 
-def _parts(rows: targets.I64, size: int) -> list[targets.I64]:
+def _parts(rows: I64, size: int) -> list[I64]:
     return np.array_split(rows, max(1, len(rows) // size))
 
 
