@@ -105,7 +105,8 @@ def place(scene: ImageU8, owners: Owners, cutout: Cutout, pose: Pose, owner: int
     if part is None:
         return
     rows, columns = part
-    image, mask = _warped(cutout, pose, scale, (columns.start, rows.start), _size(part))
+    size = columns.stop - columns.start, rows.stop - rows.start
+    image, mask = _warped(cutout, pose, scale, (columns.start, rows.start), size)
     if pose.blur_px > 0:
         image = cv2.GaussianBlur(image, (0, 0), pose.blur_px)
     lit = np.minimum(image.astype(np.float32) * pose.gain, 255)
@@ -120,11 +121,6 @@ def _visible_part(scene: ImageU8, left: int, top: int, side: int) -> tuple[slice
     height, width = scene.shape[:2]
     x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
     return None if x0 >= x1 or y0 >= y1 else (slice(y0, y1), slice(x0, x1))
-
-
-def _size(part: tuple[slice, slice]) -> tuple[int, int]:
-    rows, columns = part
-    return columns.stop - columns.start, rows.stop - rows.start
 
 
 def _warped(
