@@ -122,8 +122,11 @@ def main() -> None:
     if args.run is None:
         model = args.model
     else:
-        from jetson_face.training.campaign.kept import keep_small
-        from jetson_face.training.campaign.state import export_averaged, read_checkpoint
+        from jetson_face.training.campaign.state import (
+            export_averaged,
+            keep_small,
+            read_checkpoint,
+        )
         from jetson_face.training.settings import CardSettings
 
         state = read_checkpoint(args.run)

@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from jetson_face.core.types import ImageU8
 
 # (squeeze, expand 1x1, expand 3x3) of fire modules 2 to 9: the table of SqueezeNet v1.1.
 FIRES: tuple[tuple[int, int, int], ...] = (
@@ -192,6 +195,24 @@ def start_from(net: SqueezeNetFace, weights: dict[str, Tensor]) -> tuple[str, ..
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def to_input(faces: ImageU8, device: str = "cpu") -> Tensor:
+    """uint8 RGB (N, S, S, 3) to float (N, 3, S, S) in [-1, 1], channels-last in memory."""
+    pixels = torch.from_numpy(np.ascontiguousarray(faces)).to(device).permute(0, 3, 1, 2)
+    return (pixels.float() - 127.5) / 127.5
+
+
+def average(mean: nn.Module, now: nn.Module, most: float, step: int) -> None:
+    """Exponential moving average of weights and statistics after ``step``; ``most``: its decay.
+
+    Quicker at first (Polyak averaging).
+    """
+    decay = min(most, (1 + step) / (10 + step))
+    held, given = mean.state_dict(), now.state_dict()
+    floats = [k for k, v in held.items() if v.is_floating_point()]
+    with torch.no_grad():
+        torch._foreach_lerp_([held[k] for k in floats], [given[k] for k in floats], 1 - decay)
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -26,9 +26,7 @@ import torch
 from jetson_face.core.errors import InputBrokenError
 from jetson_face.inference.onnxruntime import OnnxBackend
 from jetson_face.training.campaign import state, views
-from jetson_face.training.campaign.kept import keep_small
-from jetson_face.training.campaign.muon import orthogonal
-from jetson_face.training.campaign.optimisers import rate_part
+from jetson_face.training.campaign.optimisers import orthogonal, rate_part
 from jetson_face.training.campaign.rebuild import Rebuilt, Teacher
 from jetson_face.training.campaign.settings import CampaignConfig, ViewSettings
 from jetson_face.training.campaign.starting import ridge, start_from_onnx
@@ -427,7 +425,7 @@ def test_averaged_weights_are_kept_small_and_begun_with(
     one.prepare()
     one.train()
     kept = tmp_path / "kept.npz"
-    keep_small(state.read_checkpoint(Path(told["run"])), kept)
+    state.keep_small(state.read_checkpoint(Path(told["run"])), kept)
     assert kept.stat().st_size < 0.5 * (Path(told["run"]) / "checkpoint.pt").stat().st_size
     again = campaign(told, run=str(tmp_path / "again"), start=str(kept))
     again.prepare()

@@ -62,7 +62,9 @@ def test_a_run_starts_from_the_averaged_weights_of_another(
 ) -> None:
     first = loop.Trainer(TrainConfig.model_validate(recipe), _faces(recipe))
     first.train(stop=lambda: first.step >= 2)
-    more = recipe | {"run": str(tmp_path / "second"), "start": str(first.save())}
+    first.save()
+    start = first.config.run / loop.CHECKPOINT
+    more = recipe | {"run": str(tmp_path / "second"), "start": str(start)}
     more["net"] = recipe.get("net", {}) | {"repeat": [5]}
     second = loop.Trainer(TrainConfig.model_validate(more), _faces(recipe))
     for name, value in first.ema.state_dict().items():
