@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import signal
 import subprocess
 import sys
@@ -445,6 +446,13 @@ def test_averaged_weights_are_kept_small_and_begun_with(
     kept.write_bytes(b"something else")
     with pytest.raises(InputBrokenError, match="not the kept state"):
         campaign(told, run=str(tmp_path / "third"), start=str(kept)).prepare()
+
+
+@pytest.mark.parametrize("what", [math.inf, math.nan])
+def test_a_number_without_end_is_refused(told: dict[str, Any], what: float) -> None:
+    told["optim"]["rate"] = what
+    with pytest.raises(ValueError, match="finite number"):
+        CampaignConfig.model_validate(told)
 
 
 def test_hints_need_a_teacher_with_taps(told: dict[str, Any]) -> None:
