@@ -6,12 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jetson_face.calibration.impostor_curve import (
-    F64,
-    ImpostorCurve,
-    Shifts,
-    log_odds_of_none,
-)
+from jetson_face.calibration.fpir import F64
+from jetson_face.calibration.impostor_curve import ImpostorCurve, Shifts, log_odds_of_none
 from jetson_face.calibration.impostors import Impostors
 from jetson_face.calibration.leave_one_out import grouped
 from jetson_face.calibration.stored import full_name
