@@ -236,7 +236,7 @@ class GalleryFile:
         """SQLite's errors in our words."""
         try:
             yield
-        except schema.RAISED as error:
+        except sqlite.RAISED as error:
             raise schema.translated(error, self.path) from error
 
     def _commit(self, before: Manifest) -> None:
@@ -269,8 +269,7 @@ class GalleryFile:
     @property
     def large(self) -> bool:
         """So many templates that it is read from its packs; inside a transaction."""
-        (last,) = self.db.execute("SELECT max(rowid) FROM templates").fetchone()
-        return last is not None and int(last) >= self._large_from
+        return schema.is_large(self.db, self._large_from)
 
     def large_snapshot(
         self, space: EmbeddingSpace, aside: frozenset[str], withheld: frozenset[str]

@@ -6,8 +6,9 @@ import fcntl
 import getpass
 import json
 import os
+import sys
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from jetson_face.core.errors import OutputError
-from jetson_face.util.files import write_file
+from jetson_face.util.files import append_whole, write_file
 
 Action: TypeAlias = Literal[
     "enrolled", "photos_added", "photo_withdrawn", "renamed", "removed", "erased", "confirmed",
@@ -106,7 +107,7 @@ class AuditLog:
     ) -> AuditEntry:
         """Add an entry. Raises OutputError where it cannot be written."""
         entry = _entry(action, person, name, details, actor, now)
-        self._add([_line(entry)])
+        self._add({entry.id: _line(entry)}, searched=0)
         return entry
 
     def line(
@@ -122,7 +123,7 @@ class AuditLog:
         since_long: they may be from long ago; otherwise only the log's end is searched.
         Raises OutputError where it cannot be written.
         """
-        self._add(lines.values(), known_by=lines, whole=since_long)
+        self._add(lines, searched=sys.maxsize if since_long else _TAIL_BYTES)
 
     def read(self) -> list[AuditEntry]:
         """Every whole entry, oldest first; a line cut by a power failure is passed over."""
@@ -132,24 +133,19 @@ class AuditLog:
             return []
         return [entry for line in text.splitlines() if (entry := _parse(line)) is not None]
 
-    def _add(
-        self,
-        lines: Iterable[str],
-        *,
-        known_by: Mapping[str, str] | None = None,
-        whole: bool = False,
-    ) -> None:
+    def _add(self, lines: Mapping[str, str], *, searched: int) -> None:
+        """searched: so many bytes at the log's end, for the lines' ids."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX)
                 size = os.fstat(fd).st_size
-                if known_by is not None:
-                    start = 0 if whole else max(0, size - _TAIL_BYTES)
-                    there = os.pread(fd, size - start, start)
-                    lines = [text for key, text in known_by.items() if key.encode() not in there]
-                _append(fd, size, "".join(f"{text}\n" for text in lines).encode("utf-8"))
+                start = max(0, size - searched)
+                there = os.pread(fd, size - start, start)
+                new = [text for key, text in lines.items() if key.encode() not in there]
+                if new:
+                    append_whole(fd, "".join(f"{text}\n" for text in new).encode("utf-8"))
             finally:
                 os.close(fd)
         except OSError as error:
@@ -157,19 +153,6 @@ class AuditLog:
                 f"{self._path}: the audit log cannot be written: {error.strerror}; free some space "
                 f"or fix the folder's rights"
             ) from error
-
-
-def _append(fd: int, size: int, data: bytes) -> None:
-    if not data:
-        return
-    if size and os.pread(fd, 1, size - 1) != b"\n":
-        # A power cut tore the last line: keep the next one whole.
-        data = b"\n" + data
-    written = os.write(fd, data)
-    if written != len(data):
-        os.ftruncate(fd, size)
-        raise OSError(28, "no space left")
-    os.fsync(fd)
 
 
 def _entry(
