@@ -19,7 +19,7 @@ from jetson_face.core.errors import (
 from jetson_face.core.protocols import Cipher
 from jetson_face.core.types import EmbeddingSpace
 from jetson_face.gallery import manifest, meta, opening, schema
-from jetson_face.gallery.acts import Acts, Recorder
+from jetson_face.gallery.acts import Acts
 from jetson_face.gallery.book import Book
 from jetson_face.gallery.exact import ExactTemplates
 from jetson_face.gallery.groups import PackFollower
@@ -30,6 +30,7 @@ from jetson_face.gallery.packs import PackRows
 from jetson_face.gallery.people import PeopleRows
 from jetson_face.gallery.sealed import Sealer
 from jetson_face.gallery.templates import TemplateRows
+from jetson_face.privacy.audit import AuditLog
 from jetson_face.util import sqlite
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class GalleryFile:
         db: sqlite3.Connection,
         cipher: Cipher | None,
         ledger: Ledger | None,
-        recorder: Recorder | None,
+        recorder: AuditLog | None,
         large: int = LARGE,
     ) -> None:
         self.path, self.db, self.ledger = path, db, ledger

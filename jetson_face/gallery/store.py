@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 
@@ -16,22 +15,20 @@ from jetson_face.core.protocols import Cipher
 from jetson_face.core.types import F32, Embeddings, EmbeddingSpace, ImageU8, Person
 from jetson_face.gallery import aside, opening, person_notes, schema
 from jetson_face.gallery.accept import erase, erase_again
-from jetson_face.gallery.acts import Act, Recorder
 from jetson_face.gallery.book import Book
 from jetson_face.gallery.file import LARGE, GalleryFile
 from jetson_face.gallery.ledger import Ledger
-from jetson_face.gallery.names import valid_name
+from jetson_face.gallery.names import shown, valid_name
 from jetson_face.gallery.records import (
     Accepted,
     NewTemplate,
     PersonInfo,
-    Removed,
     checked_vector,
 )
 from jetson_face.gallery.snapshot import GallerySnapshot
+from jetson_face.privacy.audit import Action, AuditLog
 
 _CHUNK = 64
-_NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
 class GalleryStore:
@@ -67,7 +64,7 @@ class GalleryStore:
         timeout_s: float = 5.0,
         cipher: Cipher | None = None,
         ledger: Ledger | None = None,
-        recorder: Recorder | None = None,
+        recorder: AuditLog | None = None,
         restored: bool = False,
         withhold_expired: bool = False,
         large: int = LARGE,
@@ -153,7 +150,7 @@ class GalleryStore:
             raise GalleryError(f"{self.path}: the gallery's file was exchanged: try again")
         return self._file.transaction()
 
-    def act(self, act: Act, person: Person, details: Mapping[str, object]) -> None:
+    def act(self, act: Action, person: Person, details: Mapping[str, object]) -> None:
         """Put an entry into the audit log that comes into force with the transaction around it."""
         self._file.acts.add(act, person, details)
 
@@ -248,11 +245,11 @@ class GalleryStore:
             self.act("renamed", person, {"before": before.name})
         return person
 
-    def remove(self, who: str) -> Removed:
+    def remove(self, who: str) -> PersonInfo:
         """Erase a person with all templates and portraits, also from the file's free pages; that
         they were erased is remembered, by digests that tell nothing of them.
 
-        Raises UsageError when nobody is called so.
+        Returns what was stored of them. Raises UsageError when nobody is called so.
         """
         with self.transaction():
             info = self.show(who)
@@ -262,7 +259,7 @@ class GalleryStore:
                 self.set_aside(left)
             self.act("removed", info.person, {"templates": len(info.templates)})
         self.checkpoint()
-        return Removed(info.person, info.templates)
+        return info
 
     @property
     def book(self) -> Book:
@@ -296,8 +293,8 @@ class GalleryStore:
         self,
         person: Person,
         photo: str,
-        act: Act | None = None,
-        details: Mapping[str, object] = _NOTHING,
+        act: Action | None = None,
+        details: Mapping[str, object] | None = None,
     ) -> int:
         """Erase the templates of one photo (hex SHA-256) of a person; returns how many there were.
 
@@ -309,7 +306,7 @@ class GalleryStore:
             if gone and not self._file.templates.has(person.id):
                 self._file.people.remove(person.id)
             if act is not None:
-                self.act(act, person, {"photos": gone, **details})
+                self.act(act, person, {"photos": gone, **(details or {})})
         self.checkpoint()
         return gone
 
@@ -388,8 +385,7 @@ class GalleryStore:
     def _find(self, who: str) -> tuple[Person, float]:
         found = self._file.people.find(who)
         if found is None:
-            shown = repr(who if len(who) <= 40 else who[:40] + "…")
-            raise UsageError(f"nobody is called {shown}: see `jetson-face people list`")
+            raise UsageError(f"nobody is called {shown(who)}: see `jetson-face people list`")
         return found
 
     def _free_name(self, name: str, own: str | None) -> str:
