@@ -13,9 +13,9 @@ import numpy as np
 from jetson_face.core.errors import GalleryError, NameInvalidError, UsageError
 from jetson_face.core.protocols import Cipher
 from jetson_face.core.types import F32, Embeddings, EmbeddingSpace, ImageU8, Person
-from jetson_face.gallery import aside, opening, person_notes, schema
+from jetson_face.gallery import opening, person_notes, schema
 from jetson_face.gallery.accept import erase, erase_again
-from jetson_face.gallery.book import Book
+from jetson_face.gallery.book import Book, ids_in
 from jetson_face.gallery.file import LARGE, GalleryFile
 from jetson_face.gallery.ledger import Ledger
 from jetson_face.gallery.names import shown, valid_name
@@ -29,6 +29,8 @@ from jetson_face.gallery.snapshot import GallerySnapshot
 from jetson_face.privacy.audit import Action, AuditLog
 
 _CHUNK = 64
+_SET_ASIDE = "set_aside"
+"""The note that says which templates are not matched."""
 
 
 class GalleryStore:
@@ -187,14 +189,15 @@ class GalleryStore:
 
     def aside(self) -> frozenset[str]:
         """Ids of the templates that are kept but not matched."""
-        with self._file.reading():
-            return aside.read(self._file.book)
+        return ids_in(self.note(_SET_ASIDE))
 
     def set_aside(self, templates: Collection[str]) -> None:
         """Keep these templates (ids) out of matching, and no others. Raises UsageError for an id
         that no template has."""
         with self.transaction():
-            aside.write(self._file.book, templates, self._file.templates.ids())
+            if unknown := sorted(set(templates) - set(self._file.templates.ids())):
+                raise UsageError(f"no template {unknown[0]!r}: see `jetson-face gallery hygiene`")
+            self._file.book.set_ids(_SET_ASIDE, templates)
 
     def people(self) -> tuple[PersonInfo, ...]:
         """Everybody, in the order of their names, with what is stored of them."""
@@ -364,10 +367,11 @@ class GalleryStore:
             book = self._file.book
             now = self._clock() if self._withhold_expired else None
             withheld, self._holds_until = person_notes.withheld(book, now)
+            aside = ids_in(book.note(_SET_ASIDE))
             if self._file.large:
-                return self._file.large_snapshot(self.space, aside.read(book), withheld)
+                return self._file.large_snapshot(self.space, aside, withheld)
             people = [person for person, _ in self._file.people.all()]
-            return self._file.templates.snapshot(people, self.space, aside.read(book), withheld)
+            return self._file.templates.snapshot(people, self.space, aside, withheld)
 
     def _reembedded(
         self,
