@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from jetson_face.calibration.fpir import F64
-from jetson_face.calibration.stored import full_name
 from jetson_face.core.errors import EmbeddingSpaceError, InputBrokenError, InputMissingError
 from jetson_face.core.types import I64, EmbeddingSpace
 from jetson_face.gallery.matcher import GallerySnapshot
@@ -147,7 +146,7 @@ def read_curve(path: Path, space: EmbeddingSpace) -> ImpostorCurve:
         raise InputBrokenError(
             f"{path}: no impostor curve ({error}): write it again with {WRITE}"
         ) from None
-    if curve.space != full_name(space):
+    if curve.space != space.full_name:
         raise EmbeddingSpaceError(
             f"{path}: measured with {curve.space[:60]}…, the embedder is {space}: write it again "
             f"with {WRITE}"

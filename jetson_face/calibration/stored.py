@@ -59,7 +59,7 @@ class Calibration:
 
     def unfit(self, method: str, space: EmbeddingSpace) -> str | None:
         """Why its scores are not those of today, or None: then the threshold holds."""
-        if self.space != full_name(space):
+        if self.space != space.full_name:
             return "the embedding network changed"
         if self.centre is not None and len(self.centre) != space.dim:
             return "its centre is damaged"
@@ -78,11 +78,6 @@ class Calibration:
         if engine != self.engine:
             found.append(f"the network ran on {self.engine} and runs on {engine}")
         return found
-
-
-def full_name(space: EmbeddingSpace) -> str:
-    """Model, whole digest and size."""
-    return f"{space.model}/{space.digest}/{space.dim}"
 
 
 def read_calibration(gallery: GalleryStore) -> Calibration | None:

@@ -186,14 +186,6 @@ class GalleryFile:
                 self._seen = None
             self.acts.copy()
 
-    def known(self) -> Record | None:
-        """What the ledger says, as far as it can be read."""
-        try:
-            return None if self.ledger is None else self.ledger.read()
-        except GalleryError as error:
-            logger.warning("gallery_history_lost path=%s error=%s", self.path, error)
-            return None
-
     @contextlib.contextmanager
     def accepting(self, known: Record | None) -> Iterator[None]:
         """A transaction on a file that is not the one that was last used, after which it is."""
@@ -311,7 +303,7 @@ class GalleryFile:
         found = self._manifest()
         if found.generation == meta.revision(self.db, self.path):
             with contextlib.suppress(GalleryCorruptError):
-                if manifest.added(self._follower.total(found.generation)) == found.total:
+                if self._follower.total(found.generation) == found.total:
                     return found
         found = self._checked_rows()
         logger.warning("gallery_packs_made_anew path=%s", self.path)

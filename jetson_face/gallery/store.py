@@ -319,7 +319,7 @@ class GalleryStore:
 
         Raises GalleryCorruptError where something of it does not open.
         """
-        book, known = self._file.book, self._file.known()
+        book, known = self._file.book, opening.remembered(self.path, self._file.ledger)
         with self._file.accepting(known):
             erased = book.erased() | (frozenset() if known is None else known.erased)
             done = erase_again(book, erased, self.space)
