@@ -17,7 +17,7 @@ from jetson_face.core.types import (
     EmbeddingSpace,
     Match,
 )
-from jetson_face.gallery.large import LargeGallery
+from jetson_face.gallery.large import CANDIDATES, LargeGallery
 from jetson_face.gallery.negatives import Negatives
 from jetson_face.gallery.scoring import PersonLayout
 from jetson_face.gallery.snapshot import GallerySnapshot as GallerySnapshot
@@ -26,8 +26,6 @@ PersonScore: TypeAlias = Literal["top_k", "mean"]
 Thresholds: TypeAlias = tuple[float, ...]
 """Cosines at or above which a face gets a name, for 1, 2, … averaged embeddings; the last holds
 for more."""
-CANDIDATES = 3
-"""How many people a match names, the nearest one included."""
 REEMBED = "jetson-face gallery reembed"
 
 
