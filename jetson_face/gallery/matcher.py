@@ -42,8 +42,8 @@ class Matcher:
     fewer); 1 is the plain maximum.
 
     thresholds: what this gallery's size asks for; None: whoever decides has a threshold of its own.
-    negatives: faces that are not somebody. centre: (dim,), taken from templates and
-    probes before they are compared: what all faces of a site have in common tells nobody apart.
+    negatives: faces that are not somebody. centre: (dim,), taken from templates and probes before
+    they are compared: what all faces of a site have in common tells nobody apart.
 
     The default is top_k = 3. The maximum favours whoever has many photos, because the best of many
     chance similarities is large: on 200 people of Families in the Wild with 1 to 20 photos each,

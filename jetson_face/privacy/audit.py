@@ -102,20 +102,18 @@ class AuditLog:
         person: str,
         name: str,
         details: Mapping[str, object] | None = None,
-        actor: str | None = None,
-        now: datetime | None = None,
-    ) -> AuditEntry:
+    ) -> None:
         """Add an entry. Raises OutputError where it cannot be written."""
-        entry = _entry(action, person, name, details, actor, now)
-        self._add({entry.id: _line(entry)}, searched=0)
-        return entry
+        key, line = self.line(action, person=person, name=name, details=details or {})
+        self._add({key: line}, searched=0)
 
     def line(
         self, action: Action, *, person: str, name: str, details: Mapping[str, object]
     ) -> tuple[str, str]:
         """An entry for `add_once`, which may come later: its id and its line."""
-        entry = _entry(action, person, name, details)
-        return entry.id, _line(entry)
+        key = uuid.uuid4().hex
+        entry = AuditEntry(utc(), current_actor(), action, person, name, dict(details), key)
+        return key, json.dumps(asdict(entry), ensure_ascii=False, sort_keys=True)
 
     def add_once(self, lines: Mapping[str, str], *, since_long: bool) -> None:
         """Add those of the lines, by id, that are not there.
@@ -131,7 +129,11 @@ class AuditLog:
             text = self._path.read_text("utf-8", errors="replace")
         except FileNotFoundError:
             return []
-        return [entry for line in text.splitlines() if (entry := _parse(line)) is not None]
+        entries = []
+        for line in text.splitlines():
+            with suppress(ValueError, TypeError):
+                entries.append(AuditEntry(**json.loads(line)))
+        return entries
 
     def _add(self, lines: Mapping[str, str], *, searched: int) -> None:
         """searched: so many bytes at the log's end, for the lines' ids."""
@@ -153,22 +155,6 @@ class AuditLog:
                 f"{self._path}: the audit log cannot be written: {error.strerror}; free some space "
                 f"or fix the folder's rights"
             ) from error
-
-
-def _entry(
-    action: Action,
-    person: str,
-    name: str,
-    details: Mapping[str, object] | None,
-    actor: str | None = None,
-    now: datetime | None = None,
-) -> AuditEntry:
-    who, when = actor or current_actor(), utc(now)
-    return AuditEntry(when, who, action, person, name, dict(details or {}), uuid.uuid4().hex)
-
-
-def _line(entry: AuditEntry) -> str:
-    return json.dumps(asdict(entry), ensure_ascii=False, sort_keys=True)
 
 
 def write_receipt(folder: Path, receipt: Receipt) -> Path:
@@ -228,11 +214,3 @@ def utc(now: datetime | None = None) -> str:
     """ISO 8601 in UTC, whole seconds."""
     moment = now or datetime.now(timezone.utc)
     return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _parse(line: str) -> AuditEntry | None:
-    try:
-        fields = json.loads(line)
-        return AuditEntry(**fields)
-    except (ValueError, TypeError):
-        return None
