@@ -67,9 +67,6 @@ class Ids:
         found = cls(rows)
         return found if np.array_equal(found[0 : len(rows)], texts) else cls(texts)
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
     def __getitem__(self, wanted: slice) -> NDArray[np.bytes_]:
         """Some of them as they are written."""
         part = self.rows[wanted]

@@ -51,11 +51,6 @@ class Pack:
     people: tuple[PackedPerson, ...]
     templates: Records
 
-    @property
-    def total(self) -> int:
-        """The numbers of all rows, added."""
-        return sum(person.total for person in self.people)
-
 
 def number_of(person: str) -> int:
     """Which pack a person (id) is in."""
@@ -137,7 +132,7 @@ class PackRows:
 
     def _write(self, number: int, revision: int, pack: Pack) -> None:
         row = str(number), str(revision)
-        total = manifest.added(pack.total).to_bytes(32, "little")
+        total = manifest.added(*(person.total for person in pack.people)).to_bytes(32, "little")
         seal = self._book.sealer.seal
         self._db.execute(
             "INSERT OR REPLACE INTO packs VALUES (?, ?, ?, ?)",
