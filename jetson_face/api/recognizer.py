@@ -40,7 +40,7 @@ from jetson_face.factory.parts import (
 )
 from jetson_face.factory.threshold import calibrated
 from jetson_face.gallery.batch import EnrollmentResult
-from jetson_face.gallery.records import PersonInfo, Removed
+from jetson_face.gallery.records import PersonInfo
 from jetson_face.inference.canary import Canary, CanaryEvent, CanaryWatch
 from jetson_face.live import LivePipeline
 from jetson_face.output.guarded import GuardedSink
@@ -219,7 +219,7 @@ class Recognizer:
             self._check_open()
             return self._gallery.people()
 
-    def remove(self, who: str) -> Removed:
+    def remove(self, who: str) -> PersonInfo:
         """Erase a person, by name or id, with all templates and portraits, from the gallery's file.
 
         Of a service's events, crops and review items `jetson-face people remove` takes them too.

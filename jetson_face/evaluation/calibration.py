@@ -20,12 +20,13 @@ from jetson_face.calibration.fpir import (
     correctly_identified,
     named,
     threshold_for,
+    together,
 )
-from jetson_face.calibration.impostors import Impostors
-from jetson_face.calibration.leave_one_out import ask, ask_with_ground_truth, grouped
+from jetson_face.calibration.impostors import Impostors, averaged
+from jetson_face.calibration.leave_one_out import ask
 from jetson_face.calibration.operating_point import CalibrationTrial
 from jetson_face.core.errors import CalibrationError
-from jetson_face.core.types import I64, Embeddings
+from jetson_face.core.types import Embeddings
 from jetson_face.evaluation import report
 from jetson_face.evaluation.extract import ExtractedFaces
 from jetson_face.evaluation.identification import templates_of
@@ -125,9 +126,7 @@ def _ask(
         shown[average] = ask(matcher, vectors, person, method.margin_min)
         vectors, person = averaged(impostors_of_shots(division.probes, faces, number), average)
         ground_truth = [names[int(at)] for at in person]
-        known[average] = ask_with_ground_truth(
-            matcher, vectors, ground_truth, person, method.margin_min
-        )
+        known[average] = ask(matcher, vectors, person, method.margin_min, ground_truth)
     return _Asked(trial, shown, known)
 
 
@@ -147,16 +146,6 @@ def impostors_of_shots(
         np.array([series[shot.person, shot.session] for _, shot in there], np.int64),
         tuple(shot.name for _, shot in there),
     )
-
-
-def averaged(impostors: Impostors, average: int) -> tuple[Embeddings, I64]:
-    """Unit means of up to `average` faces of one series, and whose each is."""
-    vectors, series = grouped(impostors.faces.vectors, impostors.series, average)
-    first = {
-        int(s): int(p) for s, p in zip(impostors.series[::-1], impostors.person[::-1], strict=True)
-    }
-    person = np.array([first[int(at)] for at in series], np.int64)
-    return Embeddings(vectors, impostors.faces.space), person
 
 
 def _kept(
@@ -187,15 +176,6 @@ def _kept(
 def above(scores: Scores, threshold: float) -> Scores:
     """Scores counted from the threshold, so that divisions with different ones go together."""
     return Scores(scores.score - threshold, scores.right, scores.person)
-
-
-def together(parts: Sequence[Scores]) -> Scores:
-    """All of them, where equal numbers are the same person."""
-    return Scores(
-        np.concatenate([part.score for part in parts]),
-        np.concatenate([part.right for part in parts]),
-        np.concatenate([part.person for part in parts]),
-    )
 
 
 def as_json(

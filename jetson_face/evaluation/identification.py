@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from jetson_face.calibration.leave_one_out import Enrol
 from jetson_face.core.types import F32, I64, Embeddings
 from jetson_face.evaluation import openset as o
 from jetson_face.evaluation.bootstrap import Interval, Statistic, draw_groups, intervals_of
 from jetson_face.evaluation.extract import ExtractedFaces
-from jetson_face.evaluation.method import Enrolled, snapshot_of
+from jetson_face.evaluation.method import snapshot_of
 from jetson_face.evaluation.metrics import or_none
 from jetson_face.evaluation.people import Division, Shot, by_hash
 
@@ -144,7 +145,7 @@ class Identification:
 def identify_open_set(
     division: Division,
     faces: ExtractedFaces,
-    enrol: Enrolled,
+    enrol: Enrol,
     *,
     similarity_min: float,
     margin_min: float = 0.0,
@@ -199,7 +200,7 @@ def panel_of(division: Division) -> tuple[list[int], list[str]]:
 def ask(
     division: Division,
     faces: ExtractedFaces,
-    enrol: Enrolled,
+    enrol: Enrol,
     *,
     margin_min: float = 0.0,
 ) -> IdentificationTrial:

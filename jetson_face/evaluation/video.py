@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from jetson_face.calibration.leave_one_out import Enrol
 from jetson_face.core.types import F32, I64, Embeddings
 from jetson_face.evaluation import openset as o
 from jetson_face.evaluation.bootstrap import Interval, Statistic, draw_groups, intervals_of
 from jetson_face.evaluation.extract import ExtractedFaces
 from jetson_face.evaluation.identification import ground_truth_of, templates_of
-from jetson_face.evaluation.method import Enrolled, snapshot_of
+from jetson_face.evaluation.method import snapshot_of
 from jetson_face.evaluation.metrics import or_none
 from jetson_face.evaluation.people import Division, Shot
 from jetson_face.recognition.fusion import Fuser, Scorer, Strategy
@@ -93,7 +94,7 @@ def trials_of(shots: Sequence[Shot], frames: int) -> list[tuple[int, ...]]:
 def average_over_frames(
     division: Division,
     faces: ExtractedFaces,
-    enrol: Enrolled,
+    enrol: Enrol,
     *,
     rng: np.random.Generator,
     frames: Sequence[int] = FRAMES,
