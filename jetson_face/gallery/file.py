@@ -170,41 +170,40 @@ class GalleryFile:
             if self.db.in_transaction:
                 yield
                 return
-            self.db.execute("BEGIN IMMEDIATE")
-            try:
+            with self._begun():
                 before = self._manifest()
                 self.acts.tidy()
                 yield
                 self._commit(before)
-            except BaseException:
-                if self.db.in_transaction:
-                    self.db.execute("ROLLBACK")
-                self.book.settle()
-                self.acts.drop()
-                raise
-            finally:
-                self._seen = None
-            self.acts.copy()
 
     @contextlib.contextmanager
     def accepting(self, known: Record | None) -> Iterator[None]:
         """A transaction on a file that is not the one that was last used, after which it is."""
-        with self._lock, self.errors():
-            self.db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                before = 0 if known is None else known.generation
-                generation = max(meta.revision(self.db, self.path), before)
-                meta.put(self.db, "revision", generation + 1)
-                total = manifest.total(self.db, self.path, self.book.sealer)
-                self.book.settle()
-                self._follower.rebuild(generation + 1)
-                self._put_in_force(Manifest(generation + 1, total), over=True)
-            except BaseException:
-                if self.db.in_transaction:
-                    self.db.execute("ROLLBACK")
-                raise
-            self.acts.copy()
+        with self._lock, self.errors(), self._begun():
+            yield
+            before = 0 if known is None else known.generation
+            generation = max(meta.revision(self.db, self.path), before)
+            meta.put(self.db, "revision", generation + 1)
+            total = manifest.total(self.db, self.path, self.book.sealer)
+            self.book.settle()
+            self._follower.rebuild(generation + 1)
+            self._put_in_force(Manifest(generation + 1, total), over=True)
+
+    @contextlib.contextmanager
+    def _begun(self) -> Iterator[None]:
+        """After an exception nothing is left of what was done and noted inside."""
+        self.db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            if self.db.in_transaction:
+                self.db.execute("ROLLBACK")
+            self.book.settle()
+            self.acts.drop()
+            raise
+        finally:
+            self._seen = None
+        self.acts.copy()
 
     def revision(self) -> int:
         """Grows with every change by any process. Cheap: ask before every frame if you like."""

@@ -167,16 +167,16 @@ def translated(error: Exception, path: Path) -> Exception:
     """An error of `sqlite.RAISED` in our words; SQLite's code is not visible on Python 3.10."""
     if isinstance(error, UnicodeDecodeError):
         return corrupt(path, "text that is not UTF-8")
-    text = str(error)
-    if isinstance(error, sqlite3.IntegrityError):
+    text, kind = str(error), sqlite.fault(error)
+    if kind == "refused":
         return GalleryError(f"{path}: the gallery refuses this change: {text}")
-    if "locked" in text or "busy" in text:
+    if kind == "locked":
         return GalleryLockedError(
             f"{path}: another process holds the gallery: wait for it or end it, then try again"
         )
-    if "readonly" in text or "full" in text or "disk I/O" in text:
+    if kind == "unwritable":
         return OutputError(f"{path}: the gallery cannot be written: {text}")
-    if "unable to open" in text:
+    if kind == "unopened":
         return GalleryError(
             f"{path}: the gallery cannot be opened: check that you may write the file and folder"
         )

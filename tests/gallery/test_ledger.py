@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from jetson_face.core.errors import GalleryError, GalleryRestoredError, OutputError
+from jetson_face.gallery.file import GalleryFile
 from jetson_face.gallery.ledger import Ledger
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.privacy.encryption import AesGcm
@@ -101,6 +102,39 @@ def test_an_older_copy_is_refused_and_taken_only_when_told_to(box: Box) -> None:
     restore()
     with pytest.raises(GalleryRestoredError):
         box.open()
+
+
+def test_an_accept_that_failed_leaves_nothing_noted(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box.enrol("Ann", "Bob")
+    restore = box.copy()
+    with box.open() as store:
+        store.remove("Ann")
+    restore()
+    with box.open(restored=True) as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(GalleryFile, "_put_in_force", broken)
+            with pytest.raises(OutputError, match="no space"):
+                store.accept()
+        assert store._file.acts._new == {}
+        seen = store.revision()
+        assert [person.name for person in store.accept().again] == ["Ann"]
+        assert store.revision() > seen
+        store.add_template(store.add_person("Cid"), template("c.jpg", unit(1)))
+    assert box.names() == ["Bob", "Cid"]
+
+
+def broken(*_: object, **__: object) -> None:
+    raise OutputError("no space")
+
+
+def test_a_connection_that_is_closed_meanwhile_is_not_called_damage(box: Box) -> None:
+    box.enrol("Ann")
+    with box.open() as store:
+        store._file.db.close()
+        with pytest.raises(OutputError, match="closed"):
+            store.people()
 
 
 def test_the_whole_state_folder_put_back_is_noticed_by_the_witness(box: Box) -> None:
