@@ -110,10 +110,23 @@ def say_text(text: str) -> None:
     say(*text.rstrip("\n").split("\n"))
 
 
-def ask(question: str) -> str:
-    """What a person at the terminal answers, without spaces around it."""
-    print(clean(question), end=" ", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip()
+def counted(count: int, one: str, more: str = "") -> str:
+    """`1 face`, `2 faces`. more: what several are called, where that is not `one` with an s."""
+    return f"1 {one}" if count == 1 else f"{count} {more or one + 's'}"
+
+
+def agreed(what: str, otherwise: str = "nothing was erased") -> bool:
+    """Whether a person at the terminal wants `what` erased; says `otherwise` where not.
+
+    Raises UsageError where there is nobody to ask.
+    """
+    if not sys.stdin.isatty():
+        raise UsageError(f"this erases {what} for good: say so with --yes")
+    print(clean(f"Erase {what} for good? [y/N]"), end=" ", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() in ("y", "yes"):
+        return True
+    say(otherwise, err=True)
+    return False
 
 
 def say_json(document: Any, *, indent: int | None = 2) -> None:

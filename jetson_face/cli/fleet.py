@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_face.cli.common import (
     add_config_arguments,
-    ask,
+    agreed,
     config_of,
     config_words,
+    counted,
     number,
     say,
     say_json,
@@ -232,9 +232,7 @@ def _send(config: Config, args: argparse.Namespace) -> int:
                 )  # fmt: skip
 
         operator.run(config, work)
-    count = len(names)
-    people = "1 person" if count == 1 else f"{count} people"
-    say(f"{people} sent to {args.to}")
+    say(f"{counted(len(names), 'person', 'people')} sent to {args.to}")
     return 0
 
 
@@ -273,12 +271,8 @@ def _erase(config: Config, args: argparse.Namespace) -> int:
         with show_line() as tell:
             return await server.wait(person, args.wait, tell)
 
-    if args.who is not None and not args.yes:
-        if not sys.stdin.isatty():
-            raise UsageError(f"this erases {args.who} on every box for good: say so with --yes")
-        if ask(f"Erase {args.who} on every box for good? [y/N]").lower() not in ("y", "yes"):
-            say("nothing was erased", err=True)
-            return 1
+    if args.who is not None and not (args.yes or agreed(f"{args.who} on every box")):
+        return 1
     return _say_erasure(operator.run(config, work))
 
 
