@@ -11,8 +11,9 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jetson_face.capture.keys import KEYS
 from jetson_face.capture.uri import parse_uri
@@ -20,22 +21,27 @@ from jetson_face.config import Config, load_config
 from jetson_face.core.errors import UsageError
 from jetson_face.util.redact import clean
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 T = TypeVar("T")
+D = TypeVar("D", bound="DataclassInstance")
 _STREAMS = ("rtsp", "rtsps", "http", "https")
 
 
-def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """`-c/--config FILE` and `--set key=value`, which may be repeated."""
+def add_config_arguments(*parsers: argparse.ArgumentParser) -> None:
+    """`-c/--config FILE` and `--set key=value`, for each of the parsers."""
+    text = "YAML; default: built in for this machine"
+    for parser in parsers:
+        parser.add_argument("-c", "--config", type=Path, metavar="FILE", help=text)
+        add_set(parser, "override one key, as in --set sampling.interval=2")
+
+
+def add_set(parser: argparse.ArgumentParser, text: str) -> None:
+    """`--set key=value`, which may be repeated; `text` says what for."""
+    text += " (may be repeated)"
     parser.add_argument(
-        "-c", "--config", type=Path, metavar="FILE", help="YAML; default: built in for this machine"
-    )
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override one key, as in --set sampling.interval=2 (may be repeated)",
+        "--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help=text
     )
 
 
@@ -48,6 +54,11 @@ def config_of(args: argparse.Namespace, *extra: str) -> Config:
     config = load_config(args.config, [*args.overrides, *extra])
     logging.getLogger("jetson_face").setLevel(config.log_level)
     return config
+
+
+def filled(kind: type[D], args: argparse.Namespace) -> D:
+    """A dataclass whose fields have the names of options."""
+    return kind(**{field.name: getattr(args, field.name) for field in fields(kind)})
 
 
 def same_config(command: str, args: argparse.Namespace) -> str:

@@ -61,8 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         sub.add_argument("networks", nargs="*", metavar="NETWORK", help="default: all")
     for sub in (build, listing, check):
         sub.add_argument("--json", action="store_true", help="print JSON")
-    for sub in (build, listing, check, clean, calibrate, ship, take, unrecognisable):
-        add_config_arguments(sub)
+    add_config_arguments(build, listing, check, clean, calibrate, ship, take, unrecognisable)
 
 
 def _add_faces(parser: argparse.ArgumentParser) -> None:

@@ -59,8 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     push.add_argument("--to", required=True, metavar="SCOPE", help="group:NAME, site:NAME or all")
     run_it = actions.add_parser("run", help="what the service starts: take part in the fleet")
     run_it.add_argument("--parent", type=int, help="number of an open pipe")
-    for sub in (keys, user, set_up, status, erase, forget, push, run_it):
-        add_config_arguments(sub)
+    add_config_arguments(keys, user, set_up, status, erase, forget, push, run_it)
     _people_arguments(actions.add_parser("people", help="who was sent to the boxes; send people"))
 
 
@@ -78,8 +77,7 @@ def _people_arguments(parser: argparse.ArgumentParser) -> None:
         sub.add_argument(
             "--to", default="all", metavar="SCOPE", help="all, site:NAME or group:NAME"
         )
-    for sub in (listing, add, send):
-        add_config_arguments(sub)
+    add_config_arguments(listing, add, send)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -34,8 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     remove.add_argument("--yes", action="store_true", help="do not ask")
     for sub in (listing, show):
         sub.add_argument("--json", action="store_true", help="print JSON")
-    for sub in (listing, show, rename, remove):
-        add_config_arguments(sub)
+    add_config_arguments(listing, show, rename, remove)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -43,8 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     undo = actions.add_parser("undo", help="take the last answer back")
     clustered = review_clusters.add_parsers(actions)
-    for sub in (listing, show, accept, reject, undo, *clustered):
-        add_config_arguments(sub)
+    add_config_arguments(listing, show, accept, reject, undo, *clustered)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ import signal
 import threading
 from pathlib import Path
 
+from jetson_face.cli.common import add_set
 from jetson_face.training.machine import need_torch
 from jetson_face.training.settings import TrainConfig
 from jetson_face.util.documents import load_document
@@ -19,14 +20,7 @@ EXIT_STOPPED = 130
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Recipe, changes to it, resuming, exporting."""
     parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="recipe")
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change one key, as in --set optim.minutes=30 (may be repeated)",
-    )
+    add_set(parser, "change one key, as in --set optim.minutes=30")
     parser.add_argument(
         "--resume", action="store_true", help="go on from the run folder's checkpoint"
     )

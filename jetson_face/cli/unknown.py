@@ -32,8 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     erase.add_argument("who", metavar="ID", nargs="*", help="as `list` says")
     erase.add_argument("--all", action="store_true", help="everybody who is remembered")
     erase.add_argument("--yes", action="store_true", help="do not ask")
-    for sub in (listing, show, erase):
-        add_config_arguments(sub)
+    add_config_arguments(listing, show, erase)
 
 
 def run(args: argparse.Namespace) -> int:
