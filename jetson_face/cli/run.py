@@ -48,6 +48,7 @@ from jetson_face.output.run_report import RunReport
 from jetson_face.output.sink import Sink
 from jetson_face.recognition.recognizer import FaceRecognizer
 from jetson_face.util.files import write_file
+from jetson_face.util.interrupt import catching
 
 log = logging.getLogger(__name__)
 
@@ -169,8 +170,8 @@ def _open_pipeline(
             ),
             between_frames=partial(canary.poll, parts),
         )
-        with _stopped_by_signals(pipeline):
-            yield pipeline
+        stack.enter_context(catching(partial(_stop, pipeline)))
+        yield pipeline
 
 
 def _canary(config: Config, parts: Parts, drifted: bool) -> Canary:
@@ -211,17 +212,7 @@ def _sinks(
         yield StillSink(wanted.still)
 
 
-@contextmanager
-def _stopped_by_signals(pipeline: LivePipeline) -> Iterator[None]:
+def _stop(pipeline: LivePipeline, *_: object) -> None:
     """Ctrl-C and SIGTERM end the run with the full report; a second Ctrl-C ends it at once."""
-
-    def stop(number: int, frame: object) -> None:
-        pipeline.stop()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    pipeline.stop()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
