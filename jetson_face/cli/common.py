@@ -171,15 +171,8 @@ def number(text: str) -> float:
 @contextmanager
 def show_progress(what: str) -> Iterator[Callable[[int, int, object], None]]:
     """A line on the terminal that counts; silent where standard error is not a terminal."""
-    shown = sys.stderr.isatty()
-
-    def progress(done: int, total: int, item: object) -> None:
-        if shown:
-            _rewrite(f"{what}: {done}/{total} {clean(str(item), 60)}")
-
-    yield progress
-    if shown:
-        _rewrite("")
+    with show_line() as tell:
+        yield lambda done, total, item: tell(f"{what}: {done}/{total} {clean(str(item), 60)}")
 
 
 @contextmanager
@@ -189,15 +182,10 @@ def show_line() -> Iterator[Callable[[str], None]]:
 
     def tell(text: str) -> None:
         if shown:
-            _rewrite(clean(text, 100))
+            print(f"\r{clean(text, 100)}\033[K", end="", file=sys.stderr, flush=True)
 
     yield tell
     tell("")
-
-
-def _rewrite(text: str) -> None:
-    """Put a text into the line where the cursor is."""
-    print(f"\r{text}\033[K", end="", file=sys.stderr, flush=True)
 
 
 def command_line(words: Sequence[str]) -> str:
