@@ -116,10 +116,8 @@ def _without_a_server(config: Config, args: argparse.Namespace) -> int:
 def _set_up(config: Config, args: argparse.Namespace) -> int:
     from jetson_face.fleet import operator
 
-    async def work(server: FleetOperator) -> list[str]:
-        return await server.set_up(keep_days=args.keep_days, max_mib=args.max_mib)
-
-    say(*operator.run(config, work))
+    keep_days, max_mib = args.keep_days, args.max_mib
+    say(*operator.run(config, lambda server: server.set_up(keep_days=keep_days, max_mib=max_mib)))
     return 0
 
 
@@ -239,7 +237,7 @@ def _enrolled(config: Config, args: argparse.Namespace) -> str:
     from jetson_face.factory.parts import build_enroller, build_parts, for_photos, open_gallery
     from jetson_face.gallery.enroll import photos_in
 
-    photos = [p for path in args.photos for p in (photos_in(path) if path.is_dir() else [path])]
+    photos = [photo for path in args.photos for photo in photos_in(path)]
     parts = for_photos(config, build_parts(config))
     with open_gallery(config, parts.embedder.space, create=True) as gallery:
         enroller = build_enroller(config, parts, gallery)
