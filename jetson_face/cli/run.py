@@ -41,7 +41,7 @@ from jetson_face.factory.parts import (
 from jetson_face.factory.plugins import build_sinks
 from jetson_face.factory.threshold import calibrated, threshold_in_force
 from jetson_face.gallery.live import LivePeople
-from jetson_face.inference.canary import Canary, CanaryEvent, CanaryWatch
+from jetson_face.inference.canary import CanaryEvent, CanaryWatch
 from jetson_face.live import LivePipeline, LivePolicy
 from jetson_face.output.console import ConsoleSink, VisitSink
 from jetson_face.output.run_report import RunReport
@@ -147,7 +147,9 @@ def _open_pipeline(
             built.append(build_recognizer(config, parts, people, stills=info.stills))
             return wrap(govern(config, built[-1], info))
 
-        canary = CanaryWatch(partial(_canary, config), _tell)
+        canary: CanaryWatch[Parts] = CanaryWatch(
+            lambda parts, drifted: build_canary(config, parts, drifted=drifted), _tell
+        )
         pipeline = LivePipeline(
             sources,
             recognizer,
@@ -172,10 +174,6 @@ def _open_pipeline(
         )
         stack.enter_context(catching(partial(_stop, pipeline)))
         yield pipeline
-
-
-def _canary(config: Config, parts: Parts, drifted: bool) -> Canary:
-    return build_canary(config, parts, drifted=drifted)
 
 
 def _tell(event: CanaryEvent) -> None:
