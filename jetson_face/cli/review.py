@@ -31,16 +31,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing = actions.add_parser("list", help="the faces that wait for a person")
     listing.add_argument("--json", action="store_true", help="print JSON")
     show = actions.add_parser("show", help="write a face, with whom it may be beside it")
-    show.add_argument("number", type=int, metavar="N", help="as `list` says")
     show.add_argument("--out", type=Path, metavar="PICTURE.png", required=True)
     accept = actions.add_parser("accept", help="it is that person: add the face to the gallery")
-    accept.add_argument("number", type=int, metavar="N", help="as `list` says")
     accept.add_argument("--as", dest="name", metavar="NAME", help="it is this person, new or not")
     reject = actions.add_parser("reject", help="it is not that person: do not ask again")
-    reject.add_argument("number", type=int, metavar="N", help="as `list` says")
     reject.add_argument(
         "--preview", action="store_true", help="only say what past decisions it would change"
     )
+    for sub in (show, accept, reject):
+        sub.add_argument("number", type=int, metavar="N", help="as `list` says")
     undo = actions.add_parser("undo", help="take the last answer back")
     clustered = review_clusters.add_parsers(actions)
     add_config_arguments(listing, show, accept, reject, undo, *clustered)
