@@ -75,7 +75,7 @@ def _add_faces(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises EngineError, OutputError, MissingDependencyError, ConfigError."""
     config = config_of(args)
-    actions: dict[str, Callable[[argparse.Namespace, Config], int]] = {
+    actions = {
         "build": _build,
         "list": _list,
         "check": _check,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from jetson_face.cli.common import (
 )
 from jetson_face.config import Config
 from jetson_face.core.errors import JetsonFaceError, ModelError, UsageError
-from jetson_face.models.cards import ModelCard, card_paths, load_card
+from jetson_face.models.cards import card_paths, load_card
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +76,7 @@ def _add_adding(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError, ConfigError, ModelError, FetchError, OutputError and their kin."""
     config = config_of(args)
-    actions: dict[str, Callable[[argparse.Namespace, Config], int]] = {
+    actions = {
         "list": _list,
         "fetch": _fetch,
         "verify": _verify,
@@ -207,5 +206,4 @@ def _own_name(name: str, config: Config) -> str:
     """A card's name, where its path was given."""
     if Path(name).suffix not in (".yaml", ".yml"):
         return name
-    card: ModelCard = load_card(name, config.model_places)
-    return card.name
+    return load_card(name, config.model_places).name
