@@ -19,6 +19,7 @@ from jetson_face.factory.threshold import calibrated, own_threshold
 from jetson_face.gallery.negatives import Negatives
 from jetson_face.privacy.encryption import open_cipher
 from jetson_face.review.queue import REVIEW, ReviewQueue
+from jetson_face.review.unknowns import UNKNOWNS
 from jetson_face.service.erasure import audit_log
 from jetson_face.service.previewing import would_change
 from jetson_face.service.review import REMOVED, Review
@@ -50,13 +51,15 @@ def run(args: argparse.Namespace) -> int:
     config = config_of(args)
     if args.action == "reject" and args.preview:
         return _preview(config, args.number)
-    if args.action in ("clusters", "name"):
-        return review_clusters.run(args, config)
-    if not (config.state_dir / REVIEW).exists():
-        if args.action != "list":
+    of_clusters = args.action in ("clusters", "name")
+    kept_in = (REVIEW, UNKNOWNS) if of_clusters else (REVIEW,)
+    if not any((config.state_dir / file).exists() for file in kept_in):
+        if args.action not in ("list", "clusters"):
             raise UsageError("no face waits for review: the service has kept none")
         say("[]" if args.json else "no face waits for review")
         return 0
+    if of_clusters:
+        return review_clusters.run(args, config)
     with (
         open_gallery(config) as gallery,
         ReviewQueue.open(config.state_dir / REVIEW, open_cipher(config.state_dir)) as queue,

@@ -9,7 +9,6 @@ from typing import Any
 
 from jetson_face.cli.common import counted, say, say_json
 from jetson_face.config import Config
-from jetson_face.core.errors import UsageError
 from jetson_face.factory.parts import open_gallery
 from jetson_face.privacy.encryption import open_cipher
 from jetson_face.review.queue import REVIEW, ReviewQueue
@@ -35,11 +34,6 @@ def add_parsers(
 def run(args: argparse.Namespace, config: Config) -> int:
     """1 where some faces of a cluster could not be added. Raises UsageError for a cluster that
     does not wait, NameInvalidError, the errors of queue and gallery."""
-    if not any((config.state_dir / file).exists() for file in (REVIEW, UNKNOWNS)):
-        if args.action == "name":
-            raise UsageError("no face waits for review: the service has kept none")
-        say("[]" if args.json else "no face waits for review")
-        return 0
     with _opened(config) as (clusters, review):
         if args.action == "clusters":
             return _list(clusters, review, args.json)
