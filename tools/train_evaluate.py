@@ -68,8 +68,7 @@ def on_videos(config: Config, folder: Path, cache: Path) -> dict[str, float]:
     people = read_people(folder)
     pictures = {shot.name: shot.path for shots in people.values() for shot in shots}
     faces = faces_of(config, pictures, False, cache)
-    rows = {name: row for row, name in enumerate(faces.names)}
-    told = over_divisions(people, faces.vectors, rows)
+    told = over_divisions(people, faces.vectors, faces.row_of)
     return {
         "dir_single": told["single: DIR at FPIR 0.01"]["mean"],
         "dir_video": told["video: DIR at FPIR 0.01"]["mean"],

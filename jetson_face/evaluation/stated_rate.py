@@ -137,8 +137,7 @@ def table(rows: Sequence[StatedRate]) -> str:
                 row.frames,
                 row.source,
                 f"{np.mean(row.thresholds):.3f}",
-                f"{100 * row.observed.share:.2f} % [{100 * row.observed.low:.2f}, "
-                f"{100 * row.observed.high:.2f}]",
+                report.with_interval(row.observed.share, row.observed),
                 "holds" if row.holds else "does not hold",
             ]
             for row in rows

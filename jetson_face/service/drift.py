@@ -18,6 +18,7 @@ from jetson_face.events.making import utc
 from jetson_face.events.recorder import EventRecorder
 from jetson_face.events.schema import SCHEMA
 from jetson_face.factory.threshold import curve_of, threshold_in_force
+from jetson_face.recognition.steps import Stepping, Steps, steps_of
 from jetson_face.service.swap import Deck, HotSwap
 
 logger = logging.getLogger(__name__)
@@ -108,14 +109,14 @@ class ServiceDrift:
         self._recorder.append([NewEvent(document)])
 
 
-class _Tap:
-    """See FrameProcessor."""
+class _Tap(Stepping):
+    """See Stepping."""
 
     def __init__(self, inner: FrameProcessor, drift: ServiceDrift) -> None:
         self._inner, self._drift = inner, drift
 
-    def process(self, frame: Frame) -> Report:
+    def steps(self, frame: Frame) -> Steps[Report]:
         """Process, then look."""
-        report = self._inner.process(frame)
+        report = yield from steps_of(self._inner, frame)
         self._drift.see(frame, report)
         return report

@@ -148,7 +148,7 @@ def export_run(
     models = {"fp32": fp32, "fp16": to_fp16(fp32)}
     if calibration is not None:
         feeds = [{INPUT: calibration[i : i + 50]} for i in range(0, len(calibration), 50)]
-        models["int8"] = quantise(fp32, feeds, name)
+        models["int8"], _ = quantise(fp32, feeds, name)
     files: dict[str, dict[str, str]] = {}
     for precision, model in models.items():
         file = f"{name}.onnx" if precision == "fp32" else f"{name}_{precision}.onnx"

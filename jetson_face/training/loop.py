@@ -45,7 +45,7 @@ class TrainingProgress:
 
 def build_net(how: NetSettings) -> SqueezeNetFace:
     """The network that the settings describe, fresh."""
-    return SqueezeNetFace(how.dim, how.act, how.pool_before, how.stem, how.bypass, how.repeat)
+    return SqueezeNetFace(**how.model_dump())
 
 
 def rate_at(done: float, how: OptimSettings) -> float:

@@ -7,6 +7,7 @@ from v1.1, and why, is written in ``engines/README.md`` with the measurements.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import cast
 
 import torch
@@ -99,7 +100,8 @@ class SqueezeNetFace(nn.Module):
     ``conv`` two 3x3 stride-2 convolutions, ``patch`` one 7x7 stride-4 convolution. ``pool_before``
     names the fire modules (3 to 9) that a 3x3 stride-2 max-pool goes before; v1.1 itself is
     ``pool`` and (4, 6). What is left at 14x14 is max-pooled to 7x7 before the head. ``repeat``
-    names fire modules (2 to 9) that are followed by one more of the same shape, as often as named.
+    names fire modules (2 to 9) that are followed by one more of the same shape, as often as named;
+    ``squeeze`` gives some of them, with what follows, another width of their squeeze than v1.1's.
 
     Raises:
         ValueError: the pools do not leave 7x7 or 14x14 for the head.
@@ -113,6 +115,7 @@ class SqueezeNetFace(nn.Module):
         stem: str = "conv",
         bypass: bool = True,
         repeat: tuple[int, ...] = (),
+        squeeze: Mapping[int, int] | None = None,
     ) -> None:
         super().__init__()
         side = INPUT_SIZE // 4 >> len(pool_before)
@@ -124,7 +127,8 @@ class SqueezeNetFace(nn.Module):
         self.trunk = nn.Sequential()
         self.trunk.add_module("stem", stem_layers(stem, act))
         channels = STEM_CHANNELS
-        for number, shape in enumerate(FIRES, start=2):
+        for number, (narrow, *wide) in enumerate(FIRES, start=2):
+            shape = ((squeeze or {}).get(number, narrow), wide[0], wide[1])
             if number in pool_before:
                 self.trunk.add_module(f"pool{number}", nn.MaxPool2d(3, 2, padding=1))
             for again in range(1 + repeat.count(number)):

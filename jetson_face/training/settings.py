@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -62,6 +62,9 @@ class NetSettings(_Part):
     pool_before: tuple[int, ...] = (4, 8)
     bypass: bool = True
     repeat: tuple[int, ...] = Field((), description="fires followed by one more of their shape")
+    squeeze: dict[int, Annotated[int, Field(ge=1)]] = Field(
+        {}, description="fire: channels of its squeeze, where they are not v1.1's"
+    )
 
 
 class LossSettings(_Part):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Mapping
@@ -13,6 +14,15 @@ from jetson_face.core.errors import OutputError
 
 TEMPORARY = ".tmp-"
 """How names of unfinished files begin."""
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 (hex) of a file's content. Raises OSError."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 class Inode(NamedTuple):

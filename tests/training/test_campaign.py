@@ -28,10 +28,11 @@ from jetson_face.inference.onnxruntime import OnnxBackend
 from jetson_face.training.campaign import state, views
 from jetson_face.training.campaign.kept import keep_small
 from jetson_face.training.campaign.muon import orthogonal
+from jetson_face.training.campaign.optimisers import rate_part
 from jetson_face.training.campaign.rebuild import Rebuilt, Teacher
 from jetson_face.training.campaign.settings import CampaignConfig, ViewSettings
 from jetson_face.training.campaign.starting import ridge, start_from_onnx
-from jetson_face.training.campaign.trainer import Campaign, rate_part
+from jetson_face.training.campaign.trainer import Campaign
 from jetson_face.training.export import fold, to_onnx
 from jetson_face.training.net import SqueezeNetFace
 

@@ -18,7 +18,7 @@ from jetson_face.training import data, losses
 from jetson_face.training.campaign import targets
 from jetson_face.training.campaign.kept import read_small
 from jetson_face.training.campaign.optimisers import optimisers, rate_part
-from jetson_face.training.campaign.starting import ridge, start_from_onnx
+from jetson_face.training.campaign.starting import ridge, start_from_kept, start_from_onnx
 from jetson_face.training.campaign.targets import CampaignFaces, Hints, Lesson, Ring, Teachers
 from jetson_face.training.campaign.views import changed
 from jetson_face.training.curves import CurveLog
@@ -121,8 +121,9 @@ class Campaign:
 
     def _go_on_from(self, kept: dict[str, Any]) -> bool:
         """Kept averaged weights; optimiser and cycle are new. False: their target was another."""
-        self.net.load_state_dict(kept["ema"])
-        self.ema.load_state_dict(kept["ema"])
+        with torch.no_grad():
+            log.info("kept weights taken over; %s", start_from_kept(self.net, kept["ema"]) or "all")
+        self.ema.load_state_dict(self.net.state_dict())
         same: bool = kept["target"] == self.teachers.target
         if same:
             self._take_target(kept)
