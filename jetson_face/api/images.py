@@ -33,8 +33,7 @@ def several(images: Image | Iterable[Image]) -> Iterable[Image]:
 def photos_of(image: Image, number: int) -> Sequence[Path | Picture]:
     """Photos to enrol from one image, or from a folder. Raises UsageError."""
     if isinstance(image, str | os.PathLike):
-        path = Path(image)
-        return photos_in(path) if path.is_dir() else [path]
+        return photos_in(Path(image))
     return [Picture(Path(f"image {number}"), picture_of(image))]
 
 

@@ -41,7 +41,7 @@ from jetson_face.factory.parts import (
 from jetson_face.factory.threshold import calibrated
 from jetson_face.gallery.batch import EnrollmentResult
 from jetson_face.gallery.records import PersonInfo
-from jetson_face.inference.canary import Canary, CanaryEvent, CanaryWatch
+from jetson_face.inference.canary import CanaryEvent, CanaryWatch
 from jetson_face.live import LivePipeline
 from jetson_face.output.guarded import GuardedSink
 from jetson_face.output.sink import Sink
@@ -275,7 +275,9 @@ class Recognizer:
             inner = build_recognizer(config, parts, people, stills=info.stills)
             return handover.around(govern(config, inner, info))
 
-        canary: CanaryWatch[Parts] = CanaryWatch(partial(_canary, config), _tell)
+        canary: CanaryWatch[Parts] = CanaryWatch(
+            lambda parts, drifted: build_canary(config, parts, drifted=drifted), _tell
+        )
         return LivePipeline(
             sources,
             recognizer,
@@ -285,10 +287,6 @@ class Recognizer:
             facts=lambda: run_facts(config),
             between_frames=handover.between(partial(canary.poll, parts)),
         )
-
-
-def _canary(config: Config, parts: Parts, drifted: bool) -> Canary:
-    return build_canary(config, parts, drifted=drifted)
 
 
 def _tell(event: CanaryEvent) -> None:

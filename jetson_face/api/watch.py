@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from types import TracebackType
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from jetson_face.api.face import Face, face_of
@@ -68,23 +68,20 @@ class Handover:
             self._turns.close()
 
 
+@dataclass(frozen=True, slots=True)
 class _Leaving:
-    def __init__(
-        self,
-        inner: FrameProcessor,
-        decided: BoundedQueue[Decided],
-        lock: threading.RLock,
-    ) -> None:
-        self._inner, self._decided, self._lock = inner, decided, lock
+    inner: FrameProcessor
+    decided: BoundedQueue[Decided]
+    lock: threading.RLock
 
     def process(self, frame: Frame) -> Report:
-        with self._lock:
-            report = self._inner.process(frame)
+        with self.lock:
+            report = self.inner.process(frame)
         faces = tuple(
             face_of(sighting, track=sighting.track, changed=sighting.changed)
             for sighting in report.sightings
         )
-        self._decided.put((frame, faces))
+        self.decided.put((frame, faces))
         return report
 
 
@@ -177,12 +174,7 @@ class Watch(Iterator[Decided]):
     def __enter__(self) -> Watch:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
             self.close()
         except Exception:

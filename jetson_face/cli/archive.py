@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_face.cli.common import (
     add_config_arguments,
-    ask,
+    agreed,
     config_of,
+    counted,
     number,
     say,
     say_json,
@@ -240,7 +241,7 @@ def _search(config: Config, args: argparse.Namespace) -> int:
 def _say_answer(answer: SearchAnswer, who: str) -> None:
     from jetson_face.archive.showing import shown_rate, shown_time
 
-    cameras = "1 camera" if len(answer.cameras) == 1 else f"{len(answer.cameras)} cameras"
+    cameras = counted(len(answer.cameras), "camera")
     say(f"{who}: compared with {answer.searched} tracks of {cameras}")
     for place, visit in enumerate(answer.visits, 1):
         say(
@@ -285,7 +286,7 @@ def _erase(config: Config, args: argparse.Namespace) -> int:
     store = open_archive(config, args.archive)
     if args.before is not None:
         day = day_of(args.before)
-        if not _agreed(args, f"every day before {day} in {store.place.shown}"):
+        if not (args.yes or agreed(f"every day before {day} in {store.place.shown}")):
             return 1
         with store.writing():
             say(f"{store.drop_days(day, args.camera)} days of a camera are deleted")
@@ -301,7 +302,7 @@ def _erase_person(config: Config, args: argparse.Namespace, store: ArchiveStore)
     least = probe.similarity_min if args.similarity_min is None else args.similarity_min
     hits = tracks_like(store, probe.vectors, probe.space, least)
     whom = f"{len(hits)} tracks that look like {probe.shown} (similarity {least:.3f} or more)"
-    if not _agreed(args, whom):
+    if not (args.yes or agreed(whom)):
         return 1
     receipt, path = erase_probe(config, store, probe, hits)
     say(f"{receipt.archive_tracks} tracks are erased; receipt: {path}")
@@ -309,15 +310,3 @@ def _erase_person(config: Config, args: argparse.Namespace, store: ArchiveStore)
         return 0
     say(f"{len(receipt.failed)} tracks are still there: run it again", err=True)
     return 1
-
-
-def _agreed(args: argparse.Namespace, what: str) -> bool:
-    """Raises UsageError where there is nobody to ask."""
-    if args.yes:
-        return True
-    if not sys.stdin.isatty():
-        raise UsageError(f"this erases {what} for good: say so with --yes")
-    if ask(f"Erase {what} for good? [y/N]").lower() in ("y", "yes"):
-        return True
-    say("nothing was erased", err=True)
-    return False

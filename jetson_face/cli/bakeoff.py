@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from jetson_face.cli.common import command_line, say, show_line
+from jetson_face.cli.common import add_set, command_line, filled, say, show_line
 from jetson_face.core.errors import UsageError
 
 
@@ -49,14 +49,7 @@ def add_parser(kinds: Any) -> None:
     parser.add_argument(
         "--notes", type=Path, metavar="FILE", help="text to put before the page's tables"
     )
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override one key in every configuration (may be repeated)",
-    )
+    add_set(parser, "override one key in every configuration")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -72,17 +65,7 @@ def run(args: argparse.Namespace) -> int:
     if args.rounds < 0:
         raise UsageError(f"--rounds must be 0 or more, got {args.rounds}")
     configs = bakeoff.methods(args.configs, args.overrides, args.models)
-    asked = bakeoff.BakeoffSettings(
-        pairs=args.pairs,
-        images=args.images,
-        people=args.people,
-        limit_pairs=args.limit_pairs,
-        limit_people=args.limit_people,
-        limit_sensitivity=args.limit_sensitivity,
-        resamples=args.resamples,
-        rounds=args.rounds,
-        seed=args.seed,
-    )
+    asked = filled(bakeoff.BakeoffSettings, args)
     command = command_line(sys.argv[1:])
     results = bakeoff.Results(command, args.json, args.markdown, args.plots, args.notes)
     with closing(Work(args.work)) as work, show_line() as tell:

@@ -16,14 +16,13 @@ from jetson_face.cli.common import (
     say_text,
     show_progress,
 )
-from jetson_face.config import load_config
+from jetson_face.config import Config, load_config
 from jetson_face.core.errors import UsageError
 
 if TYPE_CHECKING:
     from jetson_face.benchmark.clip import Material
     from jetson_face.benchmark.result import Result
     from jetson_face.benchmark.sweep import Pass
-    from jetson_face.config import Config
 
 EXIT_SLOWER = 1
 

@@ -6,6 +6,7 @@ import argparse
 import math
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -146,11 +147,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _measure_curve(args: argparse.Namespace, config: Config) -> int:
     """Write the curve. Raises CalibrationError for too few people, OutputError."""
-    parts = build_parts(config)
-    try:
+    with closing(build_parts(config)) as parts:
         impostors = _impostors(args, config, parts)
-    finally:
-        parts.close()
     if impostors is None:
         raise UsageError("--curve needs --impostors PATH: pictures with a folder a person")
     curve = measure_curve(impostors)

@@ -11,8 +11,9 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jetson_face.capture.keys import KEYS
 from jetson_face.capture.uri import parse_uri
@@ -20,22 +21,27 @@ from jetson_face.config import Config, load_config
 from jetson_face.core.errors import UsageError
 from jetson_face.util.redact import clean
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 T = TypeVar("T")
+D = TypeVar("D", bound="DataclassInstance")
 _STREAMS = ("rtsp", "rtsps", "http", "https")
 
 
-def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """`-c/--config FILE` and `--set key=value`, which may be repeated."""
+def add_config_arguments(*parsers: argparse.ArgumentParser) -> None:
+    """`-c/--config FILE` and `--set key=value`, for each of the parsers."""
+    text = "YAML; default: built in for this machine"
+    for parser in parsers:
+        parser.add_argument("-c", "--config", type=Path, metavar="FILE", help=text)
+        add_set(parser, "override one key, as in --set sampling.interval=2")
+
+
+def add_set(parser: argparse.ArgumentParser, text: str) -> None:
+    """`--set key=value`, which may be repeated; `text` says what for."""
+    text += " (may be repeated)"
     parser.add_argument(
-        "-c", "--config", type=Path, metavar="FILE", help="YAML; default: built in for this machine"
-    )
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override one key, as in --set sampling.interval=2 (may be repeated)",
+        "--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help=text
     )
 
 
@@ -48,6 +54,11 @@ def config_of(args: argparse.Namespace, *extra: str) -> Config:
     config = load_config(args.config, [*args.overrides, *extra])
     logging.getLogger("jetson_face").setLevel(config.log_level)
     return config
+
+
+def filled(kind: type[D], args: argparse.Namespace) -> D:
+    """A dataclass whose fields have the names of options."""
+    return kind(**{field.name: getattr(args, field.name) for field in fields(kind)})
 
 
 def same_config(command: str, args: argparse.Namespace) -> str:
@@ -110,10 +121,23 @@ def say_text(text: str) -> None:
     say(*text.rstrip("\n").split("\n"))
 
 
-def ask(question: str) -> str:
-    """What a person at the terminal answers, without spaces around it."""
-    print(clean(question), end=" ", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip()
+def counted(count: int, one: str, more: str = "") -> str:
+    """`1 face`, `2 faces`. more: what several are called, where that is not `one` with an s."""
+    return f"1 {one}" if count == 1 else f"{count} {more or one + 's'}"
+
+
+def agreed(what: str, otherwise: str = "nothing was erased") -> bool:
+    """Whether a person at the terminal wants `what` erased; says `otherwise` where not.
+
+    Raises UsageError where there is nobody to ask.
+    """
+    if not sys.stdin.isatty():
+        raise UsageError(f"this erases {what} for good: say so with --yes")
+    print(clean(f"Erase {what} for good? [y/N]"), end=" ", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() in ("y", "yes"):
+        return True
+    say(otherwise, err=True)
+    return False
 
 
 def say_json(document: Any, *, indent: int | None = 2) -> None:
@@ -147,15 +171,8 @@ def number(text: str) -> float:
 @contextmanager
 def show_progress(what: str) -> Iterator[Callable[[int, int, object], None]]:
     """A line on the terminal that counts; silent where standard error is not a terminal."""
-    shown = sys.stderr.isatty()
-
-    def progress(done: int, total: int, item: object) -> None:
-        if shown:
-            _rewrite(f"{what}: {done}/{total} {clean(str(item), 60)}")
-
-    yield progress
-    if shown:
-        _rewrite("")
+    with show_line() as tell:
+        yield lambda done, total, item: tell(f"{what}: {done}/{total} {clean(str(item), 60)}")
 
 
 @contextmanager
@@ -165,15 +182,10 @@ def show_line() -> Iterator[Callable[[str], None]]:
 
     def tell(text: str) -> None:
         if shown:
-            _rewrite(clean(text, 100))
+            print(f"\r{clean(text, 100)}\033[K", end="", file=sys.stderr, flush=True)
 
     yield tell
     tell("")
-
-
-def _rewrite(text: str) -> None:
-    """Put a text into the line where the cursor is."""
-    print(f"\r{text}\033[K", end="", file=sys.stderr, flush=True)
 
 
 def command_line(words: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from jetson_face.training.small import SmallSet
 
 _log = logging.getLogger(__name__)
+_PLOT = "networks.png"
 RULES = (
     "Accuracy: share of held-out photos, one in four of everybody, that the softmax layer gives to "
     "the right person. As it came: share of them whose nearest photo of the training part is of "
@@ -90,10 +91,11 @@ def _leave(args: argparse.Namespace, rows: list[dict[str, Any]], people: SmallSe
     from jetson_face.util.machine import machine_facts
 
     layers = tuple(each["layers"] for each in rows[0]["finetune"])
-    images: list[str] = []
+    image = ""
     if args.plots is not None:
         try:
-            images = [path.name for path in _plots(rows, args.plots)]
+            _plot(rows, args.plots / _PLOT)
+            image = f"![{_PLOT}]({args.plots.name}/{_PLOT})"
         except MissingDependencyError as error:
             _log.warning("%s", error)
     machine = machine_facts()
@@ -109,16 +111,15 @@ def _leave(args: argparse.Namespace, rows: list[dict[str, Any]], people: SmallSe
         f"People: {people.people} of {people.origin}, {len(people.labels)} photos. "
         f"Machine: {machine['cpu']}, {machine['cores_usable']} cores, no GPU used.",
         table(rows, layers),
-        "\n".join(f"![{name}]({args.plots.name}/{name})" for name in images),
+        image,
         report.bullets(RULES),
     )
     write_file(args.markdown, text)
 
 
-def _plots(rows: list[dict[str, Any]], folder: Path) -> list[Path]:
+def _plot(rows: list[dict[str, Any]], path: Path) -> None:
     from jetson_face.evaluation.report import plot_points
 
-    path = folder / "networks.png"
     plot_points(
         path,
         {
@@ -134,4 +135,3 @@ def _plots(rows: list[dict[str, Any]], folder: Path) -> list[Path]:
         x="processor seconds of training",
         y="held-out photos right, per cent",
     )
-    return [path]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 
 from jetson_face.cli.common import add_config_arguments, config_of, say, say_json
 from jetson_face.config import AutoDetectorConfig
@@ -33,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
         found.append(Finding("detector", "ok", f"auto is {choice.type}: {choice.reason}"))
     shown, more = (found, []) if args.all else summary(found)
     if args.json:
-        say_json([finding.to_json() for finding in found])
+        say_json([asdict(finding) for finding in found])
     else:
         for finding in shown:
             say(*_lines(finding))

@@ -24,8 +24,7 @@ from jetson_face.inference.tensorrt.bundle import read_bundle, write_bundle
 from jetson_face.inference.tensorrt.cache import EngineCache, Entry
 from jetson_face.inference.tensorrt.parity import ParityReport
 from jetson_face.privacy.encryption import fill_credentials
-
-EXIT_INTERRUPTED = 130
+from jetson_face.util.interrupt import EXIT_INTERRUPTED, catching
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,8 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         sub.add_argument("networks", nargs="*", metavar="NETWORK", help="default: all")
     for sub in (build, listing, check):
         sub.add_argument("--json", action="store_true", help="print JSON")
-    for sub in (build, listing, check, clean, calibrate, ship, take, unrecognisable):
-        add_config_arguments(sub)
+    add_config_arguments(build, listing, check, clean, calibrate, ship, take, unrecognisable)
 
 
 def _add_faces(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +75,7 @@ def _add_faces(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises EngineError, OutputError, MissingDependencyError, ConfigError."""
     config = config_of(args)
-    actions: dict[str, Callable[[argparse.Namespace, Config], int]] = {
+    actions = {
         "build": _build,
         "list": _list,
         "check": _check,
@@ -265,8 +263,6 @@ def interruptible() -> Iterator[Callable[[], bool]]:
 
     reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, note) for number in numbers}
-    wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     came: list[int] = []
 
     def asked_to_stop() -> bool:
@@ -274,12 +270,12 @@ def interruptible() -> Iterator[Callable[[], bool]]:
             came.extend(number for number in os.read(reader, 64) if number in numbers)
         return bool(asked or came)
 
+    wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     try:
-        yield asked_to_stop
+        with catching(note):
+            yield asked_to_stop
     finally:
         signal.set_wakeup_fd(wakeup)
-        for number, handler in before.items():
-            signal.signal(number, handler)
         os.close(reader)
         os.close(writer)
 

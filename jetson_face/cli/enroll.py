@@ -10,6 +10,7 @@ from jetson_face.cli.common import add_config_arguments, config_of, say, say_jso
 from jetson_face.core.errors import EnrollmentError, UsageError
 from jetson_face.factory.parts import build_enroller, build_parts, for_photos, open_gallery
 from jetson_face.gallery.batch import EnrollmentResult
+from jetson_face.gallery.enroll import photos_in
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
             if args.name is None:
                 results = enroller.enroll_folder(args.paths[0], force=args.force, progress=progress)
             else:
-                photos = _photos(args.paths)
+                photos = [photo for path in args.paths for photo in photos_in(path)]
                 results = [
                     enroller.enroll_photos(args.name, photos, force=args.force, progress=progress)
                 ]
@@ -51,12 +52,6 @@ def run(args: argparse.Namespace) -> int:
     if not any(result.added or result.already for result in results):
         raise EnrollmentError("nobody was enrolled: see the reasons above")
     return 0
-
-
-def _photos(paths: Sequence[Path]) -> list[Path]:
-    from jetson_face.gallery.enroll import photos_in
-
-    return [photo for path in paths for photo in (photos_in(path) if path.is_dir() else [path])]
 
 
 def _print(results: Sequence[EnrollmentResult], as_json: bool) -> None:

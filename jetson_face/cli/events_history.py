@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
-from jetson_face.cli.common import add_config_arguments, config_of, say, say_json
+from jetson_face.cli.common import add_config_arguments, config_of, counted, say, say_json
 from jetson_face.core.errors import InputBrokenError, UsageError
 from jetson_face.core.types import State
 from jetson_face.events.exporting import Format, every, export, lines
@@ -145,7 +145,7 @@ def _export(history: History, args: argparse.Namespace, filters: dict[str, Any])
         sys.stdout.writelines(lines(every(history.page, **filters), format_))
         return
     count = export(history, args.file, format_, **filters)
-    say(f"{count} {'event' if count == 1 else 'events'} in {args.file}")
+    say(f"{counted(count, 'event')} in {args.file}")
 
 
 def _show(stored: StoredEvent, *, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,16 +44,13 @@ def run(args: argparse.Namespace) -> int:
     config = config_of(args)
     pictures = [(path, read_picture(path)) for path in (args.image, args.against) if path]
     args.out.mkdir(parents=True, exist_ok=True)
-    parts = build_parts(config)
-    try:
+    with closing(build_parts(config)) as parts:
         crops = [_crop(parts, path, image) for path, image in pictures]
         embedder = parts.embedder
         reference = embedder.embed(crops[-1][None]).vectors[0].copy()
         cosine, falls = explain.occlusion_map(
             crops[0], lambda faces: embedder.embed(faces).vectors, reference, steps=args.steps
         )
-    finally:
-        parts.close()
     whom = "itself" if args.against is None else args.against.name
     title = f"{embedder.space.model}: cosine to {whom} {cosine:.3f}"
     explain.plot_occlusion(args.out / "occlusion.png", crops[0], falls, title)
@@ -84,11 +82,8 @@ def _inside(args: argparse.Namespace, config: Config, crop: ImageU8) -> None:
     if path.suffix != ".onnx" or card.input is None:
         say(f"{card.name} is not an ONNX network: its filters and layers cannot be shown")
         return
-    view = LayerView(path)
-    try:
+    with closing(LayerView(path)) as view:
         write_picture(args.out / "filters.png", explain.filter_sheet(view.filters))
         maps = view.maps({card.input.name: preprocess(crop[None], card.input)})
-    finally:
-        view.close()
     explain.plot_activations(args.out / "activations.png", explain.strongest(maps))
     say(f"wrote filters.png and activations.png into {args.out}")

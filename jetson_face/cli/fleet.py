@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from jetson_face.cli.common import (
     add_config_arguments,
-    ask,
+    agreed,
     config_of,
     config_words,
+    counted,
     number,
     say,
     say_json,
@@ -59,8 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     push.add_argument("--to", required=True, metavar="SCOPE", help="group:NAME, site:NAME or all")
     run_it = actions.add_parser("run", help="what the service starts: take part in the fleet")
     run_it.add_argument("--parent", type=int, help="number of an open pipe")
-    for sub in (keys, user, set_up, status, erase, forget, push, run_it):
-        add_config_arguments(sub)
+    add_config_arguments(keys, user, set_up, status, erase, forget, push, run_it)
     _people_arguments(actions.add_parser("people", help="who was sent to the boxes; send people"))
 
 
@@ -78,8 +77,7 @@ def _people_arguments(parser: argparse.ArgumentParser) -> None:
         sub.add_argument(
             "--to", default="all", metavar="SCOPE", help="all, site:NAME or group:NAME"
         )
-    for sub in (listing, add, send):
-        add_config_arguments(sub)
+    add_config_arguments(listing, add, send)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -118,10 +116,8 @@ def _without_a_server(config: Config, args: argparse.Namespace) -> int:
 def _set_up(config: Config, args: argparse.Namespace) -> int:
     from jetson_face.fleet import operator
 
-    async def work(server: FleetOperator) -> list[str]:
-        return await server.set_up(keep_days=args.keep_days, max_mib=args.max_mib)
-
-    say(*operator.run(config, work))
+    keep_days, max_mib = args.keep_days, args.max_mib
+    say(*operator.run(config, lambda server: server.set_up(keep_days=keep_days, max_mib=max_mib)))
     return 0
 
 
@@ -232,9 +228,7 @@ def _send(config: Config, args: argparse.Namespace) -> int:
                 )  # fmt: skip
 
         operator.run(config, work)
-    count = len(names)
-    people = "1 person" if count == 1 else f"{count} people"
-    say(f"{people} sent to {args.to}")
+    say(f"{counted(len(names), 'person', 'people')} sent to {args.to}")
     return 0
 
 
@@ -243,7 +237,7 @@ def _enrolled(config: Config, args: argparse.Namespace) -> str:
     from jetson_face.factory.parts import build_enroller, build_parts, for_photos, open_gallery
     from jetson_face.gallery.enroll import photos_in
 
-    photos = [p for path in args.photos for p in (photos_in(path) if path.is_dir() else [path])]
+    photos = [photo for path in args.photos for photo in photos_in(path)]
     parts = for_photos(config, build_parts(config))
     with open_gallery(config, parts.embedder.space, create=True) as gallery:
         enroller = build_enroller(config, parts, gallery)
@@ -273,12 +267,8 @@ def _erase(config: Config, args: argparse.Namespace) -> int:
         with show_line() as tell:
             return await server.wait(person, args.wait, tell)
 
-    if args.who is not None and not args.yes:
-        if not sys.stdin.isatty():
-            raise UsageError(f"this erases {args.who} on every box for good: say so with --yes")
-        if ask(f"Erase {args.who} on every box for good? [y/N]").lower() not in ("y", "yes"):
-            say("nothing was erased", err=True)
-            return 1
+    if args.who is not None and not (args.yes or agreed(f"{args.who} on every box")):
+        return 1
     return _say_erasure(operator.run(config, work))
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from jetson_face.capture.folder import pictures_of
-from jetson_face.cli.common import add_config_arguments, config_of, say, say_json
+from jetson_face.cli.common import add_config_arguments, config_of, counted, say, say_json
 from jetson_face.core.errors import InputBrokenError, UsageError
 from jetson_face.core.types import Sighting
 from jetson_face.factory.parts import (
@@ -83,7 +83,7 @@ def _plain(sighting: Sighting) -> dict[str, object]:
 
 
 def _print(path: Path, faces: tuple[Sighting, ...]) -> None:
-    say(f"{path}: {len(faces)} face{'' if len(faces) == 1 else 's'}")
+    say(f"{path}: {counted(len(faces), 'face')}")
     for face in faces:
         who = face.person.name if face.person else face.state
         near = "" if face.similarity is None else f"  similarity {face.similarity:.3f}"

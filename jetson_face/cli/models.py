@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from jetson_face.cli.common import (
     add_config_arguments,
     config_of,
+    filled,
     number,
     say,
     say_json,
@@ -18,7 +18,7 @@ from jetson_face.cli.common import (
 )
 from jetson_face.config import Config
 from jetson_face.core.errors import JetsonFaceError, ModelError, UsageError
-from jetson_face.models.cards import ModelCard, card_paths, load_card
+from jetson_face.models.cards import card_paths, load_card
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,8 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         sub.add_argument("models", nargs="+", metavar="MODEL", help="a card's name, or its path")
     for sub in (listing, verify):
         sub.add_argument("--json", action="store_true", help="print JSON")
-    for sub in (listing, fetch, verify, adding, remove):
-        add_config_arguments(sub)
+    add_config_arguments(listing, fetch, verify, adding, remove)
 
 
 def _add_adding(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +76,7 @@ def _add_adding(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError, ConfigError, ModelError, FetchError, OutputError and their kin."""
     config = config_of(args)
-    actions: dict[str, Callable[[argparse.Namespace, Config], int]] = {
+    actions = {
         "list": _list,
         "fetch": _fetch,
         "verify": _verify,
@@ -177,31 +176,15 @@ def _verify(args: argparse.Namespace, config: Config) -> int:
         for one in found:
             say(f"{one.model:<24} {one.what:<14} {one.state:<8} {one.said}")
     if wrong:
-        raise ModelError(f"{len(wrong)} of {len(found)} checks failed: {_short(wrong[0])}")
+        first = f"{wrong[0].model} {wrong[0].what}: {wrong[0].said}"
+        raise ModelError(f"{len(wrong)} of {len(found)} checks failed: {first}")
     return 0
-
-
-def _short(one: Any) -> str:
-    return f"{one.model} {one.what}: {one.said}"
 
 
 def _add(args: argparse.Namespace, config: Config) -> int:
     from jetson_face.evaluation.adding import Told, add
 
-    told = Told(
-        name=args.name,
-        colour=args.colour,
-        mean=args.mean,
-        std=args.std,
-        alignment=args.alignment,
-        licence=args.licence,
-        source=args.source,
-        output=args.output,
-        similarity_min=args.similarity_min,
-        pairs=args.pairs,
-        images=args.images,
-    )
-    added = add(args.network, told, config)
+    added = add(args.network, filled(Told, args), config)
     say_text(added.report)
     say(f"wrote {added.card}", f"to use it: --set embedder.model={added.name}")
     return 0
@@ -223,5 +206,4 @@ def _own_name(name: str, config: Config) -> str:
     """A card's name, where its path was given."""
     if Path(name).suffix not in (".yaml", ".yml"):
         return name
-    card: ModelCard = load_card(name, config.model_places)
-    return card.name
+    return load_card(name, config.model_places).name

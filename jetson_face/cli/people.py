@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from jetson_face.cli.common import add_config_arguments, ask, config_of, say, say_json
+from jetson_face.cli.common import add_config_arguments, agreed, config_of, counted, say, say_json
 from jetson_face.config import Config
-from jetson_face.core.errors import UsageError
 from jetson_face.factory.parts import open_gallery
 from jetson_face.factory.threshold import calibrated, own_threshold, threshold_in_force
 from jetson_face.gallery.permission import consents_of, not_recognised
@@ -36,8 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     remove.add_argument("--yes", action="store_true", help="do not ask")
     for sub in (listing, show):
         sub.add_argument("--json", action="store_true", help="print JSON")
-    for sub in (listing, show, rename, remove):
-        add_config_arguments(sub)
+    add_config_arguments(listing, show, rename, remove)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -56,29 +53,23 @@ def run(args: argparse.Namespace) -> int:
             person = gallery.rename(args.who, args.name)
             say(f"{args.who} is now {person.name}")
         else:
-            if not args.yes and not _agreed(config, gallery, args.who):
-                say("nothing was erased", err=True)
+            if not (args.yes or agreed(_whom(config, gallery, args.who))):
                 return 1
             return _remove(*erase(config, gallery, args.who))
     return 0
 
 
-def _agreed(config: Config, gallery: GalleryStore, who: str) -> bool:
-    """Ask whoever sits at the terminal. Raises UsageError for nobody of that name, or where there
-    is no terminal to ask at."""
+def _whom(config: Config, gallery: GalleryStore, who: str) -> str:
+    """Who would be erased, in words. Raises UsageError for nobody of that name."""
     erasure = unfinished(config, gallery, who)
     if erasure is not None:
-        whom = f"the rest of {erasure.name}"
-    else:
-        info = gallery.show(who)
-        whom = f"{info.person.name} with {_photos(len(info.templates))}"
-    if not sys.stdin.isatty():
-        raise UsageError(f"this erases {whom} for good: say so with --yes")
-    return ask(f"Erase {whom} for good? [y/N]").lower() in ("y", "yes")
+        return f"the rest of {erasure.name}"
+    info = gallery.show(who)
+    return f"{info.person.name} with {counted(len(info.templates), 'photo')}"
 
 
 def _remove(receipt: Receipt, path: Path) -> int:
-    went = [_photos(receipt.templates)]
+    went = [counted(receipt.templates, "photo")]
     for count, what in (
         (len(receipt.crops), "crops"),
         (receipt.review_items, "review items"),
@@ -119,7 +110,7 @@ def _list(gallery: GalleryStore, as_json: bool) -> None:
     if not people:
         say("nobody is enrolled: jetson-face enroll PATH")
     for info in people:
-        notes = [_photos(len(info.templates))]
+        notes = [counted(len(info.templates), "photo")]
         notes += ["never recognised"] if info.person.id in never else []
         consent = consents.get(info.person.id)
         if consent is not None and consent.expired(time.time()):
@@ -156,10 +147,6 @@ def _plain(info: PersonInfo, never: frozenset[str], consents: dict[str, Consent]
         "consent": None if consent is None else asdict(consent),
         "do_not_recognise": info.person.id in never,
     }
-
-
-def _photos(count: int) -> str:
-    return f"{count} photo" if count == 1 else f"{count} photos"
 
 
 def _day(utc_s: float) -> str:

@@ -19,6 +19,7 @@ from jetson_face.factory.threshold import calibrated, own_threshold
 from jetson_face.gallery.negatives import Negatives
 from jetson_face.privacy.encryption import open_cipher
 from jetson_face.review.queue import REVIEW, ReviewQueue
+from jetson_face.review.unknowns import UNKNOWNS
 from jetson_face.service.erasure import audit_log
 from jetson_face.service.previewing import would_change
 from jetson_face.service.review import REMOVED, Review
@@ -31,20 +32,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing = actions.add_parser("list", help="the faces that wait for a person")
     listing.add_argument("--json", action="store_true", help="print JSON")
     show = actions.add_parser("show", help="write a face, with whom it may be beside it")
-    show.add_argument("number", type=int, metavar="N", help="as `list` says")
     show.add_argument("--out", type=Path, metavar="PICTURE.png", required=True)
     accept = actions.add_parser("accept", help="it is that person: add the face to the gallery")
-    accept.add_argument("number", type=int, metavar="N", help="as `list` says")
     accept.add_argument("--as", dest="name", metavar="NAME", help="it is this person, new or not")
     reject = actions.add_parser("reject", help="it is not that person: do not ask again")
-    reject.add_argument("number", type=int, metavar="N", help="as `list` says")
     reject.add_argument(
         "--preview", action="store_true", help="only say what past decisions it would change"
     )
+    for sub in (show, accept, reject):
+        sub.add_argument("number", type=int, metavar="N", help="as `list` says")
     undo = actions.add_parser("undo", help="take the last answer back")
     clustered = review_clusters.add_parsers(actions)
-    for sub in (listing, show, accept, reject, undo, *clustered):
-        add_config_arguments(sub)
+    add_config_arguments(listing, show, accept, reject, undo, *clustered)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,13 +51,15 @@ def run(args: argparse.Namespace) -> int:
     config = config_of(args)
     if args.action == "reject" and args.preview:
         return _preview(config, args.number)
-    if args.action in ("clusters", "name"):
-        return review_clusters.run(args, config)
-    if not (config.state_dir / REVIEW).exists():
-        if args.action != "list":
+    of_clusters = args.action in ("clusters", "name")
+    kept_in = (REVIEW, UNKNOWNS) if of_clusters else (REVIEW,)
+    if not any((config.state_dir / file).exists() for file in kept_in):
+        if args.action not in ("list", "clusters"):
             raise UsageError("no face waits for review: the service has kept none")
         say("[]" if args.json else "no face waits for review")
         return 0
+    if of_clusters:
+        return review_clusters.run(args, config)
     with (
         open_gallery(config) as gallery,
         ReviewQueue.open(config.state_dir / REVIEW, open_cipher(config.state_dir)) as queue,

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from jetson_face.cli.common import say, say_json
+from jetson_face.cli.common import counted, say, say_json
 from jetson_face.config import Config
-from jetson_face.core.errors import UsageError
 from jetson_face.factory.parts import open_gallery
 from jetson_face.privacy.encryption import open_cipher
 from jetson_face.review.queue import REVIEW, ReviewQueue
@@ -35,11 +34,6 @@ def add_parsers(
 def run(args: argparse.Namespace, config: Config) -> int:
     """1 where some faces of a cluster could not be added. Raises UsageError for a cluster that
     does not wait, NameInvalidError, the errors of queue and gallery."""
-    if not any((config.state_dir / file).exists() for file in (REVIEW, UNKNOWNS)):
-        if args.action == "name":
-            raise UsageError("no face waits for review: the service has kept none")
-        say("[]" if args.json else "no face waits for review")
-        return 0
     with _opened(config) as (clusters, review):
         if args.action == "clusters":
             return _list(clusters, review, args.json)
@@ -84,7 +78,7 @@ def _list(clusters: Clusters, review: Review, as_json: bool) -> int:
     if not found:
         say("no face waits for review")
     for one in found:
-        say(f"cluster {one.key}, {_faces(len(one.numbers) + len(one.unknowns))}")
+        say(f"cluster {one.key}, {counted(len(one.numbers) + len(one.unknowns), 'face')}")
         say(*(f"  {line_of(rows[number])}" for number in one.numbers))
         say(*(f"  {who}: nobody enrolled: jetson-face unknown list" for who in one.unknowns))
     return 0
@@ -92,19 +86,15 @@ def _list(clusters: Clusters, review: Review, as_json: bool) -> int:
 
 def _told(preview: dict[str, Any]) -> list[str]:
     """Lines of what a naming would change."""
-    lines = [f"{name}: {_faces(count)} more" for name, count in preview["adds"].items()]
+    lines = [f"{name}: {counted(count, 'face')} more" for name, count in preview["adds"].items()]
     lines += [f"look at {one['number'] or 'it'}: {one['text']}" for one in preview["warnings"]]
     changed = preview["changed"]
-    waits = "that still waits" if len(changed) == 1 else "that still wait"
-    lines.append(f"{_faces(len(changed))} {waits} would be decided otherwise")
+    wait = counted(len(changed), "face that still waits", "faces that still wait")
+    lines.append(f"{wait} would be decided otherwise")
     for one in changed:
         before, after = (one[when]["name"] or one[when]["state"] for when in ("before", "after"))
         lines.append(f"  review item {one['number']}: {before}, then {after}")
     return lines
-
-
-def _faces(count: int) -> str:
-    return "1 face" if count == 1 else f"{count} faces"
 
 
 def line_of(row: dict[str, Any]) -> str:

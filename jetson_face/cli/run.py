@@ -41,13 +41,14 @@ from jetson_face.factory.parts import (
 from jetson_face.factory.plugins import build_sinks
 from jetson_face.factory.threshold import calibrated, threshold_in_force
 from jetson_face.gallery.live import LivePeople
-from jetson_face.inference.canary import Canary, CanaryEvent, CanaryWatch
+from jetson_face.inference.canary import CanaryEvent, CanaryWatch
 from jetson_face.live import LivePipeline
 from jetson_face.output.console import ConsoleSink, VisitSink
 from jetson_face.output.run_report import RunReport
 from jetson_face.output.sink import Sink
 from jetson_face.recognition.recognizer import FaceRecognizer
 from jetson_face.util.files import write_file
+from jetson_face.util.interrupt import catching
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +147,9 @@ def _open_pipeline(
             built.append(build_recognizer(config, parts, people, stills=info.stills))
             return wrap(govern(config, built[-1], info))
 
-        canary = CanaryWatch(partial(_canary, config), _tell)
+        canary: CanaryWatch[Parts] = CanaryWatch(
+            lambda parts, drifted: build_canary(config, parts, drifted=drifted), _tell
+        )
         pipeline = LivePipeline(
             sources,
             recognizer,
@@ -165,12 +168,8 @@ def _open_pipeline(
             ),
             between_frames=partial(canary.poll, parts),
         )
-        with _stopped_by_signals(pipeline):
-            yield pipeline
-
-
-def _canary(config: Config, parts: Parts, drifted: bool) -> Canary:
-    return build_canary(config, parts, drifted=drifted)
+        stack.enter_context(catching(partial(_stop, pipeline)))
+        yield pipeline
 
 
 def _tell(event: CanaryEvent) -> None:
@@ -207,17 +206,7 @@ def _sinks(
         yield StillSink(wanted.still)
 
 
-@contextmanager
-def _stopped_by_signals(pipeline: LivePipeline) -> Iterator[None]:
+def _stop(pipeline: LivePipeline, *_: object) -> None:
     """Ctrl-C and SIGTERM end the run with the full report; a second Ctrl-C ends it at once."""
-
-    def stop(number: int, frame: object) -> None:
-        pipeline.stop()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    pipeline.stop()
+    signal.signal(signal.SIGINT, signal.default_int_handler)

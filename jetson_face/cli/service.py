@@ -75,7 +75,9 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "run":
         from jetson_face.service import serve
 
-        return serve(_settings(args).load, _control_command(args), _fleet_command(args))
+        # What starts the process behind the control socket, and this box's part in a fleet.
+        control, fleet = (_with_this_config(args, it) for it in ("service control", "fleet run"))
+        return serve(_settings(args).load, control, fleet)
     if args.action == "control":
         from jetson_face.service.control.process import serve_control
 
@@ -103,14 +105,9 @@ def _settings(args: argparse.Namespace) -> PageSettings:
     return PageSettings(load)
 
 
-def _control_command(args: argparse.Namespace) -> list[str]:
-    """What starts the process behind the control socket, with this one's configuration."""
-    return [sys.executable, "-m", "jetson_face", "service", "control", *config_words(args)]
-
-
-def _fleet_command(args: argparse.Namespace) -> list[str]:
-    """What starts this box's part in a fleet."""
-    return [sys.executable, "-m", "jetson_face", "fleet", "run", *config_words(args)]
+def _with_this_config(args: argparse.Namespace, command: str) -> list[str]:
+    """What starts another command with this one's configuration."""
+    return [sys.executable, "-m", "jetson_face", *command.split(), *config_words(args)]
 
 
 def _fleet_routes(desk: Desk) -> Sequence[Route]:

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from jetson_face.cli.common import add_config_arguments, config_of, say, say_json
+from jetson_face.cli.common import add_config_arguments, config_of, counted, say, say_json
 from jetson_face.config import default_state_dir
 from jetson_face.core.errors import ConfigError, SourceError
 from jetson_face.service.http import Page
@@ -154,8 +154,7 @@ def _describe_review(review: dict[str, Any]) -> list[str]:
         return [f"review: doubtful faces are not kept: {review['error']}"]
     if not review.get("waiting"):
         return []
-    count = review["waiting"]
-    faces = "1 doubtful face waits" if count == 1 else f"{count} doubtful faces wait"
+    faces = counted(review["waiting"], "doubtful face waits", "doubtful faces wait")
     return [f"review: {faces}: jetson-face review list"]
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetson_face.cli import compare, train_recipe, train_style
-from jetson_face.cli.common import number, say
+from jetson_face.cli.common import number, say, show_progress
+from jetson_face.config import load_config
 from jetson_face.core.errors import UsageError
 from jetson_face.training.machine import keep_freed_memory, need_torch
 from jetson_face.util.documents import load_document, read_text
+from jetson_face.util.files import write_file
 from jetson_face.util.yamltext import YamlTextError, read_yaml
 
 if TYPE_CHECKING:
@@ -143,8 +145,6 @@ def _finetune(args: argparse.Namespace) -> int:
 
 
 def _found_faces(args: argparse.Namespace) -> SmallSet:
-    from jetson_face.cli.common import show_progress
-    from jetson_face.config import load_config
     from jetson_face.training.own_photos import found_faces
 
     config = load_config(args.config, args.overrides)
@@ -186,7 +186,6 @@ def _pairs(args: argparse.Namespace) -> int:
     if args.images is None or args.export is None:
         raise UsageError("--pairs needs --images DIR and --export FILE.json")
     from jetson_face.training.pair_fit import fit_to_list
-    from jetson_face.util.files import write_file
 
     made, what, right = fit_to_list(
         args.pairs, args.images, args.limit_pairs, args.config, args.overrides

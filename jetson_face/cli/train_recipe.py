@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+from jetson_face.cli.common import add_set
 from jetson_face.training.machine import need_torch
 from jetson_face.training.settings import TrainConfig
 from jetson_face.util.documents import load_document
+from jetson_face.util.interrupt import EXIT_INTERRUPTED, catching
 
 log = logging.getLogger(__name__)
-EXIT_STOPPED = 130
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Recipe, changes to it, resuming, exporting."""
     parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="recipe")
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change one key, as in --set optim.minutes=30 (may be repeated)",
-    )
+    add_set(parser, "change one key, as in --set optim.minutes=30")
     parser.add_argument(
         "--resume", action="store_true", help="go on from the run folder's checkpoint"
     )
@@ -49,33 +44,19 @@ def run(args: argparse.Namespace) -> int:
     need_torch()
     from jetson_face.training.recipe import train_recipe
 
-    with _StopOnSignal() as stop:
+    with _stop_on_signal() as stop:
         done = train_recipe(config, stop, resume=args.resume, ship_to=args.export)
     if done < 1:
         log.warning("stopped at %.1f %%; go on with --resume", 100 * done)
-        return EXIT_STOPPED
+        return EXIT_INTERRUPTED
     return 0
 
 
-class _StopOnSignal:
-    """True once SIGINT or SIGTERM came.
-
-    So that the step in hand ends and a checkpoint is written.
-    """
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-        self._before: dict[signal.Signals, object] = {}
-
-    def __enter__(self) -> _StopOnSignal:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, lambda *_: self._event.set())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
-
-    def __call__(self) -> bool:
-        return self._event.is_set()
+@contextmanager
+def _stop_on_signal() -> Iterator[Callable[[], bool]]:
+    """True once SIGINT or SIGTERM came, so that the step in hand ends and a checkpoint is
+    written."""
+    came = threading.Event()
+    main = threading.current_thread() is threading.main_thread()
+    with catching(lambda *_: came.set()) if main else nullcontext():
+        yield came.is_set

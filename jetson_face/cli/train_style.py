@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from jetson_face.cli.common import say, show_progress
 from jetson_face.core.errors import InputBrokenError, UsageError
-from jetson_face.training.machine import need_torch
+from jetson_face.training.machine import keep_freed_memory, need_torch
 
 if TYPE_CHECKING:
     from jetson_face.core.types import ImageU8
@@ -55,11 +57,8 @@ def run(args: argparse.Namespace) -> int:
     if args.faces < 1:
         raise UsageError(f"--faces must be 1 or more, got {args.faces}")
     need_torch()
-    import numpy as np
-
     from jetson_face.training import data
     from jetson_face.training.campaign.packing import write_pack
-    from jetson_face.training.machine import keep_freed_memory
     from jetson_face.training.style import Features, StyleSettings, pieces, restyled, sheet
 
     keep_freed_memory()
@@ -92,19 +91,15 @@ def _frames(uri: str) -> list[ImageU8]:
     out: list[ImageU8] = []
     with closing(open_source(uri, "style")) as source:
         every = 1 if source.info.stills else 8
-        try:
+        with suppress(EndOfSource):
             for number in range(_FRAMES * every):
                 frame = source.read(10.0)
                 if number % every == 0:
                     out.append(frame.image)
-        except EndOfSource:
-            pass
     return out
 
 
 def _vectors(path: Path, count: int) -> Any:
-    import numpy as np
-
     from jetson_face.training import data
 
     vectors = np.load(data.find(path), allow_pickle=False)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jetson_face.cli.common import add_config_arguments, ask, config_of, say, say_json
+from jetson_face.cli.common import add_config_arguments, agreed, config_of, counted, say, say_json
 from jetson_face.config import Config
 from jetson_face.core.errors import UsageError
 from jetson_face.privacy.encryption import open_cipher
@@ -33,8 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     erase.add_argument("who", metavar="ID", nargs="*", help="as `list` says")
     erase.add_argument("--all", action="store_true", help="everybody who is remembered")
     erase.add_argument("--yes", action="store_true", help="do not ask")
-    for sub in (listing, show, erase):
-        add_config_arguments(sub)
+    add_config_arguments(listing, show, erase)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -58,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
     elif not rows:
         say("nobody who is not enrolled is remembered")
     for row in () if args.json else rows:
-        say(f"{row['id']}: {_visits(row['visits'])}, the last {row['last']} at {row['source']}")
+        visits = counted(row["visits"], "visit")
+        say(f"{row['id']}: {visits}, the last {row['last']} at {row['source']}")
     return 0
 
 
@@ -70,16 +69,12 @@ def _erase(config: Config, path: Path, args: argparse.Namespace) -> int:
     wanted = known if args.all else list(dict.fromkeys(args.who))
     if missing := sorted(set(wanted) - set(known)):
         raise UsageError(f"no unknown person {missing[0]}: see `jetson-face unknown list`")
-    people = "1 person" if len(wanted) == 1 else f"{len(wanted)} people"
-    if not args.yes:
-        if not sys.stdin.isatty():
-            raise UsageError(f"this erases {people} for good: say so with --yes")
-        if ask(f"Erase {people} for good? [y/N]").lower() not in ("y", "yes"):
-            say("nobody was erased", err=True)
-            return 1
+    people = counted(len(wanted), "person", "people")
+    if not (args.yes or agreed(people, "nobody was erased")):
+        return 1
     gone = erase_on_demand(config, None if args.all else wanted)
     # Of all, there may be others by now.
-    people = "1 person" if gone.people == 1 else f"{gone.people} people"
+    people = counted(gone.people, "person", "people")
     say(f"{people} erased, with {gone.pictures} pictures and the ids in {gone.events} events")
     if gone.failed:
         say(f"could not be searched: {', '.join(gone.failed)}: run it once more", err=True)
@@ -104,7 +99,3 @@ def _row(person: UnknownPerson) -> dict[str, Any]:
         "source": person.faces[0].source if person.faces else None,
         "faces": len(person.faces),
     }
-
-
-def _visits(count: int) -> str:
-    return "1 visit" if count == 1 else f"{count} visits"

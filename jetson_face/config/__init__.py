@@ -45,7 +45,7 @@ from jetson_face.config.network import (
 )
 from jetson_face.config.plugin import PluginRefinerConfig, PluginSinkConfig
 from jetson_face.config.privacy import PrivacyConfig
-from jetson_face.config.section import Section
+from jetson_face.config.section import Section, of_type
 from jetson_face.config.service import (
     HomeAssistantConfig,
     JsonlConfig,
@@ -99,9 +99,7 @@ def _default_camera() -> str:
 
 def _with_backend_type(value: Any) -> Any:
     """`--set backend.threads=1` may leave out which back end: this machine's."""
-    if isinstance(value, dict) and "type" not in value:
-        return {"type": _default_backend().type, **value}
-    return value
+    return of_type(value, _default_backend().type)
 
 
 def _as_list(value: Any) -> Any:

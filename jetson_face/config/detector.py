@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from jetson_face.config.plugin import DetectorName, Options
-from jetson_face.config.section import Fraction, Section
+from jetson_face.config.section import Fraction, Section, of_type
 
 
 class DetectorSettings(Section):
@@ -85,10 +85,8 @@ class PluginDetectorConfig(DetectorSettings):
 
 def _with_type(value: Any) -> Any:
     """Which detector is meant where none is named: the one whose own settings are there."""
-    if not isinstance(value, dict) or "type" in value:
-        return value
-    meant = "mtcnn" if value.keys() & _MTCNNS_OWN else "auto"
-    return {"type": meant, **value}
+    own = isinstance(value, dict) and value.keys() & _MTCNNS_OWN
+    return of_type(value, "mtcnn" if own else "auto")
 
 
 _MTCNNS_OWN = {*MtcnnConfig.model_fields, "face_px_min"} - DetectorSettings.model_fields.keys()

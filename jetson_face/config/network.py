@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from jetson_face.config.plugin import EmbedderName, Options
-from jetson_face.config.section import Section
+from jetson_face.config.section import Section, of_type
 
 Side: TypeAlias = Annotated[int, Field(ge=1, le=16384)]
 
@@ -49,16 +50,10 @@ class PluginEmbedderConfig(Section):
         return "fp32"
 
 
-def _network_is_meant(value: Any) -> Any:
-    return (
-        {"type": "network", **value} if isinstance(value, dict) and "type" not in value else value
-    )
-
-
 EmbedderSection = Annotated[
     EmbedderConfig | PluginEmbedderConfig,
     Field(discriminator="type"),
-    BeforeValidator(_network_is_meant),
+    BeforeValidator(partial(of_type, meant="network")),
 ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,6 +10,11 @@ Cosine = Annotated[float, Field(ge=-1, le=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 SHARE = "a share (0.01 is 1 %)"
 NAME = r"^[\w.-]{1,40}$"
+
+
+def of_type(value: Any, meant: str) -> Any:
+    """The values of a section; where they leave out their `type`, with the one that is meant."""
+    return {"type": meant, **value} if isinstance(value, dict) and "type" not in value else value
 
 
 class Section(BaseModel):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from jetson_face.doctor import hardware, plugins, software, video
+from jetson_face.doctor import hardware, software, video
 from jetson_face.doctor.needs import Needs
 from jetson_face.doctor.probe import Finding, Probe
 from jetson_face.util.optional import pip_install
@@ -31,7 +31,7 @@ _CHECKS: tuple[Callable[[Probe, Needs], Iterator[Finding]], ...] = (
     hardware.memory,
     hardware.disk,
     software.extras,
-    plugins.plugins,
+    software.plugins,
 )
 _DETAILS = ("disk", "cuda", "pycuda", "clocks", "temperature", "gstreamer", "model")
 """What matters only where it is not as it should be."""
@@ -39,9 +39,7 @@ _DETAILS = ("disk", "cuda", "pycuda", "clocks", "temperature", "gstreamer", "mod
 
 def examine(probe: Probe, needs: Needs) -> list[Finding]:
     """All findings, in order."""
-    found: list[Finding] = []
-    for check in _CHECKS:
-        found += check(probe, needs)
+    found = [finding for check in _CHECKS for finding in check(probe, needs)]
     return [*found, *_verdict(found, needs)]
 
 
@@ -69,12 +67,9 @@ def summary(found: Sequence[Finding]) -> tuple[list[Finding], list[str]]:
 
 
 def _verdict(found: Sequence[Finding], needs: Needs) -> Iterator[Finding]:
-    good = {finding.topic for finding in found if finding.state == "ok"}
-    good |= {f.topic for f in found if f.topic == "tensorrt" and f.state == "info"}
-    works = []
-    if "onnxruntime" in good:
-        works.append("onnxruntime")
-    if {"tensorrt", "gpu"} <= good:
+    good = {(finding.topic, finding.state) for finding in found}
+    works = ["onnxruntime"] if ("onnxruntime", "ok") in good else []
+    if ("gpu", "ok") in good and good & {("tensorrt", "ok"), ("tensorrt", "info")}:
         works.append("tensorrt")
     if not works:
         fix = pip_install("jetson" if needs.jetson else "pc")

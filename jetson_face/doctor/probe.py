@@ -9,10 +9,10 @@ import os
 import re
 import shutil
 import subprocess
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Literal
 
 from jetson_face.capture.gstreamer import load_gst
 from jetson_face.core.errors import JetsonFaceError
@@ -32,10 +32,6 @@ class Finding:
     state: State
     text: str
     fix: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain values."""
-        return asdict(self)
 
 
 class Probe:

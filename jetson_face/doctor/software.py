@@ -1,14 +1,16 @@
-"""What is installed: JetPack, CUDA, the runtimes of networks, OpenCV, GStreamer, packages."""
+"""What is installed: JetPack, CUDA, the runtimes of networks, OpenCV, packages, plug-ins."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import get_args
 
-from jetson_face.core.errors import JetsonFaceError
+from jetson_face.core.errors import JetsonFaceError, PluginError
 from jetson_face.doctor.needs import MODULES, Needs
 from jetson_face.doctor.probe import Finding, Probe, State, jetson_linux
 from jetson_face.util.optional import pip_install
+from jetson_face.util.plugins import Kind, installed
 
 _EXPECTED = {36: "10.3", 38: "10.13", 39: "10.16"}
 """TensorRT by the major number of Jetson Linux."""
@@ -130,6 +132,24 @@ def extras(probe: Probe, needs: Needs) -> Iterator[Finding]:
         brings = extra if extra != "RUN" else _run_extra(needs)
         text = f"{name} is not installed: for {what}"
         yield Finding("extras", "problem" if must else "missing", text, pip_install(brings))
+
+
+def plugins(probe: Probe, needs: Needs) -> Iterator[Finding]:
+    """Each plug-in that is installed; its module is imported, nothing of it is called."""
+    for kind in get_args(Kind):
+        for name, claims in sorted(installed(kind).items()):
+            if len(claims) > 1:
+                packages = ", ".join(plugin.package for plugin in claims)
+                text = f"the {kind} plug-in {name!r} is in {packages}"
+                yield Finding("plug-ins", "problem", text, "uninstall all but one of them")
+                continue
+            try:
+                claims[0].load()
+            except PluginError as error:
+                fix = "install another version of the package, or uninstall it"
+                yield Finding("plug-ins", "problem", str(error), fix)
+            else:
+                yield Finding("plug-ins", "ok", str(claims[0]))
 
 
 def _run_extra(needs: Needs) -> str:

@@ -248,11 +248,14 @@ def photos_by_folder(root: Path) -> dict[Path, list[Path]]:
     return {folder: photos_in(folder) for folder in folders}
 
 
-def photos_in(folder: Path) -> list[Path]:
-    """The pictures of a folder, sorted by name; hidden ones and other files are left out."""
+def photos_in(path: Path) -> list[Path]:
+    """The pictures of a folder, sorted by name, without hidden ones and other files; of what is no
+    folder itself."""
+    if not path.is_dir():
+        return [path]
     return sorted(
         entry
-        for entry in folder.iterdir()
+        for entry in path.iterdir()
         if _shown(entry) and entry.suffix.lower() in SUFFIXES and not entry.is_dir()
     )
 

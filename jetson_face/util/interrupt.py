@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 EXIT_INTERRUPTED = 130
@@ -34,6 +37,17 @@ class CtrlC:
             os.write(2, b"jetson-face: interrupted\n")
         finally:
             os._exit(EXIT_INTERRUPTED)
+
+
+@contextmanager
+def catching(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """While inside, SIGINT and SIGTERM call `handler`; main thread only."""
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, was in before.items():
+            signal.signal(number, was)
 
 
 def is_importing(frame: FrameType | None) -> bool:

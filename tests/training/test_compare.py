@@ -92,7 +92,8 @@ def test_a_row_holds_every_figure_and_is_kept(tmp_path: Path) -> None:
     assert "| squeezenet | 64 |" in table
     assert "random weights, then 16 faces" in table
     pytest.importorskip("matplotlib")
-    assert [path.name for path in command._plots([row], tmp_path)] == ["networks.png"]
+    command._plot([row], tmp_path / "networks.png")
+    assert (tmp_path / "networks.png").stat().st_size > 0
 
 
 def test_a_recipe_that_cannot_be_run_is_refused(tmp_path: Path) -> None:
