@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
 from jetson_face.web.problems import problem
@@ -73,19 +74,17 @@ class Guard:
         return found
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
-        headers: dict[bytes, list[bytes]] = {}
-        for name, value in scope["headers"]:
-            headers.setdefault(name, []).append(value)
-        hosts = headers.get(b"host", [])
-        host = hosts[0].decode("latin-1") if len(hosts) == 1 else ""
+        headers = Headers(scope=scope)
+        hosts = headers.getlist("host")
+        host = hosts[0] if len(hosts) == 1 else ""
         if _name(host) not in self._hosts:
             return 421, "this name is not one of the page's: start it with --allow-host NAME"
         if scope["method"] not in ("GET", "HEAD", "OPTIONS"):
-            origin = headers.get(b"origin", [b""])[0].decode("latin-1")
+            origin = headers.get("origin", "")
             if origin and urlsplit(origin).netloc.lower() != host.lower():
                 return 403, "this comes from another site"
-        length = headers.get(b"content-length", [b"0"])[0]
-        if not length.isdigit() or len(length) > 12:
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or len(length) > 12:
             return 400, "content-length is no number"
         if int(length) > _most(scope):
             return 413, "the body is too large"
