@@ -9,12 +9,6 @@ from starlette.responses import PlainTextResponse, Response
 
 from jetson_face.web.api.common import METRICS, Cursor, Key, Limit, Up, change, listed
 from jetson_face.web.callers import Admin, Operator, Viewer
-from jetson_face.web.health_models import DoctorSays, HealthOfDay, LogLines
-from jetson_face.web.measurement_models import (
-    Measurement,
-    MeasurementEnd,
-    MeasurementIn,
-)
 from jetson_face.web.models import (
     Applied,
     AuditRow,
@@ -25,6 +19,14 @@ from jetson_face.web.models import (
     SettingsOut,
     ThresholdCurve,
     Tuning,
+)
+from jetson_face.web.system_models import (
+    DoctorSays,
+    HealthOfDay,
+    LogLines,
+    Measurement,
+    MeasurementEnd,
+    MeasurementIn,
 )
 
 router = APIRouter(tags=["system"])
