@@ -36,7 +36,7 @@ from jetson_face.web.api import (
 from jetson_face.web.api.common import ERRORS
 from jetson_face.web.callers import Doorkeeper
 from jetson_face.web.feed import Feeds
-from jetson_face.web.guard import App, Guard
+from jetson_face.web.guard import Guard
 from jetson_face.web.models import Enrolment
 from jetson_face.web.sessions import Sessions
 from jetson_face.web.tail import Tail
@@ -59,7 +59,7 @@ class Options:
     idle_s: float = 1800.0
 
 
-def create_app(options: Options) -> App:
+def create_app(options: Options) -> Guard:
     """The ASGI application."""
 
     @asynccontextmanager

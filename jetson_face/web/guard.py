@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jetson_face.web.problems import problem
-
-Scope: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LARGE = ("/api/v1/identify", "/api/v1/people")
 LARGE_MAX, SMALL_MAX = 48 << 20, 256 << 10
@@ -27,15 +21,15 @@ CSP = (
     "connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'"
 )
-HEADERS = (
-    (b"content-security-policy", CSP.encode()),
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
-)
+HEADERS = {
+    "content-security-policy": CSP,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+}
 
 
 class Guard:
@@ -45,7 +39,7 @@ class Guard:
     reach us by DNS. secure: it is served by TLS.
     """
 
-    def __init__(self, app: App, hosts: frozenset[str], *, secure: bool) -> None:
+    def __init__(self, app: ASGIApp, hosts: frozenset[str], *, secure: bool) -> None:
         self._app, self._hosts, self._secure = app, hosts | _LOCAL, secure
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,9 +48,13 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
-        async def guarded_send(message: MutableMapping[str, Any]) -> None:
+        async def guarded_send(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *self._headers(message["headers"])]
+                headers = MutableHeaders(scope=message)
+                headers.update(HEADERS)
+                headers.setdefault("cache-control", "no-store")
+                if self._secure:
+                    headers["strict-transport-security"] = "max-age=31536000"
             await send(message)
 
         refused = self._refusal(scope)
@@ -64,14 +62,6 @@ class Guard:
             await problem(*refused)(scope, receive, guarded_send)
             return
         await self._app(scope, _bounded(scope, receive), guarded_send)
-
-    def _headers(self, there: Any) -> list[tuple[bytes, bytes]]:
-        found = list(HEADERS)
-        if all(name.lower() != b"cache-control" for name, _ in there):
-            found.append((b"cache-control", b"no-store"))
-        if self._secure:
-            found.append((b"strict-transport-security", b"max-age=31536000"))
-        return found
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         headers = Headers(scope=scope)
@@ -107,7 +97,7 @@ def _bounded(scope: Scope, receive: Receive) -> Receive:
     left, over = _most(scope), False
     until = asyncio.get_running_loop().time() + _BODY_S
 
-    async def bounded() -> MutableMapping[str, Any]:
+    async def bounded() -> Message:
         nonlocal left, over
         if over:
             return await receive()
