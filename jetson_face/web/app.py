@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -85,11 +84,7 @@ def create_app(options: Options) -> Guard:
         redoc_url=None,
         redirect_slashes=False,
         lifespan=life,
-        exception_handlers={
-            problems.ProblemError: problems.of_problem,
-            HTTPException: problems.of_http,
-            RequestValidationError: problems.of_validation,
-        },
+        exception_handlers=dict.fromkeys(problems.HANDLED, problems.of_error),
     )
     # Strict cookies that a proxy or another page on this host cannot set over plain HTTP.
     cookie = "__Host-jetson-face" if options.secure else "jetson-face"
