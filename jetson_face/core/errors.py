@@ -1,4 +1,5 @@
-"""Everything this program can tell a user that went wrong, and the exit code of each class.
+"""Everything this program can tell a user that went wrong, and the exit code of each class, which
+is its base's where it names none.
 
 Every message says what is wrong, where, and how to fix it, in one line. Classes also inherit the
 builtin that fits, so that `except FileNotFoundError` or `except ValueError` keeps working.
@@ -57,8 +58,6 @@ class GalleryError(JetsonFaceError):
 class GalleryCorruptError(GalleryError, ValueError):
     """The gallery file is not a gallery, or is damaged."""
 
-    exit_code = 7
-
 
 class GalleryLockedError(GalleryError, TimeoutError):
     """Another process holds the gallery."""
@@ -80,8 +79,6 @@ class ModelError(JetsonFaceError, ValueError):
 
 class FetchError(ModelError, ConnectionError):
     """A model's file could not be fetched, or what came is not the file that its card means."""
-
-    exit_code = 10
 
 
 class EngineError(ModelError):
@@ -123,8 +120,6 @@ class SecretMissingError(JetsonFaceError, LookupError):
 class SecretBrokenError(SecretMissingError, ValueError):
     """A password or token was handed over and cannot be one: several lines, no text, unreadable."""
 
-    exit_code = 16
-
 
 class StateLockedError(JetsonFaceError, TimeoutError):
     """Another process uses the state folder."""
@@ -158,5 +153,3 @@ class FleetError(JetsonFaceError, ConnectionError):
 
 class FleetRightsError(FleetError):
     """The credentials of this machine may not do that on the fleet's server."""
-
-    exit_code = 21

@@ -16,11 +16,7 @@ Overlap = Literal["union", "min"]
 
 def iou_pairs(a: F32, b: F32) -> F32:
     """Overlap of each box of `a` (N, 4) with the one of `b` in its row: (N,) in [0, 1]."""
-    spans = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
-    shared = np.maximum(spans, 0).prod(axis=1)
-    whole = areas(a) + areas(b) - shared
-    share = np.divide(shared, whole, out=np.zeros(shared.shape, np.float32), where=whole > 0)
-    return np.asarray(share, np.float32)
+    return _overlap(a, b, "union")
 
 
 def iou_matrix(a: F32, b: F32 | None = None, *, over: Overlap = "union") -> F32:
@@ -30,10 +26,14 @@ def iou_matrix(a: F32, b: F32 | None = None, *, over: Overlap = "union") -> F32:
     inside a large one is then 1). Boxes with no area overlap nothing: 0.
     """
     b = a if b is None else b
-    width = np.minimum(a[:, None, 2], b[None, :, 2]) - np.maximum(a[:, None, 0], b[None, :, 0])
-    height = np.minimum(a[:, None, 3], b[None, :, 3]) - np.maximum(a[:, None, 1], b[None, :, 1])
+    return _overlap(a[:, None], b[None, :], over)
+
+
+def _overlap(a: F32, b: F32, over: Overlap) -> F32:
+    width = np.minimum(a[..., 2], b[..., 2]) - np.maximum(a[..., 0], b[..., 0])
+    height = np.minimum(a[..., 3], b[..., 3]) - np.maximum(a[..., 1], b[..., 1])
     shared = np.maximum(width, 0) * np.maximum(height, 0)
-    area_a, area_b = areas(a)[:, None], areas(b)[None, :]
+    area_a, area_b = areas(a), areas(b)
     whole = area_a + area_b - shared if over == "union" else np.minimum(area_a, area_b)
     share = np.divide(shared, whole, out=np.zeros(shared.shape, np.float32), where=whole > 0)
     # In float32 a union can round to less than its part.
@@ -41,8 +41,8 @@ def iou_matrix(a: F32, b: F32 | None = None, *, over: Overlap = "union") -> F32:
 
 
 def areas(boxes: F32) -> F32:
-    """Area of each box, square pixels: (N,)."""
-    return np.asarray((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), np.float32)
+    """Area of each box (..., 4), square pixels: (...)."""
+    return np.asarray((boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1]), np.float32)
 
 
 def clip_boxes(boxes: F32, width: float, height: float) -> F32:

@@ -337,7 +337,7 @@ class Daemon:
             "gallery": pages.gallery(deck.people) | {"threshold": pages.threshold(deck)},
             "rates": pages.rates(pipeline.metrics.snapshot()),
             "stages_p95_ms": {s.name: round(s.p95_ms, 2) for s in report.stages},
-            "queues": {"events": self._queue.counts.waiting},
+            "queues": {"events": self._queue.waiting},
             "outbox": pages.outbox(state),
             "history": self._history.document(),
             **self._bookkeeping.document(),

@@ -13,7 +13,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 from weakref import WeakSet
 
@@ -35,29 +34,20 @@ class StillBusyError(TimeoutError):
     """A courier's call is not over yet; not to be confused with a TimeoutError of the call."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelCounts:
-    """What went through a channel. Always: put = got + dropped + waiting."""
-
-    put: int
-    got: int
-    dropped: int
-    waiting: int
-
-
 class Channel(Generic[T]):
     """FIFO of at most `size` items between threads, with the life cycle that all channels share.
 
     drop_oldest False: a full channel makes `put` wait (files, evaluation: nothing is lost).
     drop_oldest True: `put` never waits, a full channel loses its oldest item, and that is counted.
+    Always: put = got + dropped + waiting.
     """
 
     def __init__(
         self,
-        name: str,
         size: int,
+        name: str = "queue",
         *,
-        drop_oldest: bool,
+        drop_oldest: bool = False,
         cond: threading.Condition | None = None,
     ) -> None:
         if size < 1:
@@ -68,7 +58,7 @@ class Channel(Generic[T]):
         self._size = size
         self._drop_oldest = drop_oldest
         self._closed = self._interrupted = False
-        self._put = self._got = self._dropped = 0
+        self._dropped = 0
 
     def put(self, item: T, *, timeout_s: float | None = None) -> None:
         """Hand over an item. Raises Closed, or TimeoutError if no room came in `timeout_s`."""
@@ -81,7 +71,6 @@ class Channel(Generic[T]):
                 self._items.popleft()
                 self._dropped += 1
             self._items.append(item)
-            self._put += 1
             self._cond.notify_all()
 
     def get(self, *, timeout_s: float | None = None) -> T:
@@ -110,10 +99,9 @@ class Channel(Generic[T]):
             self._cond.notify_all()
 
     @property
-    def counts(self) -> ChannelCounts:
-        """A consistent snapshot."""
-        with self._cond:
-            return ChannelCounts(self._put, self._got, self._dropped, len(self._items))
+    def waiting(self) -> int:
+        """Items that nobody got yet."""
+        return len(self._items)
 
     @property
     def dropped(self) -> int:
@@ -130,7 +118,6 @@ class Channel(Generic[T]):
         if not self._items:
             raise Closed(self.name)
         item = self._items.popleft()
-        self._got += 1
         self._cond.notify_all()
         return item
 
@@ -139,21 +126,11 @@ class LatestSlot(Channel[T]):
     """One-element channel: `put` never waits, it replaces an unread item."""
 
     def __init__(self, name: str = "slot", *, cond: threading.Condition | None = None) -> None:
-        super().__init__(name, 1, drop_oldest=True, cond=cond)
+        super().__init__(1, name, drop_oldest=True, cond=cond)
 
 
 class BoundedQueue(Channel[T]):
     """FIFO that blocks its writer when full, or drops the oldest item."""
-
-    def __init__(
-        self,
-        size: int,
-        name: str = "queue",
-        *,
-        drop_oldest: bool = False,
-        cond: threading.Condition | None = None,
-    ) -> None:
-        super().__init__(name, size, drop_oldest=drop_oldest, cond=cond)
 
 
 class FanIn(Generic[T]):
@@ -178,9 +155,9 @@ class FanIn(Generic[T]):
         self._channels.append(slot)
         return slot
 
-    def add_queue(self, size: int, name: str, *, drop_oldest: bool = False) -> BoundedQueue[T]:
-        """A new writer with a queue of its own."""
-        queue: BoundedQueue[T] = BoundedQueue(size, name, drop_oldest=drop_oldest, cond=self._cond)
+    def add_queue(self, size: int, name: str) -> BoundedQueue[T]:
+        """A new writer with a queue of its own, which loses nothing."""
+        queue: BoundedQueue[T] = BoundedQueue(size, name, cond=self._cond)
         self._channels.append(queue)
         return queue
 

@@ -26,13 +26,7 @@ def file_lock(path: Path, *, mode: int = 0o600) -> Iterator[None]:
     """
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise
-            pid = os.pread(handle, 32, 0).decode("ascii", "replace").strip()
-            raise HeldError(pid or "unknown") from None
+        _lock(handle, path)
         with suppress(OSError):  # the number is for people only: a full disk must stop nobody
             os.ftruncate(handle, 0)
             os.pwrite(handle, f"{os.getpid()}\n".encode("ascii"), 0)
@@ -51,12 +45,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     note = folder / "lock"
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise
-            raise HeldError(_said(note)) from None
+        _lock(handle, note)
         with suppress(OSError):  # as above
             note.write_text(f"{os.getpid()}\n", "ascii")
         yield
@@ -77,6 +66,16 @@ def holder_of(folder: Path) -> str | None:
     finally:
         os.close(handle)
     return None
+
+
+def _lock(handle: int, note: Path) -> None:
+    """note: where another process says who it is."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+            raise
+        raise HeldError(_said(note)) from None
 
 
 def _said(note: Path) -> str:

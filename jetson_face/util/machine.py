@@ -37,8 +37,9 @@ def machine_facts(root: Path = Path("/")) -> dict[str, Any]:
     """
     return {
         "jetson_face": __version__,
-        "board": _board(root),
-        "cpu": _cpu_model(root),
+        "board": _text(root / "proc/device-tree/model")
+        or _text(root / "sys/devices/virtual/dmi/id/product_name"),
+        "cpu": _found(root / "proc/cpuinfo", r"^(?:model name|Model|Hardware)\s*:\s*(.*\S)"),
         "cores": os.cpu_count(),
         "cores_usable": len(os.sched_getaffinity(0)),
         "governor": _text(root / _CPU / "cpu0/cpufreq/scaling_governor"),
@@ -81,8 +82,8 @@ def reset_peak_memory(root: Path = Path("/")) -> bool:
 
 
 def _status_mb(root: Path, key: str) -> float | None:
-    found = re.search(rf"^{key}:\s+(\d+) kB", _text(root / "proc/self/status") or "", re.MULTILINE)
-    return None if found is None else int(found[1]) / 1024
+    found = _found(root / "proc/self/status", rf"^{key}:\s+(\d+) kB")
+    return None if found is None else int(found) / 1024
 
 
 def _text(path: Path) -> str | None:
@@ -97,16 +98,10 @@ def _first_line(path: Path) -> str | None:
     return None if text is None else text.splitlines()[0]
 
 
-def _board(root: Path) -> str | None:
-    return _text(root / "proc/device-tree/model") or _text(
-        root / "sys/devices/virtual/dmi/id/product_name"
-    )
-
-
-def _cpu_model(root: Path) -> str | None:
-    text = _text(root / "proc/cpuinfo") or ""
-    found = re.search(r"^(?:model name|Model|Hardware)\s*:\s*(.+)$", text, re.MULTILINE)
-    return found[1].strip() if found else None
+def _found(path: Path, pattern: str) -> str | None:
+    """The pattern's group in a file."""
+    found = re.search(pattern, _text(path) or "", re.MULTILINE)
+    return None if found is None else found[1]
 
 
 def _mhz(root: Path, name: str) -> float | None:
@@ -115,25 +110,23 @@ def _mhz(root: Path, name: str) -> float | None:
 
 
 def _proc_mhz(root: Path) -> float | None:
-    found = re.search(r"^cpu MHz\s*:\s*([\d.]+)$", _text(root / "proc/cpuinfo") or "", re.MULTILINE)
-    return float(found[1]) if found else None
+    found = _found(root / "proc/cpuinfo", r"^cpu MHz\s*:\s*([\d.]+)$")
+    return None if found is None else float(found)
 
 
 def _power_mode(root: Path) -> str | None:
     """`pmode:0002` is written by nvpmodel; its names are in the board's own nvpmodel.conf."""
-    status = _text(root / "var/lib/nvpmodel/status")
-    found = re.search(r"pmode:\s*0*(\d+)", status or "")
+    status = root / "var/lib/nvpmodel/status"
+    found = _found(status, r"pmode:\s*0*(\d+)")
     if found is None:
-        return status
-    names = _text(root / "etc/nvpmodel.conf") or ""
-    pattern = rf"POWER_MODEL\s+ID={found[1]}\s+NAME=(\S+?)\s*>"
-    named = re.search(pattern, names)
-    return f"{found[1]} ({named[1]})" if named else found[1]
+        return _text(status)
+    name = _found(root / "etc/nvpmodel.conf", rf"POWER_MODEL\s+ID={found}\s+NAME=(\S+?)\s*>")
+    return f"{found} ({name})" if name else found
 
 
 def _memory_mb(root: Path) -> int | None:
-    found = re.search(r"^MemTotal:\s+(\d+) kB", _text(root / "proc/meminfo") or "", re.MULTILINE)
-    return int(found[1]) // 1024 if found else None
+    found = _found(root / "proc/meminfo", r"^MemTotal:\s+(\d+) kB")
+    return None if found is None else int(found) // 1024
 
 
 def _load(root: Path) -> float | None:

@@ -180,23 +180,14 @@ def _bucket(value: float) -> int:
     return min(max(index, 1), _BUCKETS - 1)
 
 
-def _edge(index: int) -> float:
-    """Upper edge of a bucket."""
-    return float(10.0 ** (_LOWEST + index / _PER_DECADE))
-
-
 def _percentile(buckets: list[int], count: int, q: float, low: float, high: float) -> float:
     """Nearest-rank percentile: the geometric middle of its bucket, kept within what was seen."""
     rank = max(1, math.ceil(q * count))
     if rank == count:
         return high
-    seen = 0
-    for index, n in enumerate(buckets):
-        seen += n
-        if seen >= rank:
-            middle = _edge(index) * 10 ** (-0.5 / _PER_DECADE)
-            return min(max(middle, low), high)
-    return high
+    index = bisect_left(list(accumulate(buckets)), rank)
+    edge = float(10.0 ** (_LOWEST + index / _PER_DECADE))
+    return min(max(edge * 10 ** (-0.5 / _PER_DECADE), low), high)
 
 
 M = TypeVar("M", Counter, Gauge, Rate, Histogram)
@@ -221,63 +212,59 @@ class Metrics:
 
     clock_ns: Callable[[], int] = time.monotonic_ns
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _counters: dict[Key, Counter] = field(default_factory=dict)
-    _gauges: dict[Key, Gauge] = field(default_factory=dict)
-    _rates: dict[Key, Rate] = field(default_factory=dict)
-    _histograms: dict[Key, Histogram] = field(default_factory=dict)
+    _instruments: dict[Key, Any] = field(default_factory=dict)
     _families: dict[str, _Family] = field(default_factory=dict)
 
     def counter(self, name: str, help: str, /, **labels: str) -> Counter:
         """The counter of this name and these labels, made on first use."""
-        return self._get(self._counters, Counter, name, help, labels)
+        return self._get(Counter, name, help, labels)
 
     def gauge(self, name: str, help: str, /, **labels: str) -> Gauge:
         """The gauge of this name and these labels, made on first use."""
-        return self._get(self._gauges, Gauge, name, help, labels)
+        return self._get(Gauge, name, help, labels)
 
     def rate(self, name: str, help: str, /, **labels: str) -> Rate:
         """The rate of this name and these labels, made on first use."""
-        return self._get(self._rates, Rate, name, help, labels)
+        return self._get(Rate, name, help, labels)
 
     def histogram(self, name: str, help: str, /, **labels: str) -> Histogram:
         """The histogram of this name and these labels, made on first use."""
-        return self._get(self._histograms, Histogram, name, help, labels)
+        return self._get(Histogram, name, help, labels)
 
-    def _get(
-        self, table: dict[Key, M], kind: type[M], name: str, help: str, labels: Mapping[str, str]
-    ) -> M:
+    def _get(self, kind: type[M], name: str, help: str, labels: Mapping[str, str]) -> M:
         key = (name, tuple(sorted(labels.items())))
-        found = table.get(key)
-        if found is None:
+        found: M | None = self._instruments.get(key)
+        if not isinstance(found, kind):
             wanted = _Family(kind.__name__, help, tuple(label for label, _ in key[1]))
             with self._lock:
                 if self._families.setdefault(name, wanted) != wanted:
                     raise ValueError(f"{name}: is {self._families[name]} already, not {wanted}")
-                found = table.setdefault(key, kind())
+                found = self._instruments.setdefault(key, kind())
         return found
 
     def snapshot(self) -> Snapshot:
         """Everything as plain dicts, lists, strings and numbers, sorted by name and labels."""
         now = self.clock_ns()
         with self._lock:
-            counters, gauges = sorted(self._counters.items()), sorted(self._gauges.items())
-            rates, histograms = sorted(self._rates.items()), sorted(self._histograms.items())
-        return {
-            "counters": [self._row(key, {"value": c.value}) for key, c in counters],
-            "gauges": [self._row(key, {"value": g.value}) for key, g in gauges],
-            "rates": [
-                self._row(
-                    key,
-                    {"count": r.count, "per_s": r.overall(), "recent_per_s": r.recent(now)},
-                )
-                for key, r in rates
-            ],
-            "histograms": [self._row(key, h.snapshot()) for key, h in histograms],
-        }
+            everything = sorted(self._instruments.items())
 
-    def _row(self, key: Key, values: dict[str, Any]) -> dict[str, Any]:
-        name, labels = key
-        return {"name": name, "help": self._families[name].help, "labels": dict(labels), **values}
+        def rows(kind: type[M], values: Callable[[M], dict[str, Any]]) -> list[dict[str, Any]]:
+            return [
+                {"name": name, "help": self._families[name].help, "labels": dict(labels)}
+                | values(one)
+                for (name, labels), one in everything
+                if isinstance(one, kind)
+            ]
+
+        return {
+            "counters": rows(Counter, lambda counter: {"value": counter.value}),
+            "gauges": rows(Gauge, lambda gauge: {"value": gauge.value}),
+            "rates": rows(
+                Rate,
+                lambda r: {"count": r.count, "per_s": r.overall(), "recent_per_s": r.recent(now)},
+            ),
+            "histograms": rows(Histogram, Histogram.snapshot),
+        }
 
 
 def to_prometheus(*snapshots: Snapshot, prefix: str = "jetson_face_") -> str:

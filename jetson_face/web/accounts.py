@@ -107,10 +107,10 @@ class Accounts:
 
     def token(self, shown: str) -> Token | None:
         """The token that a program shows, if there is one like it."""
-        digest = _digest(shown)
+        wanted = digest(shown)
         found = None
         for token in self.tokens:
-            if secrets.compare_digest(token.digest, digest):
+            if secrets.compare_digest(token.digest, wanted):
                 found = token
         return found
 
@@ -135,7 +135,7 @@ class Accounts:
         _check_name(name)
         shown = TOKEN_PREFIX + secrets.token_urlsafe(32)
         created = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        token = Token(secrets.token_hex(4), name, role, _digest(shown), created)
+        token = Token(secrets.token_hex(4), name, role, digest(shown), created)
         self._change(lambda now: replace(now, tokens=(*now.tokens, token)))
         return shown
 
@@ -195,7 +195,8 @@ def _hasher() -> PasswordHasher:
     return PasswordHasher(time_cost=_PASSES, memory_cost=_MEMORY_KIB, parallelism=1)
 
 
-def _digest(shown: str) -> str:
+def digest(shown: str) -> str:
+    """Hex SHA-256."""
     return hashlib.sha256(shown.encode()).hexdigest()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import mimetypes
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import resources
@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
 
 from jetson_face.core.version import __version__
 from jetson_face.util.idle import IdleShare
@@ -37,7 +35,7 @@ from jetson_face.web.api import (
 from jetson_face.web.api.common import ERRORS
 from jetson_face.web.callers import Doorkeeper
 from jetson_face.web.feed import Feeds
-from jetson_face.web.guard import App, Guard
+from jetson_face.web.guard import Guard
 from jetson_face.web.models import Enrolment
 from jetson_face.web.sessions import Sessions
 from jetson_face.web.tail import Tail
@@ -60,7 +58,7 @@ class Options:
     idle_s: float = 1800.0
 
 
-def create_app(options: Options) -> App:
+def create_app(options: Options) -> Guard:
     """The ASGI application."""
 
     @asynccontextmanager
@@ -86,11 +84,7 @@ def create_app(options: Options) -> App:
         redoc_url=None,
         redirect_slashes=False,
         lifespan=life,
-        exception_handlers={
-            problems.ProblemError: problems.of_problem,
-            HTTPException: problems.of_http,
-            RequestValidationError: problems.of_validation,
-        },
+        exception_handlers=dict.fromkeys(problems.HANDLED, problems.of_error),
     )
     # Strict cookies that a proxy or another page on this host cannot set over plain HTTP.
     cookie = "__Host-jetson-face" if options.secure else "jetson-face"
@@ -99,18 +93,18 @@ def create_app(options: Options) -> App:
     for module in ROUTERS:
         app.include_router(module.router, prefix="/api/v1", responses=ERRORS)
     _add_static(app)
-    app.openapi_schema = _schema(app, app.routes)
+    app.openapi_schema = _schema(app)
     return Guard(app, options.hosts, secure=options.secure)
 
 
-def _schema(app: FastAPI, routes: Sequence[BaseRoute]) -> dict[str, Any]:
+def _schema(app: FastAPI) -> dict[str, Any]:
     """OpenAPI, with our one form of error."""
     from fastapi.openapi.utils import get_openapi
 
     made = get_openapi(
-        title="jetson-face",
-        version=__version__,
-        routes=list(routes),
+        title=app.title,
+        version=app.version,
+        routes=app.routes,
         description="Face recognition on one box. Sign in with POST /session and send the cookie, "
         "and with changes the csrf value as X-CSRF-Token; or send Authorization: Bearer TOKEN.",
     )
@@ -118,12 +112,9 @@ def _schema(app: FastAPI, routes: Sequence[BaseRoute]) -> dict[str, Any]:
     for name in ("HTTPValidationError", "ValidationError"):
         parts.pop(name, None)
     model: dict[str, Any] = Enrolment.model_json_schema(ref_template="#/components/schemas/{model}")
-    for name, schema in {**model.pop("$defs", {}), "Enrolment": model}.items():
-        parts[name] = schema
+    parts.update(model.pop("$defs", {}), Enrolment=model)
     parts["ProblemDocument"] = problems.ProblemDocument.model_json_schema()
-    made["components"]["securitySchemes"] = {
-        "token": {"type": "http", "scheme": "bearer"},
-    }
+    made["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     made["security"] = [{"token": []}]
     for path in made["paths"].values():
         for operation in path.values():

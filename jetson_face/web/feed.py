@@ -8,10 +8,9 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 from jetson_face.core.widths import width_for
-from jetson_face.util.idle import IDLE_MIN, IdleShare
+from jetson_face.util.idle import IDLE_MIN
 from jetson_face.web.problems import ProblemError
 from jetson_face.web.upstream import Upstream, segment
 
@@ -48,9 +47,9 @@ class Feeds:
     """One task a camera and size, which ends when nobody has asked for a few seconds. idle: share
     of the processor that nobody uses."""
 
-    def __init__(self, upstream: Upstream, idle: Callable[[], float] | None = None) -> None:
-        self._upstream, self._idle = upstream, idle or IdleShare()
-        self._pace = _Pace(self._is_busy)
+    def __init__(self, upstream: Upstream, idle: Callable[[], float]) -> None:
+        self._upstream, self._idle = upstream, idle
+        self._free = 0.0
         self._feeds: dict[tuple[str, int], _Feed] = {}
 
     def has(self, camera: str) -> bool:
@@ -63,7 +62,7 @@ class Feeds:
     async def picture(self, camera: str, width: int, after: int | None) -> AnnotatedPicture | None:
         """The newest picture that is not `after`, once it is this one's turn; None where none came
         for some seconds."""
-        await self._pace.turn()
+        await self._turn()
         key = (camera, width_for(min(width, BUSY_WIDTH) if self._is_busy() else width))
         feed = self._feeds.get(key)
         if feed is None or feed.task.done():
@@ -81,14 +80,8 @@ class Feeds:
     def _is_busy(self) -> bool:
         return self._idle() < IDLE_MIN
 
-
-class _Pace:
-    """Turns in the order in which they are asked for, so many a second in all."""
-
-    def __init__(self, is_busy: Callable[[], bool]) -> None:
-        self._is_busy, self._free = is_busy, 0.0
-
-    async def turn(self) -> None:
+    async def _turn(self) -> None:
+        """Turns come in the order in which they are asked for, so many a second in all."""
         now = time.monotonic()
         # Who comes together gets together what was not used in the last moment.
         turn = max(self._free, now - 0.1)
@@ -151,11 +144,7 @@ class _Feed:
         head = json.loads(said)
         # To ask before there is time for one costs the recogniser something for nothing.
         self._due_s = min(float(head.pop("next_s", 0.0)), _DUE_MAX_S)
-        self._newest = _picture(head, jpeg)
+        start = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+        part = b"".join((start.encode(), jpeg, b"\r\n"))
+        self._newest = AnnotatedPicture(int(head["seq"]), json.dumps(head), jpeg, part)
         return True
-
-
-def _picture(head: dict[str, Any], jpeg: bytes) -> AnnotatedPicture:
-    start = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
-    part = b"".join((start.encode(), jpeg, b"\r\n"))
-    return AnnotatedPicture(int(head["seq"]), json.dumps(head), jpeg, part)

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jetson_face.web.problems import problem
-
-Scope: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LARGE = ("/api/v1/identify", "/api/v1/people")
 LARGE_MAX, SMALL_MAX = 48 << 20, 256 << 10
@@ -26,15 +21,15 @@ CSP = (
     "connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'"
 )
-HEADERS = (
-    (b"content-security-policy", CSP.encode()),
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
-)
+HEADERS = {
+    "content-security-policy": CSP,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+}
 
 
 class Guard:
@@ -44,7 +39,7 @@ class Guard:
     reach us by DNS. secure: it is served by TLS.
     """
 
-    def __init__(self, app: App, hosts: frozenset[str], *, secure: bool) -> None:
+    def __init__(self, app: ASGIApp, hosts: frozenset[str], *, secure: bool) -> None:
         self._app, self._hosts, self._secure = app, hosts | _LOCAL, secure
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,9 +48,13 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
-        async def guarded_send(message: MutableMapping[str, Any]) -> None:
+        async def guarded_send(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *self._headers(message["headers"])]
+                headers = MutableHeaders(scope=message)
+                headers.update(HEADERS)
+                headers.setdefault("cache-control", "no-store")
+                if self._secure:
+                    headers["strict-transport-security"] = "max-age=31536000"
             await send(message)
 
         refused = self._refusal(scope)
@@ -64,28 +63,18 @@ class Guard:
             return
         await self._app(scope, _bounded(scope, receive), guarded_send)
 
-    def _headers(self, there: Any) -> list[tuple[bytes, bytes]]:
-        found = list(HEADERS)
-        if all(name.lower() != b"cache-control" for name, _ in there):
-            found.append((b"cache-control", b"no-store"))
-        if self._secure:
-            found.append((b"strict-transport-security", b"max-age=31536000"))
-        return found
-
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
-        headers: dict[bytes, list[bytes]] = {}
-        for name, value in scope["headers"]:
-            headers.setdefault(name, []).append(value)
-        hosts = headers.get(b"host", [])
-        host = hosts[0].decode("latin-1") if len(hosts) == 1 else ""
+        headers = Headers(scope=scope)
+        hosts = headers.getlist("host")
+        host = hosts[0] if len(hosts) == 1 else ""
         if _name(host) not in self._hosts:
             return 421, "this name is not one of the page's: start it with --allow-host NAME"
         if scope["method"] not in ("GET", "HEAD", "OPTIONS"):
-            origin = headers.get(b"origin", [b""])[0].decode("latin-1")
+            origin = headers.get("origin", "")
             if origin and urlsplit(origin).netloc.lower() != host.lower():
                 return 403, "this comes from another site"
-        length = headers.get(b"content-length", [b"0"])[0]
-        if not length.isdigit() or len(length) > 12:
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or len(length) > 12:
             return 400, "content-length is no number"
         if int(length) > _most(scope):
             return 413, "the body is too large"
@@ -108,7 +97,7 @@ def _bounded(scope: Scope, receive: Receive) -> Receive:
     left, over = _most(scope), False
     until = asyncio.get_running_loop().time() + _BODY_S
 
-    async def bounded() -> MutableMapping[str, Any]:
+    async def bounded() -> Message:
         nonlocal left, over
         if over:
             return await receive()

@@ -34,6 +34,10 @@ class ProblemError(Exception):
         self.status, self.detail, self.headers, self.more = status, detail, headers, more
 
 
+HANDLED = (ProblemError, HTTPException, RequestValidationError)
+"""Ours; the framework's: no such page, no such method; and arguments that do not fit."""
+
+
 def problem(
     status: int, detail: str, headers: dict[str, str] | None = None, **more: Any
 ) -> JSONResponse:
@@ -43,21 +47,13 @@ def problem(
     return JSONResponse(body, status, headers, MEDIA)
 
 
-async def of_problem(request: Request, error: Exception) -> Response:
-    """Handler of ProblemError."""
-    assert isinstance(error, ProblemError)
-    return problem(error.status, error.detail, error.headers, **error.more)
-
-
-async def of_http(request: Request, error: Exception) -> Response:
-    """Handler of what the framework raises: no such page, no such method."""
-    assert isinstance(error, HTTPException)
-    headers = dict(error.headers) if error.headers else None
-    return problem(error.status_code, str(error.detail), headers)
-
-
-async def of_validation(request: Request, error: Exception) -> Response:
-    """Handler of arguments that do not fit."""
+async def of_error(request: Request, error: Exception) -> Response:
+    """Handler of each of `HANDLED`."""
+    if isinstance(error, ProblemError):
+        return problem(error.status, error.detail, error.headers, **error.more)
+    if isinstance(error, HTTPException):
+        headers = dict(error.headers) if error.headers else None
+        return problem(error.status_code, str(error.detail), headers)
     assert isinstance(error, RequestValidationError)
     faults = [
         f"{'.'.join(str(part) for part in one['loc'][1:]) or 'body'}: {one['msg']}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import threading
 import time
@@ -10,7 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from jetson_face.web.accounts import Role, User
+from jetson_face.web.accounts import Role, User, digest
 
 _SESSIONS_MAX = 500
 _KEYS_MAX = 10_000
@@ -50,14 +49,14 @@ class Sessions:
             user.name, user.role, secrets.token_urlsafe(24), fingerprint(user), now, now
         )
         with self._lock:
-            self._open[_key(secret)] = session
+            self._open[digest(secret)] = session
             while len(self._open) > _SESSIONS_MAX:
                 self._open.popitem(last=False)
         return secret, session
 
     def find(self, secret: str) -> WebSession | None:
         """The session of a cookie, unless it is over."""
-        now, key = self._clock(), _key(secret)
+        now, key = self._clock(), digest(secret)
         with self._lock:
             session = self._open.get(key)
             if session is None:
@@ -71,16 +70,12 @@ class Sessions:
     def end(self, secret: str) -> None:
         """Sign out."""
         with self._lock:
-            self._open.pop(_key(secret), None)
+            self._open.pop(digest(secret), None)
 
 
 def fingerprint(user: User) -> str:
     """Of a user's password and role."""
-    return hashlib.sha256(f"{user.role}\n{user.hash}".encode()).hexdigest()
-
-
-def _key(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
+    return digest(f"{user.role}\n{user.hash}")
 
 
 class Limiter:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import httpx
 
-from jetson_face.util.idle import IDLE_MIN, IdleShare
+from jetson_face.util.idle import IDLE_MIN
 from jetson_face.web.problems import ProblemError
 
 _STATUS_S, _CONTROL_S = 4.0, 120.0
@@ -43,10 +43,8 @@ class Upstream:
     idle: share of the processor that nobody uses.
     """
 
-    def __init__(
-        self, status: Path, control: Path, idle: Callable[[], float] | None = None
-    ) -> None:
-        self._idle = idle or IdleShare()
+    def __init__(self, status: Path, control: Path, idle: Callable[[], float]) -> None:
+        self._idle = idle
         self._status, self._control = (
             httpx.AsyncClient(
                 transport=httpx.AsyncHTTPTransport(
@@ -68,7 +66,7 @@ class Upstream:
     async def status(self, path: str, query: Mapping[str, str] | None = None) -> Answer:
         """Ask the recogniser itself; `/status` once for all who ask at about the same time."""
         if path != "/status":
-            return await self._ask(self._status, "GET", path, query, None, {})
+            return await _ask(self._status, "GET", path, params=query)
         if self._soon is None:
             self._soon = asyncio.create_task(self._ask_soon(path))
             self._soon.add_done_callback(_failed)
@@ -79,7 +77,7 @@ class Upstream:
         await asyncio.sleep(self._asked_at + apart_s - time.monotonic())
         # From here on the answer could be older than the question.
         self._soon, self._asked_at = None, time.monotonic()
-        return await self._ask(self._status, "GET", path, None, None, {})
+        return await _ask(self._status, "GET", path)
 
     async def control(
         self,
@@ -91,34 +89,23 @@ class Upstream:
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """Ask, or change, what belongs to it."""
-        return await self._ask(self._control, method, path, query, body, headers or {})
-
-    async def _ask(
-        self,
-        client: httpx.AsyncClient,
-        method: str,
-        path: str,
-        query: Mapping[str, str] | None,
-        body: AsyncIterable[bytes] | bytes | None,
-        headers: Mapping[str, str],
-    ) -> Answer:
-        try:
-            response = await client.request(
-                method, path, params=query, content=body, headers=dict(headers)
-            )
-        except httpx.TimeoutException:
-            raise ProblemError(503, "the recogniser is too slow just now", _AGAIN) from None
-        except httpx.HTTPError:
-            raise ProblemError(503, _GONE, _AGAIN) from None
-        answer = Answer(
-            response.status_code, response.content, response.headers.get("content-type", "")
-        )
-        if answer.status >= 400:
-            raise _problem_of(answer)
-        return answer
+        return await _ask(self._control, method, path, params=query, content=body, headers=headers)
 
 
-_AGAIN = {"Retry-After": "2"}
+async def _ask(client: httpx.AsyncClient, method: str, path: str, **sent: Any) -> Answer:
+    again = {"Retry-After": "2"}
+    try:
+        response = await client.request(method, path, **sent)
+    except httpx.TimeoutException:
+        raise ProblemError(503, "the recogniser is too slow just now", again) from None
+    except httpx.HTTPError:
+        raise ProblemError(503, _GONE, again) from None
+    answer = Answer(
+        response.status_code, response.content, response.headers.get("content-type", "")
+    )
+    if answer.status >= 400:
+        raise _problem_of(answer)
+    return answer
 
 
 def _failed(task: asyncio.Task[Answer]) -> bool:

@@ -80,7 +80,7 @@ def test_a_review_candidate_is_on_the_disk_with_its_event(tmp_path: Path) -> Non
 def test_candidates_are_cut_out_only_where_they_are_wanted(review: bool) -> None:
     pending: BoundedQueue[OnItsWay] = BoundedQueue(10, "events")
     EventTap(Doubtful(), pending, EventMaker({"door"}), review=review).process(picture())
-    assert pending.counts.waiting == 2 + review
+    assert pending.waiting == 2 + review
 
 
 def test_a_queue_that_cannot_be_used_costs_items_and_comes_back(

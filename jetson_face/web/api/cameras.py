@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from jetson_face.web.api.common import JPEG, Up
+from jetson_face.web.api.common import JPEG, Up, said_of
 from jetson_face.web.callers import Operator, Viewer
 from jetson_face.web.feed import BOUNDARY, Feeds
 from jetson_face.web.models import Camera, ListPage, WalkingFace
@@ -20,6 +20,7 @@ from jetson_face.web.upstream import segment
 
 router = APIRouter(prefix="/cameras", tags=["cameras"])
 Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+After = Annotated[int | None, Query(ge=0, le=10**15 - 1)]
 Width = Annotated[int, Query(ge=100, le=1920, description="pixels, at most")]
 _STREAMS_MAX = 60
 
@@ -36,12 +37,7 @@ async def cameras(up: Up, caller: Viewer) -> object:
     response_class=Response,
 )
 async def frame(
-    request: Request,
-    up: Up,
-    caller: Viewer,
-    camera: Name,
-    after: Annotated[int | None, Query(ge=0, le=10**15 - 1)] = None,
-    width: Width = 960,
+    request: Request, up: Up, caller: Viewer, camera: Name, after: After = None, width: Width = 960
 ) -> Response:
     """The newest annotated frame; waits for one that is not `after`. The header X-Frame has, as
     JSON, its number `seq`, its time and its faces."""
@@ -56,12 +52,7 @@ async def frame(
 
 
 @router.get("/{camera}/face", response_model=WalkingFace)
-async def face(
-    up: Up,
-    caller: Operator,
-    camera: Name,
-    after: Annotated[int | None, Query(ge=0, le=10**15 - 1)] = None,
-) -> object:
+async def face(up: Up, caller: Operator, camera: Name, after: After = None) -> object:
     """The largest face of the newest frame that is not `after`, clean, with pose and quality: to
     enrol who walks past. `seq` is null where there is none just now."""
     query = {} if after is None else {"after": str(after)}
@@ -75,9 +66,7 @@ async def face(
 @router.get(
     "/{camera}/stream.mjpeg",
     response_class=Response,
-    responses={
-        200: {"description": "Annotated frames", "content": {"multipart/x-mixed-replace": {}}}
-    },
+    responses=said_of("Annotated frames", "multipart/x-mixed-replace"),
 )
 async def stream(
     request: Request, up: Up, caller: Viewer, camera: Name, width: Width = 960

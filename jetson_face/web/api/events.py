@@ -7,12 +7,12 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Path, Query
+from fastapi import APIRouter, Depends, Header, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from jetson_face.util.csvtext import csv_row
-from jetson_face.web.api.common import JPEG, Limit, Up, picture
+from jetson_face.web.api.common import JPEG, Limit, Time, Up, given, picture, said_of
 from jetson_face.web.callers import Viewer
 from jetson_face.web.models import ListPage, State
 from jetson_face.web.problems import ProblemError
@@ -31,34 +31,33 @@ Kind = Literal[
 ]
 PersonId = Annotated[str | None, Query(max_length=64, pattern="^[0-9a-zA-Z-]+$")]
 Source = Annotated[str | None, Query(max_length=64, pattern="^[A-Za-z0-9._-]+$")]
-Time = Annotated[
-    str | None,
-    Query(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,3})?Z$", description="UTC, ISO 8601"),
-]
 _COLUMNS = ("time", "kind", "source", "state", "name", "person", "similarity", "track", "id")
-_STREAM: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "Server-sent events: `id` is the cursor, `data` one event as JSON",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
-    }
-}
+_STREAM = said_of(
+    "Server-sent events: `id` is the cursor, `data` one event as JSON",
+    "text/event-stream",
+    schema={"type": "string"},
+)
 
 
-@router.get("", response_model=ListPage[dict[str, Any]])
-async def events(
-    up: Up,
-    caller: Viewer,
-    cursor: Cursor = None,
-    limit: Limit = 50,
+async def _wanted(
     person: PersonId = None,
     source: Source = None,
     kind: Kind | None = None,
     state: State | None = None,
     since: Time = None,
     until: Time = None,
+) -> dict[str, str]:
+    return given(person=person, source=source, kind=kind, state=state, since=since, until=until)
+
+
+Wanted = Annotated[dict[str, str], Depends(_wanted)]
+
+
+@router.get("", response_model=ListPage[dict[str, Any]])
+async def events(
+    up: Up, caller: Viewer, wanted: Wanted, cursor: Cursor = None, limit: Limit = 50
 ) -> object:
     """Newest first, as long as retention keeps them."""
-    wanted = _query(person, source, kind, state, since, until)
     return await _page(up, wanted, cursor, limit)
 
 
@@ -102,23 +101,12 @@ async def stream(
 @router.get(
     "/export",
     response_class=Response,
-    responses={
-        200: {"description": "A file", "content": {"text/csv": {}, "application/x-ndjson": {}}}
-    },
+    responses=said_of("A file", "text/csv", "application/x-ndjson"),
 )
 async def export(
-    up: Up,
-    caller: Viewer,
-    format: Literal["csv", "jsonl"] = "csv",
-    person: PersonId = None,
-    source: Source = None,
-    kind: Kind | None = None,
-    state: State | None = None,
-    since: Time = None,
-    until: Time = None,
+    up: Up, caller: Viewer, wanted: Wanted, format: Literal["csv", "jsonl"] = "csv"
 ) -> Response:
     """Every event that fits, newest first, as CSV or as one JSON object a line."""
-    wanted = _query(person, source, kind, state, since, until)
     first = await _page(up, wanted, None, _EXPORT_PAGE)
 
     async def parts() -> AsyncIterator[str]:
@@ -142,23 +130,10 @@ async def crop(up: Up, caller: Viewer, event: Annotated[str, Path(pattern=_ID)])
     return picture(await up.status(f"/events/{event}/crop"))
 
 
-def _query(
-    person: str | None,
-    source: str | None,
-    kind: str | None,
-    state: str | None,
-    since: str | None,
-    until: str | None,
-) -> dict[str, str]:
-    given = {"person": person, "source": source, "kind": kind, "state": state}
-    given |= {"since": since, "until": until}
-    return {name: value for name, value in given.items() if value is not None}
-
-
 async def _page(
     up: Upstream, wanted: Mapping[str, str], cursor: str | None, limit: int
 ) -> dict[str, Any]:
-    query = {**wanted, "limit": str(limit), **({} if cursor is None else {"before": cursor})}
+    query = given(**wanted, limit=str(limit), before=cursor)
     found: dict[str, Any] = (await up.status("/events", query)).document()
     return found
 

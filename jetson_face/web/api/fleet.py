@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from starlette.responses import PlainTextResponse, Response
 
-from jetson_face.web.api.common import Cursor, Key, Limit, Up, change, listed
+from jetson_face.web.api.common import METRICS, Cursor, Id, Key, Limit, Up, change, listed
 from jetson_face.web.callers import Admin, Operator, Viewer
 from jetson_face.web.fleet_models import (
     Fleet,
@@ -22,7 +22,6 @@ from jetson_face.web.fleet_models import (
 from jetson_face.web.models import ListPage
 
 router = APIRouter(prefix="/fleet", tags=["fleet"])
-Id = Annotated[str, Path(pattern="^[0-9a-zA-Z-]{1,64}$")]
 Word = Annotated[str, Path(pattern="^[A-Za-z0-9_-]{1,40}$")]
 
 
@@ -36,20 +35,16 @@ async def here(up: Up, caller: Viewer) -> object:
 async def boxes(up: Up, caller: Viewer, cursor: Cursor = None, limit: Limit = 100) -> object:
     """Every box that ever said how it is. Takes the operator's credentials on this machine, as
     everything below `/fleet` does: a box's own see that box alone."""
-    return (await up.control("GET", "/fleet/boxes", query=listed(cursor, limit))).document()
+    return await listed(up, "/fleet/boxes", cursor, limit)
 
 
 @router.delete("/boxes/{site}/{box}", response_model=FleetBoxName)
 async def forget(up: Up, caller: Admin, site: Word, box: Word, key: Key = None) -> object:
     """Take a box that is gone for good off the list: no erasure waits for it any more."""
-    return (await change(up, caller, "DELETE", f"/fleet/boxes/{site}/{box}", None, key)).document()
+    return await change(up, caller, "DELETE", f"/fleet/boxes/{site}/{box}", None, key)
 
 
-@router.get(
-    "/metrics",
-    response_class=Response,
-    responses={200: {"description": "Prometheus", "content": {"text/plain": {}}}},
-)
+@router.get("/metrics", response_class=Response, responses=METRICS)
 async def metrics(up: Up, caller: Viewer) -> Response:
     """All boxes, with the labels `site` and `box`, as Prometheus reads them."""
     answer = await up.control("GET", "/fleet/metrics")
@@ -66,29 +61,28 @@ async def people(
     search: Annotated[str | None, Query(max_length=100, description="part of the name")] = None,
 ) -> object:
     """Everybody who was sent to the boxes, or to those of one site or group, by name."""
-    query = listed(cursor, limit, to=to, search=search)
-    return (await up.control("GET", "/fleet/people", query=query)).document()
+    return await listed(up, "/fleet/people", cursor, limit, to=to, search=search)
 
 
 @router.post("/people", response_model=FleetSent)
 async def send(up: Up, caller: Operator, wanted: FleetSend, key: Key = None) -> object:
     """Give people who are enrolled here to the boxes of a scope, as they are now."""
-    return (await change(up, caller, "POST", "/fleet/people", wanted, key)).document()
+    return await change(up, caller, "POST", "/fleet/people", wanted, key)
 
 
 @router.delete("/people/{person}", response_model=FleetErasure, status_code=202)
 async def erase(up: Up, caller: Admin, person: Id, key: Key = None) -> object:
     """Erase a person on every box for good; the answer has the receipts that came so far."""
-    return (await change(up, caller, "DELETE", f"/fleet/people/{person}", None, key)).document()
+    return await change(up, caller, "DELETE", f"/fleet/people/{person}", None, key)
 
 
 @router.get("/erasures", response_model=ListPage[FleetErasure])
 async def erasures(up: Up, caller: Admin, cursor: Cursor = None, limit: Limit = 100) -> object:
     """Every erasure with the boxes' receipts, the last one first."""
-    return (await up.control("GET", "/fleet/erasures", query=listed(cursor, limit))).document()
+    return await listed(up, "/fleet/erasures", cursor, limit)
 
 
 @router.post("/erasures/{person}", response_model=FleetErasure)
 async def ask_again(up: Up, caller: Admin, person: Id, key: Key = None) -> object:
     """The receipts now; events that a box sent before it learned of it lose the person, too."""
-    return (await change(up, caller, "POST", f"/fleet/erasures/{person}", None, key)).document()
+    return await change(up, caller, "POST", f"/fleet/erasures/{person}", None, key)

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from jetson_face.web.api.common import JPEG, Cursor, Key, Limit, Up, change, listed, picture
+from jetson_face.web.api.common import (
+    BINARY,
+    JPEG,
+    Cursor,
+    Id,
+    Key,
+    Limit,
+    Up,
+    change,
+    headers_of,
+    listed,
+    picture,
+)
 from jetson_face.web.callers import Admin, Operator, Viewer
 from jetson_face.web.models import (
     Enrolment,
@@ -24,7 +36,6 @@ from jetson_face.web.models import (
 from jetson_face.web.problems import ProblemError
 
 router = APIRouter(tags=["people"])
-Id = Annotated[str, Path(pattern="^[0-9a-zA-Z-]{1,64}$")]
 _ENROLMENT: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -35,9 +46,8 @@ _PICTURE: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-            "image/jpeg": {"schema": {"type": "string", "format": "binary"}},
-            "image/png": {"schema": {"type": "string", "format": "binary"}},
+            kind: {"schema": BINARY}
+            for kind in ("application/octet-stream", "image/jpeg", "image/png")
         },
     }
 }
@@ -53,8 +63,7 @@ async def people(
     search: Annotated[str | None, Query(max_length=100, description="part of the name")] = None,
 ) -> object:
     """Everybody who is enrolled, by name."""
-    query = listed(cursor, limit, search=search)
-    return (await up.control("GET", "/people", query=query)).document()
+    return await listed(up, "/people", cursor, limit, search=search)
 
 
 @router.post(
@@ -66,10 +75,7 @@ async def people(
 )
 async def enroll(request: Request, up: Up, caller: Operator, key: Key = None) -> Response:
     """Enrol pictures of one person; each that is refused says why."""
-    headers = {"X-Actor": caller.actor, "Content-Type": "application/json"}
-    if key is not None:
-        headers["Idempotency-Key"] = f"{caller.actor} {key}"
-    return await _passed_on(request, up, "/people", headers)
+    return await _passed_on(request, up, "/people", headers_of(caller, key))
 
 
 @router.post("/identify", response_model=Identified, openapi_extra=_PICTURE)
@@ -98,19 +104,19 @@ async def person(up: Up, caller: Viewer, person: Id) -> object:
 @router.patch("/people/{person}", response_model=PersonRow)
 async def rename(up: Up, caller: Operator, person: Id, wanted: Rename, key: Key = None) -> object:
     """Give another name; the id stays."""
-    return (await change(up, caller, "PATCH", f"/people/{person}", wanted, key)).document()
+    return await change(up, caller, "PATCH", f"/people/{person}", wanted, key)
 
 
 @router.post("/people/{person}/merge", response_model=PersonRow)
 async def merge(up: Up, caller: Admin, person: Id, wanted: Merge, key: Key = None) -> object:
     """This person is `into`: the templates move there."""
-    return (await change(up, caller, "POST", f"/people/{person}/merge", wanted, key)).document()
+    return await change(up, caller, "POST", f"/people/{person}/merge", wanted, key)
 
 
 @router.delete("/people/{person}", response_model=ErasureReceipt)
 async def remove(up: Up, caller: Admin, person: Id, key: Key = None) -> object:
     """Erase a person for good; the answer is the receipt."""
-    return (await change(up, caller, "DELETE", f"/people/{person}", None, key)).document()
+    return await change(up, caller, "DELETE", f"/people/{person}", None, key)
 
 
 @router.get("/people/{person}/portrait", responses=JPEG, response_class=Response)
@@ -132,5 +138,4 @@ async def remove_template(
     up: Up, caller: Operator, person: Id, template: Id, key: Key = None
 ) -> object:
     """Take one photo out."""
-    path = f"/people/{person}/templates/{template}"
-    return (await change(up, caller, "DELETE", path, None, key)).document()
+    return await change(up, caller, "DELETE", f"/people/{person}/templates/{template}", None, key)

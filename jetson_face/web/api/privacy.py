@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Literal
+from functools import partial
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 from starlette.responses import Response, StreamingResponse
 
 from jetson_face.util.csvtext import csv_row
-from jetson_face.web.api.common import Cursor, Key, Limit, Up, change, listed
+from jetson_face.web.api.common import Cursor, Id, Key, Limit, Time, Up, change, listed, said_of
 from jetson_face.web.callers import Admin, Operator, Viewer
 from jetson_face.web.models import ListPage
 from jetson_face.web.privacy_models import (
@@ -22,10 +23,6 @@ from jetson_face.web.privacy_models import (
 )
 
 router = APIRouter(tags=["privacy"])
-Time = Annotated[
-    str | None,
-    Query(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,3})?Z$", description="UTC, ISO 8601"),
-]
 UseCursor = Annotated[
     str | None,
     Query(
@@ -33,13 +30,12 @@ UseCursor = Annotated[
         description="`next` of the page before; none: the first page",
     ),
 ]
-Id = Annotated[str, Path(pattern="^[0-9a-zA-Z-]{1,64}$")]
 
 
 @router.get("/consents", response_model=ListPage[ConsentRow])
 async def consents(up: Up, caller: Viewer, cursor: Cursor = None, limit: Limit = 100) -> object:
     """Everybody with the consent that there is; those whose consent is over first."""
-    return (await up.control("GET", "/consents", query=listed(cursor, limit))).document()
+    return await listed(up, "/consents", cursor, limit)
 
 
 @router.put("/people/{person}/consent", response_model=ConsentRow)
@@ -47,13 +43,13 @@ async def record(
     up: Up, caller: Operator, person: Id, wanted: ConsentIn, key: Key = None
 ) -> object:
     """Keep a consent in place of the one before."""
-    return (await change(up, caller, "PUT", f"/people/{person}/consent", wanted, key)).document()
+    return await change(up, caller, "PUT", f"/people/{person}/consent", wanted, key)
 
 
 @router.delete("/people/{person}/consent", response_model=ConsentRow)
 async def withdraw(up: Up, caller: Operator, person: Id, key: Key = None) -> object:
     """There is no consent any more; the person stays enrolled until erased."""
-    return (await change(up, caller, "DELETE", f"/people/{person}/consent", None, key)).document()
+    return await change(up, caller, "DELETE", f"/people/{person}/consent", None, key)
 
 
 @router.put("/people/{person}/do-not-recognise", response_model=Withheld)
@@ -62,8 +58,7 @@ async def withhold(
 ) -> object:
     """Put on the do-not-recognise list, or take off it. Such a face is `unknown` to everybody, and
     no crop, review item or template of it is kept."""
-    path = f"/people/{person}/do-not-recognise"
-    return (await change(up, caller, "PUT", path, wanted, key)).document()
+    return await change(up, caller, "PUT", f"/people/{person}/do-not-recognise", wanted, key)
 
 
 @router.get("/use", response_model=ListPage[UseRecord], response_model_exclude_unset=True)
@@ -77,14 +72,13 @@ async def use(
 ) -> object:
     """The log of use that article 12(3) of the EU AI Act asks for: each period of use with its
     reference databases, who verified results, and the input that led to a match."""
-    query = listed(cursor, limit, since=since, until=until)
-    return (await up.control("GET", "/use", query=query)).document()
+    return await listed(up, "/use", cursor, limit, since=since, until=until)
 
 
 @router.get(
     "/use/export",
     response_class=Response,
-    responses={200: {"description": "A file", "content": {"text/csv": {}, "application/json": {}}}},
+    responses=said_of("A file", "text/csv", "application/json"),
 )
 async def export_use(
     up: Up,
@@ -95,11 +89,7 @@ async def export_use(
 ) -> Response:
     """The whole log of use as CSV, or as a JSON array."""
 
-    async def page(cursor: str | None) -> dict[str, Any]:
-        query = listed(cursor, 500, since=since, until=until)
-        found: dict[str, Any] = (await up.control("GET", "/use", query=query)).document()
-        return found
-
+    page = partial(listed, up, "/use", limit=500, since=since, until=until)
     first = await page(None)
 
     async def parts() -> AsyncIterator[str]:

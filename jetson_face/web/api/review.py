@@ -25,7 +25,7 @@ router = APIRouter(prefix="/review", tags=["review"])
 @router.get("", response_model=ListPage[ReviewRow])
 async def waiting(up: Up, caller: Viewer, cursor: Cursor = None, limit: Limit = 100) -> object:
     """What waits for a person, oldest first."""
-    return (await up.control("GET", "/review", query=listed(cursor, limit))).document()
+    return await listed(up, "/review", cursor, limit)
 
 
 @router.get("/{number}/face", responses=JPEG, response_class=Response)
@@ -39,16 +39,16 @@ async def face(
 @router.post("/preview", response_model=Preview)
 async def preview(up: Up, caller: Operator, wanted: ReviewAnswers) -> object:
     """What answers would change; nothing is kept."""
-    return (await change(up, caller, "POST", "/review/preview", wanted)).document()
+    return await change(up, caller, "POST", "/review/preview", wanted)
 
 
 @router.post("/decide", response_model=DecidedItems)
 async def decide(up: Up, caller: Operator, wanted: ReviewAnswers, key: Key = None) -> object:
     """Answer one or many."""
-    return (await change(up, caller, "POST", "/review/decide", wanted, key)).document()
+    return await change(up, caller, "POST", "/review/decide", wanted, key)
 
 
 @router.post("/undo", response_model=Undone)
 async def undo(up: Up, caller: Operator, wanted: Numbers, key: Key = None) -> object:
     """Take answers back, the last one first."""
-    return (await change(up, caller, "POST", "/review/undo", wanted, key)).document()
+    return await change(up, caller, "POST", "/review/undo", wanted, key)

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from jetson_face.web.callers import CSRF, Doorkeeper, Viewer
+from jetson_face.web.callers import Doorkeeper, Viewer
 from jetson_face.web.models import Credentials, SessionInfo
 from jetson_face.web.problems import ProblemError
 from jetson_face.web.sessions import Limiter, WebSession
@@ -83,6 +83,3 @@ async def sign_out(request: Request, caller: Viewer) -> Response:
 
 def _info(session: WebSession) -> dict[str, str]:
     return {"user": session.user, "role": session.role, "csrf": session.csrf}
-
-
-__all__ = ["CSRF", "Door", "router"]

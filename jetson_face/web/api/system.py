@@ -7,14 +7,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path
 from starlette.responses import PlainTextResponse, Response
 
-from jetson_face.web.api.common import Cursor, Key, Limit, Up, change, listed
+from jetson_face.web.api.common import METRICS, Cursor, Key, Limit, Up, change, listed
 from jetson_face.web.callers import Admin, Operator, Viewer
-from jetson_face.web.health_models import DoctorSays, HealthOfDay, LogLines
-from jetson_face.web.measurement_models import (
-    Measurement,
-    MeasurementEnd,
-    MeasurementIn,
-)
 from jetson_face.web.models import (
     Applied,
     AuditRow,
@@ -25,6 +19,14 @@ from jetson_face.web.models import (
     SettingsOut,
     ThresholdCurve,
     Tuning,
+)
+from jetson_face.web.system_models import (
+    DoctorSays,
+    HealthOfDay,
+    LogLines,
+    Measurement,
+    MeasurementEnd,
+    MeasurementIn,
 )
 
 router = APIRouter(tags=["system"])
@@ -54,14 +56,10 @@ async def log(up: Up, caller: Operator) -> object:
 @router.post("/health/doctor", response_model=DoctorSays)
 async def doctor(up: Up, caller: Operator) -> object:
     """Ask `jetson-face doctor`, with the rights of the service; it takes some seconds."""
-    return (await change(up, caller, "POST", "/doctor")).document()
+    return await change(up, caller, "POST", "/doctor")
 
 
-@router.get(
-    "/metrics",
-    response_class=Response,
-    responses={200: {"description": "Prometheus", "content": {"text/plain": {}}}},
-)
+@router.get("/metrics", response_class=Response, responses=METRICS)
 async def metrics(up: Up, caller: Viewer) -> Response:
     """The service's metrics, as Prometheus reads them."""
     answer = await up.status("/metrics")
@@ -84,19 +82,19 @@ async def thresholds(up: Up, caller: Viewer) -> object:
 @router.get("/tuning/runs", response_model=ListPage[Measurement])
 async def runs(up: Up, caller: Viewer, cursor: Cursor = None, limit: Limit = 100) -> object:
     """What is measured on this box now, and what was, newest first."""
-    return (await up.control("GET", "/tuning/runs", query=listed(cursor, limit))).document()
+    return await listed(up, "/tuning/runs", cursor, limit)
 
 
 @router.post("/tuning/runs", response_model=Measurement, status_code=202)
 async def start_run(up: Up, caller: Operator, wanted: MeasurementIn, key: Key = None) -> object:
     """Measure on this box, beside the recogniser and after it: one at a time."""
-    return (await change(up, caller, "POST", "/tuning/runs", wanted, key)).document()
+    return await change(up, caller, "POST", "/tuning/runs", wanted, key)
 
 
 @router.delete("/tuning/runs/{run}", response_model=MeasurementEnd)
 async def end_run(up: Up, caller: Operator, run: RunId, key: Key = None) -> object:
     """Cancel what runs, or forget a result."""
-    return (await change(up, caller, "DELETE", f"/tuning/runs/{run}", None, key)).document()
+    return await change(up, caller, "DELETE", f"/tuning/runs/{run}", None, key)
 
 
 @router.get("/settings", response_model=SettingsOut)
@@ -108,22 +106,22 @@ async def settings(up: Up, caller: Admin) -> object:
 @router.post("/settings/check", response_model=Checked)
 async def check(up: Up, caller: Admin, wanted: SettingsIn) -> object:
     """Whether changes are valid, and what they would change."""
-    return (await change(up, caller, "POST", "/settings/check", wanted)).document()
+    return await change(up, caller, "POST", "/settings/check", wanted)
 
 
 @router.post("/settings", response_model=Applied)
 async def apply(up: Up, caller: Admin, wanted: SettingsIn, key: Key = None) -> object:
     """Keep changes and put them in force by a reload; refused ones leave all as it was."""
-    return (await change(up, caller, "POST", "/settings", wanted, key)).document()
+    return await change(up, caller, "POST", "/settings", wanted, key)
 
 
 @router.get("/audit", response_model=ListPage[AuditRow])
 async def audit(up: Up, caller: Admin, cursor: Cursor = None, limit: Limit = 100) -> object:
     """Who did what to whom, newest first."""
-    return (await up.control("GET", "/audit", query=listed(cursor, limit))).document()
+    return await listed(up, "/audit", cursor, limit)
 
 
 @router.get("/receipts", response_model=ListPage[ErasureReceipt])
 async def receipts(up: Up, caller: Admin, cursor: Cursor = None, limit: Limit = 100) -> object:
     """Of people who were erased, newest first."""
-    return (await up.control("GET", "/receipts", query=listed(cursor, limit))).document()
+    return await listed(up, "/receipts", cursor, limit)

@@ -28,13 +28,13 @@ async def unknown_people(
     up: Up, caller: Viewer, cursor: Cursor = None, limit: Limit = 100
 ) -> object:
     """Everybody who is remembered, who was seen last first."""
-    return (await up.control("GET", _HERE, query=listed(cursor, limit))).document()
+    return await listed(up, _HERE, cursor, limit)
 
 
 @router.delete("", response_model=UnknownErased)
 async def erase_all(up: Up, caller: Admin, key: Key = None) -> object:
     """Erase everybody who is remembered, also who is seen meanwhile."""
-    return (await change(up, caller, "DELETE", _HERE, None, key)).document()
+    return await change(up, caller, "DELETE", _HERE, None, key)
 
 
 @router.get("/{unknown}", response_model=UnknownDetails)
@@ -46,7 +46,7 @@ async def unknown_person(up: Up, caller: Viewer, unknown: Id) -> object:
 @router.delete("/{unknown}", response_model=UnknownErased)
 async def erase(up: Up, caller: Admin, unknown: Id, key: Key = None) -> object:
     """Erase one: record, pictures, the id in events."""
-    return (await change(up, caller, "DELETE", f"{_HERE}/{unknown}", None, key)).document()
+    return await change(up, caller, "DELETE", f"{_HERE}/{unknown}", None, key)
 
 
 @router.get("/{unknown}/portrait", responses=JPEG, response_class=Response)
@@ -66,7 +66,7 @@ async def face(
 @router.post("/{unknown}/preview", response_model=Preview)
 async def preview(up: Up, caller: Operator, unknown: Id, wanted: UnknownName) -> object:
     """What the name would change about faces that wait for review; nothing is kept."""
-    return (await change(up, caller, "POST", f"{_HERE}/{unknown}/preview", wanted)).document()
+    return await change(up, caller, "POST", f"{_HERE}/{unknown}/preview", wanted)
 
 
 @router.post("/{unknown}/name", response_model=UnknownNamed)
@@ -74,4 +74,4 @@ async def name(
     up: Up, caller: Operator, unknown: Id, wanted: UnknownName, key: Key = None
 ) -> object:
     """Enrol the faces under a name, new or not."""
-    return (await change(up, caller, "POST", f"{_HERE}/{unknown}/name", wanted, key)).document()
+    return await change(up, caller, "POST", f"{_HERE}/{unknown}/name", wanted, key)

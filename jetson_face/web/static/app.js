@@ -1,4 +1,4 @@
-import { get, may, on, raw, session } from "./api.js";
+import { get, on, raw, session } from "./api.js";
 import { doing, field, h, toast } from "./dom.js";
 
 const screens = [
@@ -84,4 +84,3 @@ async function show() {
 
 addEventListener("hashchange", () => { main.focus({ preventScroll: true }); show(); });
 get("/session").then(begin, (error) => (error.status === 401 ? signIn() : toast(error.message)));
-export { may };

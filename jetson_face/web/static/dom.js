@@ -34,6 +34,8 @@ export function table(heads, label) {
   return { body, whole: h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, h("table", {}, h("thead", {}, h("tr", {}, heads.map((text) => h("th", { scope: "col" }, text)))), body)) };
 }
 
+export const row = (cells) => h("tr", {}, cells.map((cell) => h("td", {}, cell)));
+
 // A dialog that closes itself; `build(close)` gives its content.
 export function dialog(title, build) {
   const heading = h("h2", { id: "dialog-title" }, title);

@@ -48,23 +48,20 @@ export async function show(place) {
   const camera = choose("every camera", cameras.map((c) => [c.name, c.name]));
   const kind = choose("every kind", kinds.map((k) => [k, k]));
   const state = choose("every state", ["known", "unknown", "review", "pending"].map((s) => [s, s]));
+  const chosen = { person: who, source: camera, kind, state };
   const since = h("input", { type: "datetime-local", onchange: () => begin() });
   const until = h("input", { type: "datetime-local", onchange: () => begin() });
   const links = h("p", { class: "row" });
   const more = action("Older", async () => load());
   const query = () => {
     const found = new URLSearchParams();
-    if (who.value) found.set("person", who.value);
-    if (camera.value) found.set("source", camera.value);
-    if (kind.value) found.set("kind", kind.value);
-    if (state.value) found.set("state", state.value);
+    for (const [name, input] of Object.entries(chosen)) if (input.value) found.set(name, input.value);
     for (const [name, input] of [["since", since], ["until", until]]) {
       if (input.value) found.set(name, new Date(input.value).toISOString());
     }
     return found;
   };
-  const fits = (event) => (!who.value || event.person === who.value) && (!camera.value || event.source === camera.value)
-    && (!kind.value || event.kind === kind.value) && (!state.value || event.state === state.value)
+  const fits = (event) => Object.entries(chosen).every(([name, input]) => !input.value || event[name] === input.value)
     && (!since.value || new Date(event.time) >= new Date(since.value)) && (!until.value || new Date(event.time) < new Date(until.value));
   const load = async () => {
     const wanted = query();

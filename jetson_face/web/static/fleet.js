@@ -1,5 +1,5 @@
 import { every, get, may, send } from "./api.js";
-import { action, dialog, facts, field, h, table, time, toast } from "./dom.js";
+import { action, dialog, facts, field, h, row, table, time, toast } from "./dom.js";
 
 // Seconds after which a box is missed; it says how it is each 30, or as `fleet.status_s` says.
 const silent = 120;
@@ -35,7 +35,7 @@ function forget(one, refresh) {
 function reportOf(report) {
   const counted = (one) => [[one.templates, "photos"], [one.crops.length, "crops"], [one.review_items, "review items"], [one.queued_events, "queued events"], [one.history_events, "events of the history"], [one.archive_tracks, "tracks of the archive"]].filter(([n]) => n).map(([n, what]) => `${n} ${what}`).join(", ") || "nothing was there";
   const made = table(["Box", "Erased", "What", "Left in", "Service"], "Receipts");
-  made.body.append(...report.receipts.map((one) => h("tr", {}, [one.box, [one.complete ? "" : "not complete, ", time(one.time)], counted(one), one.failed.join(", ") || "nothing", one.service].map((cell) => h("td", {}, cell)))));
+  made.body.append(...report.receipts.map((one) => row([one.box, [one.complete ? "" : "not complete, ", time(one.time)], counted(one), one.failed.join(", ") || "nothing", one.service])));
   return [h("p", { class: report.complete ? "good" : "bad" }, report.complete ? `Every box has erased them (${report.receipts.length} receipts).` : `No complete receipt from ${report.missing.join(", ")}.`), made.whole];
 }
 
@@ -74,7 +74,7 @@ function people(place, erased) {
   const load = async () => {
     const query = new URLSearchParams({ limit: "100", ...(to.value ? { to: to.value } : {}), ...(search.value ? { search: search.value } : {}), ...(cursor ? { cursor } : {}) });
     const page = await get(`/fleet/people?${query}`);
-    made.body.append(...page.items.map((one) => h("tr", {}, [one.name || `sealed with another key (${one.id})`, one.to, one.photos ?? "", time(one.sent), may("admin") ? action("Erase everywhere", () => erase(one, () => Promise.all([again(), erased()])), "danger") : null].map((cell) => h("td", {}, cell)))));
+    made.body.append(...page.items.map((one) => row([one.name || `sealed with another key (${one.id})`, one.to, one.photos ?? "", time(one.sent), may("admin") ? action("Erase everywhere", () => erase(one, () => Promise.all([again(), erased()])), "danger") : null])));
     cursor = page.next;
     more.hidden = !cursor;
     if (!made.body.children.length) made.body.append(h("tr", {}, h("td", { colspan: 5 }, "nobody")));
@@ -135,7 +135,7 @@ export async function show(place) {
   };
   const drawBoxes = async () => {
     const found = await every("/fleet/boxes?limit=500");
-    boxes.body.replaceChildren(...found.map((one) => h("tr", {}, boxRow(one, drawBoxes).map((cell) => h("td", {}, cell)))));
+    boxes.body.replaceChildren(...found.map((one) => row(boxRow(one, drawBoxes))));
     if (!found.length) boxes.body.append(h("tr", {}, h("td", { colspan: 10 }, "no box has said how it is yet")));
     scopes.replaceChildren(...[...new Set(["all", ...found.flatMap((one) => one.scopes)])].map((to) => h("option", { value: to })));
   };

@@ -1,14 +1,8 @@
 import { get, may, send } from "./api.js";
-import { action, field, h, time, toast } from "./dom.js";
+import { action, field, h, row, table, time, toast } from "./dom.js";
 import { plot } from "./plot.js";
 
 const names = { interval: "Frame rate against sampling rate", size: "Frame rate against image size", tune: "Settings for a rate" };
-
-function table(heads, rows, label) {
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, h("table", {},
-    h("thead", {}, h("tr", {}, heads.map((text) => h("th", { scope: "col" }, text)))),
-    h("tbody", {}, rows.map((row) => h("tr", {}, row.map((cell) => h("td", {}, cell)))))));
-}
 
 function result(run) {
   if (run.error) return h("p", { class: "bad" }, run.error);
@@ -20,10 +14,10 @@ function result(run) {
   const x = (p) => (byInterval ? p.detection_interval : p.search_max_side_px);
   const points = (run.points || []).filter((p) => x(p)).sort((a, b) => x(a) - x(b));
   const name = byInterval ? "N: one frame in N is searched" : "searched image, longer side in pixels";
+  const made = table([byInterval ? "N" : "Pixels", "Decided /s", "Frame p95, ms", "CPU, ms a frame", "Time to a name, s"], names[run.kind]);
+  made.body.append(...points.map((p) => row([x(p), `${p.decision_fps.toFixed(1)} (±${(p.decision_fps_spread / 2).toFixed(1)})`, p.age_ms_p95?.toFixed(0) ?? "–", p.cpu_ms_per_frame.toFixed(2), p.time_to_name_s?.toFixed(2) ?? "–"])));
   return h("div", {},
-    plot(names[run.kind], name, "frames decided per second", points.map((p) => [x(p), p.decision_fps]), { label: String, log: true }),
-    table([byInterval ? "N" : "Pixels", "Decided /s", "Frame p95, ms", "CPU, ms a frame", "Time to a name, s"],
-      points.map((p) => [x(p), `${p.decision_fps.toFixed(1)} (±${(p.decision_fps_spread / 2).toFixed(1)})`, p.age_ms_p95?.toFixed(0) ?? "–", p.cpu_ms_per_frame.toFixed(2), p.time_to_name_s?.toFixed(2) ?? "–"]), names[run.kind]));
+    plot(names[run.kind], name, "frames decided per second", points.map((p) => [x(p), p.decision_fps]), { label: String, log: true }), made.whole);
 }
 
 export async function measurements(place) {

@@ -60,7 +60,7 @@ function receiptOf(receipt) {
 
 async function open(id, everybody, refresh) {
   const person = await get(`/people/${id}`);
-  const box = dialog(person.name, (close) => {
+  dialog(person.name, (close) => {
     const name = h("input", { value: person.name, maxlength: 100 });
     const into = h("select", {}, h("option", { value: "" }, "choose"), everybody.filter((p) => p.id !== id).map((p) => h("option", { value: p.id }, p.name)));
     const sure = h("input", { autocomplete: "off" });
@@ -82,7 +82,6 @@ async function open(id, everybody, refresh) {
           dialog(`${person.name} is removed`, () => receiptOf(receipt));
         }, "danger")) : null);
   });
-  return box;
 }
 
 const lastSeen = (person) => (person.last_seen ? [person.last_seen.here ? "here since " : "last seen ", time(person.last_seen.time), ` (${person.last_seen.source})`] : null);

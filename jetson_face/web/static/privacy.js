@@ -1,12 +1,12 @@
 import { get, may, send } from "./api.js";
-import { action, facts, field, h, table, time, toast } from "./dom.js";
+import { action, facts, field, h, row, table, time, toast } from "./dom.js";
 
-async function paged(place, path, heads, label, row) {
+async function paged(place, path, heads, label, cellsOf) {
   const made = table(heads, label);
   let cursor = null;
   const load = async () => {
     const page = await get(`${path}?limit=50${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`);
-    made.body.append(...page.items.map((one) => h("tr", {}, row(one).map((cell) => h("td", {}, cell)))));
+    made.body.append(...page.items.map((one) => row(cellsOf(one))));
     cursor = page.next;
     more.hidden = !cursor;
     if (!made.body.children.length) made.body.append(h("tr", {}, h("td", { colspan: heads.length }, "none")));
