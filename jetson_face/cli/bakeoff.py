@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from jetson_face.cli.common import add_set, command_line, filled, say, show_line
+from jetson_face.cli.common import add_set, command_line, filled, notes_of, say, show_line
 from jetson_face.core.errors import UsageError
 
 
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     configs = bakeoff.methods(args.configs, args.overrides, args.models)
     asked = filled(bakeoff.BakeoffSettings, args)
     command = command_line(sys.argv[1:])
-    results = bakeoff.Results(command, args.json, args.markdown, args.plots, args.notes)
+    results = bakeoff.Results(command, args.json, args.markdown, args.plots, notes_of(args.notes))
     with closing(Work(args.work)) as work, show_line() as tell:
         rows = bakeoff.measure(configs, asked, work, results, tell)
     for row in rows:

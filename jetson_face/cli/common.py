@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from jetson_face.capture.keys import KEYS
 from jetson_face.capture.uri import parse_uri
 from jetson_face.config import Config, load_config
-from jetson_face.core.errors import UsageError
+from jetson_face.core.errors import InputBrokenError, UsageError
+from jetson_face.util.documents import read_text
 from jetson_face.util.redact import clean
 
 if TYPE_CHECKING:
@@ -107,6 +108,11 @@ def quicken_streams(config: Config, environ: MutableMapping[str, str] = os.envir
     if all(parse_uri(source.uri).scheme in _STREAMS for source in config.sources):
         # OpenCV's own choice of TCP ends where this is set.
         environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp|fpsprobesize;0")
+
+
+def notes_of(path: Path | None) -> str:
+    """The text of --notes. Raises InputMissingError, InputBrokenError: before hours of work."""
+    return "" if path is None else read_text(path, error=InputBrokenError).strip()
 
 
 def say(*lines: object, err: bool = False) -> None:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetson_face.cli.common import command_line, say_text
+from jetson_face.cli.common import command_line, notes_of, say_text
 from jetson_face.core.errors import MissingDependencyError, UsageError
 
 if TYPE_CHECKING:
@@ -45,11 +45,12 @@ def run(
 
     if args.export is None:
         raise UsageError("comparing networks needs --export DIR: they and the rows are kept there")
+    notes = notes_of(args.notes)
     rows: list[dict[str, Any]] = []
     for number, network in enumerate(config.networks, 1):
         _log.info("%s (%d of %d)", network, number, len(config.networks))
         rows.append(compare_one(config, network, general, people, args.export))
-        _leave(args, rows, people)
+        _leave(args, rows, people, notes)
     say_text(table(rows, config.layers))
     return 0
 
@@ -85,7 +86,9 @@ def table(rows: list[dict[str, Any]], layers: tuple[str, ...]) -> str:
     return report.table(header, lines)
 
 
-def _leave(args: argparse.Namespace, rows: list[dict[str, Any]], people: SmallSet) -> None:
+def _leave(
+    args: argparse.Namespace, rows: list[dict[str, Any]], people: SmallSet, notes: str
+) -> None:
     from jetson_face.evaluation import report
     from jetson_face.util.files import write_file
     from jetson_face.util.machine import machine_facts
@@ -107,7 +110,7 @@ def _leave(args: argparse.Namespace, rows: list[dict[str, Any]], people: SmallSe
         "Networks compared",
         "Transfer learning with the networks of the source material. Made by:",
         f"```\n{command_line(sys.argv[1:])}\n```",
-        "" if args.notes is None else args.notes.read_text("utf-8").strip(),
+        notes,
         f"People: {people.people} of {people.origin}, {len(people.labels)} photos. "
         f"Machine: {machine['cpu']}, {machine['cores_usable']} cores, no GPU used.",
         table(rows, layers),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jetson_face.cli.common import add_config_arguments, config_of, say
-from jetson_face.core.errors import InputBrokenError, UsageError
+from jetson_face.core.errors import InputBrokenError, OutputError, UsageError
 from jetson_face.util.images import read_picture, write_picture
 
 if TYPE_CHECKING:
@@ -43,7 +43,10 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--steps is 2 to 64, got {args.steps}")
     config = config_of(args)
     pictures = [(path, read_picture(path)) for path in (args.image, args.against) if path]
-    args.out.mkdir(parents=True, exist_ok=True)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{args.out}: cannot be made: {error.strerror}") from error
     with closing(build_parts(config)) as parts:
         crops = [_crop(parts, path, image) for path, image in pictures]
         embedder = parts.embedder

@@ -10,9 +10,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from jetson_face.cli.common import add_config_arguments, config_of, say
-from jetson_face.core.errors import InputMissingError, UsageError
+from jetson_face.core.errors import InputBrokenError, InputMissingError, UsageError
 from jetson_face.output.rtsp import AnnotatedServer, RtspPicture
 from jetson_face.service.status_server import ask
+from jetson_face.util.documents import read_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +69,7 @@ def _password(address: str, file: Path | None) -> str | None:
         return None
     if not file.exists():
         raise InputMissingError(f"{file}: there is no such file; write a password into it")
-    password = file.read_text("utf-8").strip()
+    password = read_text(file, error=InputBrokenError).strip()
     if len(password) < 8:
         raise UsageError(f"{file}: a password has 8 characters or more")
     return password

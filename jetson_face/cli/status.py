@@ -69,7 +69,7 @@ def _socket_by_hand(path: Path | None) -> Path:
     if isinstance(given, str):
         return Path(given)
     if folder := os.environ.get("RUNTIME_DIRECTORY"):
-        return Path(folder) / "status.sock"
+        return Path(folder.split(":")[0]) / "status.sock"
     state_dir = document.get("state_dir")
     return (Path(state_dir) if isinstance(state_dir, str) else default_state_dir()) / "status.sock"
 

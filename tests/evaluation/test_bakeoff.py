@@ -307,6 +307,12 @@ def test_the_command_leaves_a_page_even_when_every_row_is_refused(
     code = main([*words, "--json", str(out / "b.json"), "--markdown", str(out / "b.md")])
     assert code == 0
     assert "--net vgg16" in (out / "b.md").read_text()
+    notes = write("notes.md", "Two cores.\n")
+    assert main([*words, "--markdown", str(out / "n.md"), "--notes", str(notes)]) == 0
+    assert "Two cores." in (out / "n.md").read_text()
+    gone = [*words, "--json", str(out / "c.json"), "--notes", str(tmp_path / "gone.md")]
+    assert main(gone) == 4
+    assert not (out / "c.json").exists(), "said before anything is measured"
 
 
 @pytest.mark.usefixtures("fakes")

@@ -96,3 +96,7 @@ def test_the_command_leaves_an_occlusion_map(
     assert picture.std() > 10
     assert "cosine to itself 1.000" in capsys.readouterr().out
     assert main(["explain", str(photo), "--steps", "1"]) == 2
+    (tmp_path / "file").touch()
+    assert main(["explain", str(photo), "--out", str(tmp_path / "file")]) == 15
+    (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
+    assert "file: cannot be made: File exists" in line

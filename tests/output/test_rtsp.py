@@ -137,6 +137,17 @@ def test_what_cannot_be_served(
     assert says in capsys.readouterr().err
 
 
+def test_a_password_that_cannot_be_read_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "secret").write_bytes(b"caf\xe9 1234\n")
+    words = ["rtsp", "--set", f"state_dir={tmp_path}", "--password-file"]
+    assert main([*words, str(tmp_path / "secret")]) == 5
+    assert capsys.readouterr().err.count("\n") == 1
+    assert main([*words, str(tmp_path)]) == 5
+    assert "Is a directory" in capsys.readouterr().err
+
+
 def test_a_jetson_encodes_by_its_own_element() -> None:
     class OnJetson:
         class ElementFactory:

@@ -87,7 +87,7 @@ class Results:
     json: Path | None
     markdown: Path | None
     plots: Path | None
-    notes: Path | None
+    notes: str
 
     def write(self, asked: BakeoffSettings, rows: Sequence[Row], faces: BakeoffFaces) -> None:
         """Raises OutputError."""
@@ -103,9 +103,8 @@ class Results:
         if self.markdown is not None:
             near = self.plots is not None and self.plots.parent == self.markdown.parent
             folder = "" if self.plots is None else self.plots.name if near else str(self.plots)
-            notes = "" if self.notes is None else self.notes.read_text("utf-8").strip()
             links = [f"{folder}/{name}" for name in images]
-            write_file(self.markdown, report.markdown(rows, facts, self.command, links, notes))
+            write_file(self.markdown, report.markdown(rows, facts, self.command, links, self.notes))
 
 
 def methods(
