@@ -42,7 +42,7 @@ from jetson_face.service.archived import archived_tracks, erase_archived
 from jetson_face.service.confirming import confirm
 from jetson_face.service.history import HISTORY
 from jetson_face.service.plumbing import CROPS, OUTBOX, event_files
-from jetson_face.service.status_server import ask
+from jetson_face.service.status_server import ask_status
 from jetson_face.service.unknown_erasure import alike, erase_unknown
 from jetson_face.util.files import write_file
 
@@ -249,10 +249,7 @@ def _sweep(config: Config, erasure: Erasure) -> _Swept:
 
 def _events_in_memory(config: Config) -> bool:
     """A running service holds events that no other process can reach."""
-    try:
-        status = json.loads(ask(config.status_socket, "/status").body)
-    except (JetsonFaceError, ValueError):
-        return False
+    status = ask_status(config.status_socket)
     return any(status.get(part, {}).get("memory") for part in ("outbox", "history"))
 
 

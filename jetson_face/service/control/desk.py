@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from jetson_face.privacy.encryption import open_cipher
 from jetson_face.review.queue import REVIEW, ReviewQueue
 from jetson_face.service.erasure import audit_log
 from jetson_face.service.review import Review
-from jetson_face.service.status_server import ask
+from jetson_face.service.status_server import ask, ask_status
 
 
 class Desk:
@@ -84,11 +83,7 @@ class Desk:
 
     def status(self) -> dict[str, Any]:
         """What the running service says of itself; empty where none answers."""
-        try:
-            found = json.loads(ask(self.config.status_socket, "/status").body)
-        except (JetsonFaceError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        return ask_status(self.config.status_socket)
 
 
 def photo_config(config: Config) -> Config:
