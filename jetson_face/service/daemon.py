@@ -169,14 +169,14 @@ class Daemon:
         pipeline = LivePipeline(
             sources,
             lambda info: EventTap(
-                self._drift.tap(self._swap.recognizer(info)),
+                self._swap.recognizer(info),
                 self._queue,
                 maker,
                 crops=config.service.crops,
                 history=self._recorder.history is not None and config.report.history_crops,
                 broker=states is not None and states.snapshots,
                 review=config.service.review,
-                seen=self._watching.offer,
+                seen=(self._drift.see, self._watching.offer),
                 withholds=lambda: bool(self._swap.deck.people.snapshot.withheld),
                 unknown=self._unknown,
             ),

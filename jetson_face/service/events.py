@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -14,8 +14,10 @@ from jetson_face.core.errors import OutputError
 from jetson_face.core.protocols import FrameProcessor
 from jetson_face.core.types import Box, Frame, ImageU8, Report
 from jetson_face.events.history import NewEvent
+from jetson_face.events.ids import new_id
 from jetson_face.events.making import EventMaker, utc
 from jetson_face.events.recorder import EventRecorder
+from jetson_face.events.schema import SCHEMA
 from jetson_face.events.snapshots import SnapshotStore
 from jetson_face.service.kept_faces import KeptFaces, WithheldFace
 from jetson_face.service.review_writer import CapturedCandidate, ReviewWriter, capture_candidate
@@ -47,6 +49,12 @@ class Occurrence:
     to: Collection[CropPlace] = _FOLDER
 
 
+def own_event(kind: str, wall: float, **more: object) -> NewEvent:
+    """An event of the service itself, of no face. wall: UTC seconds."""
+    head = {"schema": SCHEMA, "id": new_id(), "kind": kind, "time": utc(wall)}
+    return NewEvent({**head, **more})
+
+
 OnItsWay: TypeAlias = Occurrence | CapturedCandidate | WithheldFace | CapturedUnknown
 """What the recogniser hands to the writer."""
 
@@ -72,7 +80,7 @@ class EventTap:
         history: bool = False,
         broker: bool = False,
         review: bool = False,
-        seen: Callable[[Frame, Report], None] | None = None,
+        seen: Sequence[Callable[[Frame, Report], None]] = (),
         withholds: Callable[[], bool] = lambda: False,
         unknown: UnknownPeople | None = None,
     ) -> None:
@@ -86,8 +94,8 @@ class EventTap:
     def process(self, frame: Frame) -> Report:
         """See FrameProcessor."""
         report = self._inner.process(frame)
-        if self._seen is not None:
-            self._seen(frame, report)
+        for look in self._seen:
+            look(frame, report)
         told: dict[int, SeenBefore] = {}
         remembered: list[CapturedUnknown] = []
         if self._unknown is not None:
