@@ -9,7 +9,6 @@ from functools import partial
 from glob import escape
 from pathlib import Path
 
-from jetson_face.capture.source import Source
 from jetson_face.config import Config, JsonlConfig, MqttConfig, SinkConfig, WebhookConfig
 from jetson_face.config.fleet import FLEET, FleetConfig
 from jetson_face.config.service import EVENTS_FILE
@@ -239,9 +238,3 @@ def _generation(path: Path) -> int:
 def _events_file(path: Path) -> RotatingJsonl:
     defaults = JsonlConfig(type="jsonl")
     return RotatingJsonl(path, max_bytes=defaults.file_mib << 20, files=defaults.files)
-
-
-def close_all(sources: Sequence[Source]) -> None:
-    """Close sources that were never run."""
-    for source in sources:
-        source.close()
