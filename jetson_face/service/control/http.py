@@ -218,8 +218,9 @@ class _Handler(BaseHTTPRequestHandler):
             if request.method == "GET" or not key:
                 return answer(self.server.routes, request)
             try:
+                plain = f"{request.method} {request.path}\n".encode() + body
                 return self.server.replays.once(
-                    key, request, lambda: answer(self.server.routes, request)
+                    key, plain, lambda: answer(self.server.routes, request)
                 )
             except KeyUsedError:
                 return problem(422, "this Idempotency-Key came with another request before")
