@@ -25,7 +25,7 @@ from jetson_face.service.control.desk import Desk, same_person_min
 from jetson_face.service.control.http import ControlError, ControlRequest, Reply, Route
 from jetson_face.service.control.permission import consent_row
 from jetson_face.service.control.seen import last_seen
-from jetson_face.service.control.values import cut_page, page, picture, when
+from jetson_face.service.control.values import cut_page, page, picture, text_in, when
 from jetson_face.service.erasure import erase, forget_sightings
 
 PICTURES_MAX = 24
@@ -83,7 +83,7 @@ class People:
         for flag in flags:
             if not isinstance(wanted.get(flag, False), bool):
                 raise ControlError(422, f"{flag} is true or false")
-        name = valid_name(_text(wanted, "name"))
+        name = valid_name(text_in(wanted, "name"))
         photos = _photos(wanted)
         force, hide = (wanted.get(flag, False) is True for flag in flags)
         with self._desk.gallery(create=True):
@@ -103,7 +103,7 @@ class People:
 
     def rename(self, request: ControlRequest, who: str) -> Reply:
         """Another name; id and templates stay."""
-        name = _text(request.document(), "name")
+        name = text_in(request.document(), "name")
         with self._desk.gallery() as (_, store):
             person = store.rename(who, name)
             row = _plain(store.show(person.id), not_recognised(store))
@@ -112,7 +112,7 @@ class People:
 
     def merge(self, request: ControlRequest, who: str) -> Reply:
         """This person is `into`: the templates move there."""
-        into = _text(request.document(), "into")
+        into = text_in(request.document(), "into")
         with self._desk.gallery() as (_, store):
             row = _plain(store.show(merge(store, who, into).id), not_recognised(store))
         self._desk.told()
@@ -194,13 +194,6 @@ def _outcome(result: EnrollmentResult) -> dict[str, Any]:
         "refused": [{"label": str(r.path), "reason": r.reason} for r in result.refused],
         "warnings": result.warnings,
     }
-
-
-def _text(document: dict[str, Any], key: str) -> str:
-    value = document.get(key)
-    if not isinstance(value, str):
-        raise ControlError(422, f"{key} is missing, or no text")
-    return value
 
 
 def _photos(document: dict[str, Any]) -> list[PictureBytes]:
