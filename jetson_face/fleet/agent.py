@@ -163,8 +163,7 @@ class FleetAgent:
             self._to_erase.clear()
             for person in read_place(store).erasing:
                 await self._erase(stream, store, person)
-            plans = {} if self._plans is None else self._plans.outcomes()
-            status = status_here(self._config, store, plans)
+            status = status_here(self._config, store)
             await self._publish(stream, "status", status_text(status), STATUS)
             if self._failures:
                 logger.warning("fleet_back after_failures=%d", self._failures)

@@ -12,6 +12,7 @@ from jetson_face.config.fleet import FLEET
 from jetson_face.core.version import __version__
 from jetson_face.factory.fleet import fleet_of
 from jetson_face.fleet.place import read_place
+from jetson_face.fleet.plans import plans_taken
 from jetson_face.fleet.subjects import scopes
 from jetson_face.gallery.people import PeopleRows
 from jetson_face.gallery.store import GalleryStore
@@ -73,9 +74,8 @@ class SeenBox:
         return self.status.time - self.received
 
 
-def status_here(config: Config, store: GalleryStore, plans: Mapping[str, str]) -> BoxStatus:
-    """How this box is now. plans: what became of those that were pushed, by scope. Raises the
-    gallery's errors."""
+def status_here(config: Config, store: GalleryStore) -> BoxStatus:
+    """How this box is now. Raises the gallery's errors."""
     fleet, place, service = fleet_of(config), read_place(store), ask_status(config.status_socket)
     return BoxStatus(
         site=fleet.site,
@@ -90,7 +90,7 @@ def status_here(config: Config, store: GalleryStore, plans: Mapping[str, str]) -
         erasing=len(place.erasing),
         backlog=service.get("outbox", {}).get("lag", {}).get(FLEET),
         ready=service.get("ready"),
-        plans=dict(plans),
+        plans=plans_taken(config.state_dir),
     )
 
 
