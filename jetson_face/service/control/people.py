@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import time
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from jetson_face.config import Config
+from jetson_face.core.errors import JetsonFaceError
 from jetson_face.factory.parts import build_enroller
 from jetson_face.gallery.batch import EnrollmentResult
 from jetson_face.gallery.enroll import PictureBytes
@@ -24,9 +24,9 @@ from jetson_face.privacy.audit import utc
 from jetson_face.service.control.desk import Desk, same_person_min
 from jetson_face.service.control.http import ControlError, ControlRequest, Reply, Route
 from jetson_face.service.control.permission import consent_row
-from jetson_face.service.control.seen import last_seen
 from jetson_face.service.control.values import cut_page, page, picture, text_in, when
 from jetson_face.service.erasure import erase, forget_sightings
+from jetson_face.service.history import read_history
 
 PICTURES_MAX = 24
 _ID = r"([0-9a-zA-Z-]{1,64})"
@@ -58,7 +58,7 @@ class People:
             hidden = not_recognised(store)
         wanted = name_key(request.query.get("search", ""))
         rows = [_plain(info, hidden) for info in people if wanted in name_key(info.name)]
-        seen = last_seen(self._desk.config)
+        seen = _last_seen(self._desk.config)
         return cut_page(request, [row | {"last_seen": seen.get(row["id"])} for row in rows], "id")
 
     def show(self, request: ControlRequest, who: str) -> Reply:
@@ -66,11 +66,11 @@ class People:
         with self._desk.gallery() as (config, store):
             info = store.show(who)
             notes = _mislabelled(config, store, info)
-            hidden, consent = not_recognised(store), consents_of(store).get(info.person.id)
+            hidden, consents = not_recognised(store), consents_of(store)
         more = {
             "templates": _templates(info, notes),
-            "consent": consent_row(info, consent, hidden, time.time()),
-            "last_seen": last_seen(config).get(info.person.id),
+            "consent": consent_row(info, consents, hidden),
+            "last_seen": _last_seen(config).get(info.person.id),
         }
         return Reply.of(_plain(info, hidden) | more)
 
@@ -209,3 +209,24 @@ def _photos(document: dict[str, Any]) -> list[PictureBytes]:
             raise ControlError(422, f"picture {number}: `data` is the file in base64") from None
         photos.append(PictureBytes(Path(Path(label).name[:80] or f"picture {number}"), data))
     return photos
+
+
+def _last_seen(config: Config) -> dict[str, dict[str, Any]]:
+    """When and where somebody was seen last, by person (id); empty where no history can be read,
+    which the status says."""
+    try:
+        with closing(read_history(config)) as history:
+            found = history.last_seen()
+    except JetsonFaceError:
+        return {}
+    return {person: _sighting(event) for person, event in found.items()}
+
+
+def _sighting(event: dict[str, Any]) -> dict[str, Any]:
+    gone = event["kind"] == "left"
+    return {
+        "time": event["last_seen"]["time"] if gone else event["time"],
+        "source": event["source"],
+        "event": event["id"],
+        "here": not gone,
+    }
