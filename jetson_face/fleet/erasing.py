@@ -35,7 +35,7 @@ def erase_here(config: Config, store: GalleryStore, person: str) -> Receipt:
             crops=(),
             review_items=0,
             verified=(),
-            service=str(confirm(config, store)),
+            service=confirm(config, store),
         )
 
 

@@ -186,7 +186,7 @@ def _finish(config: Config, gallery: GalleryStore, erasure: Erasure) -> tuple[Re
         history_crops=swept.history.crops,
         archive_tracks=swept.archive_tracks,
         unknown_people=swept.unknown,
-        service=str(service),
+        service=service,
     )
     path = write_receipt(config.state_dir / "receipts", receipt)
     _note(config, receipt, path)
