@@ -21,7 +21,7 @@ from jetson_face.events.schema import SCHEMA
 from jetson_face.events.snapshots import SnapshotStore
 from jetson_face.service.kept_faces import KeptFaces, WithheldFace
 from jetson_face.service.review_writer import CapturedCandidate, ReviewWriter, capture_candidate
-from jetson_face.service.unknowns import CapturedUnknown, SeenBefore, UnknownPeople
+from jetson_face.service.unknowns import CapturedUnknown, UnknownPeople
 from jetson_face.util.channels import BoundedQueue, Closed
 from jetson_face.util.images import encode_jpeg, shrunk
 
@@ -96,12 +96,11 @@ class EventTap:
         report = self._inner.process(frame)
         for look in self._seen:
             look(frame, report)
-        told: dict[int, SeenBefore] = {}
+        before: dict[int, dict[str, Any]] = {}
         remembered: list[CapturedUnknown] = []
         if self._unknown is not None:
-            told, remembered = self._unknown.see(frame, report)
+            before, remembered = self._unknown.see(frame, report)
         withheld = {face.track for face in report.sightings if face.withheld}
-        before = {track: _seen_before(one) for track, one in told.items()}
         for event in self._maker.of(report, before):
             to = () if event["track"] in withheld else self._places(event)
             crop = cut(frame.image, event["box"]) if to else None
@@ -126,13 +125,6 @@ class EventTap:
         if self._broker and decided:
             places.append("broker")
         return tuple(places)
-
-
-def _seen_before(one: SeenBefore) -> dict[str, Any]:
-    """As events have it."""
-    last = None if one.last is None else utc(one.last)
-    before = {"visits": one.visits, "days": one.days, "last": last}
-    return {"unknown_id": one.id, "seen_before": before}
 
 
 def tell_end(maker: EventMaker, queue: BoundedQueue[OnItsWay], told: threading.Event) -> None:
