@@ -240,15 +240,11 @@ def _sweep(config: Config, erasure: Erasure) -> _Swept:
         gone = erase_unknown(config, erasure.unknown)
         swept.unknown = gone.people
         swept.failed += gone.failed
-    if _events_in_memory(config):
+    # A running service may hold events that no other process can reach.
+    status = ask_status(config.status_socket)
+    if any(status.get(part, {}).get("memory") for part in ("outbox", "history")):
         swept.failed.append("the memory of the service, whose disk takes no events")
     return swept
-
-
-def _events_in_memory(config: Config) -> bool:
-    """A running service holds events that no other process can reach."""
-    status = ask_status(config.status_socket)
-    return any(status.get(part, {}).get("memory") for part in ("outbox", "history"))
 
 
 def _note(config: Config, receipt: Receipt, path: Path) -> None:
