@@ -283,9 +283,7 @@ class FleetOperator:
 
 
 @asynccontextmanager
-async def connected(
-    config: Config, refused: Callable[[], None] = lambda: None
-) -> AsyncIterator[FleetOperator]:
+async def connected(config: Config, refused: Callable[[], None]) -> AsyncIterator[FleetOperator]:
     """As the person whose credentials the configuration names. refused: see `NatsLink.connect`.
     Raises FleetError where the server cannot be reached, refuses, or has no streams; GalleryError
     for keys that cannot be used."""

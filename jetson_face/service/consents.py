@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from typing import Any
 
 from jetson_face.core.errors import JetsonFaceError
@@ -19,19 +18,17 @@ logger = logging.getLogger(__name__)
 
 
 class ConsentWatch:
-    """See the module. clock: UTC seconds. A service that starts says again what is over."""
+    """See the module. A service that starts says again what is over."""
 
-    def __init__(
-        self, swap: HotSwap, recorder: EventRecorder, clock: Callable[[], float] = time.time
-    ) -> None:
-        self._swap, self._recorder, self._clock = swap, recorder, clock
+    def __init__(self, swap: HotSwap, recorder: EventRecorder) -> None:
+        self._swap, self._recorder = swap, recorder
         self._told: dict[str, str | None] = {}
         self._counts = {"recorded": 0, "expired": 0}
 
     def check(self) -> None:
         """Look which consents are over; for a timer. A gallery that cannot be read says so
         elsewhere."""
-        now = self._clock()
+        now = time.time()
         over: list[dict[str, Any]] = []
 
         def look(deck: Deck) -> None:

@@ -29,7 +29,7 @@ class UnknownErasure:
     events: int
     pictures: int
     failed: tuple[str, ...]
-    ids: tuple[str, ...] = ()
+    ids: tuple[str, ...]
 
 
 def erase_unknown(config: Config, people: Sequence[str] | None) -> UnknownErasure:
