@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from jetson_face.config import Config, EmbedderConfig, OnnxRuntimeConfig
@@ -76,10 +76,8 @@ class Desk:
 
     def told(self) -> None:
         """Let a running service read the gallery now, rather than within a second."""
-        try:
+        with suppress(JetsonFaceError):  # it reads it by itself soon, or none runs
             ask(self.config.status_socket, "/gallery", "POST")
-        except JetsonFaceError:
-            return  # it reads it by itself soon, or none runs
 
     def status(self) -> dict[str, Any]:
         """What the running service says of itself; empty where none answers."""
