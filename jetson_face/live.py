@@ -23,6 +23,7 @@ from jetson_face.core.types import Frame, Report
 from jetson_face.output.meters import RunMeter, SourceFacts
 from jetson_face.output.run_report import RunFacts, RunReport, log_line
 from jetson_face.output.sink import Sink
+from jetson_face.recognition.steps import Finished, decide_together, steps_of
 from jetson_face.util.channels import BoundedQueue, Channel, FanIn
 from jetson_face.util.metrics import Metrics
 from jetson_face.util.stages import StageGroup
@@ -38,11 +39,14 @@ Stage: TypeAlias = Callable[[threading.Event], None]
 @dataclass(frozen=True, slots=True)
 class LivePolicy:
     """frame_queue: frames that a file decodes ahead. report_queue, picture_queue: what waits for a
-    sink without and with pictures (a full HD frame is 6 MB). max_age_ms: by source name; a live
-    frame that is older when its turn comes is dropped. frames: stop each source after so many.
+    sink without and with pictures (a full HD frame is 6 MB). together: the waiting frames of so
+    many sources are begun at once, so that a detector can search them in one run. max_age_ms: by
+    source name; a live frame that is older when its turn comes is dropped. frames: stop each source
+    after so many.
     """
 
     frame_queue: int = 4
+    together: int = 1
     report_queue: int = 256
     picture_queue: int = 4
     max_age_ms: Mapping[str, float] = field(default_factory=dict)
@@ -56,9 +60,9 @@ class LivePipeline:
     recognizer_factory: called in the recogniser's thread, once for each source. stages: further
     loops of the same run (deliveries), `name -> loop(stop)`; a loop ends when the event is set.
     facts: asked for each report, since the sampling rate may change while it runs.
-    between_frames: called in the recogniser's thread after each frame, with `clock_ns`'s time; what
-    it raises ends the run. at_end: called there after the last one. wakes: called at the end, to
-    wake `stages` that wait for something else.
+    between_frames: called in the recogniser's thread after each frame, while none is in work, with
+    `clock_ns`'s time; what it raises ends the run. at_end: called there after the last one. wakes:
+    called at the end, to wake `stages` that wait for something else.
     """
 
     def __init__(
@@ -209,25 +213,37 @@ class LivePipeline:
     def _recognise_all(self, recognizers: Mapping[str, FrameProcessor]) -> None:
         queues = [(self._queues[sink.name], sink.wants_frame) for sink in self._sinks]
         while True:
-            frame = self._frames.get()
-            start = self._clock_ns()
-            meter, live = self._meter.source(frame.source), self._is_live[frame.source]
-            limit_ms = self._policy.max_age_ms.get(frame.source)
-            if live and limit_ms is not None and start - frame.captured_ns > limit_ms * 1e6:
-                meter.drop("stale")
-                continue
-            report = recognizers[frame.source].process(frame)
-            end = self._clock_ns()
-            meter.decided(report, end, is_live=live)
-            for stage, ms in report.stages_ms.items():
-                self._meter.stage(stage, ms)
-            self._meter.stage("process", (end - start) / 1e6)
-            self._meter.work("recognise", end - start)
-            self._meter.reach(end)
-            for queue, wants_frame in queues:
-                queue.put((report, frame if wants_frame else None))
+            came = self._frames.get_round(self._policy.together)
+            frames = [frame for frame in came if not self._is_stale(frame)]
+            begun = [steps_of(recognizers[frame.source], frame) for frame in frames]
+            ends: list[int] = []
+            for each in decide_together(begun, self._clock_ns):
+                ends.append(self._clock_ns())
+                self._measure(frames[each.place].source, each, ends[-1])
+                for queue, wants_frame in queues:
+                    queue.put((each.report, frames[each.place] if wants_frame else None))
             if self._between_frames is not None:
-                self._between_frames(end)
+                for end in ends:
+                    self._between_frames(end)
+
+    def _is_stale(self, frame: Frame) -> bool:
+        """Whether it is too old to be decided, which is counted."""
+        limit_ms = self._policy.max_age_ms.get(frame.source)
+        if not self._is_live[frame.source] or limit_ms is None:
+            return False
+        stale = self._clock_ns() - frame.captured_ns > limit_ms * 1e6
+        if stale:
+            self._meter.source(frame.source).drop("stale")
+        return stale
+
+    def _measure(self, source: str, decided: Finished, end_ns: int) -> None:
+        report, live = decided.report, self._is_live[source]
+        self._meter.source(source).decided(report, end_ns, is_live=live)
+        for stage, ms in report.stages_ms.items():
+            self._meter.stage(stage, ms)
+        self._meter.stage("process", decided.own_ns / 1e6)
+        self._meter.work("recognise", decided.own_ns)
+        self._meter.reach(end_ns)
 
     def _write(self, sink: Sink, queue: BoundedQueue[Item], stop: threading.Event) -> None:
         """A sink thread's loop."""

@@ -31,7 +31,7 @@ from jetson_face.archive.indexer import PieceIndexer
 from jetson_face.archive.opening import open_archive
 from jetson_face.archive.places import ArchivePlace
 from jetson_face.archive.recordings import find_recordings
-from jetson_face.archive.run import ArchiveRun, IndexReport, LocalWorkers
+from jetson_face.archive.run import ArchiveRun, IndexReport
 from jetson_face.archive.store import ArchiveStore, day_of, partition
 from jetson_face.archive.templates import TemplateIndex
 from jetson_face.archive.tracks import ArchivedTrack
@@ -238,7 +238,7 @@ def bench_recordings(args: argparse.Namespace) -> dict[str, Any]:
             with closing(PieceIndexer(own)) as indexer:
                 store = open_archive(own, str(folder / scan), indexer.space, create=True)
                 run = ArchiveRun(own, store)
-                report = run.run(find_recordings([str(folder / "rec")]), LocalWorkers(indexer))
+                report = run.run(find_recordings([str(folder / "rec")]), indexer)
             found[scan] = _speed(report) | recall(own, store, enrol, others, truths)
         return {"interval": config.sampling.interval, "size": args.size, **found}
 
@@ -267,7 +267,7 @@ def bench_quiet(args: argparse.Namespace) -> dict[str, Any]:
             with closing(PieceIndexer(own)) as indexer:
                 store = open_archive(own, str(folder / scan), indexer.space, create=True)
                 run = ArchiveRun(own, store)
-                report = run.run(find_recordings([str(rec)]), LocalWorkers(indexer))
+                report = run.run(find_recordings([str(rec)]), indexer)
             found[scan] = _speed(report)
         return {"interval": config.sampling.interval, "size": args.size, **found}
 

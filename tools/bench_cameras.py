@@ -108,11 +108,10 @@ def make_clips(folder: Path, args: argparse.Namespace) -> Made:
 
 def measure(made: Made, config: Config, seconds: float) -> dict[str, Any]:
     """One run of all cameras."""
+    policy = LivePolicy(log_every_s=_QUIET_S, together=config.sampling.together)
     with open_subject(config, made.ground_truth) as subject:
         cameras = [FileAsCamera(path, path.stem) for path in made.files]
-        pipeline = LivePipeline(
-            cameras, lambda info: subject.recognizer(), policy=LivePolicy(log_every_s=_QUIET_S)
-        )
+        pipeline = LivePipeline(cameras, lambda info: subject.recognizer(), policy=policy)
         ends = time.monotonic() + seconds
         cpu = time.process_time()
 

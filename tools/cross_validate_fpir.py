@@ -32,13 +32,12 @@ from impostor_curve import development_faces  # noqa: E402
 from jetson_face.calibration.curve_measuring import measure_curve  # noqa: E402
 from jetson_face.calibration.fpir import F64, Scores, threshold_for  # noqa: E402
 from jetson_face.calibration.impostor_curve import GallerySize, ImpostorCurve  # noqa: E402
-from jetson_face.calibration.impostors import Impostors  # noqa: E402
+from jetson_face.calibration.impostors import Impostors, averaged  # noqa: E402
 from jetson_face.calibration.leave_one_out import ask  # noqa: E402
 from jetson_face.calibration.site_shift import site_shift  # noqa: E402
 from jetson_face.config import Config  # noqa: E402
 from jetson_face.core.errors import CalibrationError  # noqa: E402
 from jetson_face.core.types import BoolArray, Embeddings, Person  # noqa: E402
-from jetson_face.evaluation.calibration import averaged  # noqa: E402
 from jetson_face.gallery.matcher import GallerySnapshot, Matcher  # noqa: E402
 
 _log = logging.getLogger("cross_validate_fpir")

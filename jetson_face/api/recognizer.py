@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,16 +33,16 @@ from jetson_face.factory.parts import (
     for_photos,
     govern,
     live_people,
-    max_ages,
+    live_policy,
     open_gallery,
     open_sources,
     run_facts,
 )
 from jetson_face.factory.threshold import calibrated
 from jetson_face.gallery.batch import EnrollmentResult
-from jetson_face.gallery.records import PersonInfo, Removed
+from jetson_face.gallery.records import PersonInfo
 from jetson_face.inference.canary import Canary, CanaryEvent, CanaryWatch
-from jetson_face.live import LivePipeline, LivePolicy
+from jetson_face.live import LivePipeline
 from jetson_face.output.guarded import GuardedSink
 from jetson_face.output.sink import Sink
 from jetson_face.recognition.still import identify
@@ -218,7 +219,7 @@ class Recognizer:
             self._check_open()
             return self._gallery.people()
 
-    def remove(self, who: str) -> Removed:
+    def remove(self, who: str) -> PersonInfo:
         """Erase a person, by name or id, with all templates and portraits, from the gallery's file.
 
         Of a service's events, crops and review items `jetson-face people remove` takes them too.
@@ -279,9 +280,8 @@ class Recognizer:
             sources,
             recognizer,
             sinks,
-            policy=LivePolicy(
-                max_age_ms=max_ages(config), frames=frames, log_every_s=config.report.every_s
-            ),
+            # What it decided is waited for, so a frame must not be begun before its turn.
+            policy=replace(live_policy(config, frames=frames), together=1),
             facts=lambda: run_facts(config),
             between_frames=handover.between(partial(canary.poll, parts)),
         )

@@ -4,10 +4,11 @@ so that a copy under another name is the same recording."""
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from jetson_face.archive.places import ArchivePlace
+from jetson_face.archive.recordings import Recording
 from jetson_face.core.errors import InputBrokenError
 
 
@@ -28,7 +29,7 @@ class RecordingEntry:
     seconds: float
     fps: float
     scan: str
-    pieces: tuple[tuple[int, int], ...] = field(default=())
+    pieces: tuple[tuple[int, int], ...] = ()
     complete: bool = False
 
 
@@ -38,10 +39,11 @@ class RecordingBook:
     def __init__(self, place: ArchivePlace) -> None:
         self._place = place
 
-    def digest_of(self, address: str, size: int, modified: str) -> str | None:
+    def digest_of(self, recording: Recording) -> str | None:
         """The digest of a recording that did not change since it was read last."""
-        told = self._place.read_json(_by_address(address))
-        if told is None or (told.get("size"), told.get("modified")) != (size, modified):
+        told = self._place.read_json(_by_address(recording.address))
+        now = recording.size, recording.modified
+        if told is None or (told.get("size"), told.get("modified")) != now:
             return None
         return str(told.get("digest"))
 
@@ -69,12 +71,12 @@ class RecordingBook:
     def write(self, entry: RecordingEntry) -> None:
         """Remember a recording."""
         self._place.write_json(f"recordings/{entry.digest}.json", asdict(entry))
-        self.remember(entry.address, entry.size, entry.modified, entry.digest)
+        self.remember(entry, entry.digest)
 
-    def remember(self, address: str, size: int, modified: str, digest: str) -> None:
+    def remember(self, recording: Recording | RecordingEntry, digest: str) -> None:
         """Remember the content of a file, so that it is not read again."""
-        told: dict[str, Any] = {"digest": digest, "size": size, "modified": modified}
-        self._place.write_json(_by_address(address), told)
+        told = {"digest": digest, "size": recording.size, "modified": recording.modified}
+        self._place.write_json(_by_address(recording.address), told)
 
     def done(self, digest: str) -> set[int]:
         """Where the finished pieces of an incomplete recording start, in milliseconds."""
@@ -87,7 +89,7 @@ class RecordingBook:
 
     def complete(self, entry: RecordingEntry) -> None:
         """All pieces are done."""
-        told = {**asdict(entry), "complete": True}
+        told = asdict(replace(entry, complete=True))
         self._place.write_json(f"recordings/{entry.digest}.json", told)
         self._place.remove_folder(f"done/{entry.digest}")
 

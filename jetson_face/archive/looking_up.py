@@ -42,8 +42,7 @@ def track_in(store: ArchiveStore, part: str, key: str) -> ArchivedTrack | None:
             if key not in ids:
                 continue
             group, row = divmod(ids.index(key), table.ROWS)
-            columns = [field.name for field in file.schema_arrow]
-            rows = table.read_rows(file, where, group, columns).slice(row, 1)
+            rows = table.read_rows(file, where, group).slice(row, 1)
             (track,) = table.tracks_of(rows, store.space.dim)
             return track
     return None

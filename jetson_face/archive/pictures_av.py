@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from jetson_face.archive.picture import RecordedPicture
 from jetson_face.core.errors import InputBrokenError
 from jetson_face.core.types import ImageU8
 
@@ -26,19 +25,17 @@ class AvPictures:
     def __init__(self, av: Any, path: Path, fps: float) -> None:
         self._av, self._path, self._period = av, path, 1000 / fps
 
-    def after(self, start_ms: float, *, keys_only: bool) -> Iterator[RecordedPicture]:
-        """As `jetson_face.archive.pictures.pictures`."""
+    def after(self, start_ms: float, *, keys_only: bool) -> _Timed:
+        """The frames that `jetson_face.archive.pictures.pictures` gives, with their times."""
         if keys_only:
             for at, frame in self._starting(start_ms, self._alone):
                 if frame is None:  # it needs others, or is damaged: on as the recording plays
                     start_ms = at
                     break
-                yield RecordedPicture(at, lambda frame=frame: _fetch(frame))  # type: ignore[misc]
+                yield at, frame
             else:
                 return
-        read = self._keys if keys_only else self._every
-        for at, frame in self._starting(start_ms, read):
-            yield RecordedPicture(at, lambda frame=frame: _fetch(frame))  # type: ignore[misc]
+        yield from self._starting(start_ms, self._keys if keys_only else self._every)
 
     def _starting(self, start_ms: float, read: Callable[[Any], _Timed]) -> _Timed:
         """What is read, from that time on. Raises InputBrokenError where nothing is to be had even
@@ -135,8 +132,8 @@ def _time(stream: Any, what: Any, otherwise: float) -> float:
     return 1000 * float((ticks - (stream.start_time or 0)) * stream.time_base)
 
 
-def _fetch(frame: Any) -> ImageU8:
-    """(H, W, 3) BGR, upright."""
+def upright(frame: Any) -> ImageU8:
+    """(H, W, 3) BGR of a frame."""
     image = np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
     quarters, rest = divmod(frame.rotation, 90)  # counter-clockwise
     if rest or not quarters % 4:

@@ -64,9 +64,9 @@ class ArchivePlace:
             found = json.loads(self.read(name))
         except InputMissingError:
             return None
-        except ValueError as error:
-            if isinstance(error, JetsonFaceError):
-                raise
+        except JetsonFaceError:
+            raise
+        except ValueError:
             raise InputBrokenError(f"{self.shown}: {name} is no JSON: it is damaged") from None
         if not isinstance(found, dict):
             raise InputBrokenError(f"{self.shown}: {name} is damaged")

@@ -21,11 +21,10 @@ from jetson_face.util.images import SUFFIXES, read_picture
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SearchProbe:
-    """shown: for people. person: id in the gallery; photo-DIGEST for a
-    photo. vectors: (P, dim) unit
-    templates; mean: (dim,) the unit vector of their sum. similarity_min: the network's own cosine
-    at or above which two faces are held to be one person's. reference: the database that the probe
-    is from. without: tracks (ids) that are the probe itself."""
+    """shown: for people. person: id in the gallery; photo-DIGEST for a photo. vectors: (P, dim)
+    unit templates. similarity_min: the network's own cosine at or above which two faces are held to
+    be one person's. reference: the database that the probe is from. without: tracks (ids) that are
+    the probe itself."""
 
     shown: str
     person: str
@@ -37,7 +36,7 @@ class SearchProbe:
 
     @property
     def mean(self) -> F32:
-        """The unit vector of their sum."""
+        """(dim,) the unit vector of the templates' sum."""
         total = self.vectors.sum(axis=0)
         return np.asarray(total / max(float(np.linalg.norm(total)), 1e-12), np.float32)
 

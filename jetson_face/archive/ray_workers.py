@@ -14,16 +14,10 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from jetson_face.archive.indexer import PieceIndex, PieceIndexer
+from jetson_face.archive.indexer import PieceFailure, PieceIndex, PieceIndexer
 from jetson_face.archive.pieces import RecordingPiece
-from jetson_face.archive.run import PieceFailure
 from jetson_face.config import Config
-from jetson_face.core.errors import (
-    InputBrokenError,
-    InputMissingError,
-    JetsonFaceError,
-    SourceError,
-)
+from jetson_face.core.errors import InputBrokenError, JetsonFaceError, SourceError
 from jetson_face.util.optional import needs, pip_install
 
 log = logging.getLogger(__name__)
@@ -204,8 +198,5 @@ class _IndexActor:
         """The networks are loaded."""
 
     def index(self, piece: RecordingPiece) -> PieceIndex | PieceFailure:
-        """One piece; what is wrong with its recording comes back as a failure."""
-        try:
-            return self._indexer.index(piece)
-        except (InputBrokenError, InputMissingError) as error:
-            return PieceFailure(piece, error)
+        """See PieceIndexer."""
+        return self._indexer.index(piece)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from jetson_face.archive.places import ArchivePlace
 from jetson_face.config.section import NAME
@@ -20,6 +19,7 @@ from jetson_face.core.errors import (
     JetsonFaceError,
     UsageError,
 )
+from jetson_face.util.files import file_sha256
 
 SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".ts", ".m4v", ".webm", ".mpg", ".mpeg", ".dav")
 """What folders are searched for, in lower case."""
@@ -27,7 +27,8 @@ _TIME = re.compile(
     r"(?<!\d)(20\d\d)[-_.]?([01]\d)[-_.]?([0-3]\d)(?:[T_ /.-]{0,3}([0-2]\d)[-_.:h]?([0-5]\d)"
     r"(?:[-_.:m]?([0-5]\d))?)?(?!\d)"
 )
-_CHUNK = 1 << 20
+_CHANGED = ("mtime", "ETag", "etag", "LastModified", "last_modified", "updated", "created")
+"""What stores call the mark of a file's last change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,27 +74,20 @@ def _in(text: str, camera: str | None, start: float | None) -> Iterator[Recordin
             f"{place.shown}: no recordings there; looked for {' '.join(SUFFIXES)}"
         )
     for name in names:
-        info = _info(home, name)
+        info = home.info(name)
+        modified = next((str(info[key]) for key in _CHANGED if info.get(key) is not None), "")
         own = camera or _camera_of(home, name, single=single)
         begun = start if start is not None else time_in(PurePosixPath(name).name)
         begun = time_in(name) if begun is None else begun
         # absolute: another process may have another working folder
         base = home.root if home.local else home.text.rstrip("/")
         address = f"{base.rstrip('/')}/{name}"
-        yield Recording(address, int(info["size"]), info["modified"], own, begun)
+        yield Recording(address, int(info.get("size") or 0), modified, own, begun)
 
 
 def _is_recording(name: str) -> bool:
     hidden = any(part.startswith(".") for part in name.split("/"))
     return name.lower().endswith(SUFFIXES) and not hidden
-
-
-def _info(home: ArchivePlace, name: str) -> dict[str, Any]:
-    """Size and the mark of the last change."""
-    told = home.info(name)
-    keys = ("mtime", "ETag", "etag", "LastModified", "last_modified", "updated", "created")
-    modified = next((str(told[key]) for key in keys if told.get(key) is not None), "")
-    return {"size": told.get("size") or 0, "modified": modified}
 
 
 def _camera_of(home: ArchivePlace, name: str, *, single: bool) -> str:
@@ -140,8 +134,7 @@ def local_copy(address: str) -> Iterator[Path]:
         ) as copy,
     ):
         try:
-            while part := source.read(_CHUNK):
-                copy.write(part)
+            shutil.copyfileobj(source, copy, 1 << 20)
             copy.flush()
         except JetsonFaceError:
             raise
@@ -153,11 +146,7 @@ def local_copy(address: str) -> Iterator[Path]:
 
 def digest_of(path: Path) -> str:
     """Hex SHA-256 of the content. Raises InputBrokenError."""
-    whole = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while part := file.read(_CHUNK):
-                whole.update(part)
+        return file_sha256(path)
     except OSError as error:
         raise InputBrokenError(f"{path}: cannot be read: {error.strerror}") from None
-    return whole.hexdigest()

@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
 import numpy as np
 
 from jetson_face.archive.books import RecordingBook, RecordingEntry
-from jetson_face.archive.indexer import PieceIndex, PieceIndexer
+from jetson_face.archive.indexer import PieceFailure, PieceIndex
 from jetson_face.archive.pieces import RecordingPiece, cut, outline
 from jetson_face.archive.recordings import Recording, digest_of, local_copy
 from jetson_face.archive.store import ArchiveStore, day_of, partition
@@ -33,33 +33,10 @@ from jetson_face.core.errors import (
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class PieceFailure:
-    """A piece that cannot be indexed, and why."""
-
-    piece: RecordingPiece
-    error: JetsonFaceError
-
-
 class PieceWorkers(Protocol):
-    """What works on pieces: this process, or a Ray cluster. The results come in any order."""
+    """What works on pieces: `PieceIndexer`, or a Ray cluster. The results come in any order."""
 
     def run(self, pieces: Iterable[RecordingPiece]) -> Iterator[PieceIndex | PieceFailure]: ...
-
-
-class LocalWorkers:
-    """Works on one piece after the other in this process."""
-
-    def __init__(self, indexer: PieceIndexer) -> None:
-        self._indexer = indexer
-
-    def run(self, pieces: Iterable[RecordingPiece]) -> Iterator[PieceIndex | PieceFailure]:
-        """See PieceWorkers."""
-        for piece in pieces:
-            try:
-                yield self._indexer.index(piece)
-            except (InputBrokenError, InputMissingError) as error:
-                yield PieceFailure(piece, error)
 
 
 @dataclass(slots=True)
@@ -114,13 +91,12 @@ class ArchiveRun:
         *,
         hides: Hides | None = None,
         progress: Progress = lambda text: None,
-        clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._config, self._store = config.archive, store
         self._book = RecordingBook(store.place)
         self._hides = hides
-        self._progress, self._clock, self._now = progress, clock, now
+        self._progress, self._now = progress, now
         self.report = IndexReport()
         self._left: dict[str, set[int]] = {}
         self._entries: dict[str, RecordingEntry] = {}
@@ -130,20 +106,20 @@ class ArchiveRun:
 
     def run(self, recordings: Sequence[Recording], workers: PieceWorkers) -> IndexReport:
         """Raises OutputError, SourceError, StateLockedError, and the workers' errors."""
-        began = self._clock()
+        began = time.monotonic()
         self._bytes = float(sum(one.size for one in recordings))
         with self._store.writing():
             try:
                 for result in workers.run(self.planned(recordings)):
                     self._take(result)
-                    self.report.wall_s = self._clock() - began
+                    self.report.wall_s = time.monotonic() - began
                     self._progress(self._line())
             except (OutputError, SourceError):
                 self._touched.clear()  # it cannot be reached: merging fails, too
                 raise
             finally:
                 self._store.merge(self._touched)
-                self.report.wall_s = self._clock() - began
+                self.report.wall_s = time.monotonic() - began
             self._drop_old()
         return self.report
 
@@ -186,13 +162,13 @@ class ArchiveRun:
 
     def _entry(self, recording: Recording) -> RecordingEntry:
         """What is known of a recording, read now where it is new."""
-        digest = self._book.digest_of(recording.address, recording.size, recording.modified)
+        digest = self._book.digest_of(recording)
         if digest is not None and (entry := self._book.find(digest)) is not None:
             return entry
         with local_copy(recording.address) as path:
             digest = digest_of(path)
             if (entry := self._book.find(digest)) is not None:
-                self._book.remember(recording.address, recording.size, recording.modified, digest)
+                self._book.remember(recording, digest)
                 return entry
             seen = outline(path)
             start = recording.start
@@ -201,11 +177,7 @@ class ArchiveRun:
                 start = _when(recording.modified, path.stat().st_mtime) - seen.seconds
         entry = RecordingEntry(
             digest=digest,
-            address=recording.address,
-            size=recording.size,
-            modified=recording.modified,
-            camera=recording.camera,
-            start=start,
+            **{**asdict(recording), "start": start},
             seconds=seen.seconds,
             fps=seen.fps,
             scan=self._config.scan,

@@ -23,18 +23,18 @@ LOOK_S = 10.0
 
 
 class EveryFrame:
-    """All frames, as in the live loop. fresh: the picture that passed last is the first after a
-    pause."""
+    """All frames, as in the live loop; other gates let fewer through. keys_only: only key frames
+    are asked for. fresh: the picture that passed last is the first after a pause."""
 
     keys_only = False
     fresh = False
 
     def wants(self, number: int, at_ms: float) -> bool:
-        """See Gate."""
+        """Whether frame `number` of the piece is to be fetched, which costs more than to decode."""
         return True
 
     def passes(self, image: ImageU8, at_ms: float) -> bool:
-        """See Gate."""
+        """Whether the picture that was fetched is to be looked at."""
         return True
 
     def tell(self, tracks: int) -> None:
@@ -63,11 +63,11 @@ class MotionGate(EveryFrame):
         self._asleep = True
 
     def wants(self, number: int, at_ms: float) -> bool:
-        """See Gate."""
+        """See EveryFrame."""
         return not self._asleep or number % self._interval == 0
 
     def passes(self, image: ImageU8, at_ms: float) -> bool:
-        """See Gate."""
+        """See EveryFrame."""
         self._now = at_ms
         if self._moved(image, at_ms):
             self._awake_until = at_ms + 1000 * AWAKE_S

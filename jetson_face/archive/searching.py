@@ -10,7 +10,7 @@ from jetson_face.archive.probes import SearchProbe
 from jetson_face.archive.store import ArchiveStore, day_of
 from jetson_face.archive.templates import TemplateIndex
 from jetson_face.archive.visits import ArchivedVisit, beyond_the_curve, visits_of
-from jetson_face.archive.withheld import WithheldFaces
+from jetson_face.archive.withheld import withheld_faces
 from jetson_face.config import Config
 from jetson_face.core.errors import EmbeddingSpaceError, UsageError
 from jetson_face.factory.threshold import curve_of
@@ -73,8 +73,8 @@ def search(
             f"{store.place.shown}: the archive was made with {store.space}, the face was embedded "
             f"with {probe.space}: search with the network that made the archive"
         )
-    withheld = WithheldFaces.of(config, store.space)
-    if withheld.among(probe.mean[None]).any():
+    withheld = withheld_faces(config, store.space)
+    if withheld(probe.mean[None]).any():
         raise UsageError(f"{probe.shown}: whoever is on the do-not-recognise list is not searched")
     index = TemplateIndex.load(
         store,
@@ -91,7 +91,7 @@ def search(
         start=wanted.start,
         end=wanted.end,
         without=probe.without,
-        hides=withheld.among,
+        hides=withheld,
     )
     found = visits_of(hits, similarity_min=probe.similarity_min, searched=searched, curve=curve)
     # what chance does as well is nobody's visit, and must not look like one
@@ -123,8 +123,8 @@ def _write_down(
         "began": utc(began),
         "archive": store.id,
         "reference": probe.reference,
-        "from": None if wanted.start is None else wanted.start,
-        "to": None if wanted.end is None else wanted.end,
+        "from": wanted.start,
+        "to": wanted.end,
         "camera": wanted.camera,
         "fpir": wanted.fpir,
         "tracks_searched": searched,

@@ -17,7 +17,7 @@ from jetson_face.archive.recordings import local_copy
 from jetson_face.archive.store import ArchiveStore, day_of, partition
 from jetson_face.archive.tracks import ArchivedTrack
 from jetson_face.archive.visits import ArchivedVisit
-from jetson_face.core.errors import InputMissingError, OutputError
+from jetson_face.core.errors import InputBrokenError, InputMissingError, OutputError
 from jetson_face.core.types import ImageU8
 from jetson_face.util.images import decode_picture, write_picture
 
@@ -89,7 +89,7 @@ def cut_clips(
             if entry is None:
                 raise InputMissingError(f"{best.id}: its recording is not known any more")
             _cut(entry, best.media_s, best.media_s + best.end - best.start, path)
-        except InputMissingError as error:
+        except (InputMissingError, InputBrokenError) as error:
             missing.append(str(error))
             continue
         made.append(path)
@@ -99,7 +99,10 @@ def cut_clips(
 def _cut(entry: RecordingEntry, start_s: float, end_s: float, path: Path) -> None:
     begin = max(0.0, start_s - _AROUND_S)
     end = min(end_s + _AROUND_S, begin + _CLIP_MAX_S)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path.parent}: {error.strerror}") from error
     writer: Any = None
     try:
         with local_copy(entry.address) as recording:

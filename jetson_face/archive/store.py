@@ -15,10 +15,12 @@ import hashlib
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
+
+import numpy as np
 
 from jetson_face.archive import table
 from jetson_face.archive.places import ArchivePlace
@@ -32,7 +34,7 @@ from jetson_face.core.errors import (
     StateLockedError,
 )
 from jetson_face.core.protocols import Cipher
-from jetson_face.core.types import EmbeddingSpace
+from jetson_face.core.types import BoolArray, EmbeddingSpace
 from jetson_face.util.locks import HeldError, file_lock
 
 SCHEMA = "jetson-face.archive/1"
@@ -53,8 +55,7 @@ class ArchiveStore:
     def open(
         cls, place: ArchivePlace, space: EmbeddingSpace | None, cipher: Cipher | None
     ) -> ArchiveStore:
-        """The archive that is there. space: what it must be bound to; None where that does not
-        matter.
+        """The archive that is there. space: what it must be bound to; None: any.
 
         Raises InputMissingError where there is none, InputBrokenError, EmbeddingSpaceError,
         GalleryError for another key.
@@ -99,15 +100,16 @@ class ArchiveStore:
         if not self.place.local:
             yield
             return
-        try:
-            with file_lock(self.place.folder / ".lock"):
-                yield
-        except HeldError as held:
-            raise StateLockedError(
-                f"{self.place.shown}: process {held.pid} writes into the archive: wait for it"
-            ) from None
-        except PermissionError as error:
-            raise OutputError(f"{self.place.shown}: {error.strerror}") from None
+        with ExitStack() as held:
+            try:
+                held.enter_context(file_lock(self.place.folder / ".lock"))
+            except HeldError as other:
+                raise StateLockedError(
+                    f"{self.place.shown}: process {other.pid} writes into the archive: wait for it"
+                ) from None
+            except OSError as error:
+                raise OutputError(f"{self.place.shown}: {error.strerror}") from None
+            yield
 
     # Tracks
 
@@ -155,8 +157,7 @@ class ArchiveStore:
         for names in self.partitions().values():
             seen: set[str] = set()
             for name in names:
-                found = in_force(self.read(name), seen)
-                yield from table.tracks_of(found, self.space.dim)
+                yield from table.tracks_of(_in_force(self.read(name), seen), self.space.dim)
 
     def remove_tracks(self, part: str, gone: set[str]) -> int:
         """Rewrite the files of a partition without these tracks (ids); how many there were. Raises
@@ -202,7 +203,7 @@ class ArchiveStore:
                 seen.update(whole["piece"].to_pylist())
             else:
                 small[name] = whole
-        kept = {name: in_force(whole, seen) for name, whole in small.items()}
+        kept = {name: _in_force(whole, seen) for name, whole in small.items()}
         if len(kept) < 2 and all(kept[n].num_rows == small[n].num_rows for n in kept):
             return len(names)
         made: set[str] = set()
@@ -218,13 +219,19 @@ class ArchiveStore:
         return len(names) - len(small) + len(made)
 
 
-def in_force(whole: Any, seen: set[str]) -> Any:
-    """The rows of pieces that no file before had; `seen` then holds these, too."""
-    pieces = whole["piece"].to_pylist()
-    new = set(pieces) - seen
-    mask = [piece in new for piece in pieces]
-    seen |= new
-    return whole if all(mask) else whole.filter(table.arrow().array(mask))
+def in_force(whole: Any, seen: set[str]) -> BoolArray:
+    """Which rows are of pieces that no file before had: (N,); `seen` then holds these, too."""
+    pieces = set(whole["piece"].unique().to_pylist())
+    keep = np.ones(whole.num_rows, np.bool_)
+    if pieces & seen:  # a killed run left it beside the file that it was merged into
+        keep = np.array([one not in seen for one in whole["piece"].to_pylist()], np.bool_)
+    seen |= pieces
+    return keep
+
+
+def _in_force(whole: Any, seen: set[str]) -> Any:
+    keep = in_force(whole, seen)
+    return whole if keep.all() else whole.filter(table.arrow().array(keep))
 
 
 def _groups(tables: Sequence[Any]) -> Iterator[list[Any]]:

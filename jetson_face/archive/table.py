@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,6 @@ from jetson_face.archive.sealing import ArchiveSeal, damaged
 from jetson_face.archive.tracks import ArchivedTrack
 from jetson_face.core.compact import compact
 from jetson_face.core.errors import SourceError
-from jetson_face.core.types import F32
 from jetson_face.util.optional import needs, pip_install
 
 ROWS = 1024
@@ -21,6 +21,8 @@ _ENCRYPTED = b"PARE"
 """How a Parquet file with an encrypted footer ends; others end with PAR1."""
 SEARCHED = ("piece", "start", "end", "frames", "codes", "scale", "error")
 """Columns that a search keeps in memory."""
+_AS_THEY_ARE = ("id", "piece", "camera", "start", "end", "media_s", "frames", "quality")
+"""Columns that are fields of a track."""
 
 
 def arrow() -> Any:
@@ -60,14 +62,7 @@ def table_of(tracks: Sequence[ArchivedTrack], dim: int) -> Any:
     exact = np.array([track.template for track in tracks], "<f4").reshape(-1, dim)
     short = compact(exact)
     columns = {
-        "id": [track.id for track in tracks],
-        "piece": [track.piece for track in tracks],
-        "camera": [track.camera for track in tracks],
-        "start": [track.start for track in tracks],
-        "end": [track.end for track in tracks],
-        "media_s": [track.media_s for track in tracks],
-        "frames": [track.frames for track in tracks],
-        "quality": [track.quality for track in tracks],
+        **{name: [getattr(track, name) for track in tracks] for name in _AS_THEY_ARE},
         "codes": [row.tobytes() for row in short.codes],
         "scale": short.scale,
         "error": short.error,
@@ -96,16 +91,11 @@ def to_bytes(table: Any, seal: ArchiveSeal) -> bytes:
 
 def open_file(file: Any, seal: ArchiveSeal, where: str) -> Any:
     """A `pyarrow.parquet.ParquetFile`. where: for messages. Raises InputBrokenError."""
-    pa = arrow()
-    try:
+    with _reading(where):
         if seal.sealed and _magic(file) != _ENCRYPTED:
             # pyarrow would read it: whoever may write files could add tracks
             raise ValueError("it is not encrypted")
-        return pa.parquet.ParquetFile(file, decryption_properties=seal.reading())
-    except SourceError:
-        raise
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise damaged(where, error) from None
+        return arrow().parquet.ParquetFile(file, decryption_properties=seal.reading())
 
 
 def _magic(file: Any) -> bytes:
@@ -118,32 +108,32 @@ def _magic(file: Any) -> bytes:
 
 def read(file: Any, where: str, columns: Iterable[str] | None = None) -> Any:
     """Some columns of an open file as a table, in one stretch. Raises InputBrokenError."""
-    pa = arrow()
-    try:
-        wanted = None if columns is None else list(columns)
+    wanted = None if columns is None else list(columns)
+    with _reading(where):
         return file.read(columns=wanted, use_threads=False).combine_chunks()
-    except SourceError:
-        raise
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise damaged(where, error) from None
 
 
-def read_rows(file: Any, where: str, group: int, columns: Sequence[str]) -> Any:
+def read_rows(file: Any, where: str, group: int, columns: Iterable[str] | None = None) -> Any:
     """Some columns of a group of ROWS rows. Raises InputBrokenError."""
-    pa = arrow()
+    wanted = None if columns is None else list(columns)
+    with _reading(where):
+        return file.read_row_group(group, columns=wanted, use_threads=False).combine_chunks()
+
+
+@contextmanager
+def _reading(where: str) -> Iterator[None]:
+    """Raises InputBrokenError for what pyarrow makes of a damaged file."""
     try:
-        return file.read_row_group(group, columns=list(columns), use_threads=False).combine_chunks()
+        yield
     except SourceError:
         raise
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except (OSError, ValueError, arrow().ArrowException) as error:
         raise damaged(where, error) from None
 
 
 def fixed(column: Any, dtype: str, width: int) -> Any:
     """A column of fixed byte strings as (N, width) numbers; the table's memory, not a copy."""
-    array = column.combine_chunks() if hasattr(column, "combine_chunks") else column
-    if hasattr(array, "num_chunks"):
-        array = array.chunk(0) if array.num_chunks else arrow().array([], array.type)
+    array = column.combine_chunks()
     size = np.dtype(dtype).itemsize * width
     data = array.buffers()[1]
     if data is None:
@@ -156,21 +146,13 @@ def fixed(column: Any, dtype: str, width: int) -> Any:
 def tracks_of(table: Any, dim: int) -> list[ArchivedTrack]:
     """What `table_of` was given."""
     exact = fixed(table["exact"], "<f4", dim)
-    rows = table.drop_columns(["codes", "exact"]).to_pylist()
-    return [_track(row, exact[number]) for number, row in enumerate(rows)]
-
-
-def _track(row: dict[str, Any], template: F32) -> ArchivedTrack:
-    return ArchivedTrack(
-        id=row["id"],
-        piece=row["piece"],
-        camera=row["camera"],
-        start=row["start"],
-        end=row["end"],
-        media_s=row["media_s"],
-        frames=row["frames"],
-        quality=row["quality"],
-        template=template.copy(),
-        crops=tuple(row["crops"]),
-        boxes=np.frombuffer(row["boxes"], "<f4").reshape(-1, 5).copy(),
-    )
+    rows = table.select([*_AS_THEY_ARE, "crops", "boxes"]).to_pylist()
+    return [
+        ArchivedTrack(
+            **{name: row[name] for name in _AS_THEY_ARE},
+            template=template.copy(),
+            crops=tuple(row["crops"]),
+            boxes=np.frombuffer(row["boxes"], "<f4").reshape(-1, 5).copy(),
+        )
+        for row, template in zip(rows, exact, strict=True)
+    ]

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jetson_face.archive import table
 from jetson_face.archive.sealing import damaged
-from jetson_face.archive.store import ArchiveStore, day_of, partition, split_partition
+from jetson_face.archive.store import ArchiveStore, day_of, in_force, partition, split_partition
 from jetson_face.core.compact import I8, SLACK, cosines
 from jetson_face.core.types import F32, I64, BoolArray
 
@@ -36,29 +36,24 @@ class TrackHit:
     similarity: float
 
 
+class _Rows(NamedTuple):
+    """codes: (N, dim); scale, error: (N,), see CompactTemplates. times: (N, 2) start and end, UTC
+    seconds; frames: (N,) averaged. file: (N,) which of the index's, place: (N,) row in it."""
+
+    codes: I8
+    scale: F32
+    error: F32
+    times: NDArray[np.float64]
+    frames: NDArray[np.int32]
+    file: NDArray[np.int32]
+    place: NDArray[np.int32]
+
+
 class TemplateIndex:
-    """The templates of some partitions of an archive.
+    """The templates of some partitions of an archive. files: that they are from."""
 
-    codes: (N, dim) int8; scale, error: (N,), see CompactTemplates. start, end: UTC seconds; frames:
-    averaged. file: (N,) which of `files`, place: (N,) row in it.
-    """
-
-    def __init__(
-        self,
-        store: ArchiveStore,
-        codes: I8,
-        scale: F32,
-        error: F32,
-        times: NDArray[np.float64],
-        frames: NDArray[np.int32],
-        files: Sequence[str],
-        file: NDArray[np.int32],
-        place: NDArray[np.int32],
-    ) -> None:
-        self._store = store
-        self._codes, self._scale, self._error = codes, scale, error
-        self.times, self.frames = times, frames
-        self.files, self._file, self._place = tuple(files), file, place
+    def __init__(self, store: ArchiveStore, files: Sequence[str], rows: _Rows) -> None:
+        self._store, self.files, self._rows = store, tuple(files), rows
 
     @classmethod
     def load(
@@ -71,36 +66,22 @@ class TemplateIndex:
     ) -> TemplateIndex:
         """The templates of some days (YYYY-MM-DD) and one camera; of all without these. Raises
         InputBrokenError and what decryption raises."""
-        rows: list[_Rows] = []
+        rows = [_no_rows(store.space.dim)]
         files: list[str] = []
         for names in store.partitions(first, last, camera).values():
             seen: set[str] = set()
             for name in names:
-                rows.append(_Rows.read(store, name, seen, len(files)))
+                rows.append(_rows_of(store, name, seen, len(files)))
                 files.append(name)
-        dim = store.space.dim
-        if not rows:
-            rows = [_Rows.none(dim)]
-        return cls(
-            store,
-            np.concatenate([one.codes for one in rows]),
-            np.concatenate([one.scale for one in rows]),
-            np.concatenate([one.error for one in rows]),
-            np.concatenate([one.times for one in rows]),
-            np.concatenate([one.frames for one in rows]),
-            files,
-            np.concatenate([np.full(len(one.place), one.file, np.int32) for one in rows]),
-            np.concatenate([one.place for one in rows]),
-        )
+        return cls(store, files, _Rows(*map(np.concatenate, zip(*rows, strict=True))))
 
     def __len__(self) -> int:
-        return len(self._scale)
+        return len(self._rows.scale)
 
     @property
     def nbytes(self) -> int:
         """Memory of the arrays."""
-        arrays = (self._codes, self._scale, self._error, self.times, self.frames)
-        return sum(array.nbytes for array in (*arrays, self._file, self._place))
+        return sum(array.nbytes for array in self._rows)
 
     @property
     def cameras(self) -> list[str]:
@@ -155,16 +136,16 @@ class TemplateIndex:
 
     def _bounds(self, probe: F32) -> tuple[F32, F32]:
         """The least and the greatest cosine that each template may have: (N,), (N,)."""
-        about = cosines(self._codes, self._scale, probe[None])[0]
-        off = self._error + SLACK
+        about = cosines(self._rows.codes, self._rows.scale, probe[None])[0]
+        off = self._rows.error + SLACK
         return about - off, about + off
 
     def _outside(self, start: float | None, end: float | None) -> NDArray[np.bool_]:
         mask = np.zeros(len(self), np.bool_)
         if start is not None:
-            mask |= self.times[:, 1] < start
+            mask |= self._rows.times[:, 1] < start
         if end is not None:
-            mask |= self.times[:, 0] > end
+            mask |= self._rows.times[:, 0] > end
         return mask
 
     def _exact(self, rows: I64, probes: F32, hides: Hides | None = None) -> list[TrackHit]:
@@ -174,12 +155,12 @@ class TemplateIndex:
         for name, own in self._by_file(rows):
             where = f"{self._store.place.shown}/{name}"
             with self._store.opened(name) as file:
-                groups = self._place[own] // table.ROWS
+                groups = self._rows.place[own] // table.ROWS
                 for group in np.unique(groups):
                     found = table.read_rows(file, where, int(group), _EXACT)
                     inside = own[groups == group]
-                    places = self._place[inside] % table.ROWS
-                    vectors = table.fixed(found["exact"], "<f4", self._codes.shape[1])[places]
+                    places = self._rows.place[inside] % table.ROWS
+                    vectors = table.fixed(found["exact"], "<f4", self._store.space.dim)[places]
                     cosines = (vectors.astype(np.float64) @ wide.T).max(axis=1)
                     told = found.drop_columns(["exact"]).take(places.tolist()).to_pylist()
                     hidden = np.zeros(len(vectors), np.bool_) if hides is None else hides(vectors)
@@ -193,8 +174,8 @@ class TemplateIndex:
         return hits
 
     def _hit(self, row: int, facts: dict[str, object], similarity: float) -> TrackHit:
-        start, end = self.times[row]
-        name, camera = self.files[self._file[row]], str(facts["camera"])
+        start, end = self._rows.times[row]
+        name, camera = self.files[self._rows.file[row]], str(facts["camera"])
         if not name.startswith(f"{partition(day_of(float(start)), camera)}/"):
             where = f"{self._store.place.shown}/{name}"
             raise damaged(where, ValueError("it was moved from another day or camera"))
@@ -205,51 +186,35 @@ class TemplateIndex:
             start=float(start),
             end=float(end),
             media_s=float(str(facts["media_s"])),
-            frames=int(self.frames[row]),
+            frames=int(self._rows.frames[row]),
             similarity=similarity,
         )
 
     def _by_file(self, rows: I64) -> Iterator[tuple[str, I64]]:
-        for number in np.unique(self._file[rows]):
-            yield self.files[int(number)], rows[self._file[rows] == number]
+        files = self._rows.file[rows]
+        for number in np.unique(files):
+            yield self.files[int(number)], rows[files == number]
 
 
 _EXACT = ("id", "camera", "media_s", "exact")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Rows:
+def _no_rows(dim: int) -> _Rows:
+    empty, ints = np.zeros(0, np.float32), np.zeros(0, np.int32)
+    return _Rows(np.zeros((0, dim), np.int8), empty, empty, np.zeros((0, 2)), ints, ints, ints)
+
+
+def _rows_of(store: ArchiveStore, name: str, seen: set[str], file: int) -> _Rows:
     """Those of one file that are in force."""
-
-    file: int
-    codes: I8
-    scale: F32
-    error: F32
-    times: NDArray[np.float64]
-    frames: NDArray[np.int32]
-    place: NDArray[np.int32]
-
-    @classmethod
-    def none(cls, dim: int) -> _Rows:
-        empty = np.zeros(0, np.float32)
-        ints = np.zeros(0, np.int32)
-        return cls(0, np.zeros((0, dim), np.int8), empty, empty, np.zeros((0, 2)), ints, ints)
-
-    @classmethod
-    def read(cls, store: ArchiveStore, name: str, seen: set[str], file: int) -> _Rows:
-        whole = store.read(name, table.SEARCHED)
-        pieces = set(whole["piece"].unique().to_pylist())
-        keep = np.ones(whole.num_rows, np.bool_)
-        if pieces & seen:  # a killed run left it beside the file that it was merged into
-            keep = np.array([one not in seen for one in whole["piece"].to_pylist()], np.bool_)
-        seen |= pieces
-        times = np.stack([whole["start"].to_numpy(), whole["end"].to_numpy()], axis=1)
-        return cls(
-            file,
-            table.fixed(whole["codes"], "i1", store.space.dim)[keep],
-            whole["scale"].to_numpy()[keep],
-            whole["error"].to_numpy()[keep],
-            times[keep],
-            whole["frames"].to_numpy()[keep],
-            np.flatnonzero(keep).astype(np.int32),
-        )
+    whole = store.read(name, table.SEARCHED)
+    keep = in_force(whole, seen)
+    times = np.stack([whole["start"].to_numpy(), whole["end"].to_numpy()], axis=1)
+    return _Rows(
+        codes=table.fixed(whole["codes"], "i1", store.space.dim)[keep],
+        scale=whole["scale"].to_numpy()[keep],
+        error=whole["error"].to_numpy()[keep],
+        times=times[keep],
+        frames=whole["frames"].to_numpy()[keep],
+        file=np.full(int(keep.sum()), file, np.int32),
+        place=np.flatnonzero(keep).astype(np.int32),
+    )

@@ -36,7 +36,6 @@ def visits_of(
     similarity_min: float,
     searched: int,
     curve: ImpostorCurve | None,
-    pause_s: float = PAUSE_S,
 ) -> list[ArchivedVisit]:
     """Visits in order of similarity.
 
@@ -48,7 +47,7 @@ def visits_of(
     for hit in sorted(hits, key=lambda hit: (hit.start, hit.row)):
         sure = hit.similarity >= similarity_min
         before = last.get(hit.camera) if sure else None
-        if before is not None and hit.start - max(own.end for own in before) <= pause_s:
+        if before is not None and hit.start - max(own.end for own in before) <= PAUSE_S:
             before.append(hit)
             continue
         groups.append([hit])

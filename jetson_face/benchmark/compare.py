@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from jetson_face.benchmark.result import BenchSetting, Point, Result, aligned
+from jetson_face.benchmark.result import BenchSetting, Point, Result, aligned, number
 from jetson_face.util.machine import facts_that_differ
 
 Better: TypeAlias = Literal["higher", "lower"]
@@ -143,8 +143,8 @@ def describe(comparison: Comparison) -> str:
             [
                 str(change.setting),
                 change.figure,
-                _short(change.old),
-                _short(change.new),
+                number(change.old, ".4g"),
+                number(change.new, ".4g"),
                 f"{change.percent:+.1f} %" if math.isfinite(change.percent) else "-",
                 f"±{change.noise_percent:.1f} %",
                 "better" if change.better else "WORSE",
@@ -157,7 +157,3 @@ def describe(comparison: Comparison) -> str:
         f"better, {worse} worse, beyond the noise"
     )
     return "\n".join(lines)
-
-
-def _short(value: float) -> str:
-    return f"{value:.4g}" if math.isfinite(value) else "never"

@@ -92,18 +92,18 @@ class Accuracy:
     found: share of the visible face-frames that had a box. named: share of the visible face-frames
     of enrolled people with the right name. false_names: share of the sightings with a name whose
     name was wrong (another person, a stranger, no face at all). false_people: share of the
-    appearances that ever bore a wrong name. time_to_name_s: median over the enrolled appearances,
-    from first visible to the first right name, seconds of clip; infinite while more than half of
-    them never were named; None without enrolled people. never_named: enrolled appearances that
-    never got their name. appearances: all that were ever visible.
+    appearances that ever bore a wrong name. never_named: enrolled appearances that never got their
+    name. time_to_name_s: median over the enrolled appearances, from first visible to the first
+    right name, seconds of clip; infinite while more than half of them never were named; None
+    without enrolled people. appearances: all that were ever visible.
     """
 
     found: float
     named: float
     false_names: float
     false_people: float
-    time_to_name_s: float | None
     never_named: int
+    time_to_name_s: float | None
     appearances: int
 
 
@@ -174,8 +174,8 @@ class Tally:
             named=_share(counts["right"], counts["nameable"]),
             false_names=_share(counts["false"], counts["names"]),
             false_people=_share(len(self._misidentified), len(self._seen)),
-            time_to_name_s=statistics.median(waits) if waits else None,
             never_named=sum(actor not in self._named_at for actor in self._enrolled),
+            time_to_name_s=statistics.median(waits) if waits else None,
             appearances=len(self._seen),
         )
 

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from jetson_face.benchmark.clip import Material
-from jetson_face.benchmark.ground_truth import Tally
-from jetson_face.benchmark.run import accuracy_figures, spread_of, without_frames
+from jetson_face.benchmark.run import accuracy_figures, judged, spread_of, without_frames
 from jetson_face.capture.opening import open_source
 from jetson_face.capture.source import EndOfSource, Source, SourceHealth, SourceInfo
 from jetson_face.core.protocols import FrameProcessor
@@ -140,13 +139,12 @@ class LoopRun:
         return (arrived_ns - report.captured_ns) / 1e6
 
     def _accuracy(self) -> dict[str, float]:
-        if self.material.ground_truth is None:
-            return {}
-        tally = Tally(self.material.ground_truth)
         live = self.report.sources[0].is_live
-        for report, arrived_ns in self.collected:
-            tally.add(report, late_s=self._age_ms(report, arrived_ns) / 1000 if live else 0.0)
-        return accuracy_figures(tally.result())
+        timed = (
+            (report, self._age_ms(report, arrived_ns) / 1000 if live else 0.0)
+            for report, arrived_ns in self.collected
+        )
+        return accuracy_figures(judged(timed, self.material.ground_truth))
 
 
 def run_loop(recognizer: FrameProcessor, material: Material, *, live: bool) -> LoopRun:

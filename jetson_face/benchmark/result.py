@@ -170,7 +170,7 @@ def table(result: Result) -> str:
         size = "own" if setting.size is None else str(setting.size)
         line = [setting.method, setting.clip, size, str(setting.every)]
         for _, name, form in columns:
-            line.append(_number(point.median(name), form))
+            line.append(number(point.median(name), form))
             if name == "decision_fps":
                 line.append(_percent(point))
         lines.append(line)
@@ -211,7 +211,8 @@ def aligned(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(text)
 
 
-def _number(value: float | None, form: str) -> str:
+def number(value: float | None, form: str) -> str:
+    """A figure as text, in a format such as ".1f"; infinite: never."""
     if value is None:
         return "-"
     return format(value, form) if math.isfinite(value) else "never"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 
 from jetson_face.benchmark.clip import Material
 from jetson_face.benchmark.ground_truth import Accuracy, GroundTruth, Tally
@@ -51,23 +51,17 @@ class Run:
             found[f"{stage}_ms_per_frame"] = sum(times) / frames
         if self.peak_mb is not None:
             found["peak_mb"] = self.peak_mb
-        if self.accuracy is not None:
-            found |= accuracy_figures(self.accuracy)
-        return found
+        return found | accuracy_figures(self.accuracy)
 
 
-def accuracy_figures(accuracy: Accuracy) -> dict[str, float]:
-    """Shares in [0, 1]; without enrolled people there is no time to a name."""
-    found = {
-        "found": accuracy.found,
-        "named": accuracy.named,
-        "false_names": accuracy.false_names,
-        "false_people": accuracy.false_people,
-        "never_named": float(accuracy.never_named),
+def accuracy_figures(accuracy: Accuracy | None) -> dict[str, float]:
+    """Shares in [0, 1]; without enrolled people there is no time to a name; nothing of None."""
+    told = {} if accuracy is None else asdict(accuracy)
+    return {
+        name: float(value)
+        for name, value in told.items()
+        if name != "appearances" and value is not None
     }
-    if accuracy.time_to_name_s is not None:
-        found["time_to_name_s"] = accuracy.time_to_name_s
-    return found
 
 
 def spread_of(name: str, values: Sequence[float]) -> dict[str, float]:
@@ -115,7 +109,7 @@ def run_clip(
         faces_embedded=sum(report.embedded for report in reports),
         faces_seen=sum(len(report.sightings) for report in reports),
         peak_mb=without_frames(peak_memory_mb(), material),
-        accuracy=_accuracy(reports, material.ground_truth),
+        accuracy=judged(((report, 0.0) for report in reports), material.ground_truth),
     )
 
 
@@ -131,12 +125,15 @@ def without_frames(peak_mb: float | None, material: Material) -> float | None:
     return None if peak_mb is None else max(0.0, peak_mb - material.bytes / 2**20)
 
 
-def _accuracy(reports: Sequence[Report], ground_truth: GroundTruth | None) -> Accuracy | None:
+def judged(
+    reports: Iterable[tuple[Report, float]], ground_truth: GroundTruth | None
+) -> Accuracy | None:
+    """How right reports were, each with its frame's age in seconds; None without ground truth."""
     if ground_truth is None:
         return None
     tally = Tally(ground_truth)
-    for report in reports:
-        tally.add(report)
+    for report, late_s in reports:
+        tally.add(report, late_s=late_s)
     return tally.result()
 
 

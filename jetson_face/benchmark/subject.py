@@ -6,6 +6,7 @@ import logging
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from jetson_face.benchmark.clip import Material
@@ -28,19 +29,17 @@ from jetson_face.recognition.recognizer import FaceRecognizer
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class BenchSubject:
     """The networks of one configuration, and the people that a clip's ground truth enrols.
 
     stills: for pictures that stand alone, not for a clip.
     """
 
-    def __init__(
-        self, config: Config, parts: Parts, matcher: Matcher, *, stills: bool = False
-    ) -> None:
-        self.config = config
-        self.parts = parts
-        self.matcher = matcher
-        self.stills = stills
+    config: Config
+    parts: Parts
+    matcher: Matcher
+    stills: bool = False
 
     def recognizer(self, *, every: int | None = None) -> FaceRecognizer:
         """A fresh recogniser; every: another sampling rate than the configuration's."""

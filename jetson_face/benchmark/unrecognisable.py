@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -29,8 +30,7 @@ def make_recognisability(config: Config, pictures: Path, *, seed: int = 1) -> Re
     pictures: a folder, searched with all below it; `FACES` of its faces are used.
     Raises InputBrokenError where there are too few faces, and the networks' errors.
     """
-    parts = build_parts(config)
-    try:
+    with closing(build_parts(config)) as parts:
         random = np.random.default_rng(seed)
         blurred: list[ImageU8] = []
         tiny: list[ImageU8] = []
@@ -46,8 +46,6 @@ def make_recognisability(config: Config, pictures: Path, *, seed: int = 1) -> Re
                 f"{pictures}: {len(tiny)} faces found, {_FACES_MIN} are needed: give more pictures"
             )
         return Recognisability.of([_embedded(parts, some) for some in (blurred, tiny, other)])
-    finally:
-        parts.close()
 
 
 def _faces(

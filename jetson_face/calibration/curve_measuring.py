@@ -6,15 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jetson_face.calibration.impostor_curve import (
-    F64,
-    ImpostorCurve,
-    Shifts,
-    log_odds_of_none,
-)
+from jetson_face.calibration.fpir import F64
+from jetson_face.calibration.impostor_curve import ImpostorCurve, Shifts, log_odds_of_none
 from jetson_face.calibration.impostors import Impostors
 from jetson_face.calibration.leave_one_out import grouped
-from jetson_face.calibration.stored import full_name
 from jetson_face.core.errors import CalibrationError
 from jetson_face.core.types import F32, I64, Embeddings, EmbeddingSpace, Person
 from jetson_face.gallery.matcher import GallerySnapshot, Matcher
@@ -54,7 +49,7 @@ def measure_curve(
     sizes = [size for size in SIZES if size <= people - 1]
     table = [_thresholds(counts, people - 1, size, FPIRS) for size in sizes]
     return ImpostorCurve(
-        space=full_name(faces.faces.space),
+        space=faces.faces.space.full_name,
         faces=len(faces),
         people=people,
         sizes=tuple(sizes),

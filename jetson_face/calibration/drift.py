@@ -7,7 +7,7 @@ than was stated; or less, and the threshold is stricter than it need be.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from jetson_face.calibration.fpir import exact_interval
@@ -32,12 +32,8 @@ class DriftEvent:
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
-        return {
-            "state": self.state,
-            "share": round(self.share, 4),
-            "expected": round(self.expected, 4),
-            "faces": self.faces,
-        }
+        rounded = {"share": round(self.share, 4), "expected": round(self.expected, 4)}
+        return asdict(self) | rounded
 
     def __str__(self) -> str:
         told = (

@@ -8,7 +8,8 @@ more is one more whom a stranger may look like. Pure functions of scores.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -45,11 +46,16 @@ class Scores:
     def __add__(self, other: Scores) -> Scores:
         """Both; people of the one are not people of the other."""
         shift = int(self.person.max(initial=-1)) + 1
-        return Scores(
-            np.concatenate([self.score, other.score]),
-            np.concatenate([self.right, other.right]),
-            np.concatenate([self.person, other.person + shift]),
-        )
+        return together([self, replace(other, person=other.person + shift)])
+
+
+def together(parts: Sequence[Scores]) -> Scores:
+    """All of them, none where there are none; equal numbers are the same person."""
+    return Scores(
+        np.concatenate([np.zeros(0), *(part.score for part in parts)]),
+        np.concatenate([np.zeros(0, np.bool_), *(part.right for part in parts)]),
+        np.concatenate([np.zeros(0, np.int64), *(part.person for part in parts)]),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,19 +13,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from jetson_face.calibration.stored import full_name
+from jetson_face.calibration.fpir import F64
 from jetson_face.core.errors import EmbeddingSpaceError, InputBrokenError, InputMissingError
 from jetson_face.core.types import I64, EmbeddingSpace
 from jetson_face.gallery.matcher import GallerySnapshot
 from jetson_face.util.files import write_file
 
 SCHEMA = "jetson-face.impostor-curve/1"
-F64: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +146,7 @@ def read_curve(path: Path, space: EmbeddingSpace) -> ImpostorCurve:
         raise InputBrokenError(
             f"{path}: no impostor curve ({error}): write it again with {WRITE}"
         ) from None
-    if curve.space != full_name(space):
+    if curve.space != space.full_name:
         raise EmbeddingSpaceError(
             f"{path}: measured with {curve.space[:60]}…, the embedder is {space}: write it again "
             f"with {WRITE}"

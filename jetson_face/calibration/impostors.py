@@ -12,8 +12,17 @@ from typing import Protocol
 
 import numpy as np
 
+from jetson_face.calibration.leave_one_out import grouped
 from jetson_face.core.errors import EmbeddingSpaceError, InputBrokenError, InputMissingError
-from jetson_face.core.types import F32, I64, Detections, Embeddings, EmbeddingSpace, ImageU8
+from jetson_face.core.types import (
+    F32,
+    I64,
+    BoolArray,
+    Detections,
+    Embeddings,
+    EmbeddingSpace,
+    ImageU8,
+)
 from jetson_face.detection.detector import Detector
 from jetson_face.embedding.embedder import Embedder
 from jetson_face.gallery.enroll import SIDE_MAX, FaceCropper
@@ -84,6 +93,16 @@ class Impostors:
                 f"{path}: no packed impostors: make one with jetson-face calibrate --impostors "
                 "FOLDER --pack FILE"
             ) from error
+
+
+def averaged(
+    impostors: Impostors, average: int, part: BoolArray | slice = slice(None)
+) -> tuple[Embeddings, I64]:
+    """Unit means of up to `average` faces of one series, and whose each is. part: of the faces."""
+    vectors, series = grouped(impostors.faces.vectors[part], impostors.series[part], average)
+    owner = np.zeros(int(impostors.series.max(initial=0)) + 1, np.int64)
+    owner[impostors.series] = impostors.person
+    return Embeddings(vectors, impostors.faces.space), owner[series]
 
 
 def gather(

@@ -3,40 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import numpy as np
 
-from jetson_face.calibration.fpir import Scores
-from jetson_face.core.types import F32, I64, BoolArray, Embeddings, Match
-from jetson_face.gallery.matcher import GallerySnapshot
+from jetson_face.calibration.fpir import Scores, together
+from jetson_face.core.types import F32, I64, Embeddings
+from jetson_face.gallery.hygiene import without_rows
+from jetson_face.gallery.matcher import GallerySnapshot, Matcher
 
-
-class Answers(Protocol):
-    """What is asked of a matcher (`gallery.match.Matcher`)."""
-
-    def scores(self, probes: Embeddings) -> F32: ...
-    def pick(self, scores: F32) -> list[Match]: ...
-
-
-Enrol = Callable[[GallerySnapshot], Answers]
+Enrol = Callable[[GallerySnapshot], Matcher]
 """From enrolled templates to what answers; a classifier is trained by it."""
 
 
-def ask(matcher: Answers, faces: Embeddings, person: I64, margin_min: float = 0.0) -> Scores:
-    """Strangers' faces; person: (N,) whose each is."""
-    return _scores(matcher.pick(matcher.scores(faces)), [None] * len(faces), person, margin_min)
-
-
-def ask_with_ground_truth(
-    matcher: Answers,
+def ask(
+    matcher: Matcher,
     faces: Embeddings,
-    ground_truth: Sequence[str],
     person: I64,
     margin_min: float = 0.0,
+    ground_truth: Sequence[str] | None = None,
 ) -> Scores:
-    """Enrolled people's faces; ground_truth: (N,) the id of each face's person."""
-    return _scores(matcher.pick(matcher.scores(faces)), ground_truth, person, margin_min)
+    """Faces with whose each is: (N,). ground_truth: (N,) the id of each face's person, where they
+    are of enrolled people; None for strangers."""
+    matches = matcher.pick(matcher.scores(faces))
+    whose: Sequence[str | None] = ground_truth or [None] * len(matches)
+    score = [m.similarity if m.person and m.margin >= margin_min else -np.inf for m in matches]
+    right = [
+        m.person is not None and m.person.id == who for m, who in zip(matches, whose, strict=True)
+    ]
+    return Scores(np.array(score, np.float64), np.array(right, np.bool_), person)
 
 
 def ask_as_strangers(
@@ -54,15 +48,15 @@ def ask_as_strangers(
     """
     count = len(snapshot.people)
     if count < 2:
-        return _nothing()
+        return together([])
     part = np.arange(count) % min(count, parts_max)
-    found = _nothing()
+    found = []
     for number in range(int(part.max()) + 1):
-        out = np.asarray(part[snapshot.person_index] == number)
+        out = np.flatnonzero(part[snapshot.person_index] == number)
         faces, person = grouped(snapshot.vectors[out], snapshot.person_index[out], average)
-        matcher = enrol(_without(snapshot, out))
-        found = _joined(found, ask(matcher, Embeddings(faces, snapshot.space), person, margin_min))
-    return found
+        matcher = enrol(without_rows(snapshot, out))
+        found.append(ask(matcher, Embeddings(faces, snapshot.space), person, margin_min))
+    return together(found)
 
 
 def ask_as_known(
@@ -83,19 +77,17 @@ def ask_as_known(
     rank = np.arange(len(index)) - np.repeat(np.cumsum(owned) - owned, owned)
     parts = 2 if average > 1 else max(2, min(int(owned.max(initial=0)), parts_max))
     asked = owned >= (4 if average > 1 else 2)
-    found = _nothing()
+    found = []
     for number in range(parts):
-        out = np.asarray((rank % parts == number) & asked[index])
-        if not out.any():
+        out = np.flatnonzero((rank % parts == number) & asked[index])
+        if not len(out):
             continue
         faces, person = grouped(snapshot.vectors[out], index[out], average)
-        matcher = enrol(_without(snapshot, out))
+        matcher = enrol(without_rows(snapshot, out))
         ground_truth = [snapshot.people[who].id for who in person]
         asked_now = Embeddings(faces, snapshot.space)
-        found = _joined(
-            found, ask_with_ground_truth(matcher, asked_now, ground_truth, person, margin_min)
-        )
-    return found
+        found.append(ask(matcher, asked_now, person, margin_min, ground_truth))
+    return together(found)
 
 
 def grouped(vectors: F32, group: I64, average: int) -> tuple[F32, I64]:
@@ -114,39 +106,3 @@ def grouped(vectors: F32, group: I64, average: int) -> tuple[F32, I64]:
     sums = np.add.reduceat(vectors, starts, axis=0)
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
     return np.asarray(sums / np.maximum(lengths, 1e-12), np.float32), group[starts]
-
-
-def _scores(
-    matches: list[Match],
-    ground_truth: Sequence[str | None],
-    person: I64,
-    margin_min: float,
-) -> Scores:
-    score = [m.similarity if m.person and m.margin >= margin_min else -np.inf for m in matches]
-    right = [
-        m.person is not None and m.person.id == who
-        for m, who in zip(matches, ground_truth, strict=True)
-    ]
-    return Scores(np.array(score, np.float64), np.array(right, np.bool_), person)
-
-
-def _without(snapshot: GallerySnapshot, out: BoolArray) -> GallerySnapshot:
-    kept = ~out
-    left, index = np.unique(snapshot.person_index[kept], return_inverse=True)
-    people = tuple(snapshot.people[who] for who in left)
-    return GallerySnapshot(
-        snapshot.space, snapshot.vectors[kept], index.astype(np.int64), people, snapshot.revision
-    )
-
-
-def _nothing() -> Scores:
-    return Scores(np.zeros(0), np.zeros(0, np.bool_), np.zeros(0, np.int64))
-
-
-def _joined(one: Scores, other: Scores) -> Scores:
-    """Both, where equal numbers are the same person."""
-    return Scores(
-        np.concatenate([one.score, other.score]),
-        np.concatenate([one.right, other.right]),
-        np.concatenate([one.person, other.person]),
-    )

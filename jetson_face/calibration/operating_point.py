@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
-from jetson_face.calibration.fpir import RateWithInterval, Scores, correctly_identified, named
-from jetson_face.calibration.impostors import Impostors
-from jetson_face.calibration.leave_one_out import (
-    Enrol,
-    ask,
-    ask_as_known,
-    ask_as_strangers,
-    grouped,
+from jetson_face.calibration.fpir import (
+    RateWithInterval,
+    Scores,
+    correctly_identified,
+    named,
+    together,
 )
+from jetson_face.calibration.impostors import Impostors, averaged
+from jetson_face.calibration.leave_one_out import Enrol, ask, ask_as_known, ask_as_strangers
 from jetson_face.calibration.site_centre import learn_centre, strangers_without_themselves
-from jetson_face.core.types import F32, Embeddings
+from jetson_face.core.types import F32
 from jetson_face.gallery.matcher import GallerySnapshot
 
 
@@ -64,9 +62,7 @@ class CalibrationTrial:
 
     def outsiders(self, average: int = 1) -> Scores:
         """Faces of the impostors alone, `average` at a time, however small the lead."""
-        if self.impostors is None:
-            return Scores(np.zeros(0), np.zeros(0, np.bool_), np.zeros(0, np.int64))
-        return self._of_impostors(self.impostors, average, 0.0)
+        return self._of_impostors(average, 0.0)
 
     def line(self, threshold: float, average: int = 1) -> Line:
         """The rates at a threshold."""
@@ -90,28 +86,26 @@ class CalibrationTrial:
 
     def _scores(self, average: int) -> tuple[Scores, Scores]:
         if average not in self._asked:
-            strangers = ask_as_strangers(
-                self.snapshot,
-                self._enrol,
-                margin_min=self._margin,
-                parts_max=self._parts_max,
-                average=average,
-            )
-            if self.impostors is not None:
-                strangers = strangers + self._of_impostors(self.impostors, average, self._margin)
             known = ask_as_known(
                 self.snapshot, self._enrol, margin_min=self._margin, average=average
             )
-            self._asked[average] = strangers, known
+            self._asked[average] = self._strangers(average), known
         return self._asked[average]
 
-    def _of_impostors(self, impostors: Impostors, average: int, margin_min: float) -> Scores:
-        vectors, series = grouped(impostors.faces.vectors, impostors.series, average)
-        first = np.unique(impostors.series, return_index=True)[1]
-        owner = np.zeros(int(impostors.series.max()) + 1, np.int64)
-        owner[impostors.series[first]] = impostors.person[first]
-        faces = Embeddings(vectors, self.snapshot.space)
-        return ask(self._matcher, faces, owner[series], margin_min)
+    def _strangers(self, average: int) -> Scores:
+        strangers = ask_as_strangers(
+            self.snapshot,
+            self._enrol,
+            margin_min=self._margin,
+            parts_max=self._parts_max,
+            average=average,
+        )
+        return strangers + self._of_impostors(average, self._margin)
+
+    def _of_impostors(self, average: int, margin_min: float) -> Scores:
+        if self.impostors is None:
+            return together([])
+        return ask(self._matcher, *averaged(self.impostors, average), margin_min)
 
 
 class CentredTrial(CalibrationTrial):
@@ -131,20 +125,14 @@ class CentredTrial(CalibrationTrial):
     ) -> None:
         centre = learn_centre(snapshot, impostors)
         self.centre = tuple(centre.tolist())
-        self._with_centre = enrol
+        self._outside, self._with_centre = impostors, enrol
         super().__init__(snapshot, enrol(centre), impostors, margin_min=margin_min)
 
-    def _scores(self, average: int) -> tuple[Scores, Scores]:
-        if average not in self._asked and self.impostors is not None:
-            strangers = strangers_without_themselves(
-                self.snapshot,
-                self.impostors,
-                self._with_centre,
-                margin_min=self._margin,
-                average=average,
-            )
-            known = ask_as_known(
-                self.snapshot, self._enrol, margin_min=self._margin, average=average
-            )
-            self._asked[average] = strangers, known
-        return self._asked[average]
+    def _strangers(self, average: int) -> Scores:
+        return strangers_without_themselves(
+            self.snapshot,
+            self._outside,
+            self._with_centre,
+            margin_min=self._margin,
+            average=average,
+        )

@@ -11,11 +11,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from jetson_face.calibration.fpir import Scores
-from jetson_face.calibration.impostors import Impostors
-from jetson_face.calibration.leave_one_out import Enrol, ask, grouped
+from jetson_face.calibration.fpir import Scores, together
+from jetson_face.calibration.impostors import Impostors, averaged
+from jetson_face.calibration.leave_one_out import Enrol, ask
 from jetson_face.core.errors import CalibrationError
-from jetson_face.core.types import F32, I64, Embeddings
+from jetson_face.core.types import F32, I64
 from jetson_face.gallery.matcher import GallerySnapshot
 
 LEAST_PEOPLE = 100
@@ -57,16 +57,9 @@ def strangers_without_themselves(
         if not out.any():
             continue
         centre = _mean(snapshot, impostors.faces.vectors[~out], impostors.person[~out])
-        vectors, series = grouped(impostors.faces.vectors[out], impostors.series[out], average)
-        owner = np.zeros(int(impostors.series.max()) + 1, np.int64)
-        owner[impostors.series] = impostors.person
-        faces = Embeddings(vectors, snapshot.space)
-        found.append(ask(enrol(centre)(snapshot), faces, owner[series], margin_min))
-    return Scores(
-        np.concatenate([one.score for one in found]),
-        np.concatenate([one.right for one in found]),
-        np.concatenate([one.person for one in found]),
-    )
+        faces, person = averaged(impostors, average, out)
+        found.append(ask(enrol(centre)(snapshot), faces, person, margin_min))
+    return together(found)
 
 
 def _mean(snapshot: GallerySnapshot, vectors: F32, person: I64) -> F32:

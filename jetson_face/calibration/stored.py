@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
+from pydantic import TypeAdapter, ValidationError
+
 from jetson_face.core.types import EmbeddingSpace
 from jetson_face.gallery.store import GalleryStore
 
@@ -45,21 +47,13 @@ class Calibration:
     def from_json(cls, text: str) -> Calibration | None:
         """None for what is no calibration: then there is none, and `calibrate` writes it again."""
         try:
-            told = json.loads(text)
-            texts = {key: str(told[key]) for key in ("method", "space", "engine")}
-            counts = {key: int(told[key]) for key in ("faces", "strangers", "people", "templates")}
-            numbers = {
-                key: float(told[key]) for key in ("similarity_min", "fpir", "low", "high", "made")
-            }
-            told_centre = told.get("centre")
-            centre = None if told_centre is None else tuple(map(float, told_centre))
-        except (ValueError, KeyError, TypeError):
+            return TypeAdapter(cls).validate_json(text)
+        except ValidationError:
             return None
-        return cls(**texts, **counts, **numbers, centre=centre)  # type: ignore[arg-type]
 
     def unfit(self, method: str, space: EmbeddingSpace) -> str | None:
         """Why its scores are not those of today, or None: then the threshold holds."""
-        if self.space != full_name(space):
+        if self.space != space.full_name:
             return "the embedding network changed"
         if self.centre is not None and len(self.centre) != space.dim:
             return "its centre is damaged"
@@ -78,11 +72,6 @@ class Calibration:
         if engine != self.engine:
             found.append(f"the network ran on {self.engine} and runs on {engine}")
         return found
-
-
-def full_name(space: EmbeddingSpace) -> str:
-    """Model, whole digest and size."""
-    return f"{space.model}/{space.digest}/{space.dim}"
 
 
 def read_calibration(gallery: GalleryStore) -> Calibration | None:

@@ -16,7 +16,6 @@ _ROTATIONS = {
     "rotate_180": cv2.ROTATE_180,
     "rotate_270": cv2.ROTATE_90_COUNTERCLOCKWISE,
 }
-_LAID = ("rotate_90", "rotate_270")
 
 
 class Flipped:
@@ -27,8 +26,11 @@ class Flipped:
 
     @property
     def info(self) -> SourceInfo:
-        """See Source."""
-        return flipped_info(self._inner.info, self._flip)
+        """See Source; of the frames as they are when they are turned."""
+        info = self._inner.info
+        if self._flip not in ("rotate_90", "rotate_270"):
+            return info
+        return dataclasses.replace(info, width=info.height, height=info.width)
 
     @property
     def health(self) -> SourceHealth:
@@ -50,10 +52,3 @@ def flipped(image: Pixels, flip: Flip) -> Pixels:
     if flip in _ROTATIONS:
         return np.asarray(cv2.rotate(image, _ROTATIONS[flip]), np.uint8)
     return np.asarray(cv2.flip(image, 1 if flip == "horizontal" else 0), np.uint8)
-
-
-def flipped_info(info: SourceInfo, flip: Flip) -> SourceInfo:
-    """What is known of the source, for its frames as they are after it."""
-    if flip not in _LAID:
-        return info
-    return dataclasses.replace(info, width=info.height, height=info.width)

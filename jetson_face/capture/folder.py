@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from jetson_face.capture.source import EndOfSource, SourceHealth, SourceInfo, SourceState
 from jetson_face.core.errors import InputBrokenError, InputMissingError
-from jetson_face.core.types import Frame, ImageU8
+from jetson_face.core.types import Frame
 from jetson_face.util.images import SUFFIXES, read_picture
 
 log = logging.getLogger(__name__)
@@ -19,7 +18,7 @@ log = logging.getLogger(__name__)
 def natural_key(name: str) -> tuple[tuple[int, int | str], ...]:
     """Sorts `frame2` before `frame10`."""
     parts = re.split(r"([0-9]+)", name.lower())
-    return tuple((0, int(part)) if part.isdigit() else (1, part) for part in parts if part)
+    return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts if part)
 
 
 def pictures_of(path: Path) -> list[Path]:
@@ -43,25 +42,17 @@ class PictureFolder:
     """One picture, or those of a folder without its subfolders.
 
     What is not a picture is skipped and counted. sequence_fps: the pictures follow one another,
-    that many a second; None: each stands alone, and is given a second of its own.
+    that many a second; None: each stands alone, and is given a second of its own. info: the size is
+    unknown, every picture has its own.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        name: str,
-        *,
-        sequence_fps: float | None = None,
-        read: Callable[[Path], ImageU8] = read_picture,
-        wall: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, path: Path, name: str, *, sequence_fps: float | None = None) -> None:
         self._files = pictures_of(path)
-        self._read_picture, self._wall = read, wall
         self._next = self._seq = self._skipped = 0
         self._period_ns = 1e9 / (sequence_fps or 1.0)
         self._state: SourceState = "running"
         self._last_error: str | None = None
-        self._info = SourceInfo(
+        self.info = SourceInfo(
             name,
             str(path),
             is_live=False,
@@ -71,11 +62,6 @@ class PictureFolder:
             frames=len(self._files),
             stills=sequence_fps is None,
         )
-
-    @property
-    def info(self) -> SourceInfo:
-        """See Source; the size is unknown: every picture has its own."""
-        return self._info
 
     @property
     def health(self) -> SourceHealth:
@@ -89,20 +75,20 @@ class PictureFolder:
             file = self._files[self._next]
             self._next += 1
             try:
-                image = self._read_picture(file)
+                image = read_picture(file)
             except (InputBrokenError, InputMissingError) as exc:
                 self._skipped += 1
                 self._last_error = str(exc)
-                log.warning("picture_skipped source=%s error=%s", self._info.name, exc)
+                log.warning("picture_skipped source=%s error=%s", self.info.name, exc)
                 continue
             media_ns = round(self._seq * self._period_ns)
-            frame = Frame(image, self._seq, media_ns, self._wall(), self._info.name)
+            frame = Frame(image, self._seq, media_ns, time.time(), self.info.name)
             self._seq += 1
             return frame
         ended, self._state = self._state == "ended", "ended"
         if not ended and self._seq == 0:
             raise InputBrokenError(
-                f"{self._info.uri}: none of its files is a picture; {self._last_error}"
+                f"{self.info.uri}: none of its files is a picture; {self._last_error}"
             )
         raise EndOfSource
 

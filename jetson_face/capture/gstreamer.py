@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,6 @@ from jetson_face.capture.source import (
     OpenOptions,
     SourceHealth,
     SourceInfo,
-    SourceState,
 )
 from jetson_face.capture.uri import SourceUri
 from jetson_face.core.errors import EngineError, MissingDependencyError, SourceError, UsageError
@@ -36,6 +35,7 @@ log = logging.getLogger(__name__)
 _LATENCY_MS = 100
 _SLICE_S = 0.1
 """How often a wait for a frame looks for errors."""
+_HINT = "Check the address, user and password, and that the camera is on"
 
 SINK = "appsink name=jetson_face max-buffers=1 drop=true sync=false"
 """Newest frame only, as soon as it is decoded."""
@@ -134,10 +134,8 @@ def v4l2_pipeline(options: OpenOptions, has_nvidia: bool, nvmm: bool = False) ->
     """A USB camera, raw or MJPEG; the device is set on the element."""
     wanted = [f"width={options.width}", f"height={options.height}"] if options.width else []
     wanted += [f"framerate={_rate(options.fps)}"] if options.fps else []
-    caps = ""
-    if wanted:
-        mode = ",".join(wanted)
-        caps = f'capsfilter caps="video/x-raw,{mode};image/jpeg,{mode}" ! '
+    mode = ",".join(wanted)
+    caps = f'capsfilter caps="video/x-raw,{mode};image/jpeg,{mode}" ! ' if wanted else ""
     tail = converter(has_nvidia, options.flip, nvmm=nvmm)
     return f"v4l2src name=source ! {caps}decodebin ! {tail}"
 
@@ -167,12 +165,11 @@ def open_csi(uri: SourceUri, name: str, options: OpenOptions) -> GstSource:
 
 def open_rtsp(uri: SourceUri, name: str, options: OpenOptions) -> GstSource:
     """rtsp:// over TCP. Raises SourceError, MissingDependencyError."""
-    timeout_us = int(options.open_timeout_s * 1e6)
     settings = {
         "location": uri.raw,
         "protocols": "tcp",
         "latency": _LATENCY_MS if options.latency_ms is None else options.latency_ms,
-        "tcp-timeout": timeout_us,
+        "tcp-timeout": int(options.open_timeout_s * 1e6),
         "drop-on-latency": True,
     }
     has_nvidia = has_gstreamer("nvvidconv")
@@ -200,12 +197,10 @@ def _open(
     settings: Mapping[str, object] | None = None,
     *,
     has_nvidia: bool,
-    hint: str | None = None,
+    hint: str = _HINT,
 ) -> GstSource:
     """A pipeline, `text(nvmm=True)` where the GPU can read it and is to, else `text()`."""
-    opened = partial(GstSource, uri=uri, name=name, options=options, settings=settings)
-    if hint is not None:
-        opened = partial(opened, hint=hint)
+    opened = partial(GstSource, uri=uri, name=name, options=options, settings=settings, hint=hint)
     if options.zero_copy == "off":
         return opened(text())
     try:
@@ -218,14 +213,10 @@ def _open(
         return source
 
 
+@cache
 def _say_once(text: str) -> None:
     """In the log; a camera that is lost and found again says the same again."""
-    if text not in _said:
-        _said.add(text)
-        log.warning(text)
-
-
-_said: set[str] = set()
+    log.warning(text)
 
 
 def _asked(options: OpenOptions) -> str:
@@ -254,53 +245,44 @@ class GstSource:
         options: OpenOptions,
         settings: Mapping[str, object] | None = None,
         *,
-        hint: str = "Check the address, user and password, and that the camera is on",
+        hint: str = _HINT,
         reader: Callable[[Any], Pixels] | None = None,
-        clock_ns: Callable[[], int] = time.monotonic_ns,
-        wall: Callable[[], float] = time.time,
     ) -> None:
         self._gst = load_gst()
         nvidia.prefer_decoder(self._gst)
-        self._uri, self._hint, self._clock_ns, self._wall = uri, hint, clock_ns, wall
+        self._uri, self._hint = uri, hint
         self._closed = threading.Event()
         self._read = reader or _pixels
         self._seq = 0
-        self._state: SourceState = "running"
         self._pipeline = self._parse(pipeline, settings or {})
         self._sink = self._pipeline.get_by_name("jetson_face")
         self._bus = self._pipeline.get_bus()
         try:
-            self._first = self._start(options.open_timeout_s)
-            width, height, fps = _describe(self._first.get_caps())
+            self._waiting: Any = self._start(options.open_timeout_s)
+            width, height, fps = _describe(self._waiting.get_caps())
             if reader is not None:
-                reader(self._first)
+                reader(self._waiting)
         except BaseException:
             self.close()
             raise
-        self._waiting: Any = self._first
-        self._info = SourceInfo(name, uri.shown, True, width, height, fps)
-
-    @property
-    def info(self) -> SourceInfo:
-        """See Source."""
-        return self._info
+        self.info = SourceInfo(name, uri.shown, True, width, height, fps)
 
     @property
     def health(self) -> SourceHealth:
         """See Source."""
-        return SourceHealth(self._state, {})
+        return SourceHealth("ended" if self._closed.is_set() else "running", {})
 
     def read(self, timeout_s: float) -> Frame:
         """See Source."""
         sample, self._waiting = self._waiting, None
         if sample is None:
             sample = self._pull(timeout_s)
-        captured_ns, wall = self._clock_ns(), self._wall()
+        captured_ns, wall = time.monotonic_ns(), time.time()
         try:
             pixels = self._read(sample)
         except EngineError as exc:
             raise SourceError(f"{self._uri.shown}: {exc}") from exc
-        frame = Frame(pixels, self._seq, captured_ns, wall, self._info.name)
+        frame = Frame(pixels, self._seq, captured_ns, wall, self.info.name)
         self._seq += 1
         return frame
 
@@ -309,7 +291,6 @@ class GstSource:
         if self._closed.is_set():
             return
         self._closed.set()
-        self._state = "ended"
         self._pipeline.set_state(self._gst.State.NULL)
 
     def _parse(self, text: str, settings: Mapping[str, object]) -> Any:

@@ -17,21 +17,15 @@ _CAMERA = frozenset({"width", "height", "fps", "flip"})
 _HONOURS = {
     "csi": _CAMERA | {"sensor_mode"},
     "v4l2": _CAMERA,
-    "rtsp": frozenset({"flip", "latency_ms"}),
-    "rtsps": frozenset({"flip", "latency_ms"}),
-    "http": frozenset({"flip"}),
-    "https": frozenset({"flip"}),
-    "gst": frozenset({"flip"}),
-    "test": frozenset({"flip"}),
-    "path": frozenset({"flip"}),
-    "file": frozenset({"flip"}),
-    "sequence": frozenset({"flip"}),
+    **dict.fromkeys(("rtsp", "rtsps"), frozenset({"flip", "latency_ms"})),
+    **dict.fromkeys(
+        ("http", "https", "gst", "test", "path", "file", "sequence"), frozenset({"flip"})
+    ),
 }
+_PLUGIN = frozenset({"flip"})
+"""Of a source of another package, whose frames can be turned as any."""
 _INSTEAD = {
-    "rtsp": "set it in the camera",
-    "rtsps": "set it in the camera",
-    "http": "set it in the camera",
-    "https": "set it in the camera",
+    **dict.fromkeys(("rtsp", "rtsps", "http", "https"), "set it in the camera"),
     "gst": "write it into the pipeline",
     "test": "write it into the URI, as in test://?width=640&height=480&fps=30",
     "sequence": "fps is written into the URI, as in sequence:FOLDER?fps=30",
@@ -46,7 +40,7 @@ def check_keys(uri: SourceUri, given: Collection[str], *, backend: str = "auto")
     """
     kind = _KINDS.get(uri.scheme, f"{uri.scheme}:")
     for key in KEYS:
-        if key in given and key not in _HONOURS[uri.scheme]:
+        if key in given and key not in _HONOURS.get(uri.scheme, _PLUGIN):
             instead = _INSTEAD.get(uri.scheme, "leave it out")
             raise UsageError(f"{uri.shown}: {kind} sources take no {key}: {instead}")
     if ("width" in given) != ("height" in given):

@@ -16,7 +16,7 @@ from typing import Any
 
 from jetson_face.core.errors import EngineError
 from jetson_face.core.types import Pixels
-from jetson_face.inference.cuda.egl import EglImages, empty_pixels
+from jetson_face.inference.cuda.egl import EglImages
 
 LIBRARIES = (
     "libnvbufsurface.so.1.0.0",
@@ -129,10 +129,8 @@ class NvmmReader:
         """The sample's picture, (H, W, 4) BGRx. Raises EngineError; nothing stays mapped."""
         with self._surface_of(sample.get_buffer()) as surface:
             params = surface.surfaceList[0]
-            pixels = empty_pixels(params.width, params.height)
             with self._image_of(surface) as image, self._egl.opened(image) as frame:
-                self._egl.download(frame, pixels)
-        return pixels
+                return self._egl.download(frame, params.width, params.height)
 
     @contextmanager
     def _surface_of(self, buffer: Any) -> Iterator[Surface]:
@@ -144,11 +142,8 @@ class NvmmReader:
             if info.size < ctypes.sizeof(Surface):
                 raise EngineError(f"a frame of {info.size} bytes is no NvBufSurface")
             surface = Surface.from_address(info.data or 0)
-            if (
-                surface.numFilled != 1
-                or surface.memType != _SURFACE_ARRAY
-                or not surface.surfaceList
-            ):
+            found = (surface.numFilled, surface.memType, bool(surface.surfaceList))
+            if found != (1, _SURFACE_ARRAY, True):
                 raise EngineError(
                     f"a frame holds {surface.numFilled} pictures in memory of kind "
                     f"{surface.memType}, wanted one in a surface array ({_SURFACE_ARRAY})"

@@ -7,7 +7,6 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,31 +37,16 @@ _ALIKE = 5
 class VideoFile:
     """A video file, frame by frame; `captured_ns` is media time, so that runs repeat exactly.
 
-    wall: gives the time when a frame is read. When it was recorded no file tells reliably.
+    A frame's wall time is when it is read: when it was recorded no file tells reliably.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        name: str,
-        *,
-        capture: Any = None,
-        wall: Callable[[], float] = time.time,
-    ) -> None:
-        self._path, self._wall = path, wall
+    def __init__(self, path: Path, name: str, *, capture: Any = None) -> None:
+        self._path = path
         self._capture = capture if capture is not None else _open_file(path)
-        fps = _fps(self._capture)
         frames = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        self._info = SourceInfo(
-            name=name,
-            uri=str(path),
-            is_live=False,
-            width=int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
-            height=int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
-            fps=fps,
-            frames=frames if 0 < frames < 1 << 40 else None,
-        )
-        self._period_ns = 1e9 / (fps or 25.0)
+        told = frames if 0 < frames < 1 << 40 else None
+        self.info = _info(self._capture, name, str(path), is_live=False, frames=told)
+        self._period_ns = 1e9 / (self.info.fps or 25.0)
         self._seq = self._began = 0
         self._first: Any = None
         self._last_ns = -1
@@ -70,11 +54,6 @@ class VideoFile:
         self._counts: Counter[str] = Counter()
         self._last_error: str | None = None
         self._lock = threading.Lock()
-
-    @property
-    def info(self) -> SourceInfo:
-        """See Source."""
-        return self._info
 
     @property
     def health(self) -> SourceHealth:
@@ -93,7 +72,7 @@ class VideoFile:
             if self._seq == 0:
                 self._began = self._frames_before_the_first()
             self._doubt(image)
-        frame = Frame(image, self._seq, media_ns, self._wall(), self._info.name)
+        frame = Frame(image, self._seq, media_ns, time.time(), self.info.name)
         self._seq += 1
         return frame
 
@@ -113,10 +92,10 @@ class VideoFile:
 
     def _frames_before_the_first(self) -> int:
         """Some containers count frames from time 0 on, also where the video starts later."""
-        if _PTS is None or self._info.frames is None:
+        if _PTS is None or self.info.frames is None:
             return 0
         began = self._capture.get(_PTS)
-        return int(began) if 0 < began < self._info.frames else 0
+        return int(began) if 0 < began < self.info.frames else 0
 
     def _doubt(self, image: Any) -> None:
         """OpenCV 4.14 cannot convert interlaced frames; it says that it did, and leaves in the
@@ -144,7 +123,7 @@ class VideoFile:
                 f"{self._path}: no frame can be decoded: the file is damaged, cut off or not a "
                 "video; play it with another program, or convert it again"
             )
-        said = self._info.frames
+        said = self.info.frames
         # Containers count a frame or two more than decoders give.
         if said is not None and self._began + self._seq < said - max(2, said // 100):
             self._counts["truncated"] += 1
@@ -186,33 +165,12 @@ def _changes(path: Path, pixels: int) -> bool:
 class OpenCvCamera:
     """A V4L2 camera or a network stream; blocks in `read` as long as the driver does."""
 
-    def __init__(
-        self,
-        capture: Any,
-        uri: SourceUri,
-        name: str,
-        *,
-        clock_ns: Callable[[], int] = time.monotonic_ns,
-        wall: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, capture: Any, uri: SourceUri, name: str) -> None:
         self._capture = capture
-        self._clock_ns, self._wall = clock_ns, wall
         self._seq = 0
         self._state: SourceState = "running"
         self._lock = threading.Lock()
-        self._info = SourceInfo(
-            name=name,
-            uri=uri.shown,
-            is_live=True,
-            width=int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
-            height=int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
-            fps=_fps(capture),
-        )
-
-    @property
-    def info(self) -> SourceInfo:
-        """See Source."""
-        return self._info
+        self.info = _info(capture, name, uri.shown, is_live=True)
 
     @property
     def health(self) -> SourceHealth:
@@ -225,13 +183,13 @@ class OpenCvCamera:
             if self._state == "ended":
                 raise EndOfSource
             grabbed = self._capture.grab()
-            captured_ns, wall = self._clock_ns(), self._wall()
+            captured_ns, wall = time.monotonic_ns(), time.time()
             good, image = self._capture.retrieve() if grabbed else (False, None)
         if not grabbed:
-            raise SourceError(f"{self._info.uri}: the camera or stream stopped answering")
+            raise SourceError(f"{self.info.uri}: the camera or stream stopped answering")
         if not good or image is None:
-            raise FrameBroken(f"{self._info.uri}: frame {self._seq} cannot be decoded")
-        frame = Frame(image, self._seq, captured_ns, wall, self._info.name)
+            raise FrameBroken(f"{self.info.uri}: frame {self._seq} cannot be decoded")
+        frame = Frame(image, self._seq, captured_ns, wall, self.info.name)
         self._seq += 1
         return frame
 
@@ -316,6 +274,12 @@ def open_network(uri: SourceUri, name: str, options: OpenOptions) -> OpenCvCamer
     return OpenCvCamera(capture, uri, name)
 
 
-def _fps(capture: Any) -> float | None:
-    fps = float(capture.get(cv2.CAP_PROP_FPS))
-    return fps if 0 < fps <= _FPS_MAX else None
+def _info(
+    capture: Any, name: str, uri: str, *, is_live: bool, frames: int | None = None
+) -> SourceInfo:
+    width, height, fps = (
+        capture.get(prop)
+        for prop in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FPS)
+    )
+    fps = fps if 0 < fps <= _FPS_MAX else None
+    return SourceInfo(name, uri, is_live, int(width), int(height), fps, frames)

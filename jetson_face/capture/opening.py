@@ -7,12 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
+from jetson_face.capture import gstreamer
 from jetson_face.capture.folder import PictureFolder
 from jetson_face.capture.guarded import opener as plugin_opener
 from jetson_face.capture.keys import check_keys
 from jetson_face.capture.reconnect import ReconnectingSource, ReconnectPolicy
 from jetson_face.capture.source import OpenOptions, Source, SourceInfo
-from jetson_face.capture.uri import SourceUri, is_file_like, parse_uri, sequence_fps
+from jetson_face.capture.uri import SourceUri, parse_uri, sequence_fps
 from jetson_face.core.errors import (
     InputBrokenError,
     InputMissingError,
@@ -26,6 +27,8 @@ from jetson_face.util.redact import remember
 
 log = logging.getLogger(__name__)
 Opener: TypeAlias = Callable[[SourceUri, str, OpenOptions], Source]
+_ENDING = ("path", "file", "sequence")
+"""What ends by itself and waits for its reader: a video file or a folder."""
 
 
 def open_source(
@@ -54,7 +57,7 @@ def open_source(
         opener, live = _plugin(uri, name)
     else:
         opener = _OPENERS[uri.scheme]
-        live = not is_file_like(uri)
+        live = uri.scheme not in _ENDING
     if not live:
         return opener(uri, name, options)
     source = ReconnectingSource(
@@ -112,9 +115,7 @@ def _open_sequence(uri: SourceUri, name: str, options: OpenOptions) -> Source:
 
 def _v4l2(uri: SourceUri, name: str, options: OpenOptions) -> Source:
     if options.backend == "gstreamer":
-        from jetson_face.capture.gstreamer import open_v4l2 as open_gst
-
-        return open_gst(uri, name, options)
+        return gstreamer.open_v4l2(uri, name, options)
     _need_opencv()
     from jetson_face.capture.opencv import open_v4l2
 
@@ -122,8 +123,6 @@ def _v4l2(uri: SourceUri, name: str, options: OpenOptions) -> Source:
 
 
 def _network(uri: SourceUri, name: str, options: OpenOptions) -> Source:
-    from jetson_face.capture.gstreamer import has_gstreamer, open_rtsp
-
     if uri.scheme in ("http", "https"):
         if options.backend == "gstreamer":
             raise UsageError(
@@ -133,25 +132,13 @@ def _network(uri: SourceUri, name: str, options: OpenOptions) -> Source:
     elif (
         options.backend == "gstreamer"
         or options.latency_ms is not None  # OpenCV has no such: the error says what is missing
-        or (options.backend == "auto" and has_gstreamer("rtspsrc"))
+        or (options.backend == "auto" and gstreamer.has_gstreamer("rtspsrc"))
     ):
-        return open_rtsp(uri, name, options)
+        return gstreamer.open_rtsp(uri, name, options)
     _need_opencv()
     from jetson_face.capture.opencv import open_network
 
     return _turning(open_network)(uri, name, options)
-
-
-def _csi(uri: SourceUri, name: str, options: OpenOptions) -> Source:
-    from jetson_face.capture.gstreamer import open_csi
-
-    return open_csi(uri, name, options)
-
-
-def _gst(uri: SourceUri, name: str, options: OpenOptions) -> Source:
-    from jetson_face.capture.gstreamer import open_pipeline
-
-    return open_pipeline(uri, name, options)
 
 
 def _synthetic(uri: SourceUri) -> tuple[Opener, bool]:
@@ -183,7 +170,7 @@ def _plugin(uri: SourceUri, name: str) -> tuple[Opener, bool]:
     def open_plugin(uri: SourceUri, name: str, options: OpenOptions) -> Source:
         return opened.pop() if opened else open_again()
 
-    return open_plugin, live
+    return _turning(open_plugin), live
 
 
 def _need_opencv() -> None:
@@ -205,6 +192,6 @@ _OPENERS: dict[str, Opener] = {
     "rtsps": _network,
     "http": _network,
     "https": _network,
-    "csi": _csi,
-    "gst": _gst,
+    "csi": gstreamer.open_csi,
+    "gst": gstreamer.open_pipeline,
 }

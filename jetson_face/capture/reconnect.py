@@ -75,7 +75,8 @@ class ReconnectingSource:
     open_inner: connects; raises SourceError. Its calls and the inner source's reads run in a
     courier's thread, so that `read` keeps its time-out and `close` returns at once even while the
     camera's driver hangs. clock: monotonic seconds. draw: jitter in [0, 1). wait: sleeps for
-    seconds unless `close` comes, returns whether it came.
+    seconds unless `close` comes, returns whether it came. info: the size is 0 until the camera
+    answered once.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class ReconnectingSource:
         draw: Callable[[], float] = random.random,
         wait: Callable[[float], bool] | None = None,
     ) -> None:
-        self._open_inner, self._info = open_inner, info
+        self._open_inner, self.info = open_inner, info
         self._policy = policy or ReconnectPolicy()
         self._backoff = Backoff(self._policy.first_s, self._policy.most_s)
         self._clock, self._draw = clock, draw
@@ -109,11 +110,6 @@ class ReconnectingSource:
         self._seq = self._base = 0
 
     @property
-    def info(self) -> SourceInfo:
-        """See Source; the size is 0 until the camera answered once."""
-        return self._info
-
-    @property
     def health(self) -> SourceHealth:
         """See Source."""
         with self._lock:
@@ -130,7 +126,7 @@ class ReconnectingSource:
         except StillBusyError:
             self.close()
             raise SourceError(
-                f"{self._info.uri}: does not open in {self._policy.open_s:g} s"
+                f"{self.info.uri}: does not open in {self._policy.open_s:g} s"
             ) from None
         except BaseException:
             self.close()
@@ -145,7 +141,7 @@ class ReconnectingSource:
                 raise EndOfSource
             left = deadline - self._clock()
             if left <= 0:
-                raise TimeoutError(f"{self._info.name}: no frame in {timeout_s:g} s")
+                raise TimeoutError(f"{self.info.name}: no frame in {timeout_s:g} s")
             try:
                 if self._inner is None:
                     self._open_once(left)
@@ -189,7 +185,7 @@ class ReconnectingSource:
         with self._lock:
             if not self._closed.is_set():
                 self._inner = opened
-                self._info = opened.info
+                self.info = opened.info
         if self._closed.is_set():
             opened.close()
             return
@@ -241,10 +237,10 @@ class ReconnectingSource:
             if self._size is not None:
                 self._count("size_changed")
                 log.warning(
-                    "size_changed source=%s from=%s to=%s", self._info.name, self._size, size
+                    "size_changed source=%s from=%s to=%s", self.info.name, self._size, size
                 )
             self._size = size
-            self._info = dataclasses.replace(self._info, width=size[0], height=size[1])
+            self.info = dataclasses.replace(self.info, width=size[0], height=size[1])
         if self._state != "running":
             self._up()
         seq = self._base + frame.seq
@@ -255,7 +251,7 @@ class ReconnectingSource:
         with self._lock:
             if self._state == "away":
                 self._counts["reconnected"] += 1
-                log.warning("source_back source=%s", self._info.name)
+                log.warning("source_back source=%s", self.info.name)
             if self._state != "ended":
                 self._state = "running"
 
@@ -277,7 +273,7 @@ class ReconnectingSource:
         log.log(
             logging.WARNING if worth_a_line(self._failures) else logging.DEBUG,
             "source_lost source=%s try=%d wait=%.1fs error=%s",
-            self._info.name, self._failures, delay, why,
+            self.info.name, self._failures, delay, why,
         )  # fmt: skip
 
     def _abandon(self, inner: Source | None = None) -> None:
@@ -303,7 +299,7 @@ class ReconnectingSource:
             self._counts[fault] += 1
 
     def _new_courier(self) -> Courier[Source | Frame]:
-        return Courier(f"capture-{self._info.name}", on_late=_discard)
+        return Courier(f"capture-{self.info.name}", on_late=_discard)
 
 
 def _discard(late: Source | Frame) -> None:

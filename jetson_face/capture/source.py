@@ -109,5 +109,4 @@ class OpenOptions:
     @property
     def given(self) -> frozenset[str]:
         """Which of `capture.keys.KEYS` were set."""
-        values = {key: getattr(self, key) for key in KEYS}
-        return frozenset(key for key, value in values.items() if value not in (None, "none"))
+        return frozenset(key for key in KEYS if getattr(self, key) not in (None, "none"))

@@ -17,13 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from jetson_face.capture.source import (
-    EndOfSource,
-    FrameBroken,
-    SourceHealth,
-    SourceInfo,
-    SourceState,
-)
+from jetson_face.capture.source import EndOfSource, FrameBroken, SourceHealth, SourceInfo
 from jetson_face.capture.synthetic_scene import SyntheticScene
 from jetson_face.capture.uri import SourceUri
 from jetson_face.core.errors import InputBrokenError, InputMissingError, SourceError, UsageError
@@ -100,7 +94,7 @@ class SyntheticSource:
     def __init__(self, camera: SyntheticCamera, name: str, shown: str) -> None:
         self._camera, self._script = camera, camera.script
         script = camera.script
-        self._info = SourceInfo(
+        self.info = SourceInfo(
             name, shown, script.live, script.width, script.height, script.fps, script.frames
         )
         self._closed = threading.Event()
@@ -108,15 +102,9 @@ class SyntheticSource:
         self._start_ns = camera.clock_ns()
 
     @property
-    def info(self) -> SourceInfo:
-        """See Source."""
-        return self._info
-
-    @property
     def health(self) -> SourceHealth:
         """See Source."""
-        state: SourceState = "ended" if self._closed.is_set() else "running"
-        return SourceHealth(state, {})
+        return SourceHealth("ended" if self._closed.is_set() else "running", {})
 
     def read(self, timeout_s: float) -> Frame:
         """See Source; like a bad driver, a stall ignores the time-out."""
@@ -133,7 +121,7 @@ class SyntheticSource:
         self._break(n)
         size = self._size(n)
         image = camera.scene.draw(self._shown_frame(n), *size)
-        frame = Frame(image, self._seq, self._captured_ns(n), self._wall(n), self._info.name)
+        frame = Frame(image, self._seq, self._captured_ns(n), self._wall(n), self.info.name)
         self._seq += 1
         return frame
 
@@ -174,7 +162,7 @@ class SyntheticSource:
         """Raise or wait as the script says for frame n; each loss happens once."""
         for fault in self._script.faults:
             if fault.kind == "broken" and fault.at <= n < fault.at + fault.number(1):
-                raise FrameBroken(f"{self._info.uri}: frame {n} is scripted to be broken")
+                raise FrameBroken(f"{self.info.uri}: frame {n} is scripted to be broken")
             if fault.at > n or fault in self._camera.done:
                 continue
             if fault.kind == "stall":
@@ -191,7 +179,7 @@ class SyntheticSource:
             raise EndOfSource
         if fault.kind == "disconnect":
             self._camera.refuse += int(fault.number(0))
-        raise SourceError(f"{self._info.uri}: scripted {fault.kind} at frame {fault.at}")
+        raise SourceError(f"{self.info.uri}: scripted {fault.kind} at frame {fault.at}")
 
 
 def parse_script(uri: SourceUri) -> Script:

@@ -35,12 +35,8 @@ class SyntheticScene:
 def _background(n: int, width: int, height: int) -> ImageU8:
     across = (np.arange(width, dtype=np.int32) + 2 * n) % 256
     down = np.arange(height, dtype=np.int32)[:, None] * 64 // max(height, 1)
-    ramp = np.abs(across - 128)[None, :] // 2 + down
-    image = np.empty((height, width, 3), np.uint8)
-    image[..., 0] = ramp + 60
-    image[..., 1] = ramp + 50
-    image[..., 2] = ramp + 40
-    return image
+    ramp = (np.abs(across - 128) // 2 + down).astype(np.uint8)
+    return np.stack([ramp + 60, ramp + 50, ramp + 40], axis=-1)
 
 
 def _fit(face: ImageU8, side: int) -> ImageU8:

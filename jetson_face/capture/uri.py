@@ -111,13 +111,6 @@ def check_uri(text: str) -> None:
             raise UsageError(f"source {uri.shown!r}: there is no host in it")
 
 
-def is_file_like(uri: SourceUri) -> bool:
-    """The source ends by itself and waits for its reader: a video file or a folder."""
-    return uri.scheme in ("path", "file", "sequence") or (
-        uri.scheme == "test" and dict(uri.query).get("live") != "1"
-    )
-
-
 def is_network(uri: SourceUri) -> bool:
     """The source is reached over a network."""
     return uri.scheme in _REMOTE

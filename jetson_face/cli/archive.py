@@ -23,6 +23,7 @@ from jetson_face.config import Config
 from jetson_face.core.errors import InputBrokenError, UsageError
 
 if TYPE_CHECKING:  # the commands without the extra `archive` must not import these
+    from jetson_face.archive.indexer import PieceIndexer
     from jetson_face.archive.run import IndexReport, PieceWorkers
     from jetson_face.archive.searching import SearchAnswer
     from jetson_face.archive.store import ArchiveStore
@@ -125,7 +126,7 @@ def _index(config: Config, args: argparse.Namespace) -> int:
     from jetson_face.archive.opening import archive_place, open_archive
     from jetson_face.archive.recordings import find_recordings
     from jetson_face.archive.run import ArchiveRun
-    from jetson_face.archive.withheld import WithheldFaces
+    from jetson_face.archive.withheld import withheld_faces
 
     # first: what is missing is said at once, not after the networks are loaded
     archive_place(config, args.into)
@@ -133,7 +134,7 @@ def _index(config: Config, args: argparse.Namespace) -> int:
     with closing(PieceIndexer(config)) as indexer:
         store = open_archive(config, args.into, indexer.space, create=True)
         with show_line() as tell, _workers(config, args, indexer) as workers:
-            hides = WithheldFaces.of(config, indexer.space).among
+            hides = withheld_faces(config, indexer.space)
             report = ArchiveRun(config, store, hides=hides, progress=tell).run(found, workers)
     if args.json:
         say_json(_plain_report(report))
@@ -143,11 +144,11 @@ def _index(config: Config, args: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _workers(config: Config, args: argparse.Namespace, indexer: Any) -> Iterator[PieceWorkers]:
-    from jetson_face.archive.run import LocalWorkers
-
+def _workers(
+    config: Config, args: argparse.Namespace, indexer: PieceIndexer
+) -> Iterator[PieceWorkers]:
     if args.ray is None:
-        yield LocalWorkers(indexer)
+        yield indexer
         return
     from jetson_face.archive.ray_workers import RayWorkers
 

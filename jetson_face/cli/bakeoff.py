@@ -16,7 +16,7 @@ def add_parser(kinds: Any) -> None:
     """Which methods, on which faces, and where the results go."""
     parser = kinds.add_parser("bakeoff", help="all methods on the same faces, one row each")
     parser.add_argument(
-        "--configs", type=Path, nargs="+", metavar="FILE", help="methods; default: all thirteen"
+        "--configs", type=Path, nargs="+", metavar="FILE", help="methods; default: all fourteen"
     )
     parser.add_argument(
         "--models",

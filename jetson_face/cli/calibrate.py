@@ -14,7 +14,7 @@ from jetson_face.calibration.fpir import RateWithInterval, named, threshold_for
 from jetson_face.calibration.impostors import Impostors, gather
 from jetson_face.calibration.leave_one_out import Enrol
 from jetson_face.calibration.operating_point import CalibrationTrial, CentredTrial, Line
-from jetson_face.calibration.stored import Calibration, full_name, write_calibration
+from jetson_face.calibration.stored import Calibration, write_calibration
 from jetson_face.cli.common import (
     add_config_arguments,
     config_of,
@@ -238,7 +238,7 @@ def _calibration(
         faces=rate.faces,
         strangers=rate.people,
         method=scoring(config),
-        space=full_name(trial.snapshot.space),
+        space=trial.snapshot.space.full_name,
         engine=engine(config),
         people=len(trial.snapshot.people),
         templates=len(trial.snapshot.vectors),

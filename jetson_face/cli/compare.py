@@ -85,7 +85,8 @@ def table(rows: list[dict[str, Any]], layers: tuple[str, ...]) -> str:
 
 
 def _leave(args: argparse.Namespace, rows: list[dict[str, Any]], people: SmallSet) -> None:
-    from jetson_face.evaluation.report import write_json, write_text
+    from jetson_face.evaluation import report
+    from jetson_face.util.files import write_file
     from jetson_face.util.machine import machine_facts
 
     layers = tuple(each["layers"] for each in rows[0]["finetune"])
@@ -97,11 +98,11 @@ def _leave(args: argparse.Namespace, rows: list[dict[str, Any]], people: SmallSe
             _log.warning("%s", error)
     machine = machine_facts()
     if args.json is not None:
-        write_json(args.json, {"kind": "networks", "rows": rows, "machine": machine})
+        report.write_json(args.json, {"kind": "networks", "rows": rows, "machine": machine})
     if args.markdown is None:
         return
-    parts = [
-        "# Networks compared",
+    text = report.page(
+        "Networks compared",
         "Transfer learning with the networks of the source material. Made by:",
         f"```\n{command_line(sys.argv[1:])}\n```",
         "" if args.notes is None else args.notes.read_text("utf-8").strip(),
@@ -109,9 +110,9 @@ def _leave(args: argparse.Namespace, rows: list[dict[str, Any]], people: SmallSe
         f"Machine: {machine['cpu']}, {machine['cores_usable']} cores, no GPU used.",
         table(rows, layers),
         "\n".join(f"![{name}]({args.plots.name}/{name})" for name in images),
-        "\n".join(f"- {rule}" for rule in RULES),
-    ]
-    write_text(args.markdown, "\n\n".join(part for part in parts if part) + "\n")
+        report.bullets(RULES),
+    )
+    write_file(args.markdown, text)
 
 
 def _plots(rows: list[dict[str, Any]], folder: Path) -> list[Path]:

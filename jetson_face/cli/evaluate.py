@@ -161,6 +161,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _measure(args: argparse.Namespace) -> Evaluation:
     from jetson_face.evaluation import kinds
+    from jetson_face.evaluation.people import divide, read_people
 
     setting = kinds.EvaluationSettings(
         config_of(args), args.images, args.seed, args.resamples, not args.no_relaxed, args.cache
@@ -177,16 +178,15 @@ def _measure(args: argparse.Namespace) -> Evaluation:
         return kinds.cluster_people(setting, each_picture=args.each_picture)
     if args.kind == "centre":
         return kinds.measure_centre(setting, count=max(args.divisions, 1))
-    people = {"strangers": args.strangers, "each_picture": args.each_picture}
     if args.kind == "calibration":
-        return kinds.check_calibration(setting, **people)
-    everybody = kinds.people_of(setting, args.each_picture) if args.divisions else {}
-    if args.kind == "video":
-        division = kinds.division_of(setting, **people)
-        return kinds.average_frames(setting, division, everybody, args.divisions)
-    most = args.enrol_most
-    division = kinds.division_of(setting, **people, enrol_most=most)
-    return kinds.identify_people(setting, division, everybody, args.divisions)
+        return kinds.check_calibration(
+            setting, strangers=args.strangers, each_picture=args.each_picture
+        )
+    everybody = read_people(args.images, each_picture=args.each_picture)
+    most = args.kind == "identification" and args.enrol_most
+    division = divide(everybody, strangers=args.strangers, enrol_most=most, seed=args.seed)
+    measure = kinds.average_frames if args.kind == "video" else kinds.identify_people
+    return measure(setting, division, everybody, args.divisions)
 
 
 def _track_kinds(only: Sequence[str] | None) -> Sequence[str]:
@@ -199,14 +199,15 @@ def _track_kinds(only: Sequence[str] | None) -> Sequence[str]:
 
 def _leave(args: argparse.Namespace, evaluation: Evaluation) -> None:
     """Write what was asked for, the JSON first: it must be there even where plots cannot be."""
-    from jetson_face.evaluation.report import write_json, write_text
+    from jetson_face.evaluation.report import write_json
+    from jetson_face.util.files import write_file
 
     written: list[Path] = []
     if args.json is not None:
         write_json(args.json, evaluation.result)
         written.append(args.json)
     if args.markdown is not None:
-        write_text(args.markdown, evaluation.markdown())
+        write_file(args.markdown, evaluation.markdown())
         written.append(args.markdown)
     try:
         if args.plots is not None:

@@ -33,7 +33,7 @@ from jetson_face.factory.parts import (
     build_recognizer,
     govern,
     live_people,
-    max_ages,
+    live_policy,
     open_gallery,
     open_sources,
     run_facts,
@@ -42,7 +42,7 @@ from jetson_face.factory.plugins import build_sinks
 from jetson_face.factory.threshold import calibrated, threshold_in_force
 from jetson_face.gallery.live import LivePeople
 from jetson_face.inference.canary import Canary, CanaryEvent, CanaryWatch
-from jetson_face.live import LivePipeline, LivePolicy
+from jetson_face.live import LivePipeline
 from jetson_face.output.console import ConsoleSink, VisitSink
 from jetson_face.output.run_report import RunReport
 from jetson_face.output.sink import Sink
@@ -151,11 +151,7 @@ def _open_pipeline(
             sources,
             recognizer,
             [*sinks, *_sinks(config, sources, people, quiet)],
-            policy=LivePolicy(
-                max_age_ms=max_ages(config),
-                frames=frames,
-                log_every_s=config.report.every_s,
-            ),
+            policy=live_policy(config, frames=frames),
             facts=lambda: replace(
                 run_facts(config, built[0].finder.interval.every_n if built else None),
                 more={

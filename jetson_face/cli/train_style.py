@@ -124,7 +124,7 @@ def _kept(features: Any, faces: ImageU8, made: ImageU8) -> str:
     """How much of who it is stayed, on the first hundred."""
     import torch
 
-    from jetson_face.training.transfer_loop import to_input
+    from jetson_face.training.net import to_input
 
     with torch.no_grad():
         before = features(to_input(faces[:100]))[1]

@@ -140,6 +140,12 @@ class SamplingConfig(Section):
         description="a lost face brings a search forward, on average at most one in `interval` "
         "frames",
     )
+    together: int = Field(
+        1,
+        ge=1,
+        le=16,
+        description="YuNet searches the waiting frames of so many cameras of one size in one run",
+    )
     motion: bool = Field(
         True,
         description="leave a search out where nothing moved, and search only what moved; pictures "

@@ -140,6 +140,11 @@ class EmbeddingSpace:
     def __str__(self) -> str:
         return f"{self.model}/{self.digest[:12]}/{self.dim}"
 
+    @property
+    def full_name(self) -> str:
+        """With the whole digest."""
+        return f"{self.model}/{self.digest}/{self.dim}"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embeddings:

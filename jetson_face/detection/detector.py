@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -35,6 +36,19 @@ class SecondLook(Protocol):
     def search(self, image: ImageU8) -> Detections: ...
     def follow(self, image: ImageU8, boxes: F32) -> Detections: ...
     def sharpen(self, image: ImageU8, boxes: F32) -> F32: ...
+
+
+@runtime_checkable
+class SearchMany(Protocol):
+    """A detector that searches pictures of one size in one run.
+
+    `search_many` gives what `search` of SecondLook gives for each, or with `large` what
+    `search_large` of LargeFirst does. `together` says how many pictures of (width, height) `size`
+    it takes at once; 1: none with another.
+    """
+
+    def search_many(self, images: Sequence[Pixels], *, large: bool = False) -> list[Detections]: ...
+    def together(self, size: tuple[int, int]) -> int: ...
 
 
 @runtime_checkable

@@ -8,7 +8,7 @@ decoding then runs with TensorRT.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import cv2
@@ -20,10 +20,10 @@ from jetson_face.core.types import F32, I64, Area, Detections, ImageU8, Pixels, 
 from jetson_face.detection.detector import moved, sharpened
 from jetson_face.detection.shrink import shrink, shrink_fast, small_size
 from jetson_face.detection.sized import SizedSearches
+from jetson_face.detection.yunet_decode import STRIDES, decode
 from jetson_face.detection.yunet_search import PICTURE
 from jetson_face.inference.backend import Array, Backend
 
-STRIDES = (8, 16, 32)
 _OVERLAP_MAX = 0.3
 _TOP_K = 1000
 TILE_PX = 128
@@ -70,8 +70,9 @@ class YuNet:
     `backend` does both. searches: by width and height of a picture as given, what runs
     `yunet_search`'s graph for it; `backend` and the CPU's shrinking serve all others. score_min:
     [0, 1]. min_face_px: faces below three quarters of it are not returned, and pictures are shrunk
-    until a face of it has SEARCHED_FACE_PX. max_faces, max_side_px: see Mtcnn. Raises ModelError on
-    another graph, or a search made for other settings.
+    until a face of it has SEARCHED_FACE_PX. max_faces, max_side_px: see Mtcnn. together: so many
+    pictures of one size are searched in one run; any_together: by `backend`, too. Raises ModelError
+    on another graph, or a search made for other settings.
     """
 
     name = "yunet"
@@ -86,6 +87,8 @@ class YuNet:
         min_face_px: float = 20,
         max_faces: int = 32,
         max_side_px: int | None = None,
+        together: int = 1,
+        any_together: bool = True,
     ) -> None:
         self._backend = backend
         self._tiles = backend if tiles is None else tiles
@@ -98,8 +101,9 @@ class YuNet:
         self._min_face_px = min_face_px
         self._max_faces = max_faces
         self._max_side_px = max_side_px
+        self._together, self._any_together = together, any_together
         self._planes: dict[_Use, F32] = {}
-        self._filled: dict[_Use, tuple[int, int]] = {}
+        self._filled: dict[_Use, tuple[int, int, int]] = {}
         for size, search in self._searches.items():
             self._check_search(size, search)
 
@@ -121,14 +125,26 @@ class YuNet:
 
     def search(self, image: Pixels) -> Detections:
         """As `detect`, landmarks as exact as the picture that is searched."""
-        return self._search(image, self._side_px(image), "all", max(image.shape[:2]))
+        return self.search_many([image])[0]
+
+    def search_many(self, images: Sequence[Pixels], *, large: bool = False) -> list[Detections]:
+        """As `search` or `search_large`, pictures of one size in one run. See SearchMany."""
+        side, longer = self._side_px(images[0]), max(images[0].shape[:2])
+        if large:
+            return self._search(images, max(1, round(side / LARGE)), "large", longer)
+        return self._search(images, side, "all", longer)
+
+    def together(self, size: tuple[int, int]) -> int:
+        """How many pictures of (width, height) `size` one run takes. See SearchMany."""
+        return self._together if self._any_together or size in self._searches else 1
 
     def search_area(self, image: Pixels, area: Area) -> Detections:
         """As `search`, of a part of the picture, at the scale of the whole. See AreaSearch."""
         left, top, right, bottom = area
         whole_px = max(image.shape[:2])
         side = math.ceil(self._side_px(image) * max(right - left, bottom - top) / whole_px)
-        return moved(self._search(image[top:bottom, left:right], side, "area", whole_px), area)
+        part = image[top:bottom, left:right]
+        return moved(self._search([part], side, "area", whole_px)[0], area)
 
     def takes_areas(self, size: tuple[int, int]) -> bool:
         """Not where a plan of its own searches all of the picture. See AreaSearch."""
@@ -136,20 +152,32 @@ class YuNet:
 
     def search_large(self, image: Pixels) -> Detections:
         """As `search`, for faces LARGE times the smallest one wanted. See LargeFirst."""
-        side = max(1, round(self._side_px(image) / LARGE))
-        return self._search(image, side, "large", max(image.shape[:2]))
+        return self.search_many([image], large=True)[0]
 
     def saves(self, size: tuple[int, int]) -> bool:
         """Not on pictures that are searched at few pixels anyway, or by a plan of their own."""
         side = searched_side(max(size), self._min_face_px, self._max_side_px)
         return side >= _LARGE_FROM_PX and size not in self._searches
 
-    def _search(self, image: Pixels, side_px: int, use: _Use, whole_px: int) -> Detections:
-        """What is found at `side_px`. whole_px: longer side of the picture that `image` is of."""
-        height, width = image.shape[:2]
+    def _search(
+        self, images: Sequence[Pixels], side_px: int, use: _Use, whole_px: int
+    ) -> list[Detections]:
+        """What is found at `side_px` in pictures of one size. whole_px: longer side of the pictures
+        that they are of."""
+        maps, columns = self._maps(images, side_px, use, whole_px)
+        row, *found = decode(maps, columns, self._score_min)
+        shape = images[0].shape[:2]
+        return [
+            self._picked(shape, side_px, *(part[row == n] for part in found))
+            for n in range(len(images))
+        ]
+
+    def _picked(
+        self, shape: tuple[int, ...], side_px: int, boxes: F32, scores: F32, points: F32
+    ) -> Detections:
+        """Of what was found in a picture (height, width) at `side_px`, each face once."""
+        height, width = shape
         _, scale = small_size((width, height), side_px)
-        maps, columns = self._maps(image, side_px, use, whole_px)
-        _, boxes, scores, points = decode(maps, columns, self._score_min)
         boxes = clip_boxes(boxes / np.float32(scale), width, height)
         size = boxes[:, 2:] - boxes[:, :2]
         least = _SMALLER * self._min_face_px
@@ -207,35 +235,36 @@ class YuNet:
         return found
 
     def _maps(
-        self, image: Pixels, side_px: int, use: _Use, whole_px: int
+        self, images: Sequence[Pixels], side_px: int, use: _Use, whole_px: int
     ) -> tuple[Mapping[str, Array], int]:
-        """What the network says of the whole picture, and how many pixels wide it saw it."""
-        search = self._searches.of(image) if use == "all" else None
+        """What the network says of whole pictures, and how many pixels wide it saw them."""
+        search = self._searches.of(images[0]) if use == "all" else None
         if search is None:
             make_smaller = shrink_fast if whole_px >= _FAST_FROM_PX else shrink
-            planes = self._padded(make_smaller(bgr(image), side_px)[0], use)
+            planes = self._padded([make_smaller(bgr(each), side_px)[0] for each in images], use)
             return self._backend.run({self._input: planes}), planes.shape[3]
-        if image.shape[2] == 3:
-            image = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2BGRA), np.uint8)
-        return search.run({PICTURE: image[None]}), self._searched_size(image.shape[1::-1])[1]
+        pictures = [_bgrx(each)[None] for each in images]
+        picture = pictures[0] if len(pictures) == 1 else np.concatenate(pictures)
+        return search.run({PICTURE: picture}), self._searched_size(images[0].shape[1::-1])[1]
 
-    def _padded(self, image: ImageU8, use: _Use) -> F32:
-        """The picture's colours as planes (1, 3, H, W), black up to multiples of 32.
+    def _padded(self, images: Sequence[ImageU8], use: _Use) -> F32:
+        """The pictures' colours as planes (N, 3, H, W), black up to multiples of 32.
 
         Into memory that is kept: fresh memory for each frame took longer than filling it, 9 ms
         where this takes 0.5.
         """
-        height, width = image.shape[:2]
-        shape = (1, 3, *padded_size((height, width)))
+        height, width = images[0].shape[:2]
+        shape = (len(images), 3, *padded_size((height, width)))
         count = math.prod(shape)
-        if self._filled.get(use) != (height, width):
+        if self._filled.get(use) != (len(images), height, width):
             if use not in self._planes or self._planes[use].size < count:
                 self._planes[use] = np.empty(count, np.float32)
             self._planes[use][:count] = 0
-            self._filled[use] = height, width
+            self._filled[use] = len(images), height, width
         planes = self._planes[use][:count].reshape(shape)
-        for plane, colour in zip(planes[0], cv2.split(image), strict=True):
-            plane[:height, :width] = colour
+        for image, into in zip(images, planes, strict=True):
+            for plane, colour in zip(into, cv2.split(image), strict=True):
+                plane[:height, :width] = colour
         return planes
 
     def _side_px(self, image: Pixels) -> int:
@@ -243,7 +272,8 @@ class YuNet:
         return searched_side(max(image.shape[:2]), self._min_face_px, self._max_side_px)
 
     def _check_search(self, size: tuple[int, int], search: Backend) -> None:
-        wanted = (1, size[1], size[0], 4)
+        many = None if self._together > 1 else 1
+        wanted = (many, size[1], size[0], 4)
         have = search.inputs[PICTURE].shape if PICTURE in search.inputs else None
         cells = math.prod(self._searched_size(size)) // STRIDES[0] ** 2
         answers = search.outputs[f"cls_{STRIDES[0]}"].shape[1]
@@ -266,6 +296,12 @@ class YuNet:
         """Close the back ends."""
         for backend in self._backends():
             backend.close()
+
+
+def _bgrx(image: Pixels) -> ImageU8:
+    if image.shape[2] == 4:
+        return image
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2BGRA), np.uint8)
 
 
 def _check_graph(backend: Backend) -> None:
@@ -315,49 +351,3 @@ def _means(row: I64, weights: F32, count: int, *values: F32) -> list[F32]:
     shares[row, np.arange(len(row))] = weights
     shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1e-12)
     return [np.asarray(shares @ value, np.float32) for value in values]
-
-
-def decode(maps: Mapping[str, Array], width: int, score_min: float) -> tuple[I64, F32, F32, F32]:
-    """What of a batch scores enough: index of its picture (n,), boxes (n, 4), scores (n,) and
-    landmarks (n, 5, 2), pixels of the input. width: of each picture, pixels.
-
-    The score is the geometric mean of class and objectness; offsets count cells from the corner of
-    their own one, sizes are logarithms in cells. The network's order of points is ours.
-    """
-    found = [_decode_level(maps, stride, width // stride, score_min) for stride in STRIDES]
-    found = [level for level in found if len(level[0])] or found[:1]
-    row, boxes, scores, points = (np.concatenate(part) for part in zip(*found, strict=True))
-    return row, boxes, scores, points
-
-
-_NO_CELLS = (
-    np.zeros(0, np.int64),
-    np.zeros((0, 4), np.float32),
-    np.zeros(0, np.float32),
-    np.zeros((0, 5, 2), np.float32),
-)
-
-
-def _decode_level(
-    maps: Mapping[str, Array], stride: int, columns: int, score_min: float
-) -> tuple[I64, F32, F32, F32]:
-    product = maps[f"cls_{stride}"][..., 0] * maps[f"obj_{stride}"][..., 0]
-    # Few cells are worth a root: those near the limit are judged by it below.
-    row, cell = np.nonzero(product >= np.float32(score_min) ** 2 * np.float32(1 - 1e-5))
-    score = np.sqrt(np.clip(product[row, cell], 0, 1))
-    good = score >= np.float32(score_min)
-    row, cell, score = row[good], cell[good], score[good]
-    if not len(row):
-        return _NO_CELLS
-    down, across = np.divmod(cell, columns)
-    corner = np.stack([across, down], axis=1).astype(np.float32)
-    box = maps[f"bbox_{stride}"][row, cell]
-    centre, half = (corner + box[:, :2]) * stride, np.exp(np.minimum(box[:, 2:], 8)) * stride / 2
-    points = (corner[:, None] + maps[f"kps_{stride}"][row, cell].reshape(-1, 5, 2)) * stride
-    boxes = np.concatenate([centre - half, centre + half], axis=1)
-    return (
-        np.asarray(row, np.int64),
-        np.asarray(boxes, np.float32),
-        np.asarray(score, np.float32),
-        np.asarray(points, np.float32),
-    )

@@ -20,14 +20,19 @@ _OPSET_MIN = 11
 
 
 def frame_graph(
-    yunet: bytes, size: tuple[int, int], small: tuple[int, int], padded: tuple[int, int]
+    yunet: bytes,
+    size: tuple[int, int],
+    small: tuple[int, int],
+    padded: tuple[int, int],
+    *,
+    many: bool = False,
 ) -> bytes:
     """A serialised ONNX model: frames (1, height, width, 4) uint8 BGRx to YuNet's maps.
 
     yunet: its ONNX file, for pictures of any size. size: (width, height) of a frame; small: of what
-    is searched; padded: (height, width) with its black edges. Halved while
-    that leaves more than is wanted, the rest bilinear, not rounded to grey values. Raises
-    ModelError on another graph, MissingDependencyError.
+    is searched; padded: (height, width) with its black edges. Halved while that leaves more than is
+    wanted, the rest bilinear, not rounded to grey values. many: any number of frames in a run.
+    Raises ModelError on another graph, MissingDependencyError.
     """
     with needs(f"building networks needs the onnx package: {pip_install('pc')}"):
         import onnx
@@ -35,7 +40,7 @@ def frame_graph(
     opset = {each.domain: each.version for each in model.opset_import}.get("", 0)
     if len(model.graph.input) != 1 or opset < _OPSET_MIN:
         raise ModelError("not YuNet's graph: it has other inputs, or is too old")
-    before = _Before(onnx, size, small, padded)
+    before = _Before(onnx, size, small, padded, many)
     before.make(model.graph.input[0].name)
     graph = model.graph
     for i, node in enumerate(before.nodes):
@@ -44,7 +49,7 @@ def frame_graph(
     del graph.value_info[:]
     graph.input[0].CopyFrom(
         onnx.helper.make_tensor_value_info(
-            PICTURE, onnx.TensorProto.UINT8, [1, size[1], size[0], 4]
+            PICTURE, onnx.TensorProto.UINT8, ["frames" if many else 1, size[1], size[0], 4]
         )
     )
     for output in graph.output:  # names of sizes would contradict the numbers
@@ -60,9 +65,15 @@ class _Before:
     """The nodes between the frame's bytes and YuNet's input."""
 
     def __init__(
-        self, onnx: Any, size: tuple[int, int], small: tuple[int, int], padded: tuple[int, int]
+        self,
+        onnx: Any,
+        size: tuple[int, int],
+        small: tuple[int, int],
+        padded: tuple[int, int],
+        many: bool,
     ) -> None:
         self._onnx, self._size, self._small, self._padded = onnx, size, small, padded
+        self._many = many
         self.nodes: list[Any] = []
         self.numbers: list[Any] = []
 
@@ -72,10 +83,11 @@ class _Before:
         x = self._node("Cast", "pixels", [PICTURE], to=self._onnx.TensorProto.FLOAT)
         halvings = 0
         while width >= 2 * small_w and height >= 2 * small_h:
-            width, height, halvings = width // 2, height // 2, halvings + 1
-            x = self._resize(f"half_{halvings}", x, width, height)
+            halvings += 1
+            x = self._resize(f"half_{halvings}", x, (width, height), (width // 2, height // 2))
+            width, height = width // 2, height // 2
         if (width, height) != self._small:
-            x = self._resize("small", x, small_w, small_h)
+            x = self._resize("small", x, (width, height), self._small)
         ends = [
             self._ints(name, [value]) for name, value in (("begin", 0), ("end", 3), ("axis", 3))
         ]
@@ -84,12 +96,17 @@ class _Before:
         edges = [0, 0, 0, 0, 0, 0, self._padded[0] - small_h, self._padded[1] - small_w]
         self._node("Pad", "padded", [x, self._ints("edges", edges)], output=target)
 
-    def _resize(self, name: str, x: str, width: int, height: int) -> str:
-        """Between the nearest pixels; to one half that is the mean of four."""
+    def _resize(self, name: str, x: str, old: tuple[int, int], new: tuple[int, int]) -> str:
+        """Between the nearest pixels; to one half that is the mean of four. The size as factors
+        where the number of frames is not known."""
+        if self._many:
+            how = [x, "", self._factors(f"{name}_factors", old, new)]
+        else:
+            how = [x, "", "", self._ints(f"{name}_size", [1, new[1], new[0], 4])]
         return self._node(
             "Resize",
             name,
-            [x, "", "", self._ints(f"{name}_size", [1, height, width, 4])],
+            how,
             mode="linear",
             coordinate_transformation_mode="half_pixel",
         )
@@ -109,7 +126,19 @@ class _Before:
         )
         return out
 
+    def _factors(self, name: str, old: tuple[int, int], new: tuple[int, int]) -> str:
+        """Such that `old` times them, rounded down, is `new`."""
+        wide, high = (
+            factor if np.floor(was * factor) == to else np.nextafter(factor, np.float32(2))
+            for was, to in zip(old, new, strict=True)
+            for factor in [np.float32(to / was)]
+        )
+        return self._number(name, np.array([1, high, wide, 1], np.float32))
+
     def _ints(self, name: str, values: list[int]) -> str:
+        return self._number(name, np.array(values, np.int64))
+
+    def _number(self, name: str, values: Any) -> str:
         name = f"frame_{name}"
-        self.numbers.append(self._onnx.numpy_helper.from_array(np.array(values, np.int64), name))
+        self.numbers.append(self._onnx.numpy_helper.from_array(values, name))
         return name

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from jetson_face.core.errors import ModelError
-from jetson_face.core.types import F32, Embeddings, EmbeddingSpace, ImageU8
+from jetson_face.core.types import F32, Embeddings, ImageU8
 from jetson_face.embedding.align import TEMPLATES
 from jetson_face.models.cards import ModelCard, embedding_space
 
@@ -28,27 +28,14 @@ class CardEmbedder(ABC):
             )
         self._card = card
         self._size = TEMPLATES[card.alignment].size
-        self._space = embedding_space(card)
-
-    @property
-    def space(self) -> EmbeddingSpace:
-        """Where its vectors live."""
-        return self._space
-
-    @property
-    def alignment(self) -> str:
-        """Name of the template that its crops must follow."""
-        return str(self._card.alignment)
-
-    @property
-    def similarity_min(self) -> float:
-        """Cosine at or above which two single faces are the same person."""
-        return float(self._card.similarity_min or 0.0)
+        self.space = embedding_space(card)
+        self.alignment = card.alignment
+        self.similarity_min = float(card.similarity_min or 0.0)
 
     def embed(self, crops: ImageU8) -> Embeddings:
         """Unit vectors (N, dim) of crops (N, S, S, 3) uint8 BGR. Raises ModelError."""
         check_crops(crops, self._size)
-        return Embeddings(unit_vectors(self._vectors(crops), self._card.name), self._space)
+        return Embeddings(unit_vectors(self._vectors(crops), self._card.name), self.space)
 
     @abstractmethod
     def _vectors(self, crops: ImageU8) -> F32:

@@ -35,7 +35,7 @@ class DlibResnet128(CardEmbedder):
     def _vectors(self, crops: ImageU8) -> F32:
         if self._model is None:
             raise ModelError(f"model {self._card.name!r}: used after close()")
-        out = np.empty((len(crops), self._space.dim), np.float32)
+        out = np.empty((len(crops), self.space.dim), np.float32)
         for first in range(0, len(crops), self._max_batch):
             batch = [np.ascontiguousarray(c[:, :, ::-1]) for c in crops[first:][: self._max_batch]]
             found = self._model.compute_face_descriptor(batch)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jetson_face.core.types import Embeddings, EmbeddingSpace, ImageU8
+from jetson_face.core.types import Embeddings, ImageU8
 from jetson_face.embedding.card import unit_vectors
 from jetson_face.embedding.embedder import Embedder
 
@@ -17,21 +17,8 @@ class Mirrored:
 
     def __init__(self, inner: Embedder) -> None:
         self._inner = inner
-
-    @property
-    def space(self) -> EmbeddingSpace:
-        """That of the embedder inside."""
-        return self._inner.space
-
-    @property
-    def alignment(self) -> str:
-        """That of the embedder inside."""
-        return self._inner.alignment
-
-    @property
-    def similarity_min(self) -> float:
-        """That of the embedder inside."""
-        return self._inner.similarity_min
+        self.space, self.alignment = inner.space, inner.alignment
+        self.similarity_min = inner.similarity_min
 
     def embed(self, crops: ImageU8) -> Embeddings:
         """Unit vectors (N, dim) of crops (N, S, S, 3) uint8 BGR. Raises ModelError."""

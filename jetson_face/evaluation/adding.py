@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import logging
 import platform
 import re
@@ -32,9 +31,11 @@ from jetson_face.evaluation.false_match_curve import FMR, false_match_curve, peo
 from jetson_face.evaluation.method import build_method, log_progress
 from jetson_face.evaluation.pairs import find_pictures, read_pairs
 from jetson_face.evaluation.verification import cosine_scores
+from jetson_face.factory.files import network_file
 from jetson_face.factory.networks import build_embedder
+from jetson_face.inference.onnxruntime import OnnxBackend
 from jetson_face.models.card_files import BYTES_MAX, Places, is_file
-from jetson_face.models.cards import FalseMatchCurve, ModelCard, card_paths
+from jetson_face.models.cards import FalseMatchCurve, ModelCard, card_paths, load_card
 from jetson_face.models.fetched import RECORD, locked, record
 from jetson_face.models.golden import drawn
 from jetson_face.util.files import TEMPORARY, write_all
@@ -93,8 +94,9 @@ def add(network: Path, told: Told, config: Config) -> Added:
     _check(network, told, asked, name, config.model_places)
     places = config.model_places
     with locked(places), tempfile.TemporaryDirectory(dir=places.fetched, prefix=TEMPORARY) as made:
-        draft = _write(Path(made), name, _facts(told, asked, name), content)
-        trial = config.model_copy(update={"embedder": EmbedderConfig(model=str(draft))})
+        write_all(_files(Path(made), name, _facts(told, asked, name), content, {}))
+        draft = EmbedderConfig(model=str(Path(made, f"{name}.yaml")))
+        trial = config.model_copy(update={"embedder": draft})
         with closing(_embedder(trial)) as embedder:
             crops = _crops(asked.size)
             _check_batch(network, embedder, crops)
@@ -124,17 +126,15 @@ def _check(network: Path, told: Told, asked: NetworkFacts, name: str, places: Pl
     if not fitting:
         sizes = ", ".join(f"{one.name} {one.size}" for one in TEMPLATES.values())
         raise ModelError(f"{network}: no alignment has {asked.size} pixels; there are: {sizes}")
-    faults = []
-    for option, value, hint in (
+    needed = (
         ("--colour", told.colour, "RGB or BGR"),
         ("--mean", told.mean, "X, often 127.5"),
         ("--std", told.std, "X, often 127.5 or 128"),
         ("--alignment", told.alignment, " or ".join(fitting)),
         ("--licence", told.licence, "TEXT"),
         ("--source", told.source, "TEXT"),
-    ):
-        if value is None or value == "":
-            faults.append(f"{option} {hint}")
+    )
+    faults = [f"{option} {hint}" for option, value, hint in needed if value is None or value == ""]
     if told.similarity_min is None and (told.pairs is None or told.images is None):
         faults.append("--similarity-min X, or --pairs FILE with --images DIR to measure it")
     faults += _misfits(told, name, fitting, places)
@@ -175,22 +175,16 @@ def _facts(
     if asked.one_at_a_time:
         facts["fold"] = "batch"
     facts |= {"licence": told.licence, "source": told.source}
-    facts |= {key: json.loads(spec.model_dump_json()) for key, spec in specs.items()}
+    facts |= {key: spec.model_dump(mode="json") for key, spec in specs.items()}
     facts["alignment"] = told.alignment
     facts["similarity_min"] = 0.0 if measured is None else round(measured.similarity_min, 4)
     if measured is not None:
         if measured.false_match is not None:
-            facts["false_match"] = json.loads(measured.false_match.model_dump_json())
+            facts["false_match"] = measured.false_match.model_dump(mode="json")
         if measured.impostors is not None:
             facts["impostors"] = f"{name}.impostors.json"
         facts |= {"golden": f"{name}.golden.npz", "notes": f"{speed}. {measured.said}"}
     return facts
-
-
-def _write(folder: Path, name: str, facts: dict[str, Any], content: bytes) -> Path:
-    """The draft of the card, with its network. Raises OutputError."""
-    write_all(_files(folder, name, facts, content, {}))
-    return folder / f"{name}.yaml"
 
 
 def _files(
@@ -258,10 +252,6 @@ def _median_ms(work: Callable[[], object]) -> float:
 
 def _golden(embedder: OnnxEmbedder, config: Config, crops: ImageU8, asked: NetworkFacts) -> bytes:
     """The answer to a drawn picture, for `models verify` on another day or machine."""
-    from jetson_face.factory.files import network_file
-    from jetson_face.inference.onnxruntime import OnnxBackend
-    from jetson_face.models.cards import load_card
-
     card = load_card(config.embedder.model, config.model_places)
     assert card.input is not None
     given = preprocess(crops[:1], card.input)

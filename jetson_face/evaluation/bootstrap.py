@@ -8,16 +8,19 @@ pattern recognition systems: the subsets bootstrap", CVIU 93, 2004.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 
-from jetson_face.core.types import I64
+from jetson_face.core.types import I64, BoolArray
+from jetson_face.evaluation.metrics import F64, or_none
 
 Draw: TypeAlias = Callable[[np.random.Generator], I64]
 """Row indices of one resample."""
+Statistic: TypeAlias = Callable[[I64], float]
+"""A figure of the rows that are drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +65,31 @@ def draw_groups(groups: Sequence[str]) -> Draw:
     return draw_people(groups, groups)
 
 
+def mean_of(values: F64 | BoolArray) -> Statistic:
+    """The mean of the values that are drawn; ValueError where none is."""
+
+    def mean(rows: I64) -> float:
+        if len(rows) == 0:
+            raise ValueError("nothing drawn")
+        return float(values[rows].mean())
+
+    return mean
+
+
+def intervals_of(
+    statistics: Mapping[str, Statistic], draw: Draw, rng: np.random.Generator, resamples: int
+) -> dict[str, Interval | None]:
+    """`bootstrap` of each by name, None where it refuses; empty for no resamples."""
+    if resamples == 0:
+        return {}
+    return {
+        name: or_none(bootstrap, statistic, draw, rng, resamples=resamples)
+        for name, statistic in statistics.items()
+    }
+
+
 def bootstrap(
-    statistic: Callable[[I64], float],
+    statistic: Statistic,
     draw: Draw,
     rng: np.random.Generator,
     *,

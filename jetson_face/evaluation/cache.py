@@ -22,6 +22,10 @@ from jetson_face.util.files import write_file
 
 _log = logging.getLogger(__name__)
 _NO_CROP: ImageU8 = np.zeros((0, 0, 3), np.uint8)
+_NOBODY = SubjectFace(_NO_CROP, np.full(4, np.nan, np.float32), np.nan, False, 0)
+_NOWHERE = Detections(
+    np.zeros((1, 4), np.float32), np.zeros(1, np.float32), np.zeros((1, 5, 2), np.float32)
+)
 _WHERE = ("relaxed_search", "backend", "detector_settings")
 _WHAT = (*_WHERE, "alignment", "mirror", "space", "precision")
 
@@ -51,30 +55,27 @@ class FaceCache:
     def keep(self, extractor: FaceExtractor) -> None:
         """Write all that the extractor remembers. Raises OutputError."""
         located = extractor.located
-        one = {path: place for path, place in located.items() if len(place.face)}
+        faces = [place.face if len(place.face) else _NOWHERE for place in located.values()]
         _write(
             self.places,
             list(located),
-            box=[one[p].face.boxes[0] if p in one else np.zeros(4, np.float32) for p in located],
-            score=[one[p].face.scores[0] if p in one else np.float32(0) for p in located],
-            landmarks=[
-                one[p].face.landmarks[0] if p in one else np.zeros((5, 2), np.float32)
-                for p in located
-            ],
+            box=[face.boxes[0] for face in faces],
+            score=[face.scores[0] for face in faces],
+            landmarks=[face.landmarks[0] for face in faces],
             relaxed=[place.relaxed for place in located.values()],
             count=[place.count for place in located.values()],
         )
         kept = extractor.remembered
         nothing = np.full(extractor.embedder.space.dim, np.nan, np.float32)
-        no_box = np.full(4, np.nan, np.float32)
+        rows = [row or (_NOBODY, nothing) for row in kept.values()]
         _write(
             self.faces,
             list(kept),
-            vector=[nothing if row is None else row[1] for row in kept.values()],
-            box=[no_box if row is None else row[0].box for row in kept.values()],
-            quality=[np.nan if row is None else row[0].quality for row in kept.values()],
-            relaxed=[row is not None and row[0].relaxed for row in kept.values()],
-            count=[0 if row is None else row[0].count for row in kept.values()],
+            vector=[vector for _, vector in rows],
+            box=[face.box for face, _ in rows],
+            quality=[face.quality for face, _ in rows],
+            relaxed=[face.relaxed for face, _ in rows],
+            count=[face.count for face, _ in rows],
         )
 
 

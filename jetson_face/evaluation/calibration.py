@@ -20,12 +20,13 @@ from jetson_face.calibration.fpir import (
     correctly_identified,
     named,
     threshold_for,
+    together,
 )
-from jetson_face.calibration.impostors import Impostors
-from jetson_face.calibration.leave_one_out import ask, ask_with_ground_truth, grouped
+from jetson_face.calibration.impostors import Impostors, averaged
+from jetson_face.calibration.leave_one_out import ask
 from jetson_face.calibration.operating_point import CalibrationTrial
 from jetson_face.core.errors import CalibrationError
-from jetson_face.core.types import I64, Embeddings
+from jetson_face.core.types import Embeddings
 from jetson_face.evaluation import report
 from jetson_face.evaluation.extract import ExtractedFaces
 from jetson_face.evaluation.identification import templates_of
@@ -79,7 +80,6 @@ def keep_promises(
     fpirs: Sequence[float] = FPIRS,
     strangers: float = 0.5,
     seeds: Sequence[int] = tuple(range(1, DIVISIONS + 1)),
-    enrol_max: int = 20,
 ) -> list[ThresholdResult]:
     """The network's threshold, the configuration's, then a calibrated one for each FPIR that can
     be shown.
@@ -87,16 +87,10 @@ def keep_promises(
     faces: a row for every picture. Raises InputBrokenError where people cannot be divided.
     """
     number = {name: at for at, name in enumerate(people)}
-    asked = [
-        _ask(
-            divide(people, strangers=strangers, enrol_max=enrol_max, seed=s),
-            faces,
-            method,
-            number,
-            s,
-        )
-        for s in seeds
-    ]
+    asked = []
+    for seed in seeds:
+        division = divide(people, strangers=strangers, seed=seed)
+        asked.append(_ask(division, faces, method, number, seed))
     out: list[ThresholdResult] = []
     if method.default_min is not None and method.default_min != method.similarity_min:
         out += _kept(asked, "the method's own", None, [method.default_min] * len(asked))
@@ -124,17 +118,15 @@ def _ask(
         trained=method.trained,
     )
     matcher = method.enrol(snapshot)
+    names = list(number)
     shown: dict[int, Scores] = {}
     known: dict[int, Scores] = {}
     for average in (1, FRAMES):
         vectors, person = averaged(impostors_of_shots(tests, faces, number), average)
         shown[average] = ask(matcher, vectors, person, method.margin_min)
         vectors, person = averaged(impostors_of_shots(division.probes, faces, number), average)
-        names = {at: name for name, at in number.items()}
         ground_truth = [names[int(at)] for at in person]
-        known[average] = ask_with_ground_truth(
-            matcher, vectors, ground_truth, person, method.margin_min
-        )
+        known[average] = ask(matcher, vectors, person, method.margin_min, ground_truth)
     return _Asked(trial, shown, known)
 
 
@@ -154,16 +146,6 @@ def impostors_of_shots(
         np.array([series[shot.person, shot.session] for _, shot in there], np.int64),
         tuple(shot.name for _, shot in there),
     )
-
-
-def averaged(impostors: Impostors, average: int) -> tuple[Embeddings, I64]:
-    """Unit means of up to `average` faces of one series, and whose each is."""
-    vectors, series = grouped(impostors.faces.vectors, impostors.series, average)
-    first = {
-        int(s): int(p) for s, p in zip(impostors.series[::-1], impostors.person[::-1], strict=True)
-    }
-    person = np.array([first[int(at)] for at in series], np.int64)
-    return Embeddings(vectors, impostors.faces.space), person
 
 
 def _kept(
@@ -196,15 +178,6 @@ def above(scores: Scores, threshold: float) -> Scores:
     return Scores(scores.score - threshold, scores.right, scores.person)
 
 
-def together(parts: Sequence[Scores]) -> Scores:
-    """All of them, where equal numbers are the same person."""
-    return Scores(
-        np.concatenate([part.score for part in parts]),
-        np.concatenate([part.right for part in parts]),
-        np.concatenate([part.person for part in parts]),
-    )
-
-
 def as_json(
     rows: Sequence[ThresholdResult], faces: ExtractedFaces, method: dict[str, object]
 ) -> dict[str, Any]:
@@ -221,21 +194,19 @@ def as_json(
 
 def summary_table(rows: Sequence[ThresholdResult]) -> str:
     """The table as Markdown."""
-    header = [
-        "threshold",
-        "similarity_min",
-        "pictures",
-        "non-enrolled named",
-        "correctly identified",
-    ]
+    header = ["threshold", "similarity_min", "pictures", "non-enrolled named"]
+    header += ["correctly identified", "misidentified"]
     return report.table(
-        [*header, "misidentified"],
+        header,
         [
             [
                 row.name,
                 _range(row.thresholds),
                 row.average if row.average == 1 else f"up to {row.average}",
-                *(_shown(rate) for rate in (row.strangers, row.enrolled, row.misidentified)),
+                *(
+                    report.with_interval(rate.share, rate, 1)
+                    for rate in (row.strangers, row.enrolled, row.misidentified)
+                ),
             ]
             for row in rows
         ],
@@ -246,21 +217,15 @@ def markdown(
     rows: Sequence[ThresholdResult], faces: ExtractedFaces, method: dict[str, object], title: str
 ) -> str:
     """The report a person reads."""
-    facts = {**faces.facts(), **method}
-    facts.pop("undetected_pictures")
     known, strangers = rows[0].enrolled, rows[0].strangers
-    parts = [
-        f"# {title}",
+    return report.page(
+        title,
         f"{len(rows[0].thresholds)} divisions; {known.faces} pictures of {known.people} enrolled "
         f"people, {strangers.faces} of {strangers.people} non-enrolled people to test with. "
         "Intervals are 95 %.",
         summary_table(rows),
-        "## Method",
-        report.facts_table(facts),
-        "## Rules",
-        "\n".join(f"- {rule}" for rule in RULES),
-    ]
-    return "\n\n".join(parts) + "\n"
+        report.method_and_rules({**faces.facts(), **method}, RULES),
+    )
 
 
 def plots(rows: Sequence[ThresholdResult], folder: Path) -> list[Path]:
@@ -288,8 +253,3 @@ def plots(rows: Sequence[ThresholdResult], folder: Path) -> list[Path]:
 def _range(values: Sequence[float]) -> str:
     low, high = min(values), max(values)
     return f"{low:.3f}" if high - low < 5e-4 else f"{low:.3f} to {high:.3f}"
-
-
-def _shown(rate: RateWithInterval) -> str:
-    low, high = 100 * rate.low, 100 * rate.high
-    return f"{100 * rate.share:.1f} % [{low:.1f}, {high:.1f}]"

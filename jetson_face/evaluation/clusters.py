@@ -17,6 +17,7 @@ from jetson_face.core.errors import InputBrokenError
 from jetson_face.core.types import F32, I64
 from jetson_face.evaluation import report
 from jetson_face.evaluation.bootstrap import Interval, bootstrap, draw_groups
+from jetson_face.evaluation.divisions import videos_of
 from jetson_face.evaluation.extract import ExtractedFaces
 from jetson_face.evaluation.metrics import F64
 from jetson_face.evaluation.people import Shot
@@ -138,19 +139,13 @@ def of_videos(
     vectors: list[F32] = []
     names: list[str] = []
     frames: list[int] = []
-    for person in sorted(people):
-        sessions: dict[str, list[str]] = {}
-        for shot in people[person]:
-            sessions.setdefault(shot.session, []).append(shot.name)
-        for shots in sessions.values():
-            rows = faces.rows(shots)
-            rows = rows[faces.found[rows]]
-            if len(rows):
-                rows = rows if mean else rows[:1]
-                own = faces.vectors[rows].mean(axis=0)
-                vectors.append(np.asarray(own / np.linalg.norm(own), np.float32))
-                names.append(person)
-                frames.append(len(rows))
+    for person, videos in videos_of(people, faces.vectors, faces.row_of).items():
+        for rows in filter(None, videos):
+            used = rows if mean else rows[:1]
+            own = faces.vectors[used].mean(axis=0)
+            vectors.append(np.asarray(own / np.linalg.norm(own), np.float32))
+            names.append(person)
+            frames.append(len(used))
     if not vectors:
         raise InputBrokenError("no video has a face")
     return np.stack(vectors), names, frames
@@ -195,9 +190,7 @@ def as_json(
 
 def markdown(rows: Sequence[ClusterRow], method: Mapping[str, object], title: str) -> str:
     """The report a person reads."""
-    rules = "\n".join(f"- {rule}" for rule in RULES)
-    parts = [f"# {title}", table(rows), "## Method", report.facts_table(method), "## Rules", rules]
-    return "\n\n".join(parts) + "\n"
+    return report.page(title, table(rows), report.method_and_rules(method, RULES))
 
 
 def _chains(vectors: F32, similarity_min: float) -> I64:

@@ -10,7 +10,6 @@ face is a miss. The threshold is the 1 - FPIR quantile of the impostors' best si
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -18,9 +17,6 @@ from jetson_face.core.errors import InputBrokenError
 from jetson_face.core.types import F32
 from jetson_face.evaluation.metrics import F64
 from jetson_face.evaluation.people import Shot
-
-Videos: TypeAlias = "dict[str, list[list[int]]]"
-"""By person, for each video the rows of its frames that have a face."""
 
 DIVISIONS, ENROLLED, FPIR = 40, 60, 0.01
 KINDS = ("single", "video")
@@ -33,24 +29,20 @@ def over_divisions(
     *,
     divisions: int = DIVISIONS,
     enrolled: int = ENROLLED,
-    fpir: float = FPIR,
 ) -> dict[str, dict[str, float]]:
-    """Mean and standard error over the divisions, per cent, of DIR at `fpir` and of rank-1.
+    """Mean and standard error over the divisions, per cent, of DIR at `FPIR` and of rank-1.
 
     vectors: (N, D), NaN without a face. rows: a shot's name to its row. Raises InputBrokenError
     if nobody has two videos, or nobody is left to be an impostor.
     """
-    videos = _videos(people, vectors, rows)
-    means = {kind: _vectors_by_person(videos, vectors, kind) for kind in KINDS}
+    means = _means(people, vectors, rows)
     figures: dict[str, list[float]] = {}
     for seed in range(divisions):
-        known, others = _divided(videos, seed, enrolled)
-        gallery = np.stack([means["video"][person][0] for person in known])
-        for kind in KINDS:
-            direct, rank1 = _asked(means[kind], known, others, gallery, fpir)
-            figures.setdefault(f"{kind}: DIR at FPIR {fpir:g}", []).append(direct)
+        for kind, (direct, rank1) in _identified(means, seed, enrolled).items():
+            figures.setdefault(f"{kind}: DIR at FPIR {FPIR:g}", []).append(direct)
             figures.setdefault(f"{kind}: rank-1", []).append(rank1)
-    return {name: _told(values) for name, values in figures.items()}
+    told = {name: mean_and_error(np.array(values)) for name, values in figures.items()}
+    return {name: {"mean": mean, "standard_error": error} for name, (mean, error) in told.items()}
 
 
 def one_division(
@@ -60,23 +52,12 @@ def one_division(
     seed: int,
     *,
     enrolled: int = ENROLLED,
-    fpir: float = FPIR,
     centre: F32 | None = None,
 ) -> dict[str, float]:
-    """DIR at `fpir` of the division of a seed, by kind of probe, a share of 1. centre: (dim,) taken
+    """DIR at `FPIR` of the division of a seed, by kind of probe, a share of 1. centre: (dim,) taken
     from gallery and probes before they are compared. Raises as `over_divisions`."""
-    videos = _videos(people, vectors, rows)
-    known, others = _divided(videos, seed, enrolled)
-    found: dict[str, float] = {}
-    gallery = np.empty(0)
-    for kind in reversed(KINDS):
-        means = _vectors_by_person(videos, vectors, kind)
-        if centre is not None:
-            means = {who: [_less(one, centre) for one in own] for who, own in means.items()}
-        if kind == "video":
-            gallery = np.stack([means[person][0] for person in known])
-        found[kind], _ = _asked(means, known, others, gallery, fpir)
-    return found
+    found = _identified(_means(people, vectors, rows, centre), seed, enrolled)
+    return {kind: found[kind][0] for kind in reversed(KINDS)}
 
 
 def summary(figures: Mapping[str, Mapping[str, float]]) -> str:
@@ -87,13 +68,11 @@ def summary(figures: Mapping[str, Mapping[str, float]]) -> str:
     )
 
 
-def as_json(figures: Mapping[str, Mapping[str, float]], divisions: int) -> dict[str, Any]:
-    """The figures under the names that they are printed with."""
-    return {"divisions": divisions, **figures}
-
-
-def _videos(people: Mapping[str, Sequence[Shot]], vectors: F32, rows: Mapping[str, int]) -> Videos:
-    out: Videos = {}
+def videos_of(
+    people: Mapping[str, Sequence[Shot]], vectors: F32, rows: Mapping[str, int]
+) -> dict[str, list[list[int]]]:
+    """By person, in the order of names, for each video the rows of its frames that have a face."""
+    out: dict[str, list[list[int]]] = {}
     for person in sorted(people):
         sessions: dict[str, list[int]] = {}
         for shot in people[person]:
@@ -109,26 +88,33 @@ def _unit(vectors: F64) -> F64:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True), np.float64)
 
 
-def _less(vector: F64, centre: F32) -> F64:
-    """Zeros, for a video without a face, stay so."""
-    return _unit(vector - centre) if vector.any() else vector
-
-
-def _vectors_by_person(videos: Videos, vectors: F32, kind: str) -> dict[str, list[F64]]:
-    """A vector (D,) a video; zeros where it has no face."""
+def _means(
+    people: Mapping[str, Sequence[Shot]],
+    vectors: F32,
+    rows: Mapping[str, int],
+    centre: F32 | None = None,
+) -> dict[str, dict[str, list[F64]]]:
+    """By kind and person, a vector (D,) a video, less the centre; zeros where it has no face."""
+    videos = videos_of(people, vectors, rows)
     wide = vectors.astype(np.float64)
 
-    def mean(frames: list[int]) -> F64:
+    def mean(frames: list[int], kind: str) -> F64:
         if not frames:
             return np.zeros(wide.shape[1])
-        if kind == "single":
-            return _unit(wide[frames[0]])
-        return _unit(_unit(wide[frames]).mean(axis=0))
+        one = _unit(wide[frames[0]] if kind == "single" else _unit(wide[frames]).mean(axis=0))
+        return one if centre is None else _unit(one - centre)
 
-    return {person: [mean(frames) for frames in own] for person, own in videos.items()}
+    return {
+        kind: {who: [mean(frames, kind) for frames in own] for who, own in videos.items()}
+        for kind in KINDS
+    }
 
 
-def _divided(videos: Videos, seed: int, enrolled: int) -> tuple[list[str], list[str]]:
+def _identified(
+    means: Mapping[str, Mapping[str, list[F64]]], seed: int, enrolled: int
+) -> dict[str, tuple[float, float]]:
+    """DIR and rank-1 of the division of a seed, shares of 1, by kind of probe."""
+    videos = means["video"]
     people = list(videos)
     order = [people[i] for i in np.random.default_rng(seed).permutation(len(people))]
     known = [person for person in order if len(videos[person]) > 1][:enrolled]
@@ -137,27 +123,21 @@ def _divided(videos: Videos, seed: int, enrolled: int) -> tuple[list[str], list[
         raise InputBrokenError(
             f"{len(known)} people with two videos and {len(others)} others: divisions need both"
         )
-    return known, others
+    gallery = np.stack([videos[person][0] for person in known])
+    return {kind: _asked(means[kind], known, others, gallery) for kind in KINDS}
 
 
 def _asked(
-    means: Mapping[str, list[F64]],
-    known: Sequence[str],
-    others: Sequence[str],
-    gallery: F64,
-    fpir: float,
+    means: Mapping[str, list[F64]], known: Sequence[str], others: Sequence[str], gallery: F64
 ) -> tuple[float, float]:
-    """DIR and rank-1 of one division, shares of 1."""
     ground_truth = np.array([row for row, person in enumerate(known) for _ in means[person][1:]])
     genuine = np.stack([mean for person in known for mean in means[person][1:]]) @ gallery.T
     impostor = (np.stack([mean for person in others for mean in means[person]]) @ gallery.T).max(1)
     right = genuine.argmax(axis=1) == ground_truth
-    above = genuine.max(axis=1) > np.quantile(impostor, 1 - fpir)
+    above = genuine.max(axis=1) > np.quantile(impostor, 1 - FPIR)
     return float(np.mean(right & above)), float(np.mean(right))
 
 
-def _told(values: Sequence[float]) -> dict[str, float]:
-    return {
-        "mean": float(100 * np.mean(values)),
-        "standard_error": float(100 * np.std(values) / len(values) ** 0.5),
-    }
+def mean_and_error(shares: F64) -> tuple[float, float]:
+    """The mean and its standard error, per cent."""
+    return float(100 * shares.mean()), float(100 * shares.std() / len(shares) ** 0.5)

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -20,16 +20,11 @@ from jetson_face.calibration.impostors import Grader
 from jetson_face.core.types import F32, I64, BoolArray, Detections, EmbeddingSpace, ImageU8
 from jetson_face.detection.detector import Detector
 from jetson_face.embedding.embedder import Embedder
+from jetson_face.gallery.enroll import FaceCropper
 from jetson_face.util.images import read_picture
 
 PictureProgress: TypeAlias = Callable[[int, int], None]
 """Called with (pictures done, pictures in all)."""
-
-
-class Cropper(Protocol):
-    """Aligned crops from landmarks (`jetson_face.embedding.align.Aligner`)."""
-
-    def crop(self, image: ImageU8, landmarks: F32) -> ImageU8: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,9 +60,14 @@ class ExtractedFaces:
         """The pictures in which no face was found."""
         return tuple(name for name, there in zip(self.names, self.found, strict=True) if not there)
 
+    @property
+    def row_of(self) -> dict[str, int]:
+        """The row of every picture, by name."""
+        return {name: row for row, name in enumerate(self.names)}
+
     def rows(self, names: Sequence[str]) -> I64:
         """The row of each name. Raises KeyError for a name that was not extracted."""
-        place = {name: row for row, name in enumerate(self.names)}
+        place = self.row_of
         return np.array([place[name] for name in names], np.int64)
 
     def facts(self) -> dict[str, object]:
@@ -131,7 +131,7 @@ class FaceExtractor:
     def __init__(
         self,
         detector: Detector,
-        aligner: Cropper,
+        aligner: FaceCropper,
         embedder: Embedder,
         *,
         relaxed: Detector | None = None,
@@ -180,8 +180,6 @@ class FaceExtractor:
                 waiting.clear()
             if progress is not None:
                 progress(done, len(pictures))
-        if waiting:
-            self._embed(waiting, seconds)
         rows = [self.remembered[path] for path in pictures.values()]
         return self._table(tuple(pictures), rows, seconds, searched)
 
@@ -230,10 +228,7 @@ class FaceExtractor:
         vectors = self._vectors([subject.crop for _, subject in waiting], seconds)
         for (path, subject), vector in zip(waiting, vectors, strict=True):
             # only the small facts are kept: crops of a large set would fill the memory
-            small = SubjectFace(
-                subject.crop[:0], subject.box, subject.quality, subject.relaxed, subject.count
-            )
-            self.remembered[path] = (small, vector)
+            self.remembered[path] = (replace(subject, crop=subject.crop[:0]), vector)
 
     def _vectors(self, crops: list[ImageU8], seconds: dict[str, float]) -> list[F32]:
         start = self._clock()

@@ -70,6 +70,6 @@ def false_match_curve(vectors: F32, person: I64) -> FalseMatchCurve:
     return FalseMatchCurve(pairs=pairs, people=people, curve=tuple(sorted(points.items())))
 
 
-def threshold_at(curve: FalseMatchCurve, rate: float = FMR) -> float:
-    """The lowest similarity of the curve that at most that share of different people reach."""
-    return next(similarity for similarity, share in curve.curve if share <= rate)
+def threshold_at(curve: FalseMatchCurve) -> float:
+    """The lowest similarity of the curve that at most `FMR` of different people reach."""
+    return next(similarity for similarity, share in curve.curve if share <= FMR)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from jetson_face.core.errors import InputBrokenError, InputMissingError
 from jetson_face.core.types import F32, I64, BoolArray, Embeddings, ImageU8
 from jetson_face.evaluation import openset as o
 from jetson_face.evaluation import report
-from jetson_face.evaluation.bootstrap import Interval, bootstrap, draw_rows
+from jetson_face.evaluation.bootstrap import Interval, draw_rows, intervals_of, mean_of
 from jetson_face.evaluation.extract import ExtractedFaces, PictureProgress
 from jetson_face.evaluation.identification import templates_of
 from jetson_face.evaluation.image_changes import rotate_points, rotated
@@ -25,6 +25,7 @@ from jetson_face.util.images import read_picture
 
 ANGLES = tuple(range(-60, 61, 15))
 TRAIN, TEST = 20, 5
+FIGURES = ("located", "named", "accepted")
 
 RULES = (
     "Which pictures are learnt and which test follows from a hash of their names.",
@@ -40,18 +41,16 @@ RULES = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lab:
-    """Trials in the order of angle, then picture. located, named, accepted: (angles, pictures)."""
+    """Trials in the order of angle, then picture. hits: (angles, pictures) by name of `FIGURES`."""
 
     people: tuple[str, ...]
     angles: tuple[int, ...]
-    located: BoolArray
-    named: BoolArray
-    accepted: BoolArray
+    hits: Mapping[str, BoolArray]
     confusion: I64
     learnt: int
     trained: ExtractedFaces
     enrol_seconds: float
-    intervals: Mapping[str, Interval]
+    intervals: Mapping[str, Interval | None]
     method: Mapping[str, object]
 
     def rows(self) -> list[dict[str, Any]]:
@@ -59,10 +58,8 @@ class Lab:
         return [
             {
                 "angle": angle,
-                "pictures": int(self.located.shape[1]),
-                "located": float(self.located[at].mean()),
-                "named": float(self.named[at].mean()),
-                "accepted": float(self.accepted[at].mean()),
+                "pictures": self.hits["located"].shape[1],
+                **{name: float(hits[at].mean()) for name, hits in self.hits.items()},
             }
             for at, angle in enumerate(self.angles)
         ]
@@ -72,10 +69,8 @@ class Lab:
         return {
             "kind": "five-people",
             "people": list(self.people),
-            "trials": int(self.located.size),
-            "located": float(self.located.mean()),
-            "named": float(self.named.mean()),
-            "accepted": float(self.accepted.mean()),
+            "trials": self.hits["located"].size,
+            **{name: float(hits.mean()) for name, hits in self.hits.items()},
             "intervals": dict(self.intervals),
             "by_angle": self.rows(),
             "confusion": self.confusion,
@@ -132,8 +127,6 @@ def run_lab(
     rng: np.random.Generator,
     angles: Sequence[int] = ANGLES,
     resamples: int = 500,
-    read: Callable[[Path], ImageU8] = read_picture,
-    clock: Callable[[], float] = time.perf_counter,
     progress: PictureProgress | None = None,
 ) -> Lab:
     """Learn the people, then locate and name the test pictures at every angle.
@@ -145,29 +138,29 @@ def run_lab(
     if nobody := [person for person, vectors in templates.items() if not len(vectors)]:
         raise ValueError(f"no face was found in any picture of {', '.join(nobody)}")
     snapshot = snapshot_of(method.space, templates)
-    start = clock()
+    start = time.perf_counter()
     matcher = method.enrol(snapshot)
-    spent = clock() - start
+    spent = time.perf_counter() - start
     ground_truth = np.array([list(train).index(shot.person) for shot in test], np.int64)
-    images = [read(shot.path) for shot in test]
+    images = [read_picture(shot.path) for shot in test]
     located, ranks = _at_angles(images, ground_truth, len(train), method, matcher, angles, progress)
     named = located & np.stack([rank.right for rank in ranks])
     accepted = named & np.stack([rank.top >= method.similarity_min for rank in ranks])
     confusion = np.zeros((len(train), len(train) + 2), np.int64)
     for ranked in ranks:
         confusion += o.confusion_matrix(ranked, len(train), method.similarity_min)[:-1]
-    figures = {"located": located, "named": named, "accepted": accepted}
+    hits = dict(zip(FIGURES, (located, named, accepted), strict=True))
+    # pictures are drawn with all their angles: turns of one picture are not independent
+    shares = {name: mean_of(each.mean(axis=0)) for name, each in hits.items()}
     return Lab(
         people=tuple(train),
         angles=tuple(angles),
-        located=located,
-        named=named,
-        accepted=accepted,
+        hits=hits,
         confusion=confusion,
         learnt=len(snapshot.vectors),
         trained=learnt,
         enrol_seconds=spent,
-        intervals=_intervals(figures, rng, resamples),
+        intervals=intervals_of(shares, draw_rows(len(test)), rng, resamples),
         method=dict(method.facts),
     )
 
@@ -214,58 +207,36 @@ def _centre(box: F32) -> F32:
     return np.asarray((box[:2] + box[2:]) / 2, np.float32)
 
 
-def _intervals(
-    figures: Mapping[str, BoolArray],
-    rng: np.random.Generator,
-    resamples: int,
-) -> dict[str, Interval]:
-    """Resamples pictures with all their angles: turns of one picture are not independent."""
-    if resamples == 0:
-        return {}
-    out: dict[str, Interval] = {}
-    for name, hits in figures.items():
-        means = hits.mean(axis=0)
-        out[name] = bootstrap(_mean_of(means), draw_rows(len(means)), rng, resamples=resamples)
-    return out
-
-
-def _mean_of(values: np.ndarray[Any, Any]) -> Callable[[I64], float]:
-    return lambda rows: float(values[rows].mean())
-
-
 def summary(lab: Lab) -> str:
     """The main figures, a line each."""
-    figures = lab.as_json()
-    return "\n".join(
-        f"{name:10} {report.with_interval(figures[name], lab.intervals.get(name), 1)} of "
-        f"{figures['trials']} trials"
-        for name in ("located", "named", "accepted")
-    )
+    trials = lab.hits["located"].size
+    return "\n".join(f"{name:10} {share} of {trials} trials" for name, share in _shares(lab))
+
+
+def _shares(lab: Lab) -> list[tuple[str, str]]:
+    """Every figure with its share of all trials."""
+    return [
+        (name, report.with_interval(float(hits.mean()), lab.intervals.get(name), 1))
+        for name, hits in lab.hits.items()
+    ]
 
 
 def markdown(lab: Lab, title: str) -> str:
     """The report a person reads."""
-    figures = lab.as_json()
-    rows = [
-        [name, report.with_interval(figures[name], lab.intervals.get(name), 1)]
-        for name in ("located", "named", "accepted")
-    ]
     by_angle = [
-        [r["angle"], *(report.percent(r[k], 0) for k in ("located", "named", "accepted"))]
-        for r in lab.rows()
+        [row["angle"], *(report.percent(row[name], 0) for name in FIGURES)] for row in lab.rows()
     ]
     confusion = [[name, *row] for name, row in zip(lab.people, lab.confusion.tolist(), strict=True)]
     facts = {"templates": lab.learnt, "enrol seconds": f"{lab.enrol_seconds:.4f}", **lab.method}
-    parts = [
-        f"# {title}",
-        f"{len(lab.people)} people, {lab.learnt} templates, {lab.located.size} trials.",
-        report.table(["figure", "of all trials"], rows),
-        report.table(["angle", "located", "named", "accepted"], by_angle),
+    return report.page(
+        title,
+        f"{len(lab.people)} people, {lab.learnt} templates, {lab.hits['located'].size} trials.",
+        report.table(["figure", "of all trials"], _shares(lab)),
+        report.table(["angle", *FIGURES], by_angle),
         report.table(["ground truth", *lab.people, "unknown", "no face"], confusion),
         report.facts_table(facts),
-        "\n".join(f"- {rule}" for rule in RULES),
-    ]
-    return "\n\n".join(parts) + "\n"
+        report.bullets(RULES),
+    )
 
 
 def plots(lab: Lab, folder: Path) -> list[Path]:
@@ -274,10 +245,7 @@ def plots(lab: Lab, folder: Path) -> list[Path]:
     rows = lab.rows()
     report.plot_curves(
         path,
-        {
-            name: (lab.angles, [row[name] for row in rows])
-            for name in ("located", "named", "accepted")
-        },
+        {name: (lab.angles, [row[name] for row in rows]) for name in FIGURES},
         title="Five-person lab",
         x="turn, degrees",
         y="share of test pictures",

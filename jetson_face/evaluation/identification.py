@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from jetson_face.calibration.leave_one_out import Enrol
 from jetson_face.core.types import F32, I64, Embeddings
 from jetson_face.evaluation import openset as o
-from jetson_face.evaluation.bootstrap import Interval, bootstrap, draw_groups
+from jetson_face.evaluation.bootstrap import Interval, Statistic, draw_groups, intervals_of
 from jetson_face.evaluation.extract import ExtractedFaces
-from jetson_face.evaluation.method import Enrolled, snapshot_of
+from jetson_face.evaluation.method import snapshot_of
+from jetson_face.evaluation.metrics import or_none
 from jetson_face.evaluation.people import Division, Shot, by_hash
 
 FPIRS = (1e-2, 1e-3)
@@ -35,21 +38,14 @@ RULES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Times:
-    """Seconds. enrol: from templates to a matcher that answers (training, for a classifier).
-    query: one probe against everybody. add_person: enrol again with one person more."""
-
-    enrol: float
-    query: float
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class IdentificationTrial:
     """One gallery asked about all probes. people: enrolled with at least one template.
 
     ranked: probes of enrolled people first, then strangers. decided: the same, with -inf where the
     lead over the second person is too small for a name. groups: (P,) whose probe it is.
+    enrol_seconds: from templates to a matcher that answers (training, for a classifier);
+    query_seconds: one probe against everybody.
     """
 
     ranked: o.Ranked
@@ -57,7 +53,8 @@ class IdentificationTrial:
     people: tuple[str, ...]
     groups: tuple[str, ...]
     templates: int
-    times: Times
+    enrol_seconds: float
+    query_seconds: float
 
     def figures(self, similarity_min: float) -> dict[str, Any]:
         """rank1, DIR by FPIR, and what happens at the method's own threshold and lead."""
@@ -69,7 +66,7 @@ class IdentificationTrial:
             "probes": int(known.sum()),
             "stranger_probes": int((~known).sum()),
             "rank1": o.rank1(self.ranked),
-            "dir_at_fpir": {f"{fpir:g}": _dir(self.ranked, fpir) for fpir in FPIRS},
+            "dir_at_fpir": {f"{fpir:g}": or_none(o.dir_share, self.ranked, fpir) for fpir in FPIRS},
             "at_similarity_min": {
                 "similarity_min": similarity_min,
                 "correctly_identified": at.dir,
@@ -79,26 +76,20 @@ class IdentificationTrial:
                 "fpir": at.fpir,
                 "strangers_called_unknown": 1 - at.fpir,
             },
-            "enrol_seconds": self.times.enrol,
-            "query_seconds": self.times.query,
+            "enrol_seconds": self.enrol_seconds,
+            "query_seconds": self.query_seconds,
         }
 
     def intervals(self, rng: np.random.Generator, resamples: int) -> dict[str, Interval | None]:
-        """95 % intervals of rank-1 and the DIRs, resampling people."""
-        draw = draw_groups(self.groups)
-        statistics: dict[str, Callable[[I64], float]] = {
-            "rank1": lambda rows: o.rank1(self.ranked[rows])
-        }
+        """95 % intervals of rank-1 and the DIRs, resampling people; empty for no resamples."""
+        statistics: dict[str, Statistic] = {"rank1": lambda rows: o.rank1(self.ranked[rows])}
         for fpir in FPIRS:
-            if _dir(self.ranked, fpir) is not None:
-                statistics[f"dir_at_fpir_{fpir:g}"] = _dir_statistic(self.ranked, fpir)
-        out: dict[str, Interval | None] = {}
-        for name, statistic in statistics.items():
-            try:
-                out[name] = bootstrap(statistic, draw, rng, resamples=resamples)
-            except ValueError:
-                out[name] = None
-        return out
+            if or_none(o.dir_share, self.ranked, fpir) is not None:
+                statistics[f"dir_at_fpir_{fpir:g}"] = partial(self._dir_of_drawn, fpir)
+        return intervals_of(statistics, draw_groups(self.groups), rng, resamples)
+
+    def _dir_of_drawn(self, fpir: float, rows: I64) -> float:
+        return o.dir_share(self.ranked[rows], fpir)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,7 +145,7 @@ class Identification:
 def identify_open_set(
     division: Division,
     faces: ExtractedFaces,
-    enrol: Enrolled,
+    enrol: Enrol,
     *,
     similarity_min: float,
     margin_min: float = 0.0,
@@ -162,39 +153,31 @@ def identify_open_set(
     method: Mapping[str, object] | None = None,
     resamples: int = 500,
     seed: int = 1,
-    clock: Callable[[], float] = time.perf_counter,
 ) -> Identification:
     """Enrol, ask, and ask again with fewer pictures and with fewer people.
 
     faces: a row for every shot of the division. Raises ValueError where nobody can be enrolled.
     """
-    main = ask(division, faces, enrol, margin_min=margin_min, clock=clock)
+    main = ask(division, faces, enrol, margin_min=margin_min)
 
-    def again(
-        enrolled: Mapping[str, tuple[Shot, ...]], probes: tuple[Shot, ...]
-    ) -> IdentificationTrial:
+    def again(people: Sequence[str], pictures: int | None = None) -> dict[str, Any]:
+        """The figures of some people alone, with at most so many pictures each."""
+        enrolled = {person: division.enrolled[person][:pictures] for person in people}
+        probes = tuple(shot for shot in division.probes if shot.person in enrolled)
         smaller = Division(enrolled, probes, division.strangers)
-        return ask(smaller, faces, enrol, margin_min=margin_min, clock=clock)
+        return ask(smaller, faces, enrol, margin_min=margin_min).figures(similarity_min)
 
-    by_enrolled = []
     counts, panel = panel_of(division)
-    for count in counts:
-        fewer = {person: division.enrolled[person][:count] for person in panel}
-        asked = tuple(shot for shot in division.probes if shot.person in fewer)
-        trial = again(fewer, asked)
-        by_enrolled.append({"pictures": count, **trial.figures(similarity_min)})
+    by_enrolled = [{"pictures": count, **again(panel, count)} for count in counts]
     order = by_hash(list(division.enrolled), seed)
-    by_people = []
-    for count in [c for c in PEOPLE_COUNTS if c < len(order)] + [len(order)]:
-        chosen = {person: division.enrolled[person] for person in order[:count]}
-        asked = tuple(shot for shot in division.probes if shot.person in chosen)
-        by_people.append(again(chosen, asked).figures(similarity_min))
+    sizes = [*(count for count in PEOPLE_COUNTS if count < len(order)), len(order)]
+    by_people = [again(order[:size]) for size in sizes]
     return Identification(
         division,
         faces,
         main,
         similarity_min,
-        main.intervals(rng, resamples) if resamples else {},
+        main.intervals(rng, resamples),
         by_enrolled,
         by_people,
         dict(method or {}),
@@ -217,10 +200,9 @@ def panel_of(division: Division) -> tuple[list[int], list[str]]:
 def ask(
     division: Division,
     faces: ExtractedFaces,
-    enrol: Enrolled,
+    enrol: Enrol,
     *,
     margin_min: float = 0.0,
-    clock: Callable[[], float] = time.perf_counter,
 ) -> IdentificationTrial:
     """Every probe and every stranger against one gallery; margin_min: the lead that a name needs.
 
@@ -230,23 +212,23 @@ def ask(
     snapshot = snapshot_of(faces.space, templates)
     if not snapshot.people:
         raise ValueError("no enrolled picture has a face")
-    start = clock()
+    start = time.perf_counter()
     matcher = enrol(snapshot)
-    enrolled = clock() - start
+    enrolled = time.perf_counter() - start
     people = tuple(person.name for person in snapshot.people)
     shots = (*division.probes, *division.strangers)
     rows = faces.rows([shot.name for shot in shots])
     there = faces.found[rows]
     scores = np.full((len(shots), len(people)), np.nan)
-    start = clock()
+    start = time.perf_counter()
     scores[there] = matcher.scores(Embeddings(faces.vectors[rows[there]], faces.space))
-    asked = (clock() - start) / max(int(there.sum()), 1)
+    asked = (time.perf_counter() - start) / max(int(there.sum()), 1)
     ranked = o.rank(scores, np.arange(len(people)), ground_truth_of(division, people))
     groups = tuple(shot.person for shot in shots)
     led = np.isnan(ranked.top) | (_leads(scores) >= margin_min)
     decided = o.Ranked(np.where(led, ranked.top, -np.inf), ranked.best, ranked.ground_truth)
     return IdentificationTrial(
-        ranked, decided, people, groups, len(snapshot.vectors), Times(enrolled, asked)
+        ranked, decided, people, groups, len(snapshot.vectors), enrolled, asked
     )
 
 
@@ -272,20 +254,6 @@ def _leads(scores: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return np.asarray(scores[:, 0] + 1)
     two = np.partition(scores, -2, axis=1)[:, -2:]
     return np.asarray(two[:, 1] - two[:, 0])
-
-
-def _dir(ranked: o.Ranked, fpir: float) -> float | None:
-    try:
-        return o.dir_at_fpir(ranked, fpir).dir
-    except ValueError:
-        return None
-
-
-def _dir_statistic(ranked: o.Ranked, fpir: float) -> Callable[[I64], float]:
-    def statistic(rows: I64) -> float:
-        return o.dir_at_fpir(ranked[rows], fpir).dir
-
-    return statistic
 
 
 def _share(what: np.ndarray[Any, Any], among: np.ndarray[Any, Any]) -> float:

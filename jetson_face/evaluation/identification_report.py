@@ -18,10 +18,9 @@ def summary(result: Identification) -> str:
 def markdown(result: Identification, title: str) -> str:
     """The report a person reads."""
     facts = {**result.division.facts(), **result.faces.facts(), **result.method}
-    facts.pop("undetected_pictures")
     confused = result.as_json()["most_confused"]
-    parts = [
-        f"# {title}",
+    return report.page(
+        title,
         f"{len(result.main.people)} people enrolled; intervals are 95 %.",
         report.table(["figure", "value"], _main_rows(result)),
         "## Against the number of enrolled pictures",
@@ -31,12 +30,8 @@ def markdown(result: Identification, title: str) -> str:
         _curve_table("people", result.by_people, ("templates",)),
         "## Most confused at the method's own threshold",
         report.table(["ground truth", "answer", "times"], confused) if confused else "None.",
-        "## Method",
-        report.facts_table(facts),
-        "## Rules",
-        "\n".join(f"- {rule}" for rule in RULES),
-    ]
-    return "\n\n".join(parts) + "\n"
+        report.method_and_rules(facts, RULES),
+    )
 
 
 def plots(result: Identification, folder: Path) -> list[Path]:

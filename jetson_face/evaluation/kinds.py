@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jetson_face.benchmark.clips.scenarios import KINDS
 from jetson_face.config import Config
 from jetson_face.core.errors import InputBrokenError, JetsonFaceError
 from jetson_face.evaluation import (
@@ -33,7 +32,7 @@ from jetson_face.evaluation.extract import ExtractedFaces
 from jetson_face.evaluation.identification import identify_open_set
 from jetson_face.evaluation.method import Method, build_method, log_progress
 from jetson_face.evaluation.pairs import PairList, find_pictures, read_pairs
-from jetson_face.evaluation.people import Division, Shot, divide, read_people
+from jetson_face.evaluation.people import Division, Shot, read_people
 from jetson_face.evaluation.tracks import run_tracks
 from jetson_face.evaluation.verification import verify
 from jetson_face.evaluation.video import average_over_frames
@@ -67,7 +66,7 @@ class Evaluation:
     summary: str
     result: Mapping[str, Any]
     markdown: Callable[[], str]
-    plots: Callable[[Path], list[Path]]
+    plots: Callable[[Path], list[Path]] = lambda folder: []
     facts: Mapping[str, object] | None = None
 
 
@@ -82,8 +81,8 @@ class _MethodRun:
     def extract(self, pictures: Mapping[str, Path]) -> ExtractedFaces:
         return self.method.extractor.extract(pictures, log_progress(f"{self.kind}, pictures"))
 
-    def found_in(self, division: Division) -> ExtractedFaces:
-        return self.extract({shot.name: shot.path for shot in division.shots})
+    def found_of(self, people: Mapping[str, Sequence[Shot]]) -> ExtractedFaces:
+        return self.extract({shot.name: shot.path for own in people.values() for shot in own})
 
 
 def verify_pairs(setting: EvaluationSettings, listed: Path, *, folds: int) -> Evaluation:
@@ -113,16 +112,16 @@ def identify_people(
     setting: EvaluationSettings,
     division: Division,
     everybody: Mapping[str, Sequence[Shot]],
-    count: int = 0,
+    count: int,
 ) -> Evaluation:
     """Who is it, or is it nobody enrolled? With `count`, `everybody` over so many random divisions
     too, where frames are frames: without mirror images."""
-    figures = None
+    added, open_set = "", dict[str, Any]()
     if count:
         with _measuring(setting, "divisions", setting.images, photos=False) as run:
-            figures = _over_divisions(run, everybody, count)
+            added, open_set = _over_divisions(everybody, run.found_of(everybody), count)
     with _measuring(setting, "identification", setting.images) as run:
-        faces = run.found_in(division)
+        faces = run.extract({shot.name: shot.path for shot in division.shots})
         result = identify_open_set(
             division,
             faces,
@@ -135,13 +134,9 @@ def identify_people(
             seed=setting.seed,
         )
     title = f"Open-set identification: {setting.images.name}, {run.method.name}"
-    summary, told = identification_report.summary(result), result.as_json()
-    if figures is not None:
-        summary = f"{summary}\n\n{divisions.summary(figures)}"
-        told["open_set"] = divisions.as_json(figures, count)
     return Evaluation(
-        summary,
-        told,
+        identification_report.summary(result) + added,
+        {**result.as_json(), **open_set},
         lambda: identification_report.markdown(result, title),
         lambda folder: identification_report.plots(result, folder),
         faces.facts(),
@@ -149,44 +144,31 @@ def identify_people(
 
 
 def _over_divisions(
-    run: _MethodRun, everybody: Mapping[str, Sequence[Shot]], count: int
-) -> dict[str, dict[str, float]]:
-    faces = run.extract({s.name: s.path for own in everybody.values() for s in own})
-    place = {name: row for row, name in enumerate(faces.names)}
-    return divisions.over_divisions(everybody, faces.vectors, place, divisions=count)
-
-
-def people_of(setting: EvaluationSettings, each_picture: bool) -> Mapping[str, Sequence[Shot]]:
-    """Everybody in the folder, with all pictures."""
-    return read_people(setting.images, each_picture=each_picture)
+    everybody: Mapping[str, Sequence[Shot]], faces: ExtractedFaces, count: int
+) -> tuple[str, dict[str, Any]]:
+    """What the divisions add to a summary, and to a result."""
+    figures = divisions.over_divisions(everybody, faces.vectors, faces.row_of, divisions=count)
+    return f"\n\n{divisions.summary(figures)}", {"open_set": {"divisions": count, **figures}}
 
 
 def average_frames(
     setting: EvaluationSettings,
     division: Division,
     everybody: Mapping[str, Sequence[Shot]],
-    count: int = 0,
+    count: int,
 ) -> Evaluation:
     """What averaging over frames gains; with `count`, `everybody` over so many divisions too."""
-    shots = [shot for own in everybody.values() for shot in own] if count else division.shots
+    pictures = {shot.name: shot.path for shot in division.shots}
     with _measuring(setting, "video", setting.images, photos=False) as run:
-        faces = run.extract({shot.name: shot.path for shot in shots})
+        faces = run.found_of(everybody) if count else run.extract(pictures)
         rows = average_over_frames(
             division, faces, run.method.enrol, rng=setting.rng, resamples=setting.resamples
         )
-        figures = None
-        if count:
-            place = {name: row for row, name in enumerate(faces.names)}
-            figures = divisions.over_divisions(everybody, faces.vectors, place, divisions=count)
+        added, open_set = _over_divisions(everybody, faces, count) if count else ("", {})
     title = f"Averaging over frames: {setting.images.name}, {run.method.name}"
-    summary = video_report.summary_table(rows)
-    result = video_report.as_json(rows, division, faces, run.facts)
-    if figures is not None:
-        summary = f"{summary}\n\n{divisions.summary(figures)}"
-        result["open_set"] = divisions.as_json(figures, count)
     return Evaluation(
-        summary,
-        result,
+        video_report.summary_table(rows) + added,
+        {**video_report.as_json(rows, division, faces, run.facts), **open_set},
         lambda: video_report.markdown(rows, division, faces, run.facts, title),
         lambda folder: video_report.plots(rows, folder),
         faces.facts(),
@@ -198,22 +180,14 @@ def check_calibration(
 ) -> Evaluation:
     """Does a calibrated threshold hold on strangers it was not set with?"""
     people = read_people(setting.images, each_picture=each_picture)
-    pictures = {shot.name: shot.path for shots in people.values() for shot in shots}
+    seeds = range(setting.seed, setting.seed + calibration.DIVISIONS)
     with _measuring(setting, "calibration", setting.images, photos=False) as run:
-        faces = run.extract(pictures)
+        faces = run.found_of(people)
         rows = calibration.keep_promises(
-            people,
-            faces,
-            run.method,
-            strangers=strangers,
-            seeds=range(setting.seed, setting.seed + calibration.DIVISIONS),
+            people, faces, run.method, strangers=strangers, seeds=seeds
         )
         stated = stated_rate.stated_rates(
-            people,
-            faces,
-            run.method,
-            fpir=setting.config.matching.fpir,
-            seeds=range(setting.seed, setting.seed + calibration.DIVISIONS),
+            people, faces, run.method, fpir=setting.config.matching.fpir, seeds=seeds
         )
     title = f"Calibrated thresholds: {setting.images.name}, {run.method.name}"
     by_size = f"\n\n{stated_rate.table(stated)}" if stated else ""
@@ -231,7 +205,7 @@ def cluster_people(setting: EvaluationSettings, *, each_picture: bool) -> Evalua
     """Do clusters of unnamed faces hold one person each?"""
     people = read_people(setting.images, each_picture=each_picture)
     with _measuring(setting, "clusters", setting.images, photos=False) as run:
-        faces = run.extract({shot.name: shot.path for own in people.values() for shot in own})
+        faces = run.found_of(people)
         rows = clusters.measure_clusters(
             people,
             faces,
@@ -239,14 +213,15 @@ def cluster_people(setting: EvaluationSettings, *, each_picture: bool) -> Evalua
             rng=setting.rng,
             resamples=setting.resamples,
         )
-        again = known_again.measure_videos(people, faces, setting.config, run.method, setting.rng)
+        again = known_again.measure_videos(
+            people, faces, setting.config, run.method, setting.rng, resamples=setting.resamples
+        )
     title = f"Clusters of unnamed faces: {setting.images.name}, {run.method.name}"
     return Evaluation(
         f"{clusters.table(rows)}\n\n{known_again.table(again)}",
-        {**clusters.as_json(rows, faces, run.facts), "known_again": known_again.as_json(again)},
+        {**clusters.as_json(rows, faces, run.facts), "known_again": asdict(again)},
         lambda: clusters.markdown(rows, run.facts, title) + known_again.markdown(again),
-        lambda folder: [],
-        faces.facts(),
+        facts=faces.facts(),
     )
 
 
@@ -254,21 +229,18 @@ def measure_centre(setting: EvaluationSettings, *, count: int) -> Evaluation:
     """What the mean of a site's faces gains on other people. count: of divisions."""
     people = read_people(setting.images)
     with _measuring(setting, "centre", setting.images, photos=False) as run:
-        faces = run.extract({shot.name: shot.path for own in people.values() for shot in own})
+        faces = run.found_of(people)
         found = site_centre.gain_of_centre(people, faces, count=count)
     title = f"A site's centre: {setting.images.name}, {run.method.name}"
     return Evaluation(
         site_centre.table(found),
         site_centre.as_json(found, count, run.facts),
         lambda: f"# {title}\n\n{site_centre.table(found)}\n",
-        lambda folder: [],
-        faces.facts(),
+        facts=faces.facts(),
     )
 
 
-def follow_tracks(
-    setting: EvaluationSettings, *, share: float, only: Sequence[str] = KINDS
-) -> Evaluation:
+def follow_tracks(setting: EvaluationSettings, *, share: float, only: Sequence[str]) -> Evaluation:
     """How well names hold on made video, with several deciders. share: of the full set of clips;
     only: of these kinds."""
     people = read_people(setting.images)
@@ -291,7 +263,6 @@ def follow_tracks(
         tracks_report.summary(result),
         result,
         lambda: tracks_report.markdown(result, title),
-        lambda folder: [],
     )
 
 
@@ -337,14 +308,6 @@ def change_pictures(setting: EvaluationSettings, listed: Path, *, limit: int) ->
         lambda: sensitivity.markdown(threshold, levels, run.facts, title),
         lambda folder: sensitivity.plots(levels, folder, run.method.name),
     )
-
-
-def division_of(
-    setting: EvaluationSettings, *, strangers: float, each_picture: bool, enrol_most: bool = False
-) -> Division:
-    """Who of the people is enrolled; see `divide`."""
-    people = read_people(setting.images, each_picture=each_picture)
-    return divide(people, strangers=strangers, enrol_most=enrol_most, seed=setting.seed)
 
 
 def _pairs(setting: EvaluationSettings, listed: Path) -> tuple[PairList, dict[str, Path]]:

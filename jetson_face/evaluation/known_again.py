@@ -8,19 +8,18 @@ at a camera; each gives one face, the mean of its frames, and is asked and remem
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from jetson_face.config import Config
 from jetson_face.core.types import F32, I64, Embeddings
 from jetson_face.evaluation import report
-from jetson_face.evaluation.bootstrap import Interval, bootstrap, draw_groups
+from jetson_face.evaluation.bootstrap import Interval, draw_groups, intervals_of
 from jetson_face.evaluation.clusters import of_videos
 from jetson_face.evaluation.extract import ExtractedFaces
 from jetson_face.evaluation.method import Method
-from jetson_face.evaluation.metrics import F64
+from jetson_face.evaluation.metrics import F64, or_none
 from jetson_face.evaluation.people import Shot
 from jetson_face.factory.threshold import unknown_thresholds
 from jetson_face.gallery.matcher import GallerySnapshot, Thresholds
@@ -38,16 +37,17 @@ RULES = (
 
 @dataclass(frozen=True, slots=True)
 class KnownAgain:
-    """Shares of 1. people, videos: how many came. remembered: ids at the end, mean over orders."""
+    """Shares of 1, None where no video was asked for. people, videos: how many came. remembered:
+    ids at the end, mean over orders. Intervals: None without resamples."""
 
     people: int
     videos: int
     remembered: float
-    new_taken_for_another: float
-    new_interval: Interval
-    known_again: float
-    known_interval: Interval
-    wrong: float
+    new_taken_for_another: float | None
+    new_interval: Interval | None
+    known_again: float | None
+    known_interval: Interval | None
+    wrong: float | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +66,8 @@ def measure_videos(
     config: Config,
     method: Method,
     rng: np.random.Generator,
+    *,
+    resamples: int,
 ) -> KnownAgain:
     """Of people's videos, at `unknown.fpir`. Raises InputBrokenError where no video has a face."""
     nobody = GallerySnapshot.empty(method.space)
@@ -75,11 +77,16 @@ def measure_videos(
     def bounds(found: GallerySnapshot) -> Thresholds:
         return unknown_thresholds(config, config, nobody, found, method.same_person_min)
 
-    return measure_known_again(visits, bounds, config.matching.top_k, rng)
+    return measure_known_again(visits, bounds, config.matching.top_k, rng, resamples=resamples)
 
 
 def measure_known_again(
-    visits: Visits, bounds: Bounds, top_k: int, rng: np.random.Generator
+    visits: Visits,
+    bounds: Bounds,
+    top_k: int,
+    rng: np.random.Generator,
+    *,
+    resamples: int = 500,
 ) -> KnownAgain:
     """See the module."""
     found = []
@@ -90,15 +97,16 @@ def measure_known_again(
         remembered.append(ids)
     draw, every = draw_groups([who for who, *_ in found]), np.arange(len(found))
     new, known, wrong = (_share(np.array(part)) for part in list(zip(*found, strict=True))[1:])
+    intervals = intervals_of({"new": new, "known": known}, draw, rng, resamples)
     return KnownAgain(
         len(set(visits.names)),
         len(visits.names),
         float(np.mean(remembered)),
-        new(every),
-        bootstrap(new, draw, rng),
-        known(every),
-        bootstrap(known, draw, rng),
-        wrong(every),
+        or_none(new, every),
+        intervals.get("new"),
+        or_none(known, every),
+        intervals.get("known"),
+        or_none(wrong, every),
     )
 
 
@@ -158,10 +166,4 @@ def table(row: KnownAgain) -> str:
 
 def markdown(row: KnownAgain) -> str:
     """As a part of a page."""
-    rules = "\n".join(f"- {rule}" for rule in RULES)
-    return f"\n## Known again\n\n{table(row)}\n\n{rules}\n"
-
-
-def as_json(row: KnownAgain) -> dict[str, Any]:
-    """Every figure under its key."""
-    return asdict(row)
+    return f"\n## Known again\n\n{table(row)}\n\n{report.bullets(RULES)}\n"

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from jetson_face.calibration.leave_one_out import Enrol
 from jetson_face.config import Config
 from jetson_face.core.types import F32, EmbeddingSpace, Person
 from jetson_face.core.version import __version__
@@ -27,10 +28,6 @@ from jetson_face.factory.parts import (
 )
 from jetson_face.gallery.classifiers import TRAINED
 from jetson_face.gallery.matcher import GallerySnapshot
-from jetson_face.recognition.fusion import Scorer
-
-Enrolled: TypeAlias = Callable[[GallerySnapshot], Scorer]
-"""From enrolled templates to something that scores probes against people."""
 
 # a face of 20 pixels is found where the product's own limit would leave the picture out
 _RELAXED_FACE_PX = 20
@@ -49,7 +46,7 @@ class Method:
     extractor: FaceExtractor
     facts: Mapping[str, object]
     similarity_min: float
-    enrol: Enrolled
+    enrol: Enrol
     pair_scorer: PairScorer = cosine_scores
     margin_min: float = 0.0
     default_min: float | None = None

@@ -13,9 +13,9 @@ figure better than the pictures deserve:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +23,8 @@ from numpy.typing import ArrayLike, NDArray
 from jetson_face.core.types import I64, BoolArray
 
 F64: TypeAlias = NDArray[np.float64]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +309,14 @@ def refuse_finer(rate: float, trials: int, what: str, of: str) -> None:
         raise ValueError(
             f"{what} {rate:g} needs at least {int(np.ceil(1 / rate - 1e-9))} {of}, got {trials}"
         )
+
+
+def or_none(figure: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+    """The figure, or None where it raises ValueError: too little is there to show it."""
+    try:
+        return figure(*args, **kwargs)
+    except ValueError:
+        return None
 
 
 def distribution(scores: ArrayLike, edges: Sequence[float]) -> list[int]:

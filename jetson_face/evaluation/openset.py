@@ -100,6 +100,11 @@ def dir_at_fpir(ranked: Ranked, fpir_max: float) -> OpenSetPoint:
     return at_threshold(ranked, threshold)
 
 
+def dir_share(ranked: Ranked, fpir_max: float) -> float:
+    """`dir_at_fpir` without the point around it."""
+    return dir_at_fpir(ranked, fpir_max).dir
+
+
 def at_threshold(ranked: Ranked, threshold: float) -> OpenSetPoint:
     """The open-set figures at a threshold; fpir is 0 where there is no stranger.
 

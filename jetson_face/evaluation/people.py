@@ -17,6 +17,8 @@ from pathlib import Path
 from jetson_face.core.errors import InputBrokenError, InputMissingError
 from jetson_face.util.images import SUFFIXES
 
+_ENROL_MAX = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Shot:
@@ -89,7 +91,6 @@ def divide(
     people: Mapping[str, Sequence[Shot]],
     *,
     strangers: float = 0.5,
-    enrol_max: int = 20,
     enrol_most: bool = False,
     seed: int = 1,
 ) -> Division:
@@ -97,7 +98,7 @@ def divide(
 
     A share `strangers` of the people with several sessions, and everybody with one session only,
     stays a stranger. Of the others one video is enrolled and the other videos are probes; of
-    single pictures half, at most `enrol_max`, are enrolled; enrol_most: four in five.
+    single pictures half, at most 20, are enrolled; enrol_most: four in five.
     Raises InputBrokenError if nobody would be enrolled, or nobody be a stranger.
     """
     enrolled: dict[str, tuple[Shot, ...]] = {}
@@ -113,9 +114,9 @@ def divide(
         order = sorted(sessions, key=lambda name: fraction(f"{person}/{name}", seed))
         videos = len(sessions) < len(shots)
         share = len(order) - -(-len(order) // 5) if enrol_most else len(order) // 2
-        taken = 1 if videos else min(enrol_max, share)
+        taken = 1 if videos else min(_ENROL_MAX, share)
         chosen = [shot for name in order[:taken] for shot in sessions[name]]
-        enrolled[person] = tuple(chosen[:enrol_max])
+        enrolled[person] = tuple(chosen[:_ENROL_MAX])
         probes.extend(shot for name in order[taken:] for shot in sessions[name])
     if not enrolled or not unknown:
         raise InputBrokenError(

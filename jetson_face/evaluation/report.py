@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jetson_face.calibration.fpir import RateWithInterval
 from jetson_face.evaluation.bootstrap import Interval
 from jetson_face.util.files import write_file
 from jetson_face.util.optional import needs, pip_install
@@ -26,28 +27,19 @@ def write_json(path: Path, result: Mapping[str, Any]) -> None:
     write_file(path, text + "\n")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write text as UTF-8. Raises OutputError."""
-    write_file(path, text)
-
-
 def plain(value: Any) -> Any:
     """What JSON can hold: arrays as lists, intervals as [low, high], numbers that are finite."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, Interval):
         return plain([value.low, value.high])
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray | np.generic):
         return plain(value.tolist())
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    if isinstance(value, int | np.integer):
-        return int(value)
-    if isinstance(value, float | np.floating):
-        return round(float(value), 6) if math.isfinite(value) else None
-    return value if value is None else str(value)
+    if isinstance(value, float):
+        return round(value, 6) if math.isfinite(value) else None
+    return value if isinstance(value, int | None) else str(value)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -64,7 +56,9 @@ def percent(value: float | None, digits: int = 2) -> str:
     return "–" if value is None or not math.isfinite(value) else f"{100 * value:.{digits}f} %"
 
 
-def with_interval(value: float | None, interval: Interval | None, digits: int = 2) -> str:
+def with_interval(
+    value: float | None, interval: Interval | RateWithInterval | None, digits: int = 2
+) -> str:
     """A share as per cent with its interval."""
     if interval is None:
         return percent(value, digits)
@@ -72,9 +66,32 @@ def with_interval(value: float | None, interval: Interval | None, digits: int = 
     return f"{percent(value, digits)} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
+def number(value: float, interval: Interval | None, digits: int) -> str:
+    """A figure that is no share, with its interval."""
+    if interval is None:
+        return f"{value:.{digits}f}"
+    return f"{value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+
+
 def facts_table(facts: Mapping[str, object]) -> str:
-    """The method and its surroundings as a Markdown table."""
-    return table(["fact", "value"], [[key, value] for key, value in facts.items()])
+    """The method and its surroundings as a Markdown table, without the list of lost pictures."""
+    rows = [[key, value] for key, value in facts.items() if key != "undetected_pictures"]
+    return table(["fact", "value"], rows)
+
+
+def bullets(lines: Iterable[str]) -> str:
+    """A Markdown list."""
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def page(title: str, *parts: str) -> str:
+    """A Markdown page; empty parts are left out."""
+    return "\n\n".join(part for part in (f"# {title}", *parts) if part) + "\n"
+
+
+def method_and_rules(facts: Mapping[str, object], rules: Iterable[str]) -> str:
+    """The part with which most pages end."""
+    return f"## Method\n\n{facts_table(facts)}\n\n## Rules\n\n{bullets(rules)}"
 
 
 def plot_curves(

@@ -7,8 +7,8 @@ would have set it, so that a change which shifts all scores shows as the loss it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 from jetson_face.core.types import BoolArray, ImageU8
 from jetson_face.evaluation import image_changes, report
 from jetson_face.evaluation import metrics as m
-from jetson_face.evaluation.bootstrap import Interval, bootstrap, draw_people
+from jetson_face.evaluation.bootstrap import Interval, bootstrap, draw_people, mean_of
 from jetson_face.evaluation.extract import ExtractedFaces, PictureProgress
 from jetson_face.evaluation.method import Method
 from jetson_face.evaluation.pairs import Pair, PairList, person_of
@@ -62,15 +62,7 @@ class ChangeStrength:
 
     def as_json(self) -> dict[str, Any]:
         """Its figures."""
-        return {
-            "kind": self.kind,
-            "value": self.value,
-            "accuracy": self.accuracy,
-            "interval": self.interval,
-            "auc": self.auc,
-            "undetected": self.undetected,
-            "pairs": self.pairs,
-        }
+        return {**asdict(self), "interval": self.interval}
 
 
 def sample_pairs(pairs: PairList, count: int, seed: int = 1) -> PairList:
@@ -110,7 +102,6 @@ def measure_sensitivity(
     rng: np.random.Generator,
     levels: Mapping[str, Sequence[float]] = LEVELS,
     resamples: int = 300,
-    read: Callable[[Path], ImageU8] = read_picture,
     progress: PictureProgress | None = None,
 ) -> tuple[float, list[ChangeStrength]]:
     """The threshold that was used, and every level of every change.
@@ -131,18 +122,17 @@ def measure_sensitivity(
     for kind, value in steps:
         made = []
         for row in rows:
-            image = read(pictures[faces.names[row]])
+            image = read_picture(pictures[faces.names[row]])
             # a face that was not found has no width: half the picture's is a guess
             made.append(changed(image, kind, value, widths[row] or image.shape[1] / 2))
         after = method.extractor.faces_of(made)
         scores = method.pair_scorer(first, after.vectors)
         right = _right(scores, same, threshold)
-        interval = bootstrap(_mean_of(right), draw, rng, resamples=resamples) if resamples else None
+        interval = bootstrap(mean_of(right), draw, rng, resamples=resamples) if resamples else None
         lost = int((~after.found).sum())
         accuracy = float(right.mean())
-        out.append(
-            ChangeStrength(kind, value, accuracy, interval, _auc(scores, same), lost, len(rows))
-        )
+        auc = m.or_none(lambda scores: m.auc(m.roc(scores, same)), scores)
+        out.append(ChangeStrength(kind, value, accuracy, interval, auc, lost, len(rows)))
         if progress is not None:
             progress(len(out), len(steps))
     return threshold, out
@@ -155,22 +145,6 @@ def _widths(faces: ExtractedFaces) -> list[float]:
 
 def _right(scores: m.F64, same: BoolArray, threshold: float) -> BoolArray:
     return np.asarray(~np.isnan(scores) & ((scores >= threshold) == same))
-
-
-def _auc(scores: m.F64, same: BoolArray) -> float | None:
-    try:
-        return m.auc(m.roc(scores, same))
-    except ValueError:
-        return None
-
-
-def _mean_of(right: BoolArray) -> Callable[[Any], float]:
-    def mean(rows: Any) -> float:
-        if len(rows) == 0:
-            raise ValueError("nothing drawn")
-        return float(right[rows].mean())
-
-    return mean
 
 
 def as_json(
@@ -201,15 +175,14 @@ def markdown(
         ]
         for level in levels
     ]
-    parts = [
-        f"# {title}",
+    return report.page(
+        title,
         f"Threshold: cosine ≥ {threshold:.3f}. Intervals are 95 %.",
         report.table(["change", "value", "accuracy", "AUC", "undetected"], rows),
-        "\n".join(f"- {kind}: {unit}" for kind, unit in UNITS.items()),
+        report.bullets(f"{kind}: {unit}" for kind, unit in UNITS.items()),
         report.facts_table(method),
-        "\n".join(f"- {rule}" for rule in RULES),
-    ]
-    return "\n\n".join(parts) + "\n"
+        report.bullets(RULES),
+    )
 
 
 def summary(levels: Sequence[ChangeStrength]) -> str:

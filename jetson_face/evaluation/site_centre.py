@@ -18,6 +18,7 @@ from jetson_face.core.types import F32
 from jetson_face.evaluation import divisions as d
 from jetson_face.evaluation import report
 from jetson_face.evaluation.extract import ExtractedFaces
+from jetson_face.evaluation.metrics import F64
 from jetson_face.evaluation.people import Shot
 
 VIDEOS = (20, 50, 100, 200)
@@ -39,14 +40,14 @@ def gain_of_centre(
     Raises InputBrokenError where half of the people cannot be divided.
     """
     found: dict[str, dict[str, list[float]]] = {}
-    place = {name: row for row, name in enumerate(faces.names)}
+    place = faces.row_of
     for seed in range(count):
         site, test = _halves(people, seed)
         videos = _means(site, faces, place, seed)
-        sizes = [*(n for n in VIDEOS if n < len(videos)), len(videos)]
+        sizes = {str(n): n for n in VIDEOS if n < len(videos)} | {"all": len(videos)}
         centres: dict[str, F32 | None] = {_WITHOUT: None}
-        centres |= {str(n): np.asarray(videos[:n].mean(axis=0), np.float32) for n in sizes[:-1]}
-        centres["all"] = np.asarray(videos.mean(axis=0), np.float32)
+        for name, n in sizes.items():
+            centres[name] = np.asarray(videos[:n].mean(axis=0), np.float32)
         for name, centre in centres.items():
             told = d.one_division(
                 test, faces.vectors, place, seed, enrolled=enrolled, centre=centre
@@ -116,10 +117,7 @@ def _means(
     return np.asarray(np.random.default_rng((seed, 2)).permutation(means), np.float32)
 
 
-def _told(values: np.ndarray[Any, Any], plain: np.ndarray[Any, Any]) -> dict[str, float]:
-    def mean_and_error(some: np.ndarray[Any, Any]) -> tuple[float, float]:
-        return float(100 * some.mean()), float(100 * some.std() / len(some) ** 0.5)
-
-    direct, error = mean_and_error(values)
-    gain, gain_error = mean_and_error(values - plain)
+def _told(values: F64, plain: F64) -> dict[str, float]:
+    direct, error = d.mean_and_error(values)
+    gain, gain_error = d.mean_and_error(values - plain)
     return {"dir": direct, "dir_error": error, "gain": gain, "gain_error": gain_error}

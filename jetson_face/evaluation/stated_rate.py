@@ -14,16 +14,22 @@ from typing import Any
 
 import numpy as np
 
-from jetson_face.calibration.fpir import RateWithInterval, Scores, named, threshold_for
+from jetson_face.calibration.fpir import (
+    RateWithInterval,
+    Scores,
+    named,
+    threshold_for,
+    together,
+)
+from jetson_face.calibration.impostors import averaged
 from jetson_face.calibration.leave_one_out import ask
 from jetson_face.core.errors import CalibrationError
 from jetson_face.evaluation import report
-from jetson_face.evaluation.calibration import above, averaged, impostors_of_shots, together
+from jetson_face.evaluation.calibration import above, impostors_of_shots
 from jetson_face.evaluation.extract import ExtractedFaces
 from jetson_face.evaluation.identification import templates_of
 from jetson_face.evaluation.method import Method, snapshot_of
 from jetson_face.evaluation.people import Shot, by_hash
-from jetson_face.gallery.matcher import Matcher
 
 SIZES = (5, 20, 60, 600)
 FRAMES = (1, 3)
@@ -92,7 +98,7 @@ def _division(
     order = by_hash(list(people), seed)
     enrolled = {person: _first_session(people[person]) for person in sorted(order[:size])}
     matcher = method.enrol(snapshot_of(faces.space, templates_of(enrolled, faces)))
-    if not isinstance(matcher, Matcher) or matcher.thresholds is None:
+    if matcher.thresholds is None:
         return []
     number = {name: at for at, name in enumerate(people)}
     rest = order[size:]
@@ -137,8 +143,7 @@ def table(rows: Sequence[StatedRate]) -> str:
                 row.frames,
                 row.source,
                 f"{np.mean(row.thresholds):.3f}",
-                f"{100 * row.observed.share:.2f} % [{100 * row.observed.low:.2f}, "
-                f"{100 * row.observed.high:.2f}]",
+                report.with_interval(row.observed.share, row.observed),
                 "holds" if row.holds else "does not hold",
             ]
             for row in rows

@@ -50,13 +50,17 @@ Rule: TypeAlias = Callable[[TrackHistory, Matcher], Person | None]
 """Who a track is, after each of its embeddings; None: no name."""
 
 
+def unit(vector: F32) -> F32:
+    """The vector with length 1; zeros stay."""
+    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12), np.float32)
+
+
 def plain_average(space: EmbeddingSpace, similarity_min: float) -> Rule:
     """The mean of all vectors with equal weights, matched; a name at the threshold."""
 
     def rule(seen: TrackHistory, matcher: Matcher) -> Person | None:
-        mean = np.mean(seen.vectors, axis=0)
-        unit = np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), np.float32)
-        match = matcher.match(Embeddings(unit[None], space))[0]
+        mean = unit(np.mean(seen.vectors, axis=0))
+        match = matcher.match(Embeddings(mean[None], space))[0]
         return match.person if match.similarity >= similarity_min else None
 
     return rule

@@ -7,14 +7,13 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from jetson_face.benchmark.clips.cutout import cut_out
 from jetson_face.benchmark.clips.scenarios import (
     FPS,
-    KINDS,
     CastMember,
     TrackClip,
     make_track_clip,
@@ -22,11 +21,13 @@ from jetson_face.benchmark.clips.scenarios import (
 )
 from jetson_face.config import Config
 from jetson_face.core.errors import InputBrokenError
+from jetson_face.core.protocols import FrameProcessor
 from jetson_face.core.types import F32, Detections, Embeddings, Frame, ImageU8, Report
 from jetson_face.embedding.quality import QualityGate
 from jetson_face.evaluation import track_deciders as rules
 from jetson_face.evaluation.detection_cache import CachedDetector, DetectionCache, picture_digest
 from jetson_face.evaluation.extract import ExtractedFaces
+from jetson_face.evaluation.identification import templates_of
 from jetson_face.evaluation.method import Method, snapshot_of
 from jetson_face.evaluation.people import Shot, by_hash
 from jetson_face.evaluation.track_tally import ClipTally, tally
@@ -94,7 +95,7 @@ def cast_members(
     }
     there = {name: shots for name, shots in there.items() if shots}
     means = {
-        name: _unit(faces.vectors[[place[shot.name] for shot in shots]].mean(axis=0))
+        name: rules.unit(faces.vectors[[place[shot.name] for shot in shots]].mean(axis=0))
         for name, shots in there.items()
     }
     enrolled = [name for name in there if name in cast.enrolled]
@@ -118,19 +119,8 @@ def cast_members(
 
 def _member(name: str | None, shots: Sequence[tuple[Shot, F32]], alike: int) -> CastMember:
     pictures = [read_picture(shot.path) for shot, _ in shots]
-    boxes = [tuple(float(edge) for edge in box) for _, box in shots]
-    cutouts = tuple(
-        cut_out(picture, (box[0], box[1], box[2], box[3]))
-        for picture, box in zip(pictures, boxes, strict=True)
-    )
-    first = boxes[0]
-    return CastMember(name, cutouts, alike, pictures[0], (first[0], first[1], first[2], first[3]))
-
-
-class FrameRecognizer(Protocol):
-    """Anything that says who is in a frame, given those before it."""
-
-    def process(self, frame: Frame) -> Report: ...
+    boxes = [(float(x1), float(y1), float(x2), float(y2)) for _, (x1, y1, x2, y2) in shots]
+    return CastMember(name, tuple(map(cut_out, pictures, boxes)), alike, pictures[0], boxes[0])
 
 
 class _Remembering:
@@ -172,7 +162,7 @@ class _Remembering:
 @contextmanager
 def deciders(
     config: Config, matcher: Matcher, cache: Path | None
-) -> Iterator[tuple[dict[str, Callable[[], FrameRecognizer]], Callable[[], None]]]:
+) -> Iterator[tuple[dict[str, Callable[[], FrameProcessor]], Callable[[], None]]]:
     """By name, what makes a fresh recogniser for a clip; and what is called between two clips."""
     with closing(build_parts(config)) as parts, _cache(cache) as found:
         search = repr(config.detector.model_dump(mode="json"))
@@ -181,7 +171,7 @@ def deciders(
         seen = replace(parts, detector=known, refiner=refiner, embedder=known)
         least = decision_threshold(config, parts.embedder)
 
-        def by_rule(rule: rules.Rule) -> Callable[[], FrameRecognizer]:
+        def by_rule(rule: rules.Rule) -> Callable[[], FrameProcessor]:
             return lambda: _by_rule(config, seen, matcher, rule)
 
         yield (
@@ -208,7 +198,7 @@ def _cache(folder: Path | None) -> Iterator[DetectionCache]:
         yield stack.enter_context(closing(DetectionCache(folder / "tracks.db")))
 
 
-def _by_rule(config: Config, parts: Parts, matcher: Matcher, rule: rules.Rule) -> FrameRecognizer:
+def _by_rule(config: Config, parts: Parts, matcher: Matcher, rule: rules.Rule) -> FrameProcessor:
     sampling = config.sampling
     finder = FaceFinder(
         parts.detector,
@@ -234,8 +224,8 @@ def run_tracks(
     people: Mapping[str, Sequence[Shot]],
     *,
     seed: int,
-    share: float = 1.0,
-    only: Sequence[str] = KINDS,
+    share: float,
+    only: Sequence[str],
     cache: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[dict[str, dict[str, list[ClipTally]]], dict[str, Any]]:
@@ -246,11 +236,7 @@ def run_tracks(
     """
     cast = choose_track_cast(people, seed)
     faces = method.extractor.extract(cast.pictures)
-    place = {name: row for row, name in enumerate(faces.names) if faces.found[row]}
-    templates = {
-        name: faces.vectors[[place[shot.name] for shot in shots if shot.name in place]]
-        for name, shots in cast.enrolled.items()
-    }
+    templates = templates_of(cast.enrolled, faces)
     matcher = Matcher(snapshot_of(method.space, templates), top_k=config.matching.top_k)
     members = cast_members(cast, faces)
     kinds = planned(share, only)
@@ -277,10 +263,6 @@ def run_tracks(
     return made, facts
 
 
-def _reports(recognizer: FrameRecognizer, clip: TrackClip) -> Iterator[Report]:
+def _reports(recognizer: FrameProcessor, clip: TrackClip) -> Iterator[Report]:
     for seq, image in enumerate(clip.images):
         yield recognizer.process(Frame(image, seq, round(seq * 1e9 / FPS), 0.0, clip.kind))
-
-
-def _unit(vector: F32) -> F32:
-    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12), np.float32)

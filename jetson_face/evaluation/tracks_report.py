@@ -89,17 +89,19 @@ def summary(result: Mapping[str, Any]) -> str:
 
 def markdown(result: Mapping[str, Any], title: str) -> str:
     """The page: all clips, then each kind of clip, and the rules."""
-    parts = [f"# {title}", summary(result)]
     kinds = next(iter(result["deciders"].values()))["by_kind"]
     rows = [
         [kind, name, *(_cell(key, found["by_kind"][kind], {}) for key in _COLUMNS)]
         for kind in kinds
         for name, found in result["deciders"].items()
     ]
-    parts.append(report.table(["clips", "decider", *_COLUMNS.values()], rows))
-    parts.append("\n".join(f"- {rule}" for rule in RULES))
-    parts.append(report.facts_table(result["facts"]))
-    return "\n\n".join(parts) + "\n"
+    return report.page(
+        title,
+        summary(result),
+        report.table(["clips", "decider", *_COLUMNS.values()], rows),
+        report.bullets(RULES),
+        report.facts_table(result["facts"]),
+    )
 
 
 def _cell(key: str, found: Figures | Mapping[str, Any], intervals: Mapping[str, Any]) -> str:
@@ -109,6 +111,5 @@ def _cell(key: str, found: Figures | Mapping[str, Any], intervals: Mapping[str, 
     if key in _SHARES:
         return report.with_interval(value, interval, 1)
     if key in ("false_s_per_min", "time_to_name_s"):
-        text = f"{value:.2f}"
-        return text if interval is None else f"{text} [{interval.low:.2f}, {interval.high:.2f}]"
+        return report.number(value, interval, 2)
     return f"{value:.0f}"

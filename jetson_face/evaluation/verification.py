@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from jetson_face.core.types import F32, I64, BoolArray
 from jetson_face.evaluation import metrics as m
-from jetson_face.evaluation.bootstrap import Draw, Interval, bootstrap, draw_people
+from jetson_face.evaluation.bootstrap import (
+    Interval,
+    Statistic,
+    draw_people,
+    intervals_of,
+    mean_of,
+)
 from jetson_face.evaluation.extract import ExtractedFaces
 from jetson_face.evaluation.pairs import PairList, person_of
 
@@ -132,7 +139,6 @@ def verify(
     rng: np.random.Generator,
     method: Mapping[str, object] | None = None,
     scorer: PairScorer = cosine_scores,
-    fars: Sequence[float] = FARS,
     resamples: int = 500,
     fold_count: int = 10,
 ) -> Verification:
@@ -145,19 +151,16 @@ def verify(
     same, folds = pairs.same, pairs.folds(fold_count)
     a = faces.vectors[faces.rows([pair.a for pair in pairs.pairs])]
     b = faces.vectors[faces.rows([pair.b for pair in pairs.pairs])]
-    cosine = measure(scorer(a, b), same, folds, fars)
-    intervals: dict[str, Interval | None] = {}
-    if resamples > 0:
-        people = draw_people(
-            [person_of(pair.a) for pair in pairs.pairs],
-            [person_of(pair.b) for pair in pairs.pairs],
-        )
-        intervals = _intervals(cosine, same, people, rng, resamples)
-    l2 = measure(l2_scores(a, b), same, folds, fars)
+    cosine = measure(scorer(a, b), same, folds)
+    people = draw_people(
+        [person_of(pair.a) for pair in pairs.pairs], [person_of(pair.b) for pair in pairs.pairs]
+    )
+    intervals = intervals_of(_statistics(cosine, same), people, rng, resamples)
+    l2 = measure(l2_scores(a, b), same, folds)
     return Verification(pairs, same, faces, cosine, l2, intervals, dict(method or {}))
 
 
-def measure(scores: m.F64, same: BoolArray, folds: I64, fars: Sequence[float] = FARS) -> Figures:
+def measure(scores: m.F64, same: BoolArray, folds: I64) -> Figures:
     """All figures of one column of scores. Raises ValueError as `metrics.kfold` and `roc`."""
     curve = m.roc(scores, same)
     worst = m.roc(m.worst_case(scores, same), same)
@@ -167,11 +170,11 @@ def measure(scores: m.F64, same: BoolArray, folds: I64, fars: Sequence[float] = 
         m.best_threshold(scores, same),
         m.auc(curve),
         m.eer(curve),
-        {far: _tar(curve, far) for far in fars},
+        {far: m.or_none(m.tar_at_far, curve, far) for far in FARS},
         {
             "auc": m.auc(worst),
             "eer": m.eer(worst).far,
-            "tar_at_far": {f"{far:g}": rate(_tar(worst, far)) for far in fars},
+            "tar_at_far": {f"{far:g}": rate(m.or_none(m.tar_at_far, worst, far)) for far in FARS},
         },
     )
 
@@ -186,51 +189,27 @@ def _moments(name: str, values: m.F64) -> dict[str, float | None]:
     }
 
 
-def _tar(curve: m.Roc, far: float) -> m.OperatingPoint | None:
-    try:
-        return m.tar_at_far(curve, far)
-    except ValueError:
-        return None
-
-
 def rate(point: m.OperatingPoint | None) -> float | None:
     """TAR of a point; None stays None."""
     return None if point is None else point.tar
 
 
-def _intervals(
-    figures: Figures, same: BoolArray, people: Draw, rng: np.random.Generator, resamples: int
-) -> dict[str, Interval | None]:
-    scores, correct = figures.scores, figures.folds.correct
-
-    def share(rows: I64) -> float:
-        if len(rows) == 0:
-            raise ValueError("nothing drawn")
-        return float(correct[rows].mean())
-
-    statistics: dict[str, Callable[[I64], float]] = {
-        "accuracy": share,
+def _statistics(figures: Figures, same: BoolArray) -> dict[str, Statistic]:
+    scores = figures.scores
+    statistics: dict[str, Statistic] = {
+        "accuracy": mean_of(figures.folds.correct),
         "auc": lambda rows: m.auc(m.roc(scores[rows], same[rows])),
         "eer": lambda rows: m.eer(m.roc(scores[rows], same[rows])).far,
         "similarity_min": lambda rows: m.best_threshold(scores[rows], same[rows]),
     }
     for far, point in figures.tar.items():
         if point is not None:
-            statistics[f"tar_at_far_{far:g}"] = _tar_statistic(scores, same, far)
-    out: dict[str, Interval | None] = {}
-    for name, statistic in statistics.items():
-        try:
-            out[name] = bootstrap(statistic, people, rng, resamples=resamples)
-        except ValueError:
-            out[name] = None
-    return out
+            statistics[f"tar_at_far_{far:g}"] = partial(_tar_of_drawn, scores, same, far)
+    return statistics
 
 
-def _tar_statistic(scores: m.F64, same: BoolArray, far: float) -> Callable[[I64], float]:
-    def statistic(rows: I64) -> float:
-        return m.tar_at_far(m.roc(scores[rows], same[rows]), far).tar
-
-    return statistic
+def _tar_of_drawn(scores: m.F64, same: BoolArray, far: float, rows: I64) -> float:
+    return m.tar_at_far(m.roc(scores[rows], same[rows]), far).tar
 
 
 def _figures_json(figures: Figures) -> dict[str, Any]:

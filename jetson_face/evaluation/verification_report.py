@@ -6,16 +6,13 @@ from pathlib import Path
 
 from jetson_face.evaluation import metrics as m
 from jetson_face.evaluation import report
-from jetson_face.evaluation.bootstrap import Interval
 from jetson_face.evaluation.verification import RULES, Verification, folds_json, rate
 
 
 def markdown(result: Verification, title: str) -> str:
     """The report a person reads."""
-    facts = {**result.faces.facts(), **result.method}
-    facts.pop("undetected_pictures")
-    parts = [
-        f"# {title}",
+    return report.page(
+        title,
         f"{len(result.same)} pairs, {int(result.same.sum())} equal; "
         f"{result.pairs.duplicates} repeated and {result.pairs.self_pairs} self-pairs left out. "
         f"{len(result.faces)} pictures, {len(result.faces.undetected)} without a face found, "
@@ -27,12 +24,8 @@ def markdown(result: Verification, title: str) -> str:
             ["fold", "threshold", "accuracy", "pairs", "false accepts", "false rejects", "no face"],
             _fold_rows(result),
         ),
-        "## Method",
-        report.facts_table(facts),
-        "## Rules",
-        "\n".join(f"- {rule}" for rule in RULES),
-    ]
-    return "\n\n".join(parts) + "\n"
+        report.method_and_rules({**result.faces.facts(), **result.method}, RULES),
+    )
 
 
 def summary(result: Verification) -> str:
@@ -82,7 +75,7 @@ def _figure_rows(result: Verification) -> list[tuple[str, str, str]]:
             f"{report.percent(l2.folds.accuracy)} ± {report.percent(l2.folds.std)}",
         ),
         ("F1 over folds", report.percent(folds.f1), report.percent(l2.folds.f1)),
-        ("ROC AUC", _number(cosine.auc, of.get("auc")), f"{l2.auc:.5f}"),
+        ("ROC AUC", report.number(cosine.auc, of.get("auc"), 5), f"{l2.auc:.5f}"),
         (
             "EER",
             report.with_interval(cosine.eer.far, of.get("eer")),
@@ -92,7 +85,7 @@ def _figure_rows(result: Verification) -> list[tuple[str, str, str]]:
     for far, point in cosine.tar.items():
         tar = report.with_interval(rate(point), of.get(f"tar_at_far_{far:g}"))
         rows.append((f"TAR at FAR {far:g}", tar, report.percent(rate(l2.tar[far]))))
-    threshold = _number(cosine.threshold, of.get("similarity_min"), 3)
+    threshold = report.number(cosine.threshold, of.get("similarity_min"), 3)
     rows.append(("threshold", f"≥ {threshold}", f"≤ {-l2.threshold:.3f}"))
     return rows
 
@@ -110,9 +103,3 @@ def _fold_rows(result: Verification) -> list[list[object]]:
         ]
         for row in folds_json(result.cosine)
     ]
-
-
-def _number(value: float, interval: Interval | None, digits: int = 5) -> str:
-    if interval is None:
-        return f"{value:.{digits}f}"
-    return f"{value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"

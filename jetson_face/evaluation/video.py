@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from jetson_face.calibration.leave_one_out import Enrol
 from jetson_face.core.types import F32, I64, Embeddings
 from jetson_face.evaluation import openset as o
-from jetson_face.evaluation.bootstrap import Interval, bootstrap, draw_groups
+from jetson_face.evaluation.bootstrap import Interval, Statistic, draw_groups, intervals_of
 from jetson_face.evaluation.extract import ExtractedFaces
 from jetson_face.evaluation.identification import ground_truth_of, templates_of
-from jetson_face.evaluation.method import Enrolled, snapshot_of
+from jetson_face.evaluation.method import snapshot_of
+from jetson_face.evaluation.metrics import or_none
 from jetson_face.evaluation.people import Division, Shot
 from jetson_face.recognition.fusion import Fuser, Scorer, Strategy
 
@@ -46,18 +48,17 @@ RULES = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Averaged:
-    """One strategy with one number of frames. used: mean frames with a face in a trial."""
+    """One strategy with one number of frames. used: mean frames with a face in a trial.
+
+    intervals: of `rank1`, `dir`, `rank1_gain` and `dir_gain`, where they can be shown.
+    """
 
     strategy: str
     frames: int
     used: float
-    ranked: o.Ranked
     rank1: float
     dir: float | None
-    rank1_interval: Interval | None
-    dir_interval: Interval | None
-    rank1_gain: Interval | None
-    dir_gain: Interval | None
+    intervals: Mapping[str, Interval | None]
 
     def as_json(self) -> dict[str, Any]:
         """Its figures."""
@@ -66,11 +67,11 @@ class Averaged:
             "frames": self.frames,
             "frames_used_mean": self.used,
             "rank1": self.rank1,
-            "rank1_interval": self.rank1_interval,
-            "rank1_gain_interval": self.rank1_gain,
+            "rank1_interval": self.intervals.get("rank1"),
+            "rank1_gain_interval": self.intervals.get("rank1_gain"),
             f"dir_at_fpir_{FPIR:g}": self.dir,
-            f"dir_at_fpir_{FPIR:g}_interval": self.dir_interval,
-            f"dir_at_fpir_{FPIR:g}_gain_interval": self.dir_gain,
+            f"dir_at_fpir_{FPIR:g}_interval": self.intervals.get("dir"),
+            f"dir_at_fpir_{FPIR:g}_gain_interval": self.intervals.get("dir_gain"),
         }
 
 
@@ -93,7 +94,7 @@ def trials_of(shots: Sequence[Shot], frames: int) -> list[tuple[int, ...]]:
 def average_over_frames(
     division: Division,
     faces: ExtractedFaces,
-    enrol: Enrolled,
+    enrol: Enrol,
     *,
     rng: np.random.Generator,
     frames: Sequence[int] = FRAMES,
@@ -178,34 +179,17 @@ def _measured(
     def gain(rows: I64, figure: Callable[[o.Ranked], float]) -> float:
         return figure(ranked[rows]) - figure(single[rows])
 
-    try:
-        direct: float | None = _dir(ranked)
-    except ValueError:
-        direct = None
-    draw = draw_groups(groups)
-
-    def interval(statistic: Callable[[I64], float], wanted: bool) -> Interval | None:
-        if not wanted or resamples == 0:
-            return None
-        try:
-            return bootstrap(statistic, draw, rng, resamples=resamples)
-        except ValueError:
-            return None
-
-    more = frames > 1
-    return Averaged(
-        name,
-        frames,
-        used,
-        ranked,
-        o.rank1(ranked),
-        direct,
-        interval(lambda rows: o.rank1(ranked[rows]), True),
-        interval(lambda rows: _dir(ranked[rows]), direct is not None),
-        interval(lambda rows: gain(rows, o.rank1), more),
-        interval(lambda rows: gain(rows, _dir), more and direct is not None),
-    )
+    direct = or_none(_dir, ranked)
+    statistics: dict[str, Statistic] = {"rank1": lambda rows: o.rank1(ranked[rows])}
+    if direct is not None:
+        statistics["dir"] = lambda rows: _dir(ranked[rows])
+    if frames > 1:
+        statistics["rank1_gain"] = lambda rows: gain(rows, o.rank1)
+    if frames > 1 and direct is not None:
+        statistics["dir_gain"] = lambda rows: gain(rows, _dir)
+    intervals = intervals_of(statistics, draw_groups(groups), rng, resamples)
+    return Averaged(name, frames, used, o.rank1(ranked), direct, intervals)
 
 
 def _dir(ranked: o.Ranked) -> float:
-    return o.dir_at_fpir(ranked, FPIR).dir
+    return o.dir_share(ranked, FPIR)

@@ -42,10 +42,10 @@ def summary_table(rows: Sequence[Averaged]) -> str:
                 row.frames,
                 f"{row.used:.1f}",
                 row.strategy,
-                report.with_interval(row.rank1, row.rank1_interval, 1),
-                _points(row.rank1_gain),
-                report.with_interval(row.dir, row.dir_interval, 1),
-                _points(row.dir_gain),
+                report.with_interval(row.rank1, row.intervals.get("rank1"), 1),
+                _points(row.intervals.get("rank1_gain")),
+                report.with_interval(row.dir, row.intervals.get("dir"), 1),
+                _points(row.intervals.get("dir_gain")),
             ]
             for row in rows
         ],
@@ -60,19 +60,13 @@ def markdown(
     title: str,
 ) -> str:
     """The report a person reads."""
-    facts = {**division.facts(), **faces.facts(), **method}
-    facts.pop("undetected_pictures")
-    parts = [
-        f"# {title}",
+    return report.page(
+        title,
         "One frame against averages over frames, on the same trials. Intervals are 95 %; a gain "
         "whose interval lies above 0 is one.",
         summary_table(rows),
-        "## Method",
-        report.facts_table(facts),
-        "## Rules",
-        "\n".join(f"- {rule}" for rule in RULES),
-    ]
-    return "\n\n".join(parts) + "\n"
+        report.method_and_rules({**division.facts(), **faces.facts(), **method}, RULES),
+    )
 
 
 def plots(rows: Sequence[Averaged], folder: Path) -> list[Path]:

@@ -25,7 +25,7 @@ from jetson_face.factory.plan_networks import calibrated_path, embedder_card
 from jetson_face.inference.backend import Array
 from jetson_face.inference.int8 import calibrate
 from jetson_face.inference.onnxruntime import OnnxBackend
-from jetson_face.inference.tensorrt.files import reason
+from jetson_face.inference.tensorrt.cache import reason
 from jetson_face.models.cards import ModelCard, load_card
 from jetson_face.util.files import write_all
 from jetson_face.util.images import SUFFIXES, read_picture

@@ -39,6 +39,7 @@ from jetson_face.gallery.matcher import GallerySnapshot, Matcher
 from jetson_face.gallery.scoring import SCORE_MIN
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.inference.canary import Canary
+from jetson_face.live import LivePolicy
 from jetson_face.models.cards import card_dir, embedding_space, load_card
 from jetson_face.output.run_report import RunFacts
 from jetson_face.privacy.encryption import fill_credentials
@@ -377,6 +378,11 @@ def run_facts(config: Config, every: int | None = None) -> RunFacts:
     )
 
 
-def max_ages(config: Config) -> dict[str, float]:
-    """By source, the age in milliseconds at which a live frame is too old to decide."""
-    return {source.name: float(source.max_age_ms) for source in config.sources}
+def live_policy(config: Config, *, frames: int | None = None) -> LivePolicy:
+    """How the configured sources are run live. frames: see LivePolicy."""
+    return LivePolicy(
+        together=config.sampling.together,
+        max_age_ms={source.name: float(source.max_age_ms) for source in config.sources},
+        frames=frames,
+        log_every_s=config.report.every_s,
+    )

@@ -18,7 +18,8 @@ from jetson_face.detection.mtcnn.detector import search_levels
 from jetson_face.detection.mtcnn.graph import ensure_mtcnn
 from jetson_face.detection.mtcnn.search import SEARCH_FP32, ensure_search, first_convolutions
 from jetson_face.detection.shrink import small_size
-from jetson_face.detection.yunet import FOLLOWED_PX, STRIDES, TILE_PX, search_size, searched_side
+from jetson_face.detection.yunet import FOLLOWED_PX, TILE_PX, search_size, searched_side
+from jetson_face.detection.yunet_decode import STRIDES
 from jetson_face.detection.yunet_search import PICTURE, frame_graph
 from jetson_face.embedding.onnx import OnnxEmbedder
 from jetson_face.factory.choice import with_detector
@@ -105,8 +106,9 @@ def _yunet(config: Config, precision: str) -> dict[str, Network]:
     }
     if frame is not None:
         side = searched_side(max(frame), wanted.min_face_px, wanted.max_side_px)
-        whole = frame_graph(onnx, frame, small_size(frame, side)[0], size)
-        shapes = {PICTURE: ShapeRange.fixed((1, frame[1], frame[0], 4))}
+        together = config.sampling.together
+        whole = frame_graph(onnx, frame, small_size(frame, side)[0], size, many=together > 1)
+        shapes = {PICTURE: ShapeRange.batch((frame[1], frame[0], 4), together, together)}
         found[FRAME] = Network(NetworkSpec(FRAME, whole, precision, shapes), whole)
     return found
 

@@ -52,4 +52,6 @@ def assemble_yunet(config: Config, nets: Mapping[str, Backend], *, relaxed: bool
         min_face_px=wanted.min_face_px,
         max_faces=wanted.max_faces,
         max_side_px=max_side_px,
+        together=config.sampling.together,
+        any_together=not isinstance(config.backend, TensorRTConfig),
     )

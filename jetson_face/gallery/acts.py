@@ -8,33 +8,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Literal, Protocol, TypeAlias
 
 from jetson_face.core.errors import OutputError
 from jetson_face.core.types import Person
 from jetson_face.gallery.book import Book
+from jetson_face.privacy.audit import Action, AuditLog
 
 logger = logging.getLogger(__name__)
-Act: TypeAlias = Literal[
-    "enrolled", "photos_added", "photo_withdrawn", "renamed", "removed", "confirmed", "undone",
-    "restore_accepted", "merged", "consent_recorded", "consent_withdrawn", "withheld",
-    "no_longer_withheld",
-]  # fmt: skip
-
-
-class Recorder(Protocol):
-    """The audit log (`jetson_face.privacy.audit.AuditLog`)."""
-
-    def line(
-        self, action: Act, *, person: str, name: str, details: Mapping[str, object]
-    ) -> tuple[str, str]: ...
-    def add_once(self, lines: Mapping[str, str], *, since_long: bool) -> None: ...
 
 
 class Acts:
     """See the module. recorder: None where nobody keeps an audit log."""
 
-    def __init__(self, book: Book, recorder: Recorder | None) -> None:
+    def __init__(self, book: Book, recorder: AuditLog | None) -> None:
         self._book, self._recorder = book, recorder
         self._new: dict[str, str] = {}
         self._copied: list[str] = []
@@ -44,7 +30,7 @@ class Acts:
         """Some are in the log and need not be here any more."""
         return bool(self._copied)
 
-    def add(self, act: Act, person: Person, details: Mapping[str, object]) -> None:
+    def add(self, act: Action, person: Person, details: Mapping[str, object]) -> None:
         """Inside the transaction of the change."""
         if self._recorder is None:
             return

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jetson_face.core.types import F32, Person
-from jetson_face.gallery.acts import Act
 from jetson_face.gallery.label_check import (
     MislabelledTemplate,
     check_template,
@@ -15,6 +14,7 @@ from jetson_face.gallery.label_check import (
 )
 from jetson_face.gallery.records import NewTemplate, TemplateInfo
 from jetson_face.gallery.store import GalleryStore
+from jetson_face.privacy.audit import Action
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +182,7 @@ def keep_template(
     store: GalleryStore,
     name: str,
     new: NewTemplate,
-    act: Act | None = None,
+    act: Action | None = None,
     details: Mapping[str, object] | None = None,
 ) -> tuple[Person, bool]:
     """Add a face to the person of that name, who is made where there is none; False when that face

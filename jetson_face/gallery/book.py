@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,13 @@ class Book:
         if new is not None:
             self.wrote(manifest.of_note(self.sealer, key, new))
 
+    def set_ids(self, key: str, ids: Collection[str]) -> bool:
+        """Keep these ids as a note, and no others; False where it has these already."""
+        if frozenset(ids) == ids_in(self.note(key)):
+            return False
+        self.set_note(key, json.dumps(sorted(ids)) if ids else None)
+        return True
+
     def photo_tag(self, photo: str) -> bytes:
         """What stands for a photo (hex SHA-256)."""
         return self.sealer.tag("photo", photo)
@@ -100,3 +107,8 @@ class Book:
         """Enrolled again on purpose."""
         if self.db.execute("DELETE FROM erased WHERE tag = ?", (tag,)).rowcount:
             self.wrote(-manifest.of_erased(self.sealer, tag))
+
+
+def ids_in(note: str | None) -> frozenset[str]:
+    """The ids in a note that `set_ids` made."""
+    return frozenset(map(str, json.loads(note or "[]")))

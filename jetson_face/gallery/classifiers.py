@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -172,12 +172,11 @@ class PairWeights:
 
     def as_json(self) -> str:
         """What `read` takes."""
-        space = {"model": self.space.model, "digest": self.space.digest, "dim": self.space.dim}
         weights = [round(float(weight), 6) for weight in self.weights]
         return json.dumps(
             {
                 "kind": "pair_weights",
-                "space": space,
+                "space": asdict(self.space),
                 "bias": round(self.bias, 6),
                 "weights": weights,
                 "trained_on": self.trained_on,

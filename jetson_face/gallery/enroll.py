@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Protocol
 
@@ -120,7 +121,7 @@ class Enroller:
         Raises InputMissingError, EnrollmentError when there are no such folders, GalleryError.
         """
         folders = photos_by_folder(root)
-        count = _counting(progress, sum(len(photos) for photos in folders.values()))
+        counted = _counting(progress, sum(len(photos) for photos in folders.values()))
         batch = Batch(self._store, self._embedder.similarity_min, force=force)
         results = []
         for folder, photos in folders.items():
@@ -129,7 +130,7 @@ class Enroller:
             except NameInvalidError as error:
                 results.append(EnrollmentResult(folder.name, refused=[Refusal(folder, str(error))]))
                 continue
-            results.append(self._enroll(batch, name, photos, count))
+            results.append(self._enroll(batch, name, photos, counted))
             if not photos:
                 results[-1].refused.append(Refusal(folder, "no photo in this folder"))
         batch.judge()
@@ -150,7 +151,9 @@ class Enroller:
             except RefusedError as error:
                 result.refused.append(Refusal(path, str(error)))
             except (InputMissingError, InputBrokenError) as error:
-                result.refused.append(Refusal(path, _without(path, str(error))))
+                # the refusal carries the file's name
+                why = str(error).removeprefix(f"{path}: ")
+                result.refused.append(Refusal(path, why))
             else:
                 (result.added if added else result.already).append(path)
             progress(path)
@@ -259,17 +262,7 @@ def _shown(path: Path) -> bool:
 
 
 def _counting(progress: PhotoProgress | None, total: int) -> Callable[[Path], None]:
-    done = 0
-
-    def count(path: Path) -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
-            progress(done, total, path)
-
-    return count
-
-
-def _without(path: Path, message: str) -> str:
-    """The message without the file's name, which the refusal carries."""
-    return message.removeprefix(f"{path}: ")
+    if progress is None:
+        return lambda path: None
+    done = count(1)
+    return lambda path: progress(next(done), total, path)

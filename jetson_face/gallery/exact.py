@@ -72,7 +72,7 @@ class ExactTemplates:
             part = keys[begin : begin + _AT_ONCE].tolist()
             try:
                 found = self._fetched(part)
-            except schema.RAISED as error:
+            except sqlite.RAISED as error:
                 raise schema.translated(error, self._path) from error
             if len(found) != len(part):
                 raise GalleryError(f"{self._path}: somebody changed the gallery: try again")

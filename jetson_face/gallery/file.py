@@ -19,7 +19,7 @@ from jetson_face.core.errors import (
 from jetson_face.core.protocols import Cipher
 from jetson_face.core.types import EmbeddingSpace
 from jetson_face.gallery import manifest, meta, opening, schema
-from jetson_face.gallery.acts import Acts, Recorder
+from jetson_face.gallery.acts import Acts
 from jetson_face.gallery.book import Book
 from jetson_face.gallery.exact import ExactTemplates
 from jetson_face.gallery.groups import PackFollower
@@ -30,6 +30,7 @@ from jetson_face.gallery.packs import PackRows
 from jetson_face.gallery.people import PeopleRows
 from jetson_face.gallery.sealed import Sealer
 from jetson_face.gallery.templates import TemplateRows
+from jetson_face.privacy.audit import AuditLog
 from jetson_face.util import sqlite
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class GalleryFile:
         db: sqlite3.Connection,
         cipher: Cipher | None,
         ledger: Ledger | None,
-        recorder: Recorder | None,
+        recorder: AuditLog | None,
         large: int = LARGE,
     ) -> None:
         self.path, self.db, self.ledger = path, db, ledger
@@ -185,14 +186,6 @@ class GalleryFile:
                 self._seen = None
             self.acts.copy()
 
-    def known(self) -> Record | None:
-        """What the ledger says, as far as it can be read."""
-        try:
-            return None if self.ledger is None else self.ledger.read()
-        except GalleryError as error:
-            logger.warning("gallery_history_lost path=%s error=%s", self.path, error)
-            return None
-
     @contextlib.contextmanager
     def accepting(self, known: Record | None) -> Iterator[None]:
         """A transaction on a file that is not the one that was last used, after which it is."""
@@ -236,7 +229,7 @@ class GalleryFile:
         """SQLite's errors in our words."""
         try:
             yield
-        except schema.RAISED as error:
+        except sqlite.RAISED as error:
             raise schema.translated(error, self.path) from error
 
     def _commit(self, before: Manifest) -> None:
@@ -269,8 +262,7 @@ class GalleryFile:
     @property
     def large(self) -> bool:
         """So many templates that it is read from its packs; inside a transaction."""
-        (last,) = self.db.execute("SELECT max(rowid) FROM templates").fetchone()
-        return last is not None and int(last) >= self._large_from
+        return schema.is_large(self.db, self._large_from)
 
     def large_snapshot(
         self, space: EmbeddingSpace, aside: frozenset[str], withheld: frozenset[str]
@@ -311,7 +303,7 @@ class GalleryFile:
         found = self._manifest()
         if found.generation == meta.revision(self.db, self.path):
             with contextlib.suppress(GalleryCorruptError):
-                if manifest.added(self._follower.total(found.generation)) == found.total:
+                if self._follower.total(found.generation) == found.total:
                     return found
         found = self._checked_rows()
         logger.warning("gallery_packs_made_anew path=%s", self.path)

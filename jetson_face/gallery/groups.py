@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from jetson_face.core.compact import SLACK, CompactTemplates
 from jetson_face.core.types import I64, EmbeddingSpace, Person
-from jetson_face.gallery import schema
+from jetson_face.gallery import manifest, schema
 from jetson_face.gallery.book import Book
-from jetson_face.gallery.packs import PACKS, Pack, PackRows, rest
+from jetson_face.gallery.packs import PACKS, Pack, PackRows
 from jetson_face.inference.byte_scan import ByteScan
 
 GROUPS = 16
@@ -66,9 +66,6 @@ class Ids:
         rows = np.asarray(values[:, ::2] << 4 | values[:, 1::2], np.uint8)
         found = cls(rows)
         return found if np.array_equal(found[0 : len(rows)], texts) else cls(texts)
-
-    def __len__(self) -> int:
-        return len(self.rows)
 
     def __getitem__(self, wanted: slice) -> NDArray[np.bytes_]:
         """Some of them as they are written."""
@@ -162,7 +159,9 @@ class PackFollower:
         for number, written, total in self._rows.totals(self._seen):
             self._revisions[number], self._totals[number] = written, total
         self._seen = revision
-        return sum(self._totals.values()) + rest(self._book.db, self._book)
+        book = self._book
+        rest = manifest.of_nobody(book.db, book.path, book.sealer)
+        return manifest.added(*self._totals.values(), *rest)
 
     def rebuild(self, revision: int) -> None:
         """Write all packs again, from rows that were checked."""

@@ -3,13 +3,13 @@ and what the gallery would decide without them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
 
-from jetson_face.core.types import F32, Embeddings
+from jetson_face.core.types import F32, I64, Embeddings
 from jetson_face.gallery.label_check import mislabelled_templates
 from jetson_face.gallery.matcher import GallerySnapshot, Matcher
 
@@ -63,7 +63,7 @@ def _near_another(snapshot: GallerySnapshot, similarity_min: float) -> dict[int,
     found: dict[int, FaultyTemplate] = {}
     while True:
         rows = np.setdiff1d(np.arange(len(snapshot.vectors)), list(found))
-        left = without_rows(snapshot, found)
+        left = without_rows(snapshot, list(found))
         wrong = [
             (one.similarity - (similarity_min if one.own is None else one.own), index, one)
             for index in range(len(left.people))
@@ -109,15 +109,11 @@ def preview(
     ]
 
 
-def without_rows(snapshot: GallerySnapshot, rows: Collection[int]) -> GallerySnapshot:
+def without_rows(snapshot: GallerySnapshot, rows: Sequence[int] | I64) -> GallerySnapshot:
     """The gallery without these templates; who has none left is not in it."""
-    kept = ~np.isin(np.arange(len(snapshot.vectors)), list(rows))
+    kept = ~np.isin(np.arange(len(snapshot.vectors)), rows)
     left, index = np.unique(snapshot.person_index[kept], return_inverse=True)
     people = tuple(snapshot.people[who] for who in left)
     return GallerySnapshot(
-        snapshot.space,
-        snapshot.vectors[kept].copy(),
-        index.astype(np.int64),
-        people,
-        snapshot.revision,
+        snapshot.space, snapshot.vectors[kept], index.astype(np.int64), people, snapshot.revision
     )

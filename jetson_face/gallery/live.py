@@ -72,7 +72,20 @@ class LivePeople:
     def look(self) -> None:
         """Read the gallery if it changed; `error` says why it could not be read."""
         with self._lock:
-            self._look()
+            try:
+                self._follow()
+                snapshot = self._gallery.snapshot()
+                if snapshot is not self._matcher.snapshot:
+                    self._matcher = self._built(snapshot)
+                    self.gallery_id = self._gallery.id
+            except JetsonFaceError as error:
+                if self.error is None:
+                    logger.error("gallery_unreadable goes_on_with=last error=%s", error)
+                self.error = str(error)
+                return
+            if self.error is not None:
+                logger.warning("gallery_back")
+                self.error = None
 
     def let_go(self) -> None:
         """Let the gallery close a file that was exchanged, before somebody else here opens the
@@ -80,22 +93,6 @@ class LivePeople:
         with self._lock, suppress(JetsonFaceError):
             if self._gallery.replaced():
                 self._gallery.let_go()
-
-    def _look(self) -> None:
-        try:
-            self._follow()
-            snapshot = self._gallery.snapshot()
-            if snapshot is not self._matcher.snapshot:
-                self._matcher = self._built(snapshot)
-                self.gallery_id = self._gallery.id
-        except JetsonFaceError as error:
-            if self.error is None:
-                logger.error("gallery_unreadable goes_on_with=last error=%s", error)
-            self.error = str(error)
-            return
-        if self.error is not None:
-            logger.warning("gallery_back")
-            self.error = None
 
     def _built(self, snapshot: GallerySnapshot) -> Matcher:
         if isinstance(snapshot, LargeGallery):

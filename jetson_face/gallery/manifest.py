@@ -89,7 +89,16 @@ def check(
 
 def total(db: sqlite3.Connection, path: Path, sealer: Sealer) -> int:
     """The sum over all rows that are there. Raises GalleryCorruptError, `sqlite3.Error`."""
-    return added(*_numbers(db, path, sealer))
+    people = db.execute(f"SELECT id, tag, substr(about, -{_END}) FROM people")
+    templates = db.execute(
+        f"SELECT id, person, photo, face, substr(about, -{_END}), substr(vector, -{_END}) "
+        "FROM templates"
+    )
+    return added(
+        *of_nobody(db, path, sealer),
+        *(of_person(sealer, *row) for row in people),
+        *(of_template(sealer, *row) for row in templates),
+    )
 
 
 def added(*numbers: int) -> int:
@@ -97,15 +106,9 @@ def added(*numbers: int) -> int:
     return sum(numbers) % _MODULUS
 
 
-def _numbers(db: sqlite3.Connection, path: Path, sealer: Sealer) -> Iterator[int]:
+def of_nobody(db: sqlite3.Connection, path: Path, sealer: Sealer) -> Iterator[int]:
+    """The numbers of what is of no person: the space, who was erased, the notes."""
     yield of_space(sealer, meta.space(db, path))
-    for row in db.execute(f"SELECT id, tag, substr(about, -{_END}) FROM people"):
-        yield of_person(sealer, *row)
-    for row in db.execute(
-        f"SELECT id, person, photo, face, substr(about, -{_END}), substr(vector, -{_END}) "
-        "FROM templates"
-    ):
-        yield of_template(sealer, *row)
     for (tag,) in db.execute("SELECT tag FROM erased"):
         yield of_erased(sealer, tag)
     for key, text in meta.notes(db):
@@ -114,7 +117,7 @@ def _numbers(db: sqlite3.Connection, path: Path, sealer: Sealer) -> Iterator[int
 
 def of_space(sealer: Sealer, space: EmbeddingSpace) -> int:
     """The number of the space that all vectors are of."""
-    return _number(sealer, b"space", f"{space.model}/{space.digest}/{space.dim}".encode())
+    return _number(sealer, b"space", space.full_name.encode())
 
 
 def of_person(sealer: Sealer, key: str, tag: bytes, about: bytes) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from copy import copy
 from functools import cached_property
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -17,17 +17,14 @@ from jetson_face.core.types import (
     EmbeddingSpace,
     Match,
 )
-from jetson_face.gallery.large import LargeGallery
+from jetson_face.gallery.large import CANDIDATES, LargeGallery
 from jetson_face.gallery.negatives import Negatives
 from jetson_face.gallery.scoring import PersonLayout
 from jetson_face.gallery.snapshot import GallerySnapshot as GallerySnapshot
 
-PersonScore: TypeAlias = Literal["top_k", "mean"]
 Thresholds: TypeAlias = tuple[float, ...]
 """Cosines at or above which a face gets a name, for 1, 2, … averaged embeddings; the last holds
 for more."""
-CANDIDATES = 3
-"""How many people a match names, the nearest one included."""
 REEMBED = "jetson-face gallery reembed"
 
 
@@ -41,12 +38,12 @@ def centred(vectors: F32, centre: F32) -> F32:
 class Matcher:
     """Compares probes with everybody in a snapshot.
 
-    score: `top_k`: a person's similarity is the mean of the `top_k` best of its templates (of all,
-    when it has fewer); 1 is the plain maximum. `mean`: the cosine to the person's mean vector.
+    top_k: a person's similarity is the mean of so many best of its templates (of all, when it has
+    fewer); 1 is the plain maximum.
 
     thresholds: what this gallery's size asks for; None: whoever decides has a threshold of its own.
-    negatives: faces that are not somebody, with `top_k`. centre: (dim,), taken from templates and
-    probes before they are compared: what all faces of a site have in common tells nobody apart.
+    negatives: faces that are not somebody. centre: (dim,), taken from templates and probes before
+    they are compared: what all faces of a site have in common tells nobody apart.
 
     The default is top_k = 3. The maximum favours whoever has many photos, because the best of many
     chance similarities is large: on 200 people of Families in the Wild with 1 to 20 photos each,
@@ -58,7 +55,6 @@ class Matcher:
         self,
         snapshot: GallerySnapshot,
         *,
-        score: PersonScore = "top_k",
         top_k: int = 3,
         thresholds: Thresholds | None = None,
         negatives: Negatives | None = None,
@@ -69,7 +65,7 @@ class Matcher:
         self.snapshot = snapshot
         self.thresholds = thresholds
         self.negatives = negatives
-        self._score, self._top_k = score, top_k
+        self._top_k = top_k
         self._centre = centre
 
     @cached_property
@@ -80,13 +76,6 @@ class Matcher:
     @cached_property
     def _layout(self) -> PersonLayout:
         return PersonLayout.of(self.snapshot.person_index)
-
-    @cached_property
-    def _means(self) -> F32:
-        """(P, dim) unit means of the people's templates."""
-        sums = np.add.reduceat(self._vectors, self._layout.starts, axis=0)
-        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-        return np.asarray(sums / np.maximum(lengths, 1e-12), np.float32)
 
     @property
     def space(self) -> EmbeddingSpace:
@@ -104,8 +93,6 @@ class Matcher:
         asked = probes.vectors
         if self._centre is not None:
             asked = centred(asked, self._centre)
-        if self._score == "mean":
-            return np.asarray(asked @ self._means.T, np.float32)
         scores = self._top(np.asarray(asked @ self._vectors.T, np.float32))
         if self.negatives is None:
             return scores
@@ -131,8 +118,7 @@ class Matcher:
     @property
     def _searches(self) -> bool:
         """A large gallery need not be compared whole."""
-        own = type(self).scores is Matcher.scores
-        return own and self._score == "top_k" and self._centre is None
+        return type(self).scores is Matcher.scores and self._centre is None
 
     def pick(self, scores: F32) -> list[Match]:
         """The nearest people in each row of (N, P) scores."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import asdict
 from pathlib import Path
 
 from jetson_face.core.errors import GalleryCorruptError
@@ -11,17 +12,6 @@ from jetson_face.gallery import schema
 
 Value = str | int | bytes
 _NOTE = "note_"
-
-
-def first(space: EmbeddingSpace, gallery: str, revision: int) -> dict[str, Value]:
-    """What a new gallery remembers."""
-    return {
-        "model": space.model,
-        "digest": space.digest,
-        "dim": space.dim,
-        "gallery": gallery,
-        "revision": revision,
-    }
 
 
 def value(db: sqlite3.Connection, path: Path, key: str) -> Value:
@@ -77,7 +67,7 @@ def space(db: sqlite3.Connection, path: Path) -> EmbeddingSpace:
 
 def set_space(db: sqlite3.Connection, space: EmbeddingSpace) -> None:
     """Bind the gallery to another space, in the transaction that replaces its vectors."""
-    for key, value in (("model", space.model), ("digest", space.digest), ("dim", space.dim)):
+    for key, value in asdict(space).items():
         put(db, key, value)
 
 

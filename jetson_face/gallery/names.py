@@ -23,21 +23,20 @@ def valid_name(text: str) -> str:
     """
     if len(text) > 100 * LENGTH_MAX:
         raise _too_long(text)
-    spaced = "".join(" " if _is_space(char) else char for char in text.strip())
+    spaced = "".join(" " if unicodedata.category(char) == "Zs" else char for char in text.strip())
     name = unicodedata.normalize("NFC", " ".join(word for word in spaced.split(" ") if word))
     if not name.strip(_JOINERS):
         raise NameInvalidError("a name is empty: give 1 to 100 visible characters")
     if len(name) > LENGTH_MAX:
         raise _too_long(name)
     if name.startswith("."):
-        raise NameInvalidError(f"name {_shown(name)} starts with a dot: leave it out")
+        raise NameInvalidError(f"name {shown(name)} starts with a dot: leave it out")
     for char in name:
         if char in _SEPARATORS:
-            raise NameInvalidError(f"name {_shown(name)} holds {char!r}: leave it out")
+            raise NameInvalidError(f"name {shown(name)} holds {char!r}: leave it out")
         if not char.isprintable() and char not in _JOINERS:
             raise NameInvalidError(
-                f"name {_shown(name)} holds an invisible character (U+{ord(char):04X}): "
-                "leave it out"
+                f"name {shown(name)} holds an invisible character (U+{ord(char):04X}): leave it out"
             )
     return name
 
@@ -50,13 +49,10 @@ def name_key(name: str) -> str:
 
 def _too_long(name: str) -> NameInvalidError:
     return NameInvalidError(
-        f"name {_shown(name)} has {len(name)} characters: at most {LENGTH_MAX} are accepted"
+        f"name {shown(name)} has {len(name)} characters: at most {LENGTH_MAX} are accepted"
     )
 
 
-def _is_space(char: str) -> bool:
-    return unicodedata.category(char) == "Zs"
-
-
-def _shown(name: str) -> str:
+def shown(name: str) -> str:
+    """For messages: quoted, the beginning of a long one."""
     return repr(name if len(name) <= _SHOWN else name[:_SHOWN] + "…")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
 import uuid
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from jetson_face.core.errors import EmbeddingSpaceError, GalleryError, GalleryRestoredError
 from jetson_face.core.protocols import Cipher
 from jetson_face.core.types import EmbeddingSpace
-from jetson_face.gallery import manifest, meta, schema, upgrade
+from jetson_face.gallery import manifest, schema, upgrade
 from jetson_face.gallery.ledger import ACCEPT, Ledger, Record
 from jetson_face.gallery.manifest import Manifest
 from jetson_face.gallery.matcher import REEMBED
@@ -25,11 +27,8 @@ def create(path: Path, space: EmbeddingSpace, cipher: Cipher | None, ledger: Led
 
     Who was erased from a gallery that was here before stays erased. Raises OutputError.
     """
-    if ledger is None:
-        _create(path, space, cipher, None)
-        return
-    with ledger.held():
-        if not path.exists():
+    with contextlib.nullcontext() if ledger is None else ledger.held():
+        if ledger is None or not path.exists():
             _create(path, space, cipher, ledger)
 
 
@@ -42,16 +41,13 @@ def check_space(path: Path, stored: EmbeddingSpace, mine: EmbeddingSpace | None)
         )
 
 
-def _remembered(path: Path, ledger: Ledger) -> Record | None:
-    """Of the gallery that was here before."""
+def remembered(path: Path, ledger: Ledger | None) -> Record | None:
+    """What the ledger says, as far as it can be read."""
     try:
-        known = ledger.read()
+        return None if ledger is None else ledger.read()
     except GalleryError as error:
         logger.warning("gallery_history_lost path=%s error=%s", path, error)
         return None
-    if known is not None and known.generation > 1:
-        logger.warning("gallery_made_anew path=%s the one that was here is gone", path)
-    return known
 
 
 def _create(
@@ -59,13 +55,20 @@ def _create(
 ) -> None:
     gallery = str(uuid.uuid4())
     sealer = Sealer(path, cipher, gallery)
-    before = None if ledger is None else _remembered(path, ledger)
+    before = remembered(path, ledger)
+    if before is not None and before.generation > 1:
+        logger.warning("gallery_made_anew path=%s the one that was here is gone", path)
     erased = before.erased if before is not None else frozenset()
     numbers = [manifest.of_space(sealer, space), *(manifest.of_erased(sealer, t) for t in erased)]
     generation = 1 if before is None else before.generation + 1
     empty = Manifest(generation, 0).after(generation, sum(numbers))
-    about = meta.first(space, gallery, generation)
-    about |= {"cipher_check": sealer.check_text(), manifest.KEY: manifest.sealed(empty, sealer)}
+    about = {
+        **asdict(space),
+        "gallery": gallery,
+        "revision": generation,
+        "cipher_check": sealer.check_text(),
+        manifest.KEY: manifest.sealed(empty, sealer),
+    }
     if ledger is not None:
         # First: a gallery that nobody knows of would be taken for a copy.
         with ledger.writing(Record(gallery, generation, empty.total, erased)):

@@ -10,10 +10,9 @@ enrolled or erased costs one pack, whatever else is there.
 from __future__ import annotations
 
 import json
-import sqlite3
 import struct
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from jetson_face.core.compact import compact
 from jetson_face.core.errors import GalleryCorruptError
 from jetson_face.core.types import EmbeddingSpace
-from jetson_face.gallery import manifest, meta, schema
+from jetson_face.gallery import manifest, schema
 from jetson_face.gallery.book import Book
 from jetson_face.gallery.people import PeopleRows
 from jetson_face.gallery.templates import TemplateRows
@@ -52,11 +51,6 @@ class Pack:
     people: tuple[PackedPerson, ...]
     templates: Records
 
-    @property
-    def total(self) -> int:
-        """The numbers of all rows, added."""
-        return sum(person.total for person in self.people)
-
 
 def number_of(person: str) -> int:
     """Which pack a person (id) is in."""
@@ -71,12 +65,9 @@ class PackRows:
 
     def rewrite(self, people: Collection[str], revision: int) -> None:
         """Write the packs of these people (ids) again, from their rows as they are now."""
-        by_pack: dict[int, list[str]] = {}
-        for person in sorted(people):
-            by_pack.setdefault(number_of(person), []).append(person)
         space = self._book.space()
         try:
-            for number, changed in by_pack.items():
+            for number, changed in _by_pack(sorted(people)).items():
                 self._write(number, revision, self._changed(number, changed, space))
         except GalleryCorruptError:
             # A pack is made from rows that the manifest guards: it is never a reason to stop.
@@ -86,10 +77,8 @@ class PackRows:
         """Write every pack again."""
         space = self._book.space()
         self._db.execute("DELETE FROM packs")
-        by_pack: dict[int, list[str]] = {}
-        for (person,) in self._db.execute("SELECT id FROM people ORDER BY id"):
-            by_pack.setdefault(number_of(person), []).append(person)
-        for number, people in by_pack.items():
+        everybody = [key for (key,) in self._db.execute("SELECT id FROM people ORDER BY id")]
+        for number, people in _by_pack(everybody).items():
             parts = [self._of_rows(person, space) for person in people]
             self._write(number, revision, _joined(parts, space))
 
@@ -143,7 +132,7 @@ class PackRows:
 
     def _write(self, number: int, revision: int, pack: Pack) -> None:
         row = str(number), str(revision)
-        total = manifest.added(pack.total).to_bytes(32, "little")
+        total = manifest.added(*(person.total for person in pack.people)).to_bytes(32, "little")
         seal = self._book.sealer.seal
         self._db.execute(
             "INSERT OR REPLACE INTO packs VALUES (?, ?, ?, ?)",
@@ -151,13 +140,11 @@ class PackRows:
         )
 
 
-def rest(db: sqlite3.Connection, book: Book) -> int:
-    """The numbers of what is in no pack, added."""
-    sealer = book.sealer
-    numbers = [manifest.of_space(sealer, book.space())]
-    numbers += (manifest.of_erased(sealer, tag) for tag in book.erased())
-    numbers += (manifest.of_note(sealer, key, text) for key, text in meta.notes(db))
-    return manifest.added(*numbers)
+def _by_pack(people: Iterable[str]) -> dict[int, list[str]]:
+    found: dict[int, list[str]] = {}
+    for person in people:
+        found.setdefault(number_of(person), []).append(person)
+    return found
 
 
 def _form(width: int, dim: int) -> Any:

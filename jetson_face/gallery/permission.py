@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from jetson_face.core.types import Person
+from jetson_face.gallery.book import ids_in
 from jetson_face.gallery.person_notes import (
     CONSENT,
     DO_NOT_RECOGNISE,
     Consent,
     consents,
-    listed,
+    set_listed,
     write_consent,
-    write_listed,
 )
 from jetson_face.gallery.store import GalleryStore
 
@@ -24,7 +24,7 @@ def consents_of(store: GalleryStore) -> dict[str, Consent]:
 
 def not_recognised(store: GalleryStore) -> frozenset[str]:
     """Ids of the people of the do-not-recognise list. Raises the gallery's errors."""
-    return listed(store.note(DO_NOT_RECOGNISE))
+    return ids_in(store.note(DO_NOT_RECOGNISE))
 
 
 def record_consent(store: GalleryStore, who: str, consent: Consent | None) -> Person:
@@ -50,8 +50,6 @@ def withhold(store: GalleryStore, who: str, on: bool = True) -> Person:
     """
     with store.transaction():
         person = store.show(who).person
-        before = listed(store.book.note(DO_NOT_RECOGNISE))
-        if (person.id in before) != on:
-            write_listed(store.book, before | {person.id} if on else before - {person.id})
+        if set_listed(store.book, person.id, on):
             store.act("withheld" if on else "no_longer_withheld", person, {})
     return person

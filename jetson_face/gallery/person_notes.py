@@ -8,12 +8,11 @@ programs like any other change, and gone with the person.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta, timezone
 
 from jetson_face.core.errors import NameInvalidError
-from jetson_face.gallery.book import Book
+from jetson_face.gallery.book import Book, ids_in
 
 CONSENT, DO_NOT_RECOGNISE = "consent", "do_not_recognise"
 _TEXT_MAX = 2000
@@ -62,11 +61,6 @@ def consents(text: str | None) -> dict[str, Consent]:
     return {who: Consent(**known) for who, known in json.loads(text or "{}").items()}
 
 
-def listed(text: str | None) -> frozenset[str]:
-    """The ids in the gallery's note `DO_NOT_RECOGNISE`."""
-    return frozenset(map(str, json.loads(text or "[]")))
-
-
 def write_consent(book: Book, person: str, consent: Consent | None) -> None:
     """Keep it, or forget it; inside a transaction."""
     records = consents(book.note(CONSENT))
@@ -77,23 +71,24 @@ def write_consent(book: Book, person: str, consent: Consent | None) -> None:
     book.set_note(CONSENT, json.dumps(plain, ensure_ascii=False) if plain else None)
 
 
-def write_listed(book: Book, people: Collection[str]) -> None:
-    """These people (ids) are of the do-not-recognise list, and no others; inside a transaction."""
-    if frozenset(people) != listed(book.note(DO_NOT_RECOGNISE)):
-        book.set_note(DO_NOT_RECOGNISE, json.dumps(sorted(people)) if people else None)
+def set_listed(book: Book, person: str, on: bool) -> bool:
+    """Put a person (id) on the do-not-recognise list, or take them off; inside a transaction. False
+    where it is so already."""
+    before = ids_in(book.note(DO_NOT_RECOGNISE))
+    return book.set_ids(DO_NOT_RECOGNISE, before | {person} if on else before - {person})
 
 
 def forget(book: Book, person: str) -> None:
     """Everything of a person (id) who is erased; inside the transaction."""
     if person in consents(book.note(CONSENT)):
         write_consent(book, person, None)
-    write_listed(book, listed(book.note(DO_NOT_RECOGNISE)) - {person})
+    set_listed(book, person, False)
 
 
 def withheld(book: Book, now: float | None) -> tuple[frozenset[str], float]:
     """Who must not be recognised (ids), and the UTC seconds until which that holds. now: UTC
     seconds at which a consent may be over; None: that does not matter."""
-    found = listed(book.note(DO_NOT_RECOGNISE))
+    found = ids_in(book.note(DO_NOT_RECOGNISE))
     if now is None:
         return found, float("inf")
     records = consents(book.note(CONSENT))

@@ -56,14 +56,6 @@ class PersonInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Removed:
-    """What `remove` erased: the material of a receipt."""
-
-    person: Person
-    templates: tuple[TemplateInfo, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Accepted:
     """What is in a gallery that was taken although it is not the one that was last used.
 

@@ -15,12 +15,10 @@ from jetson_face.gallery.people import PeopleRows
 from jetson_face.gallery.permission import consents_of, not_recognised
 from jetson_face.gallery.person_notes import (
     CONSENT,
-    DO_NOT_RECOGNISE,
     Consent,
     consents,
-    listed,
+    set_listed,
     write_consent,
-    write_listed,
 )
 from jetson_face.gallery.records import NewTemplate, checked_vector
 from jetson_face.gallery.store import GalleryStore
@@ -129,12 +127,9 @@ def _put_templates(store: GalleryStore, person: Person, record: PersonRecord) ->
 
 
 def _put_notes(book: Book, record: PersonRecord) -> bool:
-    who, changed = record.person.id, False
-    never = listed(book.note(DO_NOT_RECOGNISE))
-    if (who in never) != record.never:
-        write_listed(book, never | {who} if record.never else never - {who})
-        changed = True
-    if consents(book.note(CONSENT)).get(who) != record.consent:
-        write_consent(book, who, record.consent)
-        changed = True
-    return changed
+    who = record.person.id
+    changed = set_listed(book, who, record.never)
+    if consents(book.note(CONSENT)).get(who) == record.consent:
+        return changed
+    write_consent(book, who, record.consent)
+    return True

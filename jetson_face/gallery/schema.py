@@ -19,13 +19,11 @@ from jetson_face.core.errors import (
     OutputError,
 )
 from jetson_face.util import sqlite
+from jetson_face.util.files import sync_folder
 
 APPLICATION_ID = 0x6A664741
 """`jfGA`: marks an SQLite file as ours."""
 VERSION = 3
-
-RAISED = (sqlite3.Error, UnicodeDecodeError)
-"""What Python's sqlite3 raises; the second when a damaged text gets into SQLite's own message."""
 
 _HEADER = b"SQLite format 3\0"
 # quick_check, at every opening, holds each row against these checks: a damaged row of another type
@@ -108,12 +106,12 @@ def create(
         temporary = Path(name)
         _fill(temporary, meta, erased)
         _put(temporary, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise OutputError(
             f"{path}: the gallery cannot be created: {error.strerror or error}"
         ) from error
-    except RAISED as error:
+    except sqlite.RAISED as error:
         raise translated(error, path) from error
     finally:
         if temporary is not None:
@@ -128,17 +126,16 @@ def connect(path: Path, timeout_s: float, upgrade: Upgrade, large: int) -> sqlit
     cannot be read or a newer version made it.
     """
     _check_header(path)
-    connection: sqlite3.Connection | None = None
     try:
         connection = sqlite.connect(path, create=False, timeout_s=timeout_s)
-        _prepare(connection, path, upgrade, large)
-        return connection
-    except BaseException as error:
-        if connection is not None:
+        try:
+            _prepare(connection, path, upgrade, large)
+        except BaseException:
             connection.close()
-        if isinstance(error, RAISED):
-            raise translated(error, path) from error
-        raise
+            raise
+        return connection
+    except sqlite.RAISED as error:
+        raise translated(error, path) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +164,7 @@ def identity(path: Path) -> Identity:
 
 
 def translated(error: Exception, path: Path) -> Exception:
-    """An error of `RAISED` in our words; SQLite's result code is not visible on Python 3.10."""
+    """An error of `sqlite.RAISED` in our words; SQLite's code is not visible on Python 3.10."""
     if isinstance(error, UnicodeDecodeError):
         return corrupt(path, "text that is not UTF-8")
     text = str(error)
@@ -188,10 +185,8 @@ def translated(error: Exception, path: Path) -> Exception:
 
 def corrupt(path: Path, why: str) -> GalleryCorruptError:
     """The gallery is damaged, and what to do."""
-    short = "".join(c if c.isprintable() else " " for c in why)[:100].strip()
-    return GalleryCorruptError(
-        f"{path}: the gallery is damaged ({short}): restore it from a backup, or move it away and "
-        "enrol again"
+    return sqlite.damaged(
+        path, "the gallery", why, "restore it from a backup, or move it away and enrol again"
     )
 
 
@@ -208,8 +203,7 @@ def _put(temporary: Path, path: Path) -> None:
 
 
 def _fill(path: Path, meta: Mapping[str, str | int | bytes], erased: Collection[bytes]) -> None:
-    connection = sqlite3.connect(path, isolation_level=None)
-    try:
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.executescript(
@@ -218,10 +212,8 @@ def _fill(path: Path, meta: Mapping[str, str | int | bytes], erased: Collection[
             f"PRAGMA application_id={APPLICATION_ID}; "
             f"PRAGMA user_version={VERSION}; COMMIT;"
         )
-        connection.executemany("INSERT INTO meta VALUES (?, ?)", list(meta.items()))
+        connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
         connection.executemany("INSERT INTO erased VALUES (?)", [(tag,) for tag in erased])
-    finally:
-        connection.close()
 
 
 def _check_header(path: Path) -> None:
@@ -279,12 +271,17 @@ def _prepare(connection: sqlite3.Connection, path: Path, upgrade: Upgrade, large
         # The old pages, with what was not sealed in them, are in the file until now.
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     connection.execute("PRAGMA foreign_keys=ON")
-    (last,) = connection.execute("SELECT max(rowid) FROM templates").fetchone()
-    if last is None or last < large:
+    if not is_large(connection, large):
         quick_check(connection, path)
         return
     for table in ("meta", "people", "erased", "acts", "packs"):
         quick_check(connection, path, table)
+
+
+def is_large(connection: sqlite3.Connection, large: int) -> bool:
+    """There are, or were, so many templates."""
+    (last,) = connection.execute("SELECT max(rowid) FROM templates").fetchone()
+    return last is not None and int(last) >= large
 
 
 def quick_check(connection: sqlite3.Connection, path: Path, what: int | str = 1) -> None:
@@ -309,11 +306,3 @@ def _upgrade(connection: sqlite3.Connection, path: Path, upgrade: Upgrade) -> bo
         upgrade(connection, step)
         connection.execute(f"PRAGMA user_version={step + 1}")
     return bool(version < VERSION)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -7,31 +7,30 @@ import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 
 from jetson_face.core.errors import GalleryError, NameInvalidError, UsageError
 from jetson_face.core.protocols import Cipher
 from jetson_face.core.types import F32, Embeddings, EmbeddingSpace, ImageU8, Person
-from jetson_face.gallery import aside, opening, person_notes, schema
+from jetson_face.gallery import opening, person_notes, schema
 from jetson_face.gallery.accept import erase, erase_again
-from jetson_face.gallery.acts import Act, Recorder
-from jetson_face.gallery.book import Book
+from jetson_face.gallery.book import Book, ids_in
 from jetson_face.gallery.file import LARGE, GalleryFile
 from jetson_face.gallery.ledger import Ledger
-from jetson_face.gallery.names import valid_name
+from jetson_face.gallery.names import shown, valid_name
 from jetson_face.gallery.records import (
     Accepted,
     NewTemplate,
     PersonInfo,
-    Removed,
     checked_vector,
 )
 from jetson_face.gallery.snapshot import GallerySnapshot
+from jetson_face.privacy.audit import Action, AuditLog
 
 _CHUNK = 64
-_NOTHING: Mapping[str, object] = MappingProxyType({})
+_SET_ASIDE = "set_aside"
+"""The note that says which templates are not matched."""
 
 
 class GalleryStore:
@@ -67,7 +66,7 @@ class GalleryStore:
         timeout_s: float = 5.0,
         cipher: Cipher | None = None,
         ledger: Ledger | None = None,
-        recorder: Recorder | None = None,
+        recorder: AuditLog | None = None,
         restored: bool = False,
         withhold_expired: bool = False,
         large: int = LARGE,
@@ -153,7 +152,7 @@ class GalleryStore:
             raise GalleryError(f"{self.path}: the gallery's file was exchanged: try again")
         return self._file.transaction()
 
-    def act(self, act: Act, person: Person, details: Mapping[str, object]) -> None:
+    def act(self, act: Action, person: Person, details: Mapping[str, object]) -> None:
         """Put an entry into the audit log that comes into force with the transaction around it."""
         self._file.acts.add(act, person, details)
 
@@ -190,14 +189,15 @@ class GalleryStore:
 
     def aside(self) -> frozenset[str]:
         """Ids of the templates that are kept but not matched."""
-        with self._file.reading():
-            return aside.read(self._file.book)
+        return ids_in(self.note(_SET_ASIDE))
 
     def set_aside(self, templates: Collection[str]) -> None:
         """Keep these templates (ids) out of matching, and no others. Raises UsageError for an id
         that no template has."""
         with self.transaction():
-            aside.write(self._file.book, templates, self._file.templates.ids())
+            if unknown := sorted(set(templates) - set(self._file.templates.ids())):
+                raise UsageError(f"no template {unknown[0]!r}: see `jetson-face gallery hygiene`")
+            self._file.book.set_ids(_SET_ASIDE, templates)
 
     def people(self) -> tuple[PersonInfo, ...]:
         """Everybody, in the order of their names, with what is stored of them."""
@@ -248,11 +248,11 @@ class GalleryStore:
             self.act("renamed", person, {"before": before.name})
         return person
 
-    def remove(self, who: str) -> Removed:
+    def remove(self, who: str) -> PersonInfo:
         """Erase a person with all templates and portraits, also from the file's free pages; that
         they were erased is remembered, by digests that tell nothing of them.
 
-        Raises UsageError when nobody is called so.
+        Returns what was stored of them. Raises UsageError when nobody is called so.
         """
         with self.transaction():
             info = self.show(who)
@@ -262,7 +262,7 @@ class GalleryStore:
                 self.set_aside(left)
             self.act("removed", info.person, {"templates": len(info.templates)})
         self.checkpoint()
-        return Removed(info.person, info.templates)
+        return info
 
     @property
     def book(self) -> Book:
@@ -296,8 +296,8 @@ class GalleryStore:
         self,
         person: Person,
         photo: str,
-        act: Act | None = None,
-        details: Mapping[str, object] = _NOTHING,
+        act: Action | None = None,
+        details: Mapping[str, object] | None = None,
     ) -> int:
         """Erase the templates of one photo (hex SHA-256) of a person; returns how many there were.
 
@@ -309,7 +309,7 @@ class GalleryStore:
             if gone and not self._file.templates.has(person.id):
                 self._file.people.remove(person.id)
             if act is not None:
-                self.act(act, person, {"photos": gone, **details})
+                self.act(act, person, {"photos": gone, **(details or {})})
         self.checkpoint()
         return gone
 
@@ -319,7 +319,7 @@ class GalleryStore:
 
         Raises GalleryCorruptError where something of it does not open.
         """
-        book, known = self._file.book, self._file.known()
+        book, known = self._file.book, opening.remembered(self.path, self._file.ledger)
         with self._file.accepting(known):
             erased = book.erased() | (frozenset() if known is None else known.erased)
             done = erase_again(book, erased, self.space)
@@ -367,10 +367,11 @@ class GalleryStore:
             book = self._file.book
             now = self._clock() if self._withhold_expired else None
             withheld, self._holds_until = person_notes.withheld(book, now)
+            aside = ids_in(book.note(_SET_ASIDE))
             if self._file.large:
-                return self._file.large_snapshot(self.space, aside.read(book), withheld)
+                return self._file.large_snapshot(self.space, aside, withheld)
             people = [person for person, _ in self._file.people.all()]
-            return self._file.templates.snapshot(people, self.space, aside.read(book), withheld)
+            return self._file.templates.snapshot(people, self.space, aside, withheld)
 
     def _reembedded(
         self,
@@ -388,8 +389,7 @@ class GalleryStore:
     def _find(self, who: str) -> tuple[Person, float]:
         found = self._file.people.find(who)
         if found is None:
-            shown = repr(who if len(who) <= 40 else who[:40] + "…")
-            raise UsageError(f"nobody is called {shown}: see `jetson-face people list`")
+            raise UsageError(f"nobody is called {shown(who)}: see `jetson-face people list`")
         return found
 
     def _free_name(self, name: str, own: str | None) -> str:

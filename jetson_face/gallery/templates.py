@@ -71,7 +71,7 @@ class TemplateRows:
         photo = self._book.photo_tag(facts.photo)
         row = key, person, photo.hex(), str(face)
         about = self._book.sealed(asdict(facts), "template", *row)
-        blob = self._sealer.seal(vector, "vector", *row, _name(self._book.space()))
+        blob = self._sealer.seal(vector, "vector", *row, self._book.space().full_name)
         return key, person, photo, face, about, blob
 
     def remove(self, person: str, photo: bytes | None = None) -> int:
@@ -159,7 +159,7 @@ class TemplateRows:
         """The vectors of some rows: (N, dim). space: the gallery's, where that is known."""
         of = space or self._book.space()
         plain = [
-            self._sealer.open(blob, "vector", key, owner, _hex(photo), str(face), _name(of))
+            self._sealer.open(blob, "vector", key, owner, _hex(photo), str(face), of.full_name)
             for key, owner, photo, face, blob in rows
         ]
         return self._vectors(plain, of)
@@ -194,7 +194,7 @@ class TemplateRows:
         """Those of the people who have templates, in their order, with every vector but those of
         the templates (ids) that are set aside. withheld: ids of people who must not be named."""
         plain: dict[str, list[bytes]] = {}
-        name = _name(space)
+        name = space.full_name
         for key, owner, photo, face, blob in self._db.execute(
             "SELECT id, person, photo, face, vector FROM templates ORDER BY rowid"
         ):
@@ -217,7 +217,7 @@ class TemplateRows:
             ((_, owner, photo, face, about, old),) = self._db.execute(
                 f"{_COLUMNS} WHERE id = ?", (key,)
             ).fetchall()
-            row = key, owner, _hex(photo), str(face), _name(space)
+            row = key, owner, _hex(photo), str(face), space.full_name
             blob = self._sealer.seal(vector.tobytes(), "vector", *row)
             self._db.execute("UPDATE templates SET vector = ? WHERE id = ?", (blob, key))
             values = key, owner, photo, face, about
@@ -236,10 +236,6 @@ class TemplateRows:
         if not (np.abs(np.einsum("ij,ij->i", vectors, vectors) - 1) <= LENGTH_ERROR).all():
             raise schema.corrupt(path, "a vector that is not of length 1")
         return vectors
-
-
-def _name(space: EmbeddingSpace) -> str:
-    return f"{space.model}/{space.digest}/{space.dim}"
 
 
 def _of(person: str | None) -> tuple[str, tuple[str, ...]]:

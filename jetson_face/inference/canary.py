@@ -17,6 +17,7 @@ from jetson_face.core.types import F32, Embeddings, ImageU8
 from jetson_face.util.rounding import away
 
 P = TypeVar("P")
+_COSINE_MIN = 0.999
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +60,11 @@ class Canary:
         wanted: F32,
         every_ns: int,
         *,
-        cosine_min: float = 0.999,
         drifted: bool = False,
     ) -> None:
         self._embed, self._crops = embed, crops
         self._wanted = np.array(wanted, np.float64).reshape(-1)
-        self._every_ns, self._cosine_min = every_ns, cosine_min
+        self._every_ns = every_ns
         self._asked_ns: int | None = None
         self.drifted = drifted
         self.asked = 0
@@ -86,12 +86,11 @@ class Canary:
         norms = float(np.linalg.norm(vector) * np.linalg.norm(self._wanted))
         cosine = 0.0 if norms == 0 else float(vector @ self._wanted) / norms
         self.last_cosine = cosine
-        drifted = not cosine >= self._cosine_min
+        drifted = not cosine >= _COSINE_MIN
         if drifted == self.drifted:
             return None
         self.drifted = drifted
-        state: Literal["drifted", "recovered"] = "drifted" if drifted else "recovered"
-        return CanaryEvent(now_ns, state, cosine, self._cosine_min)
+        return CanaryEvent(now_ns, "drifted" if drifted else "recovered", cosine, _COSINE_MIN)
 
 
 class CanaryWatch(Generic[P]):

@@ -21,7 +21,6 @@ from jetson_face.core.types import F32
 from jetson_face.inference.backend import Array
 from jetson_face.inference.onnxruntime import OnnxBackend
 from jetson_face.inference.precision import read_model
-from jetson_face.util.optional import needs, pip_install
 
 LEVELS = 127
 FIRST_KEPT = 3
@@ -40,14 +39,14 @@ def calibrate(
     feeds: batches of the network's input, as they are when it runs. Raises EngineError on fewer
     than `faces_min` faces or a graph without convolutions, ModelError, MissingDependencyError.
     """
-    counted = _Counted(feeds)
-    model = quantise(read_model(onnx, what), counted, what, faces_min=faces_min)
-    return bytes(model.SerializeToString()), counted.faces
+    model, faces = quantise(read_model(onnx, what), feeds, what, faces_min=faces_min)
+    return bytes(model.SerializeToString()), faces
 
 
-def quantise(model: Any, feeds: Feeds, what: str, *, faces_min: int = 1) -> Any:
-    """The ONNX model with Q/DQ pairs, as a new one; see `calibrate`."""
-    module = _import_onnx()
+def quantise(model: Any, feeds: Feeds, what: str, *, faces_min: int = 1) -> tuple[Any, int]:
+    """The ONNX model with Q/DQ pairs, as a new one, and the number of faces; see `calibrate`."""
+    import onnx as module
+
     out = module.ModelProto()
     out.CopyFrom(model)
     weights = {t.name: t for t in out.graph.initializer}
@@ -56,29 +55,16 @@ def quantise(model: Any, feeds: Feeds, what: str, *, faces_min: int = 1) -> Any:
         chosen = chosen[FIRST_KEPT:]
     if not chosen:
         raise EngineError(f"{what}: has no fp32 convolution to quantise")
-    counted = _Counted(feeds)
     tensors = list(dict.fromkeys(out.graph.node[i].input[0] for i in chosen))
-    ranges = find_ranges(module, model, tensors, counted)
-    if counted.faces < faces_min:
+    ranges, faces = find_ranges(module, model, tensors, feeds)
+    if faces < faces_min:
         raise EngineError(
-            f"{what}: {counted.faces} faces are too few to calibrate on, {faces_min} are needed: "
+            f"{what}: {faces} faces are too few to calibrate on, {faces_min} are needed: "
             "give more pictures, of different people and light"
         )
     _rewrite(module, out.graph, chosen, ranges)
     module.checker.check_model(out, full_check=True)
-    return out
-
-
-class _Counted:
-    """Feeds that count the faces in them as they pass."""
-
-    def __init__(self, feeds: Feeds) -> None:
-        self._feeds, self.faces = feeds, 0
-
-    def __iter__(self) -> Any:
-        for feed in self._feeds:
-            self.faces += len(next(iter(feed.values())))
-            yield feed
+    return out, faces
 
 
 def _wanted(module: Any, node: Any, weights: Mapping[str, Any]) -> bool:
@@ -88,8 +74,11 @@ def _wanted(module: Any, node: Any, weights: Mapping[str, Any]) -> bool:
     return bool(groups == 1 and weights[node.input[1]].data_type == module.TensorProto.FLOAT)
 
 
-def find_ranges(module: Any, model: Any, tensors: Sequence[str], feeds: Feeds) -> dict[str, float]:
-    """Clipping point (largest magnitude kept) of each tensor, by least squared rounding error."""
+def find_ranges(
+    module: Any, model: Any, tensors: Sequence[str], feeds: Feeds
+) -> tuple[dict[str, float], int]:
+    """Clipping point (largest magnitude kept) of each tensor, by least squared rounding error, and
+    how many faces were looked at."""
     probe = module.ModelProto()
     probe.CopyFrom(model)
     shown = {value.name for value in probe.graph.output}
@@ -102,13 +91,15 @@ def find_ranges(module: Any, model: Any, tensors: Sequence[str], feeds: Feeds) -
     backend = OnnxBackend(probe.SerializeToString())
     rng = np.random.default_rng(0)
     kept: dict[str, list[F32]] = {t: [] for t in tensors}
+    faces = 0
     for feed in feeds:
+        faces += len(next(iter(feed.values())))
         seen = backend.run(feed) | dict(feed)
         for tensor in tensors:
             values = np.abs(seen[tensor].ravel())
             kept[tensor] += [rng.choice(values, SAMPLES_A_BATCH), values.max(keepdims=True)]
     backend.close()
-    return {t: best_range(np.concatenate(values)) for t, values in kept.items() if values}
+    return {t: best_range(np.concatenate(values)) for t, values in kept.items() if values}, faces
 
 
 def best_range(magnitudes: F32) -> float:
@@ -151,12 +142,8 @@ def _rewrite(module: Any, graph: Any, chosen: Sequence[int], ranges: Mapping[str
 def _activation_pair(module: Any, graph: Any, tensor: str, scale: float) -> list[Any]:
     extra = [f"{tensor}_scale", f"{tensor}_zero"]
     make, array = module.helper.make_node, module.numpy_helper.from_array
-    graph.initializer.extend(
-        [
-            array(np.array(scale, np.float32), extra[0]),
-            array(np.array(0, np.int8), extra[1]),
-        ]
-    )
+    graph.initializer.append(array(np.array(scale, np.float32), extra[0]))
+    graph.initializer.append(array(np.array(0, np.int8), extra[1]))
     return [
         make("QuantizeLinear", [tensor, *extra], [f"{tensor}_q"], f"{tensor}_quantise"),
         make("DequantizeLinear", [f"{tensor}_q", *extra], [f"{tensor}_dq"], f"{tensor}_dequantise"),
@@ -170,23 +157,9 @@ def _weight_pair(module: Any, graph: Any, weight: Any) -> Any:
     per_channel = scale.reshape(-1, *[1] * (values.ndim - 1))
     steps = np.round(values / per_channel).clip(-LEVELS, LEVELS).astype(np.int8)
     name, array = weight.name, module.numpy_helper.from_array
-    graph.initializer.extend(
-        [
-            array(steps, f"{name}_q"),
-            array(scale, f"{name}_scale"),
-            array(np.zeros(len(values), np.int8), f"{name}_zero"),
-        ]
-    )
+    parts = [f"{name}_q", f"{name}_scale", f"{name}_zero"]
+    for part, content in zip(parts, (steps, scale, np.zeros(len(values), np.int8)), strict=True):
+        graph.initializer.append(array(content, part))
     return module.helper.make_node(
-        "DequantizeLinear",
-        [f"{name}_q", f"{name}_scale", f"{name}_zero"],
-        [f"{name}_dq"],
-        f"{name}_dequantise",
-        axis=0,
+        "DequantizeLinear", parts, [f"{name}_dq"], f"{name}_dequantise", axis=0
     )
-
-
-def _import_onnx() -> Any:
-    with needs(f"calibration needs the onnx package: {pip_install('pc')}"):
-        import onnx
-    return onnx

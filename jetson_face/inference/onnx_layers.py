@@ -17,26 +17,25 @@ _MAPS = ("Relu", "PRelu", "LeakyRelu", "Clip", "Concat", "Add", "MaxPool", "Aver
 
 
 class LayerView:
-    """One network with every feature map at hand. Raises ModelError, MissingDependencyError."""
+    """One network with every feature map at hand. Raises ModelError, MissingDependencyError.
+
+    filters: weights (O, I, kh, kw) of the first convolution.
+    """
 
     def __init__(self, path: Path) -> None:
-        onnx = _import_onnx()
+        with needs(f"looking inside a network needs onnx: {pip_install('pc')}"):
+            import onnx
         try:
             model = onnx.load(str(path))
         except Exception as exc:  # protobuf's own errors have no common base but Exception
             raise ModelError(f"{path}: not an ONNX file: {' '.join(str(exc).split())}") from exc
-        self._filters = _first_filters(onnx, model)
+        self.filters = _first_filters(onnx, model)
         own = {value.name for value in model.graph.output}
         nodes = [n for n in model.graph.node if n.op_type in _MAPS and n.output[0] not in own]
         for node in nodes:
             model.graph.output.append(onnx.helper.make_empty_tensor_value_info(node.output[0]))
         self._kinds = {node.output[0]: node.op_type for node in nodes}
         self._backend = OnnxBackend(model.SerializeToString(), threads=1)
-
-    @property
-    def filters(self) -> Array:
-        """Weights (O, I, kh, kw) of the first convolution."""
-        return self._filters
 
     def maps(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Feature maps (C, h, w) of the first picture, in the order of the network.
@@ -64,11 +63,3 @@ def _first_filters(onnx: Any, model: Any) -> Array:
         if node.op_type == "Conv" and node.input[1] in weights:
             return np.asarray(onnx.numpy_helper.to_array(weights[node.input[1]]), np.float32)
     raise ModelError("the network has no convolution with fixed weights: no filters to show")
-
-
-def _import_onnx() -> Any:
-    with needs(f"looking inside a network needs onnx: {pip_install('pc')}"):
-        import onnx
-        import onnx.helper
-        import onnx.numpy_helper
-    return onnx

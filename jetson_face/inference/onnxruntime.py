@@ -36,6 +36,9 @@ class OnnxBackend:
     Raises ModelError, InputMissingError, MissingDependencyError.
     """
 
+    inputs: Mapping[str, TensorSpec]
+    outputs: Mapping[str, TensorSpec]
+
     def __init__(
         self,
         model: str | os.PathLike[str] | bytes,
@@ -45,48 +48,34 @@ class OnnxBackend:
         precision: str | None = None,
     ) -> None:
         self._what = "<bytes>" if isinstance(model, bytes) else os.fspath(model)
-        ort = _import_onnxruntime()
+        without_telemetry()
+        with needs(f"ONNX Runtime is not installed: {pip_install('pc')}"):
+            import onnxruntime as ort
         self._session: Any = _open_session(ort, model, self._what, list(providers), threads)
-        self._inputs = MappingProxyType({n.name: _spec(n) for n in self._session.get_inputs()})
-        self._outputs = MappingProxyType({n.name: _spec(n) for n in self._session.get_outputs()})
-        self._names = list(self._outputs)
-        first = next(iter(self._inputs.values()))
-        self._info = BackendInfo(
+        self.inputs = MappingProxyType({n.name: _spec(n) for n in self._session.get_inputs()})
+        self.outputs = MappingProxyType({n.name: _spec(n) for n in self._session.get_outputs()})
+        first = next(iter(self.inputs.values()))
+        self.info = BackendInfo(
             name="onnxruntime",
             version=str(ort.__version__),
             device=self._session.get_providers()[0].removesuffix("ExecutionProvider").lower(),
             precision=precision or _PRECISION_BY_BYTES.get(first.dtype.itemsize, str(first.dtype)),
         )
 
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        """Input tensors by name."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        """Output tensors by name."""
-        return self._outputs
-
-    @property
-    def info(self) -> BackendInfo:
-        """What runs, for reports."""
-        return self._info
-
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """The network's outputs for these inputs. Raises ModelError."""
         if self._session is None:
             raise ModelError(f"{self._what}: used after close()")
-        check_feeds(self._inputs, feeds)
+        check_feeds(self.inputs, feeds)
         if any(0 in array.shape for array in feeds.values()):
             return self._run_empty(feeds)
         # The Python binding needs C order; a view of a larger array is copied here.
         contiguous = {name: np.ascontiguousarray(array) for name, array in feeds.items()}
         try:
-            values = self._session.run(self._names, contiguous)
+            values = self._session.run(None, contiguous)  # all outputs, in their order
         except Exception as exc:  # its exceptions have no common base but Exception
             raise ModelError(f"{self._what}: inference failed: {_one_line(exc)}") from exc
-        return dict(zip(self._names, values, strict=True))
+        return dict(zip(self.outputs, values, strict=True))
 
     def close(self) -> None:
         """Free the session; harmless a second time."""
@@ -101,7 +90,7 @@ class OnnxBackend:
                 )
         return {
             name: np.zeros((0, *(d or 0 for d in spec.shape[1:])), spec.dtype)
-            for name, spec in self._outputs.items()
+            for name, spec in self.outputs.items()
         }
 
 
@@ -109,13 +98,6 @@ def without_telemetry() -> None:
     """Keep ONNX Runtime from sending what it ran to its makers, and from keeping a number of this
     machine for that; where ORT_DISABLE_TELEMETRY is set already it holds. Before its import."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-
-
-def _import_onnxruntime() -> Any:
-    without_telemetry()
-    with needs(f"ONNX Runtime is not installed: {pip_install('pc')}"):
-        import onnxruntime
-    return onnxruntime
 
 
 def _open_session(

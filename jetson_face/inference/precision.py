@@ -65,12 +65,11 @@ class _Halver:
                     f"{self._what}: {node.op_type} holds a graph of its own, which cannot be "
                     "converted to fp16: set backend.precision to fp32"
                 )
-            if node.op_type == "Constant" and node.output[0] in self._weights:
-                self._nodes.append(node)
-            elif node.op_type in self._keep or node.output[0] in self._keep:
+            if node.op_type in self._keep or node.output[0] in self._keep:
                 self._keep_node(node)
-            else:
+            elif node.op_type != "Constant" or node.output[0] not in self._weights:
                 self._halve_node(node)
+            self._nodes.append(node)
         self._restore_outputs()
         used = {name for node in self._nodes for name in node.input}
         kept = [t for t in self._graph.initializer if t.name in used]
@@ -85,7 +84,6 @@ class _Halver:
         for i, name in enumerate(node.input):
             if name in self._half:
                 node.input[i] = self._cast(name, self._float)
-        self._nodes.append(node)
 
     def _halve_node(self, node: Any) -> None:
         for i, name in enumerate(node.input):
@@ -93,7 +91,6 @@ class _Halver:
                 node.input[i] = self._halve_weight(name)
             elif name in self._floats and name not in self._half:
                 node.input[i] = self._cast(name, self._half_type)
-        self._nodes.append(node)
         self._half.update(name for name in node.output if name in self._floats)
 
     def _cast(self, name: str, to: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -12,11 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from jetson_face.core.errors import ModelError
 from jetson_face.util.addresses import web_address
+from jetson_face.util.files import file_sha256
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 BYTES_MAX = 1 << 31
 """No network that runs here is larger; more is not fetched."""
-_CHUNK = 1 << 20
 
 
 class Part(BaseModel):
@@ -141,11 +140,7 @@ def sha256_of(path: Path) -> str:
 
 @lru_cache(maxsize=64)
 def _file_sha256(path: Path, size: int, mtime_ns: int) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return file_sha256(path)
 
 
 def is_file(path: Path) -> bool:

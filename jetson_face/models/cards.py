@@ -37,7 +37,7 @@ from jetson_face.util.optional import pip_install
 
 Precision = Literal["fp32", "fp16", "int8"]
 Kind = Literal["embedder", "detector", "weights"]
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+_PACKAGE = Path(__file__).resolve().parents[1]
 
 
 class InputSpec(Part):
@@ -122,13 +122,8 @@ class ModelCard(Part):
         if not self.parts:
             raise ValueError("needs `files`, `package`, `download` or `npm`: where the weights are")
         if self.kind == "embedder":
-            wanted = {
-                "input": self.input,
-                "output": self.output,
-                "alignment": self.alignment,
-                "similarity_min": self.similarity_min,
-            }
-            missing = [key for key, value in wanted.items() if value is None]
+            wanted = ("input", "output", "alignment", "similarity_min")
+            missing = [key for key in wanted if getattr(self, key) is None]
             if missing:
                 raise ValueError(f"an embedder's card also needs {', '.join(missing)}")
         return self
@@ -159,14 +154,17 @@ def card_dir() -> Path:
 
     Raises ModelError where there is neither.
     """
-    here = Path(__file__).resolve().parents[1]
-    for folder in (here / "_engines", here.parent / "engines"):
-        if folder.is_dir():
-            return folder
-    raise ModelError(
-        f"no engines folder in {here} nor beside it: the installation is incomplete, "
-        "install jetson-face again"
-    )
+    if not (found := _shipped("engines")):
+        raise ModelError(
+            f"no engines folder in {_PACKAGE} nor beside it: the installation is incomplete, "
+            "install jetson-face again"
+        )
+    return found[0]
+
+
+def _shipped(name: str) -> list[Path]:
+    """The folders of that name that are there: inside an installed package, beside its source."""
+    return [one for one in (_PACKAGE / f"_{name}", _PACKAGE.parent / name) if one.is_dir()]
 
 
 def load_card(
@@ -183,11 +181,6 @@ def load_card(
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
         known = card_paths(places)
-        if str(name) not in known and (training := _training(str(name))) is not None:
-            raise ModelError(
-                f"model {str(name)!r} has no weights here: none are shipped. Train them: "
-                f"{training} --export FOLDER, then set embedder.model to FOLDER/{name}.yaml"
-            )
         if str(name) not in known:
             raise ModelError(_no_card(str(name), known, kind))
         path = known[str(name)]
@@ -215,6 +208,11 @@ def _read_card(path: Path, stamp: tuple[int, int, int] | None) -> ModelCard:
 
 def _no_card(name: str, known: Mapping[str, Path], kind: Kind | None) -> str:
     """What to do where no card has this name. known: those that are there."""
+    if (training := _training(name)) is not None:
+        return (
+            f"model {name!r} has no weights here: none are shipped. Train them: {training} "
+            f"--export FOLDER, then set embedder.model to FOLDER/{name}.yaml"
+        )
     if name.lower().endswith(".onnx"):
         stem = Path(name).stem
         if stem in known:
@@ -249,8 +247,7 @@ def _training(name: str) -> str | None:
     if name.startswith("transfer_"):
         network = name.removeprefix("transfer_")
         return f"jetson-face train --finetune PEOPLE --net {network} --weights FILE"
-    here = Path(__file__).resolve().parents[1]
-    for folder in (here / "_configs", here.parent / "configs"):
+    for folder in _shipped("configs"):
         if (folder / f"train_{name}.yaml").is_file():
             return f"jetson-face train -c {folder / f'train_{name}.yaml'}"
     return None
@@ -262,22 +259,22 @@ def resolve(card: ModelCard, part: str = "fp32") -> Path:
     Raises ModelError where the card has no such part or the file is not the one the card means;
     InputMissingError where a file is missing; MissingDependencyError where a package is.
     """
+    wanted = digest_of(card, part)
     if part in card.files:
         path = card.folder / card.files[part].path
-        _require(path, card, "restore it, or reinstall jetson-face")
-        check_sha256(path, card.files[part].sha256)
-        return path
-    if part in card.package:
+        if not is_file(path):
+            raise InputMissingError(
+                f"{path}: file of model {card.name!r} is missing; restore it, or reinstall "
+                "jetson-face"
+            )
+    elif part in card.package:
         path = _package_path(card, card.package[part])
-        check_sha256(path, card.package[part].sha256)
-        return path
-    if part in card.fetched:
-        found = fetched_file(card, part)
-        if found is None:
-            raise InputMissingError(_how_to_fetch(card, part))
-        check_sha256(found, card.fetched[part].sha256)
-        return found
-    raise ModelError(f"model {card.name!r} has no {part!r}; it has {', '.join(card.parts)}")
+    elif (found := fetched_file(card, part)) is not None:
+        path = found
+    else:
+        raise InputMissingError(_how_to_fetch(card, part))
+    check_sha256(path, wanted)
+    return path
 
 
 def fetched_file(card: ModelCard, part: str) -> Path | None:
@@ -326,21 +323,10 @@ def embedding_space(card: ModelCard, part: str = "fp32") -> EmbeddingSpace:
 
 def digest_of(card: ModelCard, part: str) -> str:
     """The SHA-256 (hex) that a part's file must have. Raises ModelError where there is none."""
-    tables: tuple[Mapping[str, ModelFile | PackageFile | DownloadFile | NpmFile], ...] = (
-        card.files,
-        card.package,
-        card.fetched,
-    )
-    for table in tables:
-        entry = table.get(part)
-        if entry is not None:
-            return entry.sha256
-    raise ModelError(f"model {card.name!r} has no {part!r}; it has {', '.join(card.parts)}")
-
-
-def _require(path: Path, card: ModelCard, fix: str) -> None:
-    if not is_file(path):
-        raise InputMissingError(f"{path}: file of model {card.name!r} is missing; {fix}")
+    entry = card.files.get(part) or card.package.get(part) or card.fetched.get(part)
+    if entry is None:
+        raise ModelError(f"model {card.name!r} has no {part!r}; it has {', '.join(card.parts)}")
+    return entry.sha256
 
 
 def _package_path(card: ModelCard, wanted: PackageFile) -> Path:

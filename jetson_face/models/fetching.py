@@ -7,7 +7,6 @@ body all count. A line that brings next to nothing is given up sooner.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import os
 import re
@@ -17,22 +16,21 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from jetson_face.core.errors import FetchError, OutputError
 from jetson_face.core.version import __version__
 from jetson_face.events.reason import why
-from jetson_face.models.card_files import BYTES_MAX
+from jetson_face.models.card_files import BYTES_MAX, DownloadFile
 from jetson_face.util.addresses import web_address
-from jetson_face.util.files import sync_folder
+from jetson_face.util.files import file_sha256, sync_folder
 from jetson_face.util.redact import clean
 
 if TYPE_CHECKING:
     import httpx
 
 logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs each address, tokens and all
-T = TypeVar("T")
 Progress = Callable[[int, int | None], None]
 """Told the bytes that there are and, where it is known, how many there will be."""
 PART = ".part"
@@ -61,15 +59,6 @@ class FetchLimits:
     pause_s: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class WantedFile:
-    """A file on the web. sha256: hex. size: bytes; None: not known."""
-
-    url: str
-    sha256: str
-    size: int | None = None
-
-
 class _LostError(Exception):
     """The connection ended before the file did."""
 
@@ -79,10 +68,10 @@ class _AgainError(Exception):
 
 
 def download(
-    wanted: WantedFile,
+    wanted: DownloadFile,
     path: Path,
     *,
-    limits: FetchLimits = FetchLimits(),
+    limits: FetchLimits,
     progress: Progress = lambda have, size: None,
 ) -> None:
     """Bring the file to `path`. What a try before left beside it is gone on with.
@@ -114,13 +103,13 @@ async def _within(fetch: _Fetch, seconds: float) -> None:
         ) from None
 
 
-def _run(what: Coroutine[Any, Any, T]) -> T:
+def _run(what: Coroutine[Any, Any, None]) -> None:
     """`asyncio.run`, but it does not wait for a name that is still looked up."""
     loop = asyncio.new_event_loop()
     try:
         task = loop.create_task(what)
         try:
-            return loop.run_until_complete(task)
+            loop.run_until_complete(task)
         except BaseException:
             task.cancel()
             with suppress(BaseException):
@@ -135,7 +124,7 @@ class _Fetch:
     """A file on its way. have: bytes that are there."""
 
     def __init__(
-        self, wanted: WantedFile, part: Path, limits: FetchLimits, progress: Progress
+        self, wanted: DownloadFile, part: Path, limits: FetchLimits, progress: Progress
     ) -> None:
         self._wanted, self._part = wanted, part
         self._limits, self._progress = limits, progress
@@ -151,17 +140,18 @@ class _Fetch:
 
     async def all(self) -> None:
         """The file, whole and right, beside its place."""
-        resumed = self.have > 0
-        await self._whole()
-        if not self._is_right():
-            self._part.unlink()
-            if not resumed:
-                raise self._another()
-            self.have = 0  # what was there may have been of another file
+        digest, wanted = "", self._wanted.sha256
+        for _ in range(2 if self.have else 1):  # what was there may have been of another file
             await self._whole()
-            if not self._is_right():
-                self._part.unlink()
-                raise self._another()
+            digest = file_sha256(self._part)
+            if digest == wanted:
+                return
+            self._part.unlink()
+            self.have = 0
+        raise FetchError(
+            f"the file's SHA-256 is {digest[:16]}…, the card says {wanted[:16]}…: another file, of "
+            "which nothing was kept; fetch it elsewhere, or take a mirror"
+        )
 
     async def _whole(self) -> None:
         """Try until all bytes are there. A try that brought none is the last."""
@@ -278,21 +268,6 @@ class _Fetch:
                 "elsewhere, or take a mirror"
             )
         return wanted or total
-
-    def _is_right(self) -> bool:
-        digest = hashlib.sha256()
-        with self._part.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-        self._sha256 = digest.hexdigest()
-        return self._sha256 == self._wanted.sha256
-
-    def _another(self) -> FetchError:
-        return FetchError(
-            f"the file's SHA-256 is {self._sha256[:16]}…, the card says "
-            f"{self._wanted.sha256[:16]}…: another file, of which nothing was kept; fetch it "
-            "elsewhere, or take a mirror"
-        )
 
 
 def _next(url: str, where: str) -> str:

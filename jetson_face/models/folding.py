@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from jetson_face.core.errors import InputBrokenError
+from jetson_face.core.types import F32
 from jetson_face.models.yunet_heads import join_heads
 from jetson_face.util.optional import needs, pip_install
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 BUILDER = 2
 """Counted up when a folded network changes; a part of the cache's key."""
 
-F32 = npt.NDArray[np.float32]
 Edition = Literal["sface", "yunet"]
 Side = int | str
 
@@ -148,9 +147,8 @@ class _Graph:
             raise self._broken("a batch-norm that does not follow its layer")
         if before.op_type in ("Conv", "Gemm"):
             self._scale_outputs(before, factor, shift)
-            self._new_name[node.output[0]] = before.output[0]
-            return
-        self._awaited = (factor, shift)
+        else:
+            self._awaited = (factor, shift)
         self._new_name[node.output[0]] = before.output[0]
 
     def _scale_inputs(self, layer: onnx.NodeProto) -> None:

@@ -13,11 +13,9 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
-import numpy.typing as npt
 
 from jetson_face.core.errors import ModelError
-
-F32 = npt.NDArray[np.float32]
+from jetson_face.core.types import F32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +27,7 @@ class Golden:
     outputs: Mapping[str, F32]
     step: int = 1
 
-    def difference(self, answers: Mapping[str, npt.NDArray[np.float32]]) -> float:
+    def difference(self, answers: Mapping[str, F32]) -> float:
         """The largest distance from the answers by name, as a share of the output's largest number,
         or of 0.1 where that is larger.
 

@@ -10,6 +10,7 @@ from typing import TextIO
 from jetson_face.core.types import Frame, Report, Sighting
 from jetson_face.util.redact import visible
 
+_PAUSE_S = 2.0
 _VISITS_MAX = 10_000
 """Visits remembered; older ones are forgotten first."""
 
@@ -32,13 +33,10 @@ class ConsoleSink:
     def write(self, report: Report, frame: Frame | None) -> None:
         """See Sink."""
         first = self._first_ns.setdefault(report.source, report.captured_ns)
+        media_s = (report.captured_ns - first) / 1e9
         for sighting in report.sightings:
             if sighting.changed:
-                when = (
-                    media_clock((report.captured_ns - first) / 1e9)
-                    if self._media_time
-                    else wall_clock(report.wall)
-                )
+                when = media_clock(media_s) if self._media_time else wall_clock(report.wall)
                 print(event_line(when, report.source, sighting), file=self._stream, flush=True)
 
     def close(self) -> None:
@@ -82,13 +80,12 @@ class Visit:
 
 
 class VisitSink:
-    """Collects visits: sightings of a known person, with pauses of at most `gap_s`."""
+    """Collects visits: sightings of a known person, with pauses of at most _PAUSE_S."""
 
     name = "visits"
     wants_frame = False
 
-    def __init__(self, *, gap_s: float = 2.0) -> None:
-        self._gap_s = gap_s
+    def __init__(self) -> None:
         self._first_ns: dict[str, int] = {}
         self._current: dict[tuple[str, str], Visit] = {}
         self._visits: list[Visit] = []
@@ -116,7 +113,7 @@ class VisitSink:
         key = (report.source, name)
         similarity = sighting.similarity or 0.0
         visit = self._current.get(key)
-        if visit is None or now - visit.last_s > self._gap_s:
+        if visit is None or now - visit.last_s > _PAUSE_S:
             visit = Visit(report.source, name, now, now, report.wall, 0, similarity)
             self._current[key] = visit
             self._visits.append(visit)
@@ -130,12 +127,11 @@ class VisitSink:
         wide = max((len(visible(visit.name)) for visit in self._visits), default=0)
         lines = []
         for visit in self._visits:
-            start = media_clock(visit.first_s) if media_time else wall_clock(visit.first_wall)
-            end = (
-                media_clock(visit.last_s)
-                if media_time
-                else wall_clock(visit.first_wall + visit.last_s - visit.first_s)[-8:]
-            )
+            if media_time:
+                start, end = media_clock(visit.first_s), media_clock(visit.last_s)
+            else:
+                start = wall_clock(visit.first_wall)
+                end = wall_clock(visit.first_wall + visit.last_s - visit.first_s)[-8:]
             lines.append(
                 f"{visible(visit.name):<{wide}}  {visit.source}  {start} to {end}  "
                 f"{visit.frames} frames, similarity up to {visit.similarity:.2f}"

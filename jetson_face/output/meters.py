@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any
 
 from jetson_face.core.types import Report
 from jetson_face.output.run_report import RunFacts, RunReport, SinkSummary, SourceSummary, StageTime
@@ -218,12 +217,10 @@ class RunMeter:
 
 
 def _stage_times(stages: Mapping[str, Histogram]) -> tuple[StageTime, ...]:
-    names: Sequence[str] = sorted(
-        dict(stages), key=lambda n: (ORDER.index(n) if n in ORDER else len(ORDER), n)
-    )
+    names = sorted(dict(stages), key=lambda n: (ORDER.index(n) if n in ORDER else len(ORDER), n))
     rows: list[StageTime] = []
     for name in names:
-        found: dict[str, Any] = stages[name].snapshot()
+        found = stages[name].snapshot()
         if found["count"]:
             times_ms = (1000 * found[key] for key in ("mean", "p50", "p95", "p99"))
             rows.append(StageTime(name, found["count"], *times_ms))

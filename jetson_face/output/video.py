@@ -76,6 +76,8 @@ class VideoSink:
                 return
             writer.release()
             self._publish(temporary)
+        except OutputError:
+            raise
         except OSError as exc:
             raise OutputError(f"{self._path}: cannot be written: {exc.strerror or exc}") from exc
         finally:

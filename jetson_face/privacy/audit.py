@@ -6,8 +6,9 @@ import fcntl
 import getpass
 import json
 import os
+import sys
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from jetson_face.core.errors import OutputError
-from jetson_face.util.files import write_file
+from jetson_face.util.files import append_whole, write_file
 
 Action: TypeAlias = Literal[
     "enrolled", "photos_added", "photo_withdrawn", "renamed", "removed", "erased", "confirmed",
@@ -101,20 +102,18 @@ class AuditLog:
         person: str,
         name: str,
         details: Mapping[str, object] | None = None,
-        actor: str | None = None,
-        now: datetime | None = None,
-    ) -> AuditEntry:
+    ) -> None:
         """Add an entry. Raises OutputError where it cannot be written."""
-        entry = _entry(action, person, name, details, actor, now)
-        self._add([_line(entry)])
-        return entry
+        key, line = self.line(action, person=person, name=name, details=details or {})
+        self._add({key: line}, searched=0)
 
     def line(
         self, action: Action, *, person: str, name: str, details: Mapping[str, object]
     ) -> tuple[str, str]:
         """An entry for `add_once`, which may come later: its id and its line."""
-        entry = _entry(action, person, name, details)
-        return entry.id, _line(entry)
+        key = uuid.uuid4().hex
+        entry = AuditEntry(utc(), current_actor(), action, person, name, dict(details), key)
+        return key, json.dumps(asdict(entry), ensure_ascii=False, sort_keys=True)
 
     def add_once(self, lines: Mapping[str, str], *, since_long: bool) -> None:
         """Add those of the lines, by id, that are not there.
@@ -122,7 +121,7 @@ class AuditLog:
         since_long: they may be from long ago; otherwise only the log's end is searched.
         Raises OutputError where it cannot be written.
         """
-        self._add(lines.values(), known_by=lines, whole=since_long)
+        self._add(lines, searched=sys.maxsize if since_long else _TAIL_BYTES)
 
     def read(self) -> list[AuditEntry]:
         """Every whole entry, oldest first; a line cut by a power failure is passed over."""
@@ -130,26 +129,25 @@ class AuditLog:
             text = self._path.read_text("utf-8", errors="replace")
         except FileNotFoundError:
             return []
-        return [entry for line in text.splitlines() if (entry := _parse(line)) is not None]
+        entries = []
+        for line in text.splitlines():
+            with suppress(ValueError, TypeError):
+                entries.append(AuditEntry(**json.loads(line)))
+        return entries
 
-    def _add(
-        self,
-        lines: Iterable[str],
-        *,
-        known_by: Mapping[str, str] | None = None,
-        whole: bool = False,
-    ) -> None:
+    def _add(self, lines: Mapping[str, str], *, searched: int) -> None:
+        """searched: so many bytes at the log's end, for the lines' ids."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX)
                 size = os.fstat(fd).st_size
-                if known_by is not None:
-                    start = 0 if whole else max(0, size - _TAIL_BYTES)
-                    there = os.pread(fd, size - start, start)
-                    lines = [text for key, text in known_by.items() if key.encode() not in there]
-                _append(fd, size, "".join(f"{text}\n" for text in lines).encode("utf-8"))
+                start = max(0, size - searched)
+                there = os.pread(fd, size - start, start)
+                new = [text for key, text in lines.items() if key.encode() not in there]
+                if new:
+                    append_whole(fd, "".join(f"{text}\n" for text in new).encode("utf-8"))
             finally:
                 os.close(fd)
         except OSError as error:
@@ -157,35 +155,6 @@ class AuditLog:
                 f"{self._path}: the audit log cannot be written: {error.strerror}; free some space "
                 f"or fix the folder's rights"
             ) from error
-
-
-def _append(fd: int, size: int, data: bytes) -> None:
-    if not data:
-        return
-    if size and os.pread(fd, 1, size - 1) != b"\n":
-        # A power cut tore the last line: keep the next one whole.
-        data = b"\n" + data
-    written = os.write(fd, data)
-    if written != len(data):
-        os.ftruncate(fd, size)
-        raise OSError(28, "no space left")
-    os.fsync(fd)
-
-
-def _entry(
-    action: Action,
-    person: str,
-    name: str,
-    details: Mapping[str, object] | None,
-    actor: str | None = None,
-    now: datetime | None = None,
-) -> AuditEntry:
-    who, when = actor or current_actor(), utc(now)
-    return AuditEntry(when, who, action, person, name, dict(details or {}), uuid.uuid4().hex)
-
-
-def _line(entry: AuditEntry) -> str:
-    return json.dumps(asdict(entry), ensure_ascii=False, sort_keys=True)
 
 
 def write_receipt(folder: Path, receipt: Receipt) -> Path:
@@ -245,11 +214,3 @@ def utc(now: datetime | None = None) -> str:
     """ISO 8601 in UTC, whole seconds."""
     moment = now or datetime.now(timezone.utc)
     return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _parse(line: str) -> AuditEntry | None:
-    try:
-        fields = json.loads(line)
-        return AuditEntry(**fields)
-    except (ValueError, TypeError):
-        return None

@@ -24,6 +24,7 @@ from jetson_face.core.errors import (
     SecretBrokenError,
     SecretMissingError,
 )
+from jetson_face.util.files import sync_folder
 from jetson_face.util.redact import PLACE, remember
 
 KEY_BYTES = 32
@@ -226,7 +227,7 @@ def create_key(path: Path) -> None:
                 return
         finally:
             draft.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise GalleryError(
             f"{path}: the key cannot be written: {error.strerror}; make the folder writable for "
@@ -237,11 +238,7 @@ def create_key(path: Path) -> None:
 def open_private_cipher(path: Path) -> AesGcm:
     """The cipher of a key file. Raises GalleryError for one that is not there, that others may
     read, or that is no key."""
-    return AesGcm(_read_private_key(path), origin=str(path))
-
-
-def _read_private_key(path: Path) -> bytes:
-    return _parse_key(read_private(path), path)
+    return AesGcm(_parse_key(read_private(path), path), origin=str(path))
 
 
 def read_private(path: Path) -> bytes:
@@ -279,11 +276,3 @@ def _parse_key(data: bytes, path: Path) -> bytes:
             f"this file has {len(data)} bytes; restore it from backup"
         )
     return key
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

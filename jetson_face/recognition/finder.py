@@ -21,6 +21,7 @@ from jetson_face.detection.detector import (
 from jetson_face.recognition.detection_interval import DetectionInterval
 from jetson_face.recognition.motion import MovedAreas
 from jetson_face.recognition.scene_cut import SceneCuts
+from jetson_face.recognition.steps import Steps, WantedSearch, alone
 from jetson_face.recognition.stopwatch import Stopwatch
 from jetson_face.recognition.tracker import Tracker
 
@@ -90,6 +91,10 @@ class FaceFinder:
 
     def find(self, frame: Frame, watch: Stopwatch) -> Found:
         """The faces of the frame that comes now."""
+        return alone(self.steps(frame, watch))
+
+    def steps(self, frame: Frame, watch: Stopwatch) -> Steps[Found]:
+        """As `find`; stops where the whole picture is to be searched."""
         other = self._cuts is not None and self._cuts.is_cut(frame.pixels)
         if other or self._stills or self._size not in (None, frame.size):
             self.tracker.reset()
@@ -99,7 +104,7 @@ class FaceFinder:
         if not self.interval.next():
             return self._follow(frame, watch)
         found = None if self._moved is None else self._search_moved(self._moved, frame, watch)
-        return self._search_all(frame, watch) if found is None else found
+        return (yield from self._search_all(frame, watch)) if found is None else found
 
     def sharpen(self, frame: Frame, found: Found, rows: I64, watch: Stopwatch) -> Found:
         """The same faces; those of `rows` with landmarks to cut them out by."""
@@ -122,15 +127,18 @@ class FaceFinder:
         """Go on with another finder's tracks."""
         self.tracker, self._size = older.tracker, older._size
 
-    def _search_all(self, frame: Frame, watch: Stopwatch) -> Found:
+    def _search_all(self, frame: Frame, watch: Stopwatch) -> Steps[Found]:
         large = self._large_first
         if large is not None and self._until_small > 0 and large.saves(frame.size):
             self._until_small -= 1
-            return self._search_large(large, frame, watch)
+            return (yield from self._search_large(large, frame, watch))
         self._until_small = self._small_every - 1
         if self._moved is not None:
             self._moved.searched(None, frame.captured_ns)
-        return self._search(frame, watch)
+        faces = yield WantedSearch(frame, self.detector, self._second_look, watch)
+        if self._looks_again:
+            faces = self._with_missed(faces, frame, watch)
+        return self._tracked(faces, frame, watch)
 
     def _search_moved(self, moved: MovedAreas, frame: Frame, watch: Stopwatch) -> Found | None:
         """Known faces are followed, and others found where something changed or a face was lost;
@@ -176,15 +184,6 @@ class FaceFinder:
         found = self._tracked(faces, frame, watch)
         return replace(found, searched=False, spared="part")
 
-    def _search(self, frame: Frame, watch: Stopwatch) -> Found:
-        with watch("detect"):
-            look = self._second_look
-            image = picture_for(self.detector, frame)
-            faces = look.search(image) if look else self.detector.detect(image)
-        if self._looks_again:
-            faces = self._with_missed(faces, frame, watch)
-        return self._tracked(faces, frame, watch)
-
     def _with_missed(self, faces: Detections, frame: Frame, watch: Stopwatch) -> Detections:
         """With the known faces that the search missed and that are seen where they should be."""
         with watch("track"):
@@ -196,11 +195,10 @@ class FaceFinder:
             again = self.refiner.refine(picture_for(self.refiner, frame), boxes[missed])
         return _together(faces, again[np.asarray(again.scores > 0, np.bool_)])
 
-    def _search_large(self, detector: LargeFirst, frame: Frame, watch: Stopwatch) -> Found:
+    def _search_large(self, detector: LargeFirst, frame: Frame, watch: Stopwatch) -> Steps[Found]:
         """Known faces are followed, and large ones that are not among them found."""
         known = self._follow(frame, watch).faces
-        with watch("detect"):
-            faces = detector.search_large(picture_for(self.detector, frame))
+        faces = yield WantedSearch(frame, self.detector, self._second_look, watch, detector)
         known = known[np.asarray(known.scores > 0, np.bool_)]
         return self._tracked(_together(known, faces), frame, watch)
 

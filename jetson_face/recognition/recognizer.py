@@ -22,13 +22,14 @@ from jetson_face.recognition.decision import undecided
 from jetson_face.recognition.embedding_scheduler import AlignedCrops, EmbeddingScheduler
 from jetson_face.recognition.finder import FaceFinder, Found
 from jetson_face.recognition.scene_cut import FaceAppearances
+from jetson_face.recognition.steps import Stepping, Steps
 from jetson_face.recognition.still_faces import StillFaces
 from jetson_face.recognition.stopwatch import Stopwatch
 from jetson_face.recognition.track_decisions import TrackDecisions
 from jetson_face.recognition.track_state import TrackStates
 
 
-class FaceRecognizer:
+class FaceRecognizer(Stepping):
     """Recognises the faces of one source, frame by frame, in order.
 
     No threads, no I/O: time is the frame's, and what it needs is passed in. review_quality_min:
@@ -52,10 +53,10 @@ class FaceRecognizer:
         self._states = TrackStates()
         self._appearances, self._still = FaceAppearances(), still
 
-    def process(self, frame: Frame) -> Report:
+    def steps(self, frame: Frame) -> Steps[Report]:
         """Who is in the frame, given the frames before it."""
         watch = Stopwatch(self._timer_ns)
-        found = self.finder.find(frame, watch)
+        found = yield from self.finder.steps(frame, watch)
         self._remember(found, frame)
         states = self._states.of(found.tracks)
         rows = self.embedding.select(found, states)

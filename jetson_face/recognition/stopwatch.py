@@ -18,4 +18,8 @@ class Stopwatch:
         """Time a block; the same stage twice adds up."""
         start = self._clock_ns()
         yield
-        self.ms[stage] = self.ms.get(stage, 0.0) + (self._clock_ns() - start) / 1e6
+        self.add(stage, self._clock_ns() - start)
+
+    def add(self, stage: str, ns: int) -> None:
+        """Time that was taken elsewhere."""
+        self.ms[stage] = self.ms.get(stage, 0.0) + ns / 1e6

@@ -13,6 +13,7 @@ from jetson_face.core.types import F32, Embeddings, EmbeddingSpace
 NOBODY = ""
 """The candidate of a face that is like nobody enrolled."""
 _MARKS_BYTES = 5 * 2 * 4
+_PLAIN = ("candidate", "similarity", "second", "time", "source", "track", "quality")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,16 +43,7 @@ class ReviewItem:
 
     def to_bytes(self) -> bytes:
         """A line of JSON, then vector, landmarks and portrait."""
-        head = {
-            "candidate": self.candidate,
-            "similarity": self.similarity,
-            "second": self.second,
-            "time": self.time,
-            "source": self.source,
-            "track": self.track,
-            "quality": self.quality,
-            "space": asdict(self.face.space),
-        }
+        head = {name: getattr(self, name) for name in _PLAIN} | {"space": asdict(self.face.space)}
         vector = np.asarray(self.face.vectors[0], "<f4").tobytes()
         marks = np.asarray(self.landmarks, "<f4").tobytes()
         return json.dumps(head).encode() + b"\n" + vector + marks + self.portrait

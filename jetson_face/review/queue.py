@@ -9,13 +9,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from jetson_face.core.errors import GalleryCorruptError, GalleryError, UsageError
-from jetson_face.core.protocols import Cipher
+from jetson_face.core.errors import GalleryCorruptError, UsageError
 from jetson_face.review.item import ReviewItem
-from jetson_face.util.sqlite_file import SqliteFile
+from jetson_face.review.sealed_file import Limits, SealedFile
 
 REVIEW = "review.db"
 """Its file, in the state folder."""
@@ -27,6 +25,7 @@ CREATE TABLE items (
     state TEXT NOT NULL, person TEXT, answered INTEGER NOT NULL, body BLOB NOT NULL
 );
 """
+_ROWS = "SELECT number, state, person, key, candidate, body FROM items"
 Answer: TypeAlias = Literal["accepted", "rejected"]
 
 
@@ -41,47 +40,18 @@ class QueuedItem:
     item: ReviewItem
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """items: open ones, and as many answered. age_s: service seconds (`Outbox.age`)."""
+class ReviewQueue(SealedFile):
+    """See the module. Its limit is that of open items, and of answered ones.
 
-    items: int = 200
-    age_s: float = 30 * 86400.0
-
-
-class ReviewQueue(SqliteFile):
-    """See the module. Any thread; every method raises the errors of `open`.
-
-    age: service seconds now. repeats, given_up: items not queued because the same face was
-    before, and open ones that made room.
+    repeats, given_up: items not queued because the same face was before, and open ones that made
+    room.
     """
 
-    SCHEMA, VERSION = _SCHEMA, 1
+    SCHEMA, VERSION, LIMITS = _SCHEMA, 1, Limits(200)
     WHAT = "the review queue"
     REMEDY = "remove it; only faces that wait for a person are in it"
 
-    def __init__(
-        self, path: Path, cipher: Cipher, limits: Limits, age: Callable[[], float]
-    ) -> None:
-        self._cipher, self._limits, self._age = cipher, limits, age
-        self.repeats = self.given_up = 0
-        super().__init__(path)
-
-    @classmethod
-    def open(
-        cls,
-        path: Path,
-        cipher: Cipher,
-        *,
-        limits: Limits | None = None,
-        age: Callable[[], float] = lambda: 0.0,
-    ) -> ReviewQueue:
-        """Open the queue, made where there is none.
-
-        Raises GalleryCorruptError, GalleryLockedError, OutputError where it cannot be written, and
-        GalleryError for another key.
-        """
-        return cls(path, cipher, limits or Limits(), age)
+    repeats = given_up = 0
 
     def add(self, item: ReviewItem, *, same_face_min: float) -> int | None:
         """Keep an item; its number, or None when that face was queued before.
@@ -121,10 +91,7 @@ class ReviewQueue(SqliteFile):
     def read(self, number: int) -> QueuedItem:
         """One item. Raises UsageError for none, GalleryCorruptError for a damaged one."""
         with self._reading():
-            row = self._db.execute(
-                "SELECT number, state, person, key, candidate, body FROM items WHERE number = ?",
-                (number,),
-            ).fetchone()
+            row = self._db.execute(f"{_ROWS} WHERE number = ?", (number,)).fetchone()
             if row is None:
                 raise _no_item(number)
             return self._opened(row)
@@ -146,8 +113,7 @@ class ReviewQueue(SqliteFile):
         """The item that was answered last, of those still kept."""
         with self._reading():
             row = self._db.execute(
-                "SELECT number, state, person, key, candidate, body FROM items "
-                "WHERE state != 'open' ORDER BY answered DESC LIMIT 1"
+                f"{_ROWS} WHERE state != 'open' ORDER BY answered DESC LIMIT 1"
             ).fetchone()
             return None if row is None else self._opened(row)
 
@@ -168,9 +134,7 @@ class ReviewQueue(SqliteFile):
         """Items and answers that name a person, or whose face is `near`; of damaged ones only
         what their row says."""
         with self._reading():
-            rows = self._db.execute(
-                "SELECT number, state, person, key, candidate, body FROM items ORDER BY number"
-            ).fetchall()
+            rows = self._db.execute(f"{_ROWS} ORDER BY number").fetchall()
             return [row[0] for row in rows if person in (row[2], row[4]) or self._is(row, near)]
 
     def erase(self, person: str, numbers: list[int]) -> int:
@@ -198,8 +162,7 @@ class ReviewQueue(SqliteFile):
             return float(other.face.vectors[0] @ item.face.vectors[0]) >= same_face_min
 
         rows = self._db.execute(
-            "SELECT number, state, person, key, candidate, body FROM items "
-            "WHERE candidate = ? AND state IN ('open', 'rejected')",
+            f"{_ROWS} WHERE candidate = ? AND state IN ('open', 'rejected')",
             (item.candidate,),
         )
         return any(self._is(row, same) for row in rows)
@@ -209,29 +172,22 @@ class ReviewQueue(SqliteFile):
         return self._db.execute(
             "DELETE FROM items WHERE state = ?1 AND number NOT IN (SELECT number FROM items "
             "WHERE state = ?1 ORDER BY answered DESC, number DESC LIMIT ?2)",
-            (state, self._limits.items),
+            (state, self._limits.rows),
         ).rowcount
 
-    def _is(self, row: tuple[object, ...], wanted: Callable[[ReviewItem], bool]) -> bool:
+    def _is(self, row: tuple[Any, ...], wanted: Callable[[ReviewItem], bool]) -> bool:
         try:
             return wanted(self._opened(row).item)
         except GalleryCorruptError:
             return False
 
-    def _opened(self, row: tuple[object, ...]) -> QueuedItem:
+    def _opened(self, row: tuple[Any, ...]) -> QueuedItem:
         number, state, person, key, candidate, body = row
-        try:
-            if not (isinstance(number, int) and isinstance(body, bytes)):
-                raise TypeError
-            plain = self._cipher.decrypt(body, _context(str(key), str(candidate)))
-            item = ReviewItem.from_bytes(plain)
-        except (GalleryCorruptError, ValueError, TypeError, KeyError):
-            raise GalleryCorruptError(
-                f"{self.path}: review item {number} is damaged: `jetson-face review reject "
-                f"{number}` throws it away"
-            ) from None
-        except GalleryError as error:
-            raise type(error)(f"{self.path}: {error}") from None
+        damaged = (
+            f"review item {number} is damaged: `jetson-face review reject {number}` throws it away"
+        )
+        context = _context(str(key), str(candidate))
+        item = self._unsealed(body, context, ReviewItem.from_bytes, damaged)
         return QueuedItem(number, str(state), None if person is None else str(person), item)
 
 

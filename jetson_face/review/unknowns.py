@@ -11,17 +11,16 @@ import base64
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from jetson_face.core.errors import GalleryCorruptError, GalleryError, UsageError
-from jetson_face.core.protocols import Cipher
+from jetson_face.core.errors import GalleryCorruptError, UsageError
 from jetson_face.core.types import F32, Embeddings, EmbeddingSpace
-from jetson_face.util.sqlite_file import SqliteFile
+from jetson_face.review.sealed_file import Limits, SealedFile
 
 logger = logging.getLogger(__name__)
 UNKNOWNS = "unknown.db"
@@ -90,42 +89,11 @@ class UnknownPerson:
         return replace(self, visits=visits, faces=faces)
 
 
-@dataclass(frozen=True, slots=True)
-class UnknownLimits:
-    """people: at most. age_s: service seconds, since somebody was seen."""
+class UnknownStore(SealedFile):
+    """See the module. Its limits are of people, and of the time since somebody was seen."""
 
-    people: int = 500
-    age_s: float = 30 * 86400.0
-
-
-class UnknownStore(SqliteFile):
-    """See the module. Any thread; every method raises the errors of `open`. age: service seconds
-    now."""
-
-    SCHEMA, VERSION = _SCHEMA, 1
+    SCHEMA, VERSION, LIMITS = _SCHEMA, 1, Limits(500)
     WHAT, REMEDY = "the file of unknown people", "remove it; nobody in it is enrolled"
-
-    def __init__(
-        self, path: Path, cipher: Cipher, limits: UnknownLimits, age: Callable[[], float]
-    ) -> None:
-        self._cipher, self._limits, self._age = cipher, limits, age
-        super().__init__(path)
-
-    @classmethod
-    def open(
-        cls,
-        path: Path,
-        cipher: Cipher,
-        *,
-        limits: UnknownLimits | None = None,
-        age: Callable[[], float] = lambda: 0.0,
-    ) -> UnknownStore:
-        """Open the file, made where there is none.
-
-        Raises GalleryCorruptError, GalleryLockedError, OutputError where it cannot be written, and
-        GalleryError for another format.
-        """
-        return cls(path, cipher, limits or UnknownLimits(), age)
 
     def version(self) -> int:
         """Another number when another connection changed the file."""
@@ -187,7 +155,7 @@ class UnknownStore(SqliteFile):
             self._db.execute(
                 "DELETE FROM unknowns WHERE id IN (SELECT id FROM unknowns "
                 "ORDER BY seen DESC, id LIMIT -1 OFFSET ?)",
-                (self._limits.people,),
+                (self._limits.rows,),
             )
         return True
 
@@ -255,18 +223,13 @@ class UnknownStore(SqliteFile):
             (person.id, person.visits[-1].end, body),
         )
 
-    def _opened(self, who: object, body: object) -> UnknownPerson:
-        try:
-            if not isinstance(body, bytes):
-                raise TypeError
-            return _from_bytes(str(who), self._cipher.decrypt(body, _context(str(who))))
-        except (GalleryCorruptError, ValueError, TypeError, KeyError):
-            raise GalleryCorruptError(
-                f"{self.path}: unknown person {str(who)[:40]} is damaged: `jetson-face unknown "
-                f"erase {str(who)[:40]}` throws the record away"
-            ) from None
-        except GalleryError as error:
-            raise type(error)(f"{self.path}: {error}") from None
+    def _opened(self, who: Any, body: object) -> UnknownPerson:
+        who = str(who)
+        damaged = (
+            f"unknown person {who[:40]} is damaged: `jetson-face unknown erase {who[:40]}` throws "
+            "the record away"
+        )
+        return self._unsealed(body, _context(who), partial(_from_bytes, who), damaged)
 
 
 def _context(who: str) -> bytes:

@@ -20,9 +20,9 @@ from jetson_face.events.delivery import Deliverer
 from jetson_face.events.making import EventMaker
 from jetson_face.events.mqtt_states import StatePublisher
 from jetson_face.events.recorder import EventRecorder
-from jetson_face.factory.parts import max_ages, open_sources, run_facts
+from jetson_face.factory.parts import live_policy, open_sources, run_facts
 from jetson_face.factory.plugins import build_sinks
-from jetson_face.live import LivePipeline, LivePolicy
+from jetson_face.live import LivePipeline
 from jetson_face.output.run_report import RunReport
 from jetson_face.service import pages, plumbing
 from jetson_face.service.bookkeeping import Bookkeeping
@@ -182,7 +182,7 @@ class Daemon:
                 unknown=self._unknown,
             ),
             build_sinks(config),
-            policy=LivePolicy(max_age_ms=max_ages(config), log_every_s=config.report.every_s),
+            policy=live_policy(config),
             facts=lambda: run_facts(self.config, self._swap.every),
             stages={
                 "events": partial(self._writer.run, told=told, done=written),

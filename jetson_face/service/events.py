@@ -19,6 +19,7 @@ from jetson_face.events.making import EventMaker, utc
 from jetson_face.events.recorder import EventRecorder
 from jetson_face.events.schema import SCHEMA
 from jetson_face.events.snapshots import SnapshotStore
+from jetson_face.recognition.steps import Stepping, Steps, steps_of
 from jetson_face.service.kept_faces import KeptFaces, WithheldFace
 from jetson_face.service.review_writer import CapturedCandidate, ReviewWriter, capture_candidate
 from jetson_face.service.unknowns import CapturedUnknown, UnknownPeople
@@ -59,7 +60,7 @@ OnItsWay: TypeAlias = Occurrence | CapturedCandidate | WithheldFace | CapturedUn
 """What the recogniser hands to the writer."""
 
 
-class EventTap:
+class EventTap(Stepping):
     """A recogniser that hands its events and its review candidates on before it answers.
 
     maker: of the whole run. A full queue makes it wait: a slow disk slows recognition down, it
@@ -91,9 +92,9 @@ class EventTap:
         self._review = review
         self._seen, self._unknown = seen, unknown
 
-    def process(self, frame: Frame) -> Report:
-        """See FrameProcessor."""
-        report = self._inner.process(frame)
+    def steps(self, frame: Frame) -> Steps[Report]:
+        """See Stepping."""
+        report = yield from steps_of(self._inner, frame)
         for look in self._seen:
             look(frame, report)
         before: dict[int, dict[str, Any]] = {}

@@ -23,8 +23,9 @@ from jetson_face.factory.threshold import unknown_thresholds
 from jetson_face.gallery.matcher import GallerySnapshot, Thresholds
 from jetson_face.privacy.audit import AUDIT
 from jetson_face.privacy.encryption import bearer_token, credential, fill_credentials, open_cipher
-from jetson_face.review.queue import REVIEW, Limits, ReviewQueue
-from jetson_face.review.unknowns import UNKNOWNS, UnknownLimits, UnknownStore
+from jetson_face.review.queue import REVIEW, ReviewQueue
+from jetson_face.review.sealed_file import Limits
+from jetson_face.review.unknowns import UNKNOWNS, UnknownStore
 from jetson_face.service.review_writer import ReviewWriter
 from jetson_face.service.swap import Deck
 from jetson_face.service.unknowns import UnknownPeople
@@ -94,7 +95,7 @@ def open_unknowns(deck: Callable[[], Deck], age: Callable[[], float]) -> Unknown
     path, days = first.state_dir / UNKNOWNS, first.service.retention.unknown_days
     if not first.unknown.remember and not path.exists():
         return None
-    limits = UnknownLimits(first.unknown.people_max, days * _DAY_S)
+    limits = Limits(first.unknown.people_max, days * _DAY_S)
 
     def open_store() -> UnknownStore:
         cipher = open_cipher(first.state_dir, create=not path.exists())

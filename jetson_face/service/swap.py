@@ -21,6 +21,7 @@ from jetson_face.factory.threshold import calibrated
 from jetson_face.gallery.live import LivePeople
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.recognition.recognizer import FaceRecognizer
+from jetson_face.recognition.steps import Stepping, Steps, steps_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +78,14 @@ def _same_parts(one: Config, other: Config) -> bool:
 class HotSwap:
     """Recognisers by source, of the deck that is in force; `put` exchanges them all at once.
 
-    A lock that is held for one frame at a time: the frame in work is decided by the old deck, the
-    next one by the new. Faces in view keep their names where the embedding stayed the same.
+    A lock is held while frames are in work, one of each camera at most: they are decided by the old
+    deck, the next ones by the new. Who writes events must never wait for it. Faces in view keep
+    their names where the embedding stayed the same.
     """
 
     def __init__(self, deck: Deck) -> None:
         self.deck = deck
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._slots: list[_SourceSlot] = []
 
     def recognizer(self, info: SourceInfo) -> _SourceSlot:
@@ -127,11 +129,11 @@ class HotSwap:
             self.deck.close()
 
 
-class _SourceSlot:
+class _SourceSlot(Stepping):
     """One source's recogniser, whichever it is at the moment."""
 
     def __init__(
-        self, lock: threading.Lock, info: SourceInfo, config: Config, inner: FaceRecognizer
+        self, lock: threading.RLock, info: SourceInfo, config: Config, inner: FaceRecognizer
     ) -> None:
         self._lock, self.info = lock, info
         self.put(config, inner)
@@ -141,10 +143,10 @@ class _SourceSlot:
         self.inner = inner
         self._governed = govern(config, inner, self.info)
 
-    def process(self, frame: Frame) -> Report:
-        """See FrameProcessor."""
+    def steps(self, frame: Frame) -> Steps[Report]:
+        """See Stepping."""
         with self._lock:
-            return self._governed.process(frame)
+            return (yield from steps_of(self._governed, frame))
 
 
 def _build(deck: Deck, info: SourceInfo) -> FaceRecognizer:

@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from jetson_face.core.types import ImageU8
 from jetson_face.training.turning import turn
 
 if TYPE_CHECKING:
     from jetson_face.training.settings import AugmentSettings
 
-U8 = npt.NDArray[np.uint8]
-
 
 def augment_batch(
-    faces: U8, how: AugmentSettings, seed: tuple[int, ...], pool: ThreadPoolExecutor | None = None
-) -> U8:
+    faces: ImageU8,
+    how: AugmentSettings,
+    seed: tuple[int, ...],
+    pool: ThreadPoolExecutor | None = None,
+) -> ImageU8:
     """Changed copies of faces (N, H, W, 3) uint8 RGB; the same ``seed`` gives the same pictures.
 
     With ``pool`` the faces are shared out over its threads (OpenCV releases the interpreter lock).
@@ -41,7 +42,7 @@ def augment_batch(
     return out
 
 
-def augment_one(face: U8, how: AugmentSettings, rng: np.random.Generator) -> U8:
+def augment_one(face: ImageU8, how: AugmentSettings, rng: np.random.Generator) -> ImageU8:
     """One changed copy of a face (H, W, 3) uint8 RGB."""
     if how.turn and rng.random() < how.turn:
         low, high = how.turn_deg
@@ -64,7 +65,7 @@ def augment_one(face: U8, how: AugmentSettings, rng: np.random.Generator) -> U8:
     return out
 
 
-def _warp(face: U8, how: AugmentSettings, rng: np.random.Generator) -> U8:
+def _warp(face: ImageU8, how: AugmentSettings, rng: np.random.Generator) -> ImageU8:
     """Landmark jitter as one similarity warp, and the mirror image half of the time."""
     height, width = face.shape[:2]
     angle = np.deg2rad(rng.normal() * how.rotate_deg)
@@ -79,7 +80,7 @@ def _warp(face: U8, how: AugmentSettings, rng: np.random.Generator) -> U8:
     return np.asarray(warped, np.uint8)
 
 
-def _coarsen(face: U8, rng: np.random.Generator) -> U8:
+def _coarsen(face: ImageU8, rng: np.random.Generator) -> ImageU8:
     """A small or blurred face: down and up again, Gaussian blur, or a motion streak."""
     height, width = face.shape[:2]
     kind = rng.random()
@@ -96,7 +97,7 @@ def _coarsen(face: U8, rng: np.random.Generator) -> U8:
     return np.asarray(out, np.uint8)
 
 
-def _relight(face: U8, rng: np.random.Generator) -> U8:
+def _relight(face: ImageU8, rng: np.random.Generator) -> ImageU8:
     """Gain, offset and gamma for all channels, a little of each for every channel, as one table."""
     ramp = np.arange(256, dtype=np.float32)[:, None] / 255
     gamma = np.exp(rng.normal() * 0.2)
@@ -106,7 +107,7 @@ def _relight(face: U8, rng: np.random.Generator) -> U8:
     return np.asarray(cv2.LUT(face, table.astype(np.uint8)[None]), np.uint8)
 
 
-def _occlude(face: U8, rng: np.random.Generator) -> None:
+def _occlude(face: ImageU8, rng: np.random.Generator) -> None:
     """A hand, a mask or glasses, drawn as a filled box in place."""
     height, width = face.shape[:2]
     box_h, box_w = (rng.uniform(0.12, 0.42, 2) * (height, width)).astype(int)
@@ -114,7 +115,7 @@ def _occlude(face: U8, rng: np.random.Generator) -> None:
     face[top : top + box_h, left : left + box_w] = rng.integers(0, 256, 3)
 
 
-def _cut_off(face: U8, rng: np.random.Generator) -> None:
+def _cut_off(face: ImageU8, rng: np.random.Generator) -> None:
     """Black beyond a slanting edge, in place: the end of the picture, as in crops of profiles."""
     height, width = face.shape[:2]
     side = rng.choice([0.0, 90.0, 180.0, 270.0], p=[0.35, 0.1, 0.35, 0.2])
@@ -124,7 +125,7 @@ def _cut_off(face: U8, rng: np.random.Generator) -> None:
     face[away > rng.uniform(0.12, 0.5) * width] = 0
 
 
-def _recompress(face: U8, rng: np.random.Generator) -> U8:
+def _recompress(face: ImageU8, rng: np.random.Generator) -> ImageU8:
     quality = int(rng.integers(15, 70))
     coded = cv2.imencode(".jpg", face, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)

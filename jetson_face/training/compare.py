@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from jetson_face.core.errors import UsageError
+from jetson_face.training.settings import RecipePart
 from jetson_face.training.small import SmallSet
 from jetson_face.training.starting import Start, read_start
 from jetson_face.training.transfer import train_network
@@ -39,11 +40,9 @@ NETWORKS = (
 )
 
 
-class CompareConfig(BaseModel):
+class CompareConfig(RecipePart):
     """A recipe with `networks`. pretrain, finetune: keys of the recipes of single networks, less
     `architecture`; own: those that differ, by network."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     networks: tuple[str, ...] = NETWORKS
     starts: dict[str, str] = Field(default_factory=dict, description="weights to begin with")
@@ -94,23 +93,14 @@ def begun_in(folder: Path) -> dict[str, str]:
 
 def apart(given: SmallSet, people: int, photos: int) -> tuple[SmallSet, SmallSet]:
     """Everybody else, and the people with most photos, at most so many of each."""
-    counts = np.bincount(given.labels[given.labels >= 0])
-    chosen = sorted(np.flatnonzero(counts >= 4), key=lambda p: (-int(counts[p]), int(p)))[:people]
+    chosen = given.most(4, people)
     if len(chosen) < 2:
         raise UsageError(f"{given.origin}: two people with four photos each are needed")
-    theirs = np.isin(given.labels, chosen)
     rows = [np.flatnonzero(given.labels == person)[:photos] for person in chosen]
     group = given.rows(np.concatenate(rows))
     labels = np.repeat(np.arange(len(rows)), [len(r) for r in rows])
-    origin = f"{given.origin}, people kept apart"
-    rest = given.rows(~theirs)
-    _, dense = np.unique(rest.labels[rest.labels >= 0], return_inverse=True)
-    renamed = rest.labels.copy()
-    renamed[rest.labels >= 0] = dense
-    return (
-        SmallSet(rest.faces, renamed, rest.origin, rest.teacher),
-        SmallSet(group.faces, labels, origin),
-    )
+    rest = given.rows(~np.isin(given.labels, chosen)).renumbered()
+    return rest, SmallSet(group.faces, labels, f"{given.origin}, people kept apart")
 
 
 def compare_one(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+NOT_LOSSES = {"step", "epoch", "spent_s", "rate"}
+
 
 class CurveLog:
     """Rows of named numbers, appended as they come."""
@@ -48,7 +50,7 @@ class CurveLog:
         figure = Figure(figsize=(8, 5))
         left = figure.add_subplot()
         steps = [r["step"] for r in rows]
-        for name in sorted(rows[0].keys() - {"step", "epoch", "spent_s", "rate"}):
+        for name in sorted(rows[0].keys() - NOT_LOSSES):
             left.plot(steps, [r[name] for r in rows], label=name)
         left.set_xlabel("step")
         left.set_ylabel("loss (weighted)")

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
 from jetson_face.core.errors import InputBrokenError, InputMissingError
+from jetson_face.core.types import I64, ImageU8
 
 if TYPE_CHECKING:
     from jetson_face.training.settings import DataSettings
@@ -36,11 +37,11 @@ class FaceSet:
     labels: (N,) int64, -1 unknown. teacher: (N, D). focus: (M,) faces to be drawn more often.
     """
 
-    faces: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.int64]
+    faces: ImageU8
+    labels: I64
     people: tuple[str, ...]
-    teacher: npt.NDArray[np.float16] | None
-    focus: npt.NDArray[np.int64] | None = None
+    teacher: NDArray[np.float16] | None
+    focus: I64 | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -61,8 +62,9 @@ def load(how: DataSettings, dim: int = 128) -> FaceSet:
         InputBrokenError: teacher rows and faces differ in number, or a picture cannot be read.
     """
     source = find(how.packed or how.folder or Path())
-    names, people, read = _from_zip(source) if how.packed else _from_folder(source)
-    faces = _decoded(source, names, read, how.cache)
+    names, people, read = from_zip(source) if how.packed else _from_folder(source)
+    path = _decode_to(source, names, read, how.cache)
+    faces = np.asarray(np.load(path, allow_pickle=False))  # in memory: 2.2 GB for 60,000
     known = tuple(sorted({p for p in people if p}))
     number = {p: i for i, p in enumerate(known)}
     labels = np.array([number.get(p, -1) for p in people], np.int64)
@@ -93,7 +95,8 @@ def find(path: Path) -> Path:
 Reader = Callable[[str], bytes]
 
 
-def _from_zip(path: Path) -> tuple[list[str], list[str], Reader]:
+def from_zip(path: Path) -> tuple[list[str], list[str], Reader]:
+    """Files and people ("" unknown) of a zip's labels.csv, and what reads one of the files."""
     archive = zipfile.ZipFile(path)
     with archive.open("labels.csv") as raw:
         rows = list(csv.DictReader(io.TextIOWrapper(raw, "utf-8", newline="")))
@@ -108,19 +111,14 @@ def _from_folder(path: Path) -> tuple[list[str], list[str], Reader]:
     return names, [f.parent.name for f in files], lambda name: (path / name).read_bytes()
 
 
-def _decoded(source: Path, names: list[str], read: Reader, cache: Path) -> npt.NDArray[np.uint8]:
-    """All faces in memory (2.2 GB for 60,000)."""
-    return np.asarray(np.load(_decode_to(source, names, read, cache), allow_pickle=False))
-
-
-def open_packed(packed: Path, cache: Path) -> tuple[npt.NDArray[np.uint8], list[str]]:
+def open_packed(packed: Path, cache: Path) -> tuple[ImageU8, list[str]]:
     """The faces of a zip (N, 112, 112, 3), left on the disk, and their people ("" unknown).
 
     Raises:
         InputMissingError, InputBrokenError: as for ``load``.
     """
     source = find(packed)
-    names, people, read = _from_zip(source)
+    names, people, read = from_zip(source)
     path = _decode_to(source, names, read, cache)
     return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False)), people
 
@@ -139,7 +137,7 @@ def _decode_to(source: Path, names: list[str], read: Reader, cache: Path) -> Pat
         out = np.lib.format.open_memmap(part, "w+", np.uint8, shape)
 
         def decode(i: int) -> None:
-            out[i] = _decode(read(names[i]), names[i])
+            out[i] = decode_face(read(names[i]), names[i])
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # OpenCV releases the interpreter lock
             for _ in pool.map(decode, range(len(names))):
@@ -149,13 +147,39 @@ def _decode_to(source: Path, names: list[str], read: Reader, cache: Path) -> Pat
     return path
 
 
-def _decode(data: bytes, name: str) -> npt.NDArray[np.uint8]:
+def decode_face(data: bytes, name: str) -> ImageU8:
+    """A face (112, 112, 3) uint8 RGB from a picture's file. Raises InputBrokenError."""
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
         raise InputBrokenError(f"{name}: not a picture")
     if image.shape[:2] != (SIDE, SIDE):
         image = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+class Walk:
+    """Endless shuffles of ``rows``, one after the other; a pure function of the place."""
+
+    def __init__(self, rows: I64, seed: int) -> None:
+        self._rows, self._seed = rows, seed
+        self._shuffles: dict[int, I64] = {}
+
+    def __call__(self, first: int, count: int) -> I64:
+        """``count`` rows from place ``first``."""
+        places = np.arange(first, first + count)
+        epochs = places // len(self._rows)
+        out = np.empty(count, np.int64)
+        for epoch in np.unique(epochs):
+            here = epochs == epoch
+            out[here] = self._shuffle(int(epoch))[places[here] % len(self._rows)]
+        return out
+
+    def _shuffle(self, epoch: int) -> I64:
+        if epoch not in self._shuffles:
+            self._shuffles = {k: v for k, v in self._shuffles.items() if k >= epoch - 1}
+            rng = np.random.default_rng((self._seed, 0, epoch))
+            self._shuffles[epoch] = rng.permutation(self._rows)
+        return self._shuffles[epoch]
 
 
 class BatchSampler:
@@ -170,12 +194,12 @@ class BatchSampler:
 
     def __init__(
         self,
-        labels: npt.NDArray[np.int64],
+        labels: I64,
         batch: int,
         seed: int,
         identity_share: float = 0.0,
         photos_each: int = 4,
-        focus: npt.NDArray[np.int64] | None = None,
+        focus: I64 | None = None,
         focus_share: float = 0.0,
     ) -> None:
         order = np.argsort(labels, kind="stable")
@@ -189,12 +213,12 @@ class BatchSampler:
         self._plain = max(batch - self._people * photos_each - self._extra, 0)
         self._size = self._plain + self._people * photos_each + self._extra
         self._count, self._seed = len(labels), seed
-        self._shuffles: dict[int, npt.NDArray[np.int64]] = {}
+        self._walk = Walk(np.arange(len(labels)), seed)
 
-    def __call__(self, step: int) -> npt.NDArray[np.int64]:
+    def __call__(self, step: int) -> I64:
         """Face numbers of batch ``step``, int64."""
         rng = np.random.default_rng((self._seed, 1, step))
-        parts = [self._walk(step)]
+        parts = [self._walk(step * self._plain, self._plain)]
         if self._focus is not None:
             parts.append(rng.choice(self._focus, self._extra))
         if self._people:
@@ -203,22 +227,6 @@ class BatchSampler:
                 group = self._groups[g]
                 parts.append(rng.choice(group, self._each, replace=len(group) < self._each))
         return np.concatenate(parts)
-
-    def _walk(self, step: int) -> npt.NDArray[np.int64]:
-        first = step * self._plain
-        where = np.arange(first, first + self._plain)
-        out = np.empty(self._plain, np.int64)
-        for epoch in np.unique(where // self._count):
-            here = where // self._count == epoch
-            out[here] = self._shuffle(int(epoch))[where[here] % self._count]
-        return out
-
-    def _shuffle(self, epoch: int) -> npt.NDArray[np.int64]:
-        if epoch not in self._shuffles:
-            self._shuffles = {k: v for k, v in self._shuffles.items() if k >= epoch - 1}
-            rng = np.random.default_rng((self._seed, 0, epoch))
-            self._shuffles[epoch] = rng.permutation(self._count)
-        return self._shuffles[epoch]
 
     def epoch(self, step: int) -> float:
         """Passes over the whole set before batch ``step``."""

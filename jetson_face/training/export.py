@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import torch
 import yaml
@@ -18,13 +17,13 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
+from jetson_face.core.types import F32, I64
 from jetson_face.inference.int8 import quantise
 from jetson_face.inference.onnxruntime import OnnxBackend
 from jetson_face.training.net import INPUT_SIZE, ConvNorm, Head, SqueezeNetFace
 from jetson_face.training.settings import CardSettings
 from jetson_face.util.files import write_file
 
-F32 = npt.NDArray[np.float32]
 OPSET = 17
 INPUT, OUTPUT = "input", "embedding"
 
@@ -42,15 +41,14 @@ def fold(net: SqueezeNetFace) -> SqueezeNetFace:
     return out
 
 
-def to_onnx(net: SqueezeNetFace) -> onnx.ModelProto:
-    """FP32 graph: ``input`` (N, 3, 112, 112) to unit ``embedding`` (N, dim), any N."""
-    folded = fold(net).to(memory_format=torch.contiguous_format)
+def exported(net: nn.Module, side: int) -> bytes:
+    """ONNX, FP32: ``input`` (N, 3, side, side) to unit ``embedding`` (N, dim), any N."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter that needs no further package is "legacy"
         torch.onnx.export(
-            folded,
-            (torch.zeros(2, 3, INPUT_SIZE, INPUT_SIZE),),
+            net.to(memory_format=torch.contiguous_format),
+            (torch.zeros(2, 3, side, side),),
             buffer,
             dynamo=False,
             opset_version=OPSET,
@@ -58,7 +56,12 @@ def to_onnx(net: SqueezeNetFace) -> onnx.ModelProto:
             output_names=[OUTPUT],
             dynamic_axes={INPUT: {0: "N"}, OUTPUT: {0: "N"}},
         )
-    model = onnx.load_model_from_string(buffer.getvalue())
+    return buffer.getvalue()
+
+
+def to_onnx(net: SqueezeNetFace) -> onnx.ModelProto:
+    """FP32 graph of a folded network."""
+    model = onnx.load_model_from_string(exported(fold(net), INPUT_SIZE))
     for value in model.graph.output:
         value.type.tensor_type.shape.dim[1].dim_value = net.dim
     model.producer_name, model.producer_version = "jetson_face", ""
@@ -125,7 +128,7 @@ def run_onnx(model: bytes, faces: F32, batch: int = 64) -> F32:
     return np.concatenate(parts).astype(np.float32, copy=False)
 
 
-def spread(total: int, count: int, seed: int) -> npt.NDArray[np.int64]:
+def spread(total: int, count: int, seed: int) -> I64:
     """``count`` different numbers below ``total`` (all of them if fewer), rising, by ``seed``."""
     rng = np.random.default_rng((seed, 3))
     return np.sort(rng.permutation(total)[:count]).astype(np.int64)
@@ -138,17 +141,13 @@ def export_run(
     calibration: F32 | None,
     card: CardSettings,
 ) -> Path:
-    """Write ``NAME.onnx``, ``_fp16``, ``_int8`` (with calibration faces).
-
-    Golden tensors and the card.
-
-    Returns the card's path.
-    """
+    """Write ``NAME.onnx``, ``_fp16``, ``_int8`` (with calibration faces), golden tensors and the
+    card; returns the card's path."""
     fp32 = to_onnx(net)
     models = {"fp32": fp32, "fp16": to_fp16(fp32)}
     if calibration is not None:
         feeds = [{INPUT: calibration[i : i + 50]} for i in range(0, len(calibration), 50)]
-        models["int8"] = quantise(fp32, feeds, name)
+        models["int8"], _ = quantise(fp32, feeds, name)
     files: dict[str, dict[str, str]] = {}
     for precision, model in models.items():
         file = f"{name}.onnx" if precision == "fp32" else f"{name}_{precision}.onnx"
@@ -159,8 +158,10 @@ def export_run(
     given = golden_input()
     buffer = io.BytesIO()
     np.savez_compressed(buffer, input=given, output=run_onnx(fp32.SerializeToString(), given))
-    write_file(folder / f"{name}.golden.npz", buffer.getvalue())
-    text = yaml.dump(_card(name, net.dim, files, card), Dumper=_CardDumper, sort_keys=False)
+    golden = f"{name}.golden.npz"
+    write_file(folder / golden, buffer.getvalue())
+    told = card_of(name, files, INPUT_SIZE, net.dim, "arcface112", card, golden)
+    text = yaml.dump(told, Dumper=_CardDumper, sort_keys=False)
     write_file(folder / f"{name}.yaml", text)
     return folder / f"{name}.yaml"
 
@@ -177,9 +178,16 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _CardDumper.add_representer(str, _text)
 
 
-def _card(
-    name: str, dim: int, files: dict[str, dict[str, str]], told: CardSettings
+def card_of(
+    name: str,
+    files: dict[str, dict[str, str]],
+    side: int,
+    dim: int,
+    alignment: str,
+    told: CardSettings,
+    golden: str | None = None,
 ) -> dict[str, Any]:
+    """The model card of an embedder. side: of its pictures, pixels. golden: file of its vectors."""
     return {
         "name": name,
         "kind": "embedder",
@@ -188,15 +196,15 @@ def _card(
         "source": told.source,
         "input": {
             "name": INPUT,
-            "size": [INPUT_SIZE, INPUT_SIZE],
+            "size": [side, side],
             "colour": "RGB",
             "layout": "NCHW",
             "mean": [127.5] * 3,
             "std": [127.5] * 3,
         },
         "output": {"name": OUTPUT, "dim": dim},
-        "alignment": "arcface112",
+        "alignment": alignment,
         "similarity_min": told.similarity_min,
-        "golden": f"{name}.golden.npz",
+        **({} if golden is None else {"golden": golden}),
         "notes": told.notes,
     }

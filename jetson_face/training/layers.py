@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from jetson_face.training.net import FIRES
 
-def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1) -> nn.Module:
-    """Convolution, batch-norm, ReLU."""
+Maker = Callable[..., nn.Module]
+"""Makes a convolution with what follows it, called as `conv`."""
+
+
+def conv(
+    inputs: int,
+    outputs: int,
+    kernel: int = 3,
+    stride: int = 1,
+    groups: int = 1,
+    *,
+    eps: float = 1e-5,
+    activation: Maker = nn.ReLU,
+) -> nn.Module:
+    """Convolution, batch-norm, activation."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
+        nn.BatchNorm2d(outputs, eps=eps),
+        activation(inplace=True),
     )
 
 
@@ -70,22 +85,25 @@ def inception(
     five: tuple[int, int] | None,
     pool: tuple[str, int],
     stride: int = 1,
+    *,
+    make: Maker = conv,
+    kernels: tuple[int, int] = (3, 5),
 ) -> tuple[nn.Module, int]:
     """An Inception module and its channels. pool: `max` or `l2`, and projection channels (0: none).
-    three, five: (reduced, out). With stride 2 there is no 1x1 branch."""
+    three, five: (reduced, out), of `kernels`. With stride 2 there is no 1x1 branch."""
     branches: list[nn.Module] = []
     outputs = 0
     if one:
-        branches.append(conv(inputs, one, 1))
+        branches.append(make(inputs, one, 1))
         outputs += one
-    for kernel, shape in ((3, three), (5, five)):
+    for kernel, shape in zip(kernels, (three, five), strict=True):
         if shape is not None:
-            branches.append(nn.Sequential(conv(inputs, shape[0], 1), conv(*shape, kernel, stride)))
+            branches.append(nn.Sequential(make(inputs, shape[0], 1), make(*shape, kernel, stride)))
             outputs += shape[1]
     kind, project = pool
     pooled: nn.Module = L2Pool() if kind == "l2" else nn.MaxPool2d(3, stride, 1)
     if project:
-        branches.append(nn.Sequential(pooled, conv(inputs, project, 1)))
+        branches.append(nn.Sequential(pooled, make(inputs, project, 1)))
     else:
         branches.append(pooled)
     return Side(*branches), outputs + (project or inputs)
@@ -110,3 +128,46 @@ def resnet(blocks: tuple[int, ...], normed_way: bool = False) -> tuple[nn.Sequen
             layers.append(Plus(body, way))
             channels = wide
     return nn.Sequential(*layers), channels
+
+
+def vgg16(make: Maker) -> tuple[nn.Sequential, int]:
+    """Thirteen convolutions of `make`, in five stages."""
+    layers: list[nn.Module] = []
+    channels = 3
+    for count, wide in ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512)):
+        for _ in range(count):
+            layers.append(make(channels, wide))
+            channels = wide
+        layers.append(nn.MaxPool2d(2, 2))
+    return nn.Sequential(*layers), channels
+
+
+def squeezenet(first: nn.Module, make: Maker, pool: Maker) -> tuple[nn.Sequential, int]:
+    """SqueezeNet v1.1 behind its first convolution; make: the others, pool: its pools."""
+    layers, channels = [first], 64
+    for number, (squeeze, wide, _) in enumerate(FIRES, start=2):
+        if number in (2, 4, 6):
+            layers.append(pool(3, 2))
+        sides = Side(make(squeeze, wide, 1), make(squeeze, wide, 3))
+        layers.append(nn.Sequential(make(channels, squeeze, 1), sides))
+        channels = 2 * wide
+    return nn.Sequential(*layers), channels
+
+
+def mobilenet_v2(make: Maker, stride: int, last: int) -> tuple[nn.Sequential, int]:
+    """stride: of the stage of 160 channels. last: channels of the last map."""
+    layers: list[nn.Module] = [make(3, 32, 3, 2)]
+    channels = 32
+    table = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1))
+    for grow, wide, count, first in (*table, (6, 160, 3, stride), (6, 320, 1, 1)):
+        for number in range(count):
+            step, inner = (first if number == 0 else 1), channels * grow
+            body = nn.Sequential(
+                nn.Identity() if grow == 1 else make(channels, inner, 1),
+                make(inner, inner, 3, step, groups=inner),
+                nn.Conv2d(inner, wide, 1, bias=False),
+                nn.BatchNorm2d(wide),
+            )
+            layers.append(Plus(body, last=False) if step == 1 and channels == wide else body)
+            channels = wide
+    return nn.Sequential(*layers, make(channels, last, 1)), last

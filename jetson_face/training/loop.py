@@ -8,13 +8,12 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from jetson_face.core.errors import InputBrokenError, InputMissingError
 from jetson_face.training.augment import augment_batch
@@ -22,7 +21,7 @@ from jetson_face.training.collapse import CollapseWatch
 from jetson_face.training.curves import CurveLog
 from jetson_face.training.data import BatchSampler, FaceSet
 from jetson_face.training.losses import Mix
-from jetson_face.training.net import SqueezeNetFace, start_from
+from jetson_face.training.net import SqueezeNetFace, average, start_from, to_input
 
 if TYPE_CHECKING:
     from jetson_face.training.settings import NetSettings, OptimSettings, TrainConfig
@@ -31,38 +30,36 @@ log = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.pt"
 
 
-@dataclass(frozen=True)
-class TrainingProgress:
-    """Where a run is: ``done`` in [0, 1], speed in faces per second, time left in seconds."""
-
-    step: int
-    epoch: float
-    done: float
-    speed: float
-    eta_s: float
-    loss: float
-
-
 def build_net(how: NetSettings) -> SqueezeNetFace:
     """The network that the settings describe, fresh."""
-    return SqueezeNetFace(how.dim, how.act, how.pool_before, how.stem, how.bypass, how.repeat)
+    return SqueezeNetFace(**how.model_dump())
+
+
+def one_cycle(done: float, warmup: float, first: float, last: float) -> float:
+    """Share of the highest rate at ``done`` in [0, 1]: linear rise, then half a cosine.
+
+    Never below ``first`` and ``last``. Loshchilov and Hutter, "SGDR", 2017, equation 5, one period.
+    """
+    if done < warmup:
+        return max(done / warmup, first)
+    part = min((done - warmup) / (1 - warmup), 1.0)
+    return max(0.5 * (1 + math.cos(math.pi * part)), last)
 
 
 def rate_at(done: float, how: OptimSettings) -> float:
-    """Learning rate at ``done`` in [0, 1]: linear rise, then half a cosine to (almost) zero.
-
-    Loshchilov and Hutter, "SGDR", 2017, equation 5, one period.
-    """
-    if done < how.warmup:
-        return how.rate * max(done / how.warmup, 0.01)
-    part = min((done - how.warmup) / (1 - how.warmup), 1.0)
-    return how.rate * max(0.5 * (1 + math.cos(math.pi * part)), 1e-3)
+    """Learning rate at ``done`` in [0, 1]."""
+    return how.rate * one_cycle(done, how.warmup, first=0.01, last=1e-3)
 
 
-def to_input(faces: np.ndarray[Any, np.dtype[np.uint8]], device: str = "cpu") -> Tensor:
-    """uint8 RGB (N, H, W, 3) to float (N, 3, H, W) in [-1, 1], channels-last in memory."""
-    pixels = torch.from_numpy(faces).to(device).permute(0, 3, 1, 2)
-    return (pixels.float() - 127.5) / 127.5
+def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write it so that a kill at any moment leaves the old or the new one whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
 
 
 class Trainer:
@@ -78,12 +75,11 @@ class Trainer:
         self,
         config: TrainConfig,
         faces: FaceSet,
-        on_progress: Callable[[TrainingProgress], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         torch.manual_seed(config.seed)
         self.config, self.faces = config, faces
-        self._clock, self._on_progress = clock, on_progress
+        self._clock = clock
         device = config.device
         self.net = build_net(config.net).to(device, memory_format=torch.channels_last)
         if config.start is not None:
@@ -158,22 +154,10 @@ class Trainer:
         parts["total"].backward()
         nn.utils.clip_grad_norm_(self.net.parameters(), config.optim.clip)
         self.optim.step()
-        self._average()
-        self.watch.see(
-            self.step, vectors.detach(), {k: float(v.detach()) for k, v in parts.items()}
-        )
-        return {k: float(v.detach()) for k, v in parts.items()}
-
-    def _average(self) -> None:
-        """Exponential moving average of weights and statistics.
-
-        Quicker at first (Polyak averaging).
-        """
-        decay = min(self.config.optim.ema, (1 + self.step) / (10 + self.step))
-        mean, now = self.ema.state_dict(), self.net.state_dict()
-        floats = [k for k, v in mean.items() if v.is_floating_point()]
-        with torch.no_grad():
-            torch._foreach_lerp_([mean[k] for k in floats], [now[k] for k in floats], 1 - decay)
+        average(self.ema, self.net, config.optim.ema, self.step)
+        told = {k: float(v.detach()) for k, v in parts.items()}
+        self.watch.see(self.step, vectors.detach(), told)
+        return told
 
     def _note(self, parts: dict[str, float]) -> None:
         speed = self.step * self.config.optim.batch / max(self.spent_s, 1e-9)
@@ -183,19 +167,13 @@ class Trainer:
         self.curves.add(
             {"step": self.step, "epoch": epoch, "spent_s": self.spent_s, "rate": rate} | parts
         )
-        told = TrainingProgress(self.step, epoch, self.done, speed, eta, parts["total"])
         log.info(
             "step %d epoch %.2f (%.1f %%) loss %.4f, %.0f faces/s, %.0f min left",
-            told.step, told.epoch, 100 * told.done, told.loss, told.speed, told.eta_s / 60,
+            self.step, epoch, 100 * self.done, parts["total"], speed, eta / 60,
         )  # fmt: skip
-        if self._on_progress is not None:
-            self._on_progress(told)
 
-    def save(self) -> Path:
-        """Write the checkpoint so that a kill at any moment leaves the old or the new one whole."""
-        path = self.config.run / CHECKPOINT
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
+    def save(self) -> None:
+        """Write the checkpoint."""
         state = {
             "step": self.step,
             "spent_s": self.spent_s,
@@ -205,12 +183,7 @@ class Trainer:
             "mix": self.mix.state_dict(),
             "shape": self.config.net.model_dump(mode="json"),
         }
-        with part.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        return path
+        write_checkpoint(self.config.run / CHECKPOINT, state)
 
     def resume(self) -> bool:
         """Go on from the run folder's checkpoint; False when there is none.

@@ -7,11 +7,15 @@ from v1.1, and why, is written in ``engines/README.md`` with the measurements.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from jetson_face.core.types import ImageU8
 
 # (squeeze, expand 1x1, expand 3x3) of fire modules 2 to 9: the table of SqueezeNet v1.1.
 FIRES: tuple[tuple[int, int, int], ...] = (
@@ -99,7 +103,8 @@ class SqueezeNetFace(nn.Module):
     ``conv`` two 3x3 stride-2 convolutions, ``patch`` one 7x7 stride-4 convolution. ``pool_before``
     names the fire modules (3 to 9) that a 3x3 stride-2 max-pool goes before; v1.1 itself is
     ``pool`` and (4, 6). What is left at 14x14 is max-pooled to 7x7 before the head. ``repeat``
-    names fire modules (2 to 9) that are followed by one more of the same shape, as often as named.
+    names fire modules (2 to 9) that are followed by one more of the same shape, as often as named;
+    ``squeeze`` gives some of them, with what follows, another width of their squeeze than v1.1's.
 
     Raises:
         ValueError: the pools do not leave 7x7 or 14x14 for the head.
@@ -113,6 +118,7 @@ class SqueezeNetFace(nn.Module):
         stem: str = "conv",
         bypass: bool = True,
         repeat: tuple[int, ...] = (),
+        squeeze: Mapping[int, int] | None = None,
     ) -> None:
         super().__init__()
         side = INPUT_SIZE // 4 >> len(pool_before)
@@ -124,7 +130,8 @@ class SqueezeNetFace(nn.Module):
         self.trunk = nn.Sequential()
         self.trunk.add_module("stem", stem_layers(stem, act))
         channels = STEM_CHANNELS
-        for number, shape in enumerate(FIRES, start=2):
+        for number, (narrow, *wide) in enumerate(FIRES, start=2):
+            shape = ((squeeze or {}).get(number, narrow), wide[0], wide[1])
             if number in pool_before:
                 self.trunk.add_module(f"pool{number}", nn.MaxPool2d(3, 2, padding=1))
             for again in range(1 + repeat.count(number)):
@@ -188,6 +195,24 @@ def start_from(net: SqueezeNetFace, weights: dict[str, Tensor]) -> tuple[str, ..
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def to_input(faces: ImageU8, device: str = "cpu") -> Tensor:
+    """uint8 RGB (N, S, S, 3) to float (N, 3, S, S) in [-1, 1], channels-last in memory."""
+    pixels = torch.from_numpy(np.ascontiguousarray(faces)).to(device).permute(0, 3, 1, 2)
+    return (pixels.float() - 127.5) / 127.5
+
+
+def average(mean: nn.Module, now: nn.Module, most: float, step: int) -> None:
+    """Exponential moving average of weights and statistics after ``step``; ``most``: its decay.
+
+    Quicker at first (Polyak averaging).
+    """
+    decay = min(most, (1 + step) / (10 + step))
+    held, given = mean.state_dict(), now.state_dict()
+    floats = [k for k, v in held.items() if v.is_floating_point()]
+    with torch.no_grad():
+        torch._foreach_lerp_([held[k] for k in floats], [given[k] for k in floats], 1 - decay)
 
 
 def count_parameters(model: nn.Module) -> int:

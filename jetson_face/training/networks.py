@@ -11,12 +11,21 @@ SqueezeNet v1.1 (Iandola 2016), MobileNetV2 (Sandler 2018), DenseNet (Huang 2017
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from jetson_face.training.layers import Dense, Plus, Side, conv, inception, resnet
+from jetson_face.training.layers import (
+    Dense,
+    conv,
+    inception,
+    mobilenet_v2,
+    resnet,
+    squeezenet,
+    vgg16,
+)
 from jetson_face.training.published import PUBLISHED
 
 # one, three, five, pool, stride: rows of the tables, from 3a on.
@@ -64,29 +73,10 @@ def _inceptions(rows: tuple[_Row, ...], wide: int = 64) -> tuple[nn.Sequential, 
     return nn.Sequential(*layers), channels
 
 
-def _plain(table: tuple[tuple[int, int, int] | str, ...]) -> tuple[nn.Sequential, int]:
-    """(channels, kernel, stride) convolutions; `P` is a max-pool."""
-    layers: list[nn.Module] = []
-    channels = 3
-    for row in table:
-        if isinstance(row, str):
-            layers.append(nn.MaxPool2d(2, 2))
-        else:
-            layers.append(conv(channels, row[0], row[1], row[2]))
-            channels = row[0]
-    return nn.Sequential(*layers), channels
-
-
 def _alexnet() -> tuple[nn.Sequential, int]:
-    return _plain(((64, 11, 2), "P", (192, 5, 1), "P", (384, 3, 1), (256, 3, 1), (256, 3, 1), "P"))
-
-
-def _vgg16() -> tuple[nn.Sequential, int]:
-    stages = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
-    table: list[tuple[int, int, int] | str] = []
-    for count, wide in stages:
-        table += [*[(wide, 3, 1)] * count, "P"]
-    return _plain(tuple(table))
+    layers = [conv(3, 64, 11, 2), nn.MaxPool2d(2, 2), conv(64, 192, 5), nn.MaxPool2d(2, 2)]
+    layers += [conv(192, 384), conv(384, 256), conv(256, 256), nn.MaxPool2d(2, 2)]
+    return nn.Sequential(*layers), 256
 
 
 def _caffenet() -> tuple[nn.Sequential, int]:
@@ -95,39 +85,6 @@ def _caffenet() -> tuple[nn.Sequential, int]:
     layers += [nn.MaxPool2d(3, 2), conv(256, 384), conv(384, 384, groups=2)]
     layers += [conv(384, 256, groups=2), nn.MaxPool2d(3, 2)]
     return nn.Sequential(*layers), 256
-
-
-def _squeezenet() -> tuple[nn.Sequential, int]:
-    layers: list[nn.Module] = [conv(3, 64, 3, 2), nn.MaxPool2d(3, 2, 1)]
-    channels = 64
-    fires = ((16, 64), (16, 64), None, (32, 128), (32, 128), None)
-    for fire in (*fires, (48, 192), (48, 192), (64, 256), (64, 256)):
-        if fire is None:
-            layers.append(nn.MaxPool2d(3, 2, 1))
-            continue
-        squeeze, wide = fire
-        sides = Side(conv(squeeze, wide, 1), conv(squeeze, wide, 3))
-        layers.append(nn.Sequential(conv(channels, squeeze, 1), sides))
-        channels = 2 * wide
-    return nn.Sequential(*layers), channels
-
-
-def _mobilenet_v2() -> tuple[nn.Sequential, int]:
-    layers: list[nn.Module] = [conv(3, 32, 3, 2)]
-    channels = 32
-    table = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1))
-    for grow, wide, count, first in (*table, (6, 160, 3, 1), (6, 320, 1, 1)):
-        for number in range(count):
-            stride, inner = (first if number == 0 else 1), channels * grow
-            body = nn.Sequential(
-                nn.Identity() if grow == 1 else conv(channels, inner, 1),
-                conv(inner, inner, 3, stride, groups=inner),
-                nn.Conv2d(inner, wide, 1, bias=False),
-                nn.BatchNorm2d(wide),
-            )
-            layers.append(Plus(body, last=False) if stride == 1 and channels == wide else body)
-            channels = wide
-    return nn.Sequential(*layers, conv(channels, 640, 1)), 640
 
 
 def _densenet() -> tuple[nn.Sequential, int]:
@@ -150,33 +107,19 @@ TRUNKS: Mapping[str, Callable[[], tuple[nn.Sequential, int]]] = MappingProxyType
         "facenet_small": lambda: _inceptions(_NN2_SMALL),
         "alexnet": _alexnet,
         "caffenet": _caffenet,
-        "vgg16": _vgg16,
+        "vgg16": lambda: vgg16(conv),
         "googlenet": lambda: _inceptions(_GOOGLENET),
         "resnet10": lambda: resnet((1, 1, 1, 1)),
         "resnet18": lambda: resnet((2, 2, 2, 2)),
-        "squeezenet": _squeezenet,
-        "mobilenet_v2": _mobilenet_v2,
+        "squeezenet": lambda: squeezenet(conv(3, 64, 3, 2), conv, partial(nn.MaxPool2d, padding=1)),
+        "mobilenet_v2": lambda: mobilenet_v2(conv, 1, 640),
         "densenet": _densenet,
     }
 )
 
 
-BLOCKS: Mapping[str, int] = MappingProxyType(
-    {
-        "openface": 2,
-        "facenet_small": 2,
-        "alexnet": 2,
-        "caffenet": 2,
-        "vgg16": 4,
-        "googlenet": 2,
-        "resnet10": 1,
-        "resnet18": 1,
-        "squeezenet": 2,
-        "mobilenet_v2": 2,
-        "densenet": 6,
-    }
-)
-"""Modules of the last block: what `layers: block` trains."""
+_BLOCKS = {"vgg16": 4, "resnet10": 1, "resnet18": 1, "densenet": 6}
+"""Modules of the last block, which `layers: block` trains, where they are not two."""
 
 
 class FeatureNet(nn.Module):
@@ -212,12 +155,9 @@ class FeatureNet(nn.Module):
         Raises ValueError on anything else.
         """
         modules = list(self.trunk)
-        if layers == "all":
-            keep = len(modules)
-        elif layers == "last":
-            keep = 0
-        elif layers == "block":
-            keep = BLOCKS[self.name]
+        named = {"all": len(modules), "last": 0, "block": _BLOCKS.get(self.name, 2)}
+        if layers in named:
+            keep = named[layers]
         elif layers.isdecimal() and int(layers) <= len(modules):
             keep = int(layers)
         else:

@@ -9,12 +9,21 @@ that a state dict of torchvision (`alexnet`, `vgg16`, `googlenet`, `resnet18`, `
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
 
-from jetson_face.training.layers import Dense, Plus, Side, resnet
+from jetson_face.training.layers import (
+    Dense,
+    conv,
+    inception,
+    mobilenet_v2,
+    resnet,
+    squeezenet,
+    vgg16,
+)
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet's pixels in [0, 1], RGB: what torchvision's weights expect."""
@@ -36,123 +45,58 @@ class Normalise(nn.Module):
         return x * self.scale + self.shift
 
 
-def bare(inputs: int, outputs: int, kernel: int, stride: int = 1, pad: int = 0) -> nn.Module:
-    """Convolution with bias, ReLU."""
+def bare(
+    inputs: int, outputs: int, kernel: int = 3, stride: int = 1, pad: int | None = None
+) -> nn.Module:
+    """Convolution with bias, ReLU. pad: None keeps the side."""
+    pad = kernel // 2 if pad is None else pad
     return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, pad), nn.ReLU(inplace=True))
+
+
+_normed = partial(conv, eps=0.001)
+_six = partial(conv, activation=nn.ReLU6)
+_pool = partial(nn.MaxPool2d, ceil_mode=True)
 
 
 def _alexnet() -> tuple[nn.Sequential, int]:
     pool = nn.MaxPool2d(3, 2)
-    layers = [bare(3, 64, 11, 4, 2), pool, bare(64, 192, 5, 1, 2), pool]
-    layers += [bare(192, 384, 3, 1, 1), bare(384, 256, 3, 1, 1), bare(256, 256, 3, 1, 1), pool]
+    layers = [bare(3, 64, 11, 4, 2), pool, bare(64, 192, 5), pool]
+    layers += [bare(192, 384), bare(384, 256), bare(256, 256), pool]
     return nn.Sequential(Normalise(), *layers), 256
 
 
-def _vgg16() -> tuple[nn.Sequential, int]:
-    layers: list[nn.Module] = [Normalise()]
-    channels = 3
-    for count, wide in ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512)):
-        for _ in range(count):
-            layers.append(bare(channels, wide, 3, 1, 1))
-            channels = wide
-        layers.append(nn.MaxPool2d(2, 2))
-    return nn.Sequential(*layers), channels
-
-
-def _squeezenet() -> tuple[nn.Sequential, int]:
-    layers: list[nn.Module] = [Normalise(), bare(3, 64, 3, 2)]
-    channels = 64
-    fires = (None, (16, 64), (16, 64), None, (32, 128), (32, 128), None)
-    for fire in (*fires, (48, 192), (48, 192), (64, 256), (64, 256)):
-        if fire is None:
-            layers.append(nn.MaxPool2d(3, 2, ceil_mode=True))
-            continue
-        squeeze, wide = fire
-        sides = Side(bare(squeeze, wide, 1), bare(squeeze, wide, 3, 1, 1))
-        layers.append(nn.Sequential(bare(channels, squeeze, 1), sides))
-        channels = 2 * wide
-    return nn.Sequential(*layers), channels
-
-
-def _normed(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
-        nn.BatchNorm2d(outputs, eps=0.001),
-        nn.ReLU(inplace=True),
-    )
-
-
 # 1x1, 3x3 reduced and out, second 3x3 reduced and out, pool's projection; None: a pool.
-_INCEPTIONS: tuple[tuple[int, int, int, int, int, int] | None, ...] = (
-    (64, 96, 128, 16, 32, 32),
-    (128, 128, 192, 32, 96, 64),
+_INCEPTIONS: tuple[tuple[int, tuple[int, int], tuple[int, int], int] | None, ...] = (
+    (64, (96, 128), (16, 32), 32),
+    (128, (128, 192), (32, 96), 64),
     None,
-    (192, 96, 208, 16, 48, 64),
-    (160, 112, 224, 24, 64, 64),
-    (128, 128, 256, 24, 64, 64),
-    (112, 144, 288, 32, 64, 64),
-    (256, 160, 320, 32, 128, 128),
+    (192, (96, 208), (16, 48), 64),
+    (160, (112, 224), (24, 64), 64),
+    (128, (128, 256), (24, 64), 64),
+    (112, (144, 288), (32, 64), 64),
+    (256, (160, 320), (32, 128), 128),
     None,
-    (256, 160, 320, 32, 128, 128),
-    (384, 192, 384, 48, 128, 128),
+    (256, (160, 320), (32, 128), 128),
+    (384, (192, 384), (48, 128), 128),
 )
 
 
 def _googlenet() -> tuple[nn.Sequential, int]:
     """torchvision's weights come from TensorFlow's: pictures in [-1, 1], 3x3 where the paper has
     5x5."""
-
-    def pool() -> nn.Module:
-        return nn.MaxPool2d(3, 2, ceil_mode=True)
-
-    layers = [_normed(3, 64, 7, 2), pool(), _normed(64, 64, 1), _normed(64, 192, 3), pool()]
+    layers = [_normed(3, 64, 7, 2), _pool(3, 2), _normed(64, 64, 1), _normed(64, 192, 3)]
+    layers.append(_pool(3, 2))
     channels = 192
     for row in _INCEPTIONS:
         if row is None:
-            layers.append(pool() if channels == 480 else nn.MaxPool2d(2, 2, ceil_mode=True))
+            layers.append(_pool(3 if channels == 480 else 2, 2))
             continue
-        one, before3, three, before5, five, project = row
-        layers.append(
-            Side(
-                _normed(channels, one, 1),
-                nn.Sequential(_normed(channels, before3, 1), _normed(before3, three, 3)),
-                nn.Sequential(_normed(channels, before5, 1), _normed(before5, five, 3)),
-                nn.Sequential(nn.MaxPool2d(3, 1, 1), _normed(channels, project, 1)),
-            )
+        one, three, five, project = row
+        module, channels = inception(
+            channels, one, three, five, ("max", project), make=_normed, kernels=(3, 3)
         )
-        channels = one + three + five + project
+        layers.append(module)
     return nn.Sequential(*layers), channels
-
-
-def _resnet18() -> tuple[nn.Sequential, int]:
-    trunk, channels = resnet((2, 2, 2, 2), normed_way=True)
-    return nn.Sequential(Normalise(), *trunk), channels
-
-
-def _mobilenet_v2() -> tuple[nn.Sequential, int]:
-    def six(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Module:
-        pad = kernel // 2
-        return nn.Sequential(
-            nn.Conv2d(inputs, outputs, kernel, stride, pad, groups=groups, bias=False),
-            nn.BatchNorm2d(outputs),
-            nn.ReLU6(inplace=True),
-        )
-
-    layers: list[nn.Module] = [Normalise(), six(3, 32, 3, 2)]
-    channels = 32
-    table = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1))
-    for grow, wide, count, first in (*table, (6, 160, 3, 2), (6, 320, 1, 1)):
-        for number in range(count):
-            stride, inner = (first if number == 0 else 1), channels * grow
-            body = nn.Sequential(
-                nn.Identity() if grow == 1 else six(channels, inner, 1),
-                six(inner, inner, 3, stride, groups=inner),
-                nn.Conv2d(inner, wide, 1, bias=False),
-                nn.BatchNorm2d(wide),
-            )
-            layers.append(Plus(body, last=False) if stride == 1 and channels == wide else body)
-            channels = wide
-    return nn.Sequential(*layers, six(channels, 1280, 1)), 1280
 
 
 def _densenet121() -> tuple[nn.Sequential, int]:
@@ -176,14 +120,18 @@ def _densenet121() -> tuple[nn.Sequential, int]:
     return nn.Sequential(*layers, last), channels
 
 
+def _normalised(trunk: nn.Sequential, channels: int) -> tuple[nn.Sequential, int]:
+    return nn.Sequential(Normalise(), *trunk), channels
+
+
 PUBLISHED: Mapping[str, Callable[[], tuple[nn.Sequential, int]]] = MappingProxyType(
     {
         "alexnet": _alexnet,
-        "vgg16": _vgg16,
+        "vgg16": lambda: _normalised(*vgg16(bare)),
         "googlenet": _googlenet,
-        "resnet18": _resnet18,
-        "squeezenet": _squeezenet,
-        "mobilenet_v2": _mobilenet_v2,
+        "resnet18": lambda: _normalised(*resnet((2, 2, 2, 2), normed_way=True)),
+        "squeezenet": lambda: _normalised(*squeezenet(bare(3, 64, 3, 2, 0), bare, _pool)),
+        "mobilenet_v2": lambda: _normalised(*mobilenet_v2(_six, 2, 1280)),
         "densenet": _densenet121,
     }
 )
@@ -203,12 +151,12 @@ def take_over(trunk: nn.Module, weights: Mapping[str, Tensor]) -> None:
     own, theirs = counted(mine), counted(weights)
     if len(theirs) < len(own):
         raise ValueError(f"it has {len(theirs)} tensors, the network {len(own)}")
-    for name, source in zip(own, theirs, strict=False):
+    sources = dict(zip(own, theirs, strict=False))
+    for name, source in sources.items():
         if mine[name].shape != weights[source].shape:
             raise ValueError(
                 f"its tensor {source!r} is {tuple(weights[source].shape)}, "
                 f"not {tuple(mine[name].shape)}"
             )
-    trunk.load_state_dict(
-        {name: weights[source] for name, source in zip(own, theirs, strict=False)}, strict=False
-    )
+    taken = {name: weights[source] for name, source in sources.items()}
+    trunk.load_state_dict(taken, strict=False)

@@ -9,6 +9,7 @@ from pathlib import Path
 from jetson_face.core.errors import UsageError
 from jetson_face.training import data, export, loop, report
 from jetson_face.training.machine import keep_freed_memory
+from jetson_face.training.net import to_input
 from jetson_face.training.settings import TrainConfig
 from jetson_face.util.documents import load_document
 
@@ -47,7 +48,7 @@ def train_recipe(
     report.write_report(trainer)
     if ship_to is not None:
         chosen = export.spread(len(faces), CALIBRATION_FACES, config.seed)
-        pictures = loop.to_input(faces.faces[chosen]).contiguous().numpy()
+        pictures = to_input(faces.faces[chosen]).contiguous().numpy()
         card = export.export_run(trainer.ema, ship_to, config.name, pictures, config.card)
         log.info("wrote %s", card)
     return trainer.done

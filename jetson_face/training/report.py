@@ -11,9 +11,9 @@ import numpy as np
 import torch
 import yaml
 
+from jetson_face.training.curves import NOT_LOSSES
 from jetson_face.training.export import spread
-from jetson_face.training.loop import to_input
-from jetson_face.training.net import count_parameters
+from jetson_face.training.net import count_parameters, to_input
 from jetson_face.util.files import write_file
 
 if TYPE_CHECKING:
@@ -58,14 +58,11 @@ def gather(trainer: Trainer) -> dict[str, Any]:
         "torch": str(torch.__version__),
         "machine": platform.machine(),
     }
-    facts |= {f"loss_{k}": v for k, v in last.items() if k not in _NOT_LOSSES}
+    facts |= {f"loss_{k}": v for k, v in last.items() if k not in NOT_LOSSES}
     cosine = teacher_cosine(trainer)
     if cosine is not None:
         facts["teacher_cosine_training_faces"] = round(cosine, 4)
     return facts
-
-
-_NOT_LOSSES = {"step", "epoch", "spent_s", "rate"}
 
 
 def teacher_cosine(trainer: Trainer, count: int = 2000) -> float | None:

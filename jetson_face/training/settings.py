@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
-class _Part(BaseModel):
+class RecipePart(BaseModel):
+    """Unknown keys and numbers that are not finite are refused; nothing changes after loading."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class TeacherOnnx(_Part):
+class TeacherOnnx(RecipePart):
     """A stronger embedding: an ONNX network on aligned 112x112 faces, NCHW."""
 
     file: Path
@@ -21,7 +23,7 @@ class TeacherOnnx(_Part):
     std: float = Field(127.5, gt=0)
 
 
-class DataSettings(_Part):
+class DataSettings(RecipePart):
     """Where the faces are.
 
     Relative paths are taken from the data folder (see ``data.data_folder``).
@@ -53,7 +55,7 @@ class DataSettings(_Part):
         return self
 
 
-class NetSettings(_Part):
+class NetSettings(RecipePart):
     """Arguments of ``net.SqueezeNetFace``."""
 
     dim: int = Field(128, ge=8)
@@ -62,9 +64,12 @@ class NetSettings(_Part):
     pool_before: tuple[int, ...] = (4, 8)
     bypass: bool = True
     repeat: tuple[int, ...] = Field((), description="fires followed by one more of their shape")
+    squeeze: dict[int, Annotated[int, Field(ge=1)]] = Field(
+        {}, description="fire: channels of its squeeze, where they are not v1.1's"
+    )
 
 
-class LossSettings(_Part):
+class LossSettings(RecipePart):
     """Weights of the losses that are added up; 0 leaves one out."""
 
     distill: float = Field(1.0, ge=0, description="1 - cosine to the teacher's vector")
@@ -85,7 +90,7 @@ class LossSettings(_Part):
     triplet_margin: float = Field(0.2, gt=0, description="squared L2 between unit vectors")
 
 
-class AugmentSettings(_Part):
+class AugmentSettings(RecipePart):
     """Chances (0 to 1) and strengths of what cameras and detectors do to a face."""
 
     flip: float = Field(0.5, ge=0, le=1)
@@ -109,7 +114,7 @@ class AugmentSettings(_Part):
         return self
 
 
-class OptimSettings(_Part):
+class OptimSettings(RecipePart):
     """AdamW with a one-cycle rate (Smith, 2018), driven by compute time or by steps."""
 
     batch: int = Field(128, ge=2)
@@ -129,7 +134,7 @@ class OptimSettings(_Part):
         return self
 
 
-class CardSettings(_Part):
+class CardSettings(RecipePart):
     """What the model card says that the run does not know."""
 
     licence: str = "not stated"
@@ -138,7 +143,7 @@ class CardSettings(_Part):
     notes: str = ""
 
 
-class TrainConfig(_Part):
+class TrainConfig(RecipePart):
     """A whole training run."""
 
     name: str = "squeezenet_face"

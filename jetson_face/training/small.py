@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -54,7 +53,7 @@ class SmallSet:
         100 people with most photos."""
         rng = np.random.default_rng(seed)
         tested = np.zeros(len(self.labels), np.bool_)
-        for person in self._most():
+        for person in self.most(2, _MEASURED):
             rows = rng.permutation(np.flatnonzero(self.labels == person))
             tested[rows[: max(len(rows) // 4, 1)]] = True
         return self.rows(~tested), self.rows(tested)
@@ -64,10 +63,17 @@ class SmallSet:
         rows = [np.flatnonzero(self.labels == p)[:10] for p in np.unique(held.labels)]
         return self.rows(np.concatenate(rows))
 
-    def _most(self) -> list[int]:
+    def most(self, photos: int, people: int) -> list[int]:
+        """At most so many people who have so many photos or more, those with most first."""
         counts = np.bincount(self.labels[self.labels >= 0])
-        order = sorted(np.flatnonzero(counts >= 2), key=lambda p: (-int(counts[p]), int(p)))
-        return [int(person) for person in order[:_MEASURED]]
+        order = sorted(np.flatnonzero(counts >= photos), key=lambda p: (-int(counts[p]), int(p)))
+        return [int(person) for person in order[:people]]
+
+    def renumbered(self) -> SmallSet:
+        """The same faces; the people who are left are counted from 0 on."""
+        labels = self.labels.copy()
+        _, labels[labels >= 0] = np.unique(labels[labels >= 0], return_inverse=True)
+        return replace(self, labels=labels)
 
 
 def from_zip(config: TransferConfig) -> SmallSet:
@@ -91,7 +97,7 @@ def from_zip(config: TransferConfig) -> SmallSet:
     faces = np.empty((len(given.faces), target.size, target.size, 3), np.uint8)
     for row, face in enumerate(given.faces):
         faces[row] = warp_faces(face, points, target)[0]
-    return SmallSet(faces, given.labels, given.origin, given.teacher)
+    return replace(given, faces=faces)
 
 
 def read_all(config: TransferConfig) -> SmallSet:
@@ -106,10 +112,7 @@ def read_all(config: TransferConfig) -> SmallSet:
         return whole
     counts = np.append(np.bincount(given.labels[given.labels >= 0]), 0)  # the last: unknown
     order = np.lexsort((given.labels, -counts[given.labels]))[: config.faces]
-    some = whole.rows(np.sort(order))
-    labels = some.labels.copy()
-    _, labels[labels >= 0] = np.unique(labels[labels >= 0], return_inverse=True)
-    return SmallSet(some.faces, labels, some.origin, some.teacher)
+    return whole.rows(np.sort(order)).renumbered()
 
 
 def read_packed(path: Path, people: int, photos: int) -> SmallSet:
@@ -117,7 +120,7 @@ def read_packed(path: Path, people: int, photos: int) -> SmallSet:
 
     Raises InputBrokenError where it has no labelled people.
     """
-    names, owners, read = data._from_zip(path)
+    names, owners, read = data.from_zip(path)
     by_person: dict[str, list[str]] = {}
     for name, owner in zip(names, owners, strict=True):
         if owner:
@@ -129,10 +132,6 @@ def read_packed(path: Path, people: int, photos: int) -> SmallSet:
     faces, labels = [], []
     for number, who in enumerate(order):
         for name in by_person[who][:photos]:
-            image = cv2.imdecode(np.frombuffer(read(name), np.uint8), cv2.IMREAD_COLOR)
-            if image is None:
-                raise InputBrokenError(f"{path}: {name}: not a picture")
-            image = cv2.resize(image, (112, 112), interpolation=cv2.INTER_AREA)
-            faces.append(image[:, :, ::-1])
+            faces.append(data.decode_face(read(name), f"{path}: {name}"))
             labels.append(number)
     return SmallSet(np.array(faces, np.uint8), np.array(labels, np.int64), path.name)

@@ -21,6 +21,7 @@ from torch import Tensor
 from jetson_face.core.errors import InputBrokenError, InputMissingError, UsageError
 from jetson_face.core.types import F32
 from jetson_face.models.cards import load_card, resolve
+from jetson_face.training.net import FIRES
 from jetson_face.training.published import STD
 
 Layout = Literal["small", "published"]
@@ -82,25 +83,14 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
     return {str(name).removeprefix("module."): value for name, value in held.items()}
 
 
-_FIRES = (
-    (64, 16, 64),
-    (128, 16, 64),
-    (128, 32, 128),
-    (256, 32, 128),
-    (256, 48, 192),
-    (384, 48, 192),
-    (384, 64, 256),
-    (512, 64, 256),
-)
-
-
 def _shapes() -> dict[str, tuple[int, int, int, int]]:
     """Of SqueezeNet v1.1's kernels, in the order of its layers: height, width, in, out."""
-    out = {"conv1": (3, 3, 3, 64)}
-    for number, (inputs, squeeze, wide) in enumerate(_FIRES, 2):
+    out, inputs = {"conv1": (3, 3, 3, 64)}, 64
+    for number, (squeeze, wide, _) in enumerate(FIRES, 2):
         out[f"fire{number}/squeeze1x1"] = (1, 1, inputs, squeeze)
         out[f"fire{number}/expand1x1"] = (1, 1, squeeze, wide)
         out[f"fire{number}/expand3x3"] = (3, 3, squeeze, wide)
+        inputs = 2 * wide
     return {**out, "conv10": (1, 1, 512, 1000)}
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,8 +23,8 @@ from jetson_face.core.errors import InputBrokenError
 from jetson_face.core.types import ImageU8
 from jetson_face.models.cards import load_card, resolve
 from jetson_face.training.campaign.starting import start_from_onnx
-from jetson_face.training.net import INPUT_SIZE, SqueezeNetFace
-from jetson_face.training.transfer_loop import to_input
+from jetson_face.training.net import INPUT_SIZE, SqueezeNetFace, to_input
+from jetson_face.training.settings import RecipePart
 
 STYLE = (0, 1, 3, 5)
 """Places, among ``Features``' maps, whose Gram matrices are the style: 56, 28, 28 and 14 pixels."""
@@ -32,10 +32,8 @@ CONTENT = 6
 """The place whose map is the content: 14 pixels, deep enough that grain is not seen any more."""
 
 
-class StyleSettings(BaseModel):
+class StyleSettings(RecipePart):
     """The weights of the costs, and how a picture is looked for."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     style: float = Field(4.0, ge=0, description="of the Gram matrices")
     content: float = Field(0.5, ge=0, description="of the content's map")

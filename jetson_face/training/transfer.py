@@ -17,13 +17,14 @@ from torch.nn import functional as F
 
 from jetson_face.core.errors import InputBrokenError, UsageError
 from jetson_face.core.types import F32, ImageU8
-from jetson_face.training.net import count_parameters
+from jetson_face.training.loop import CHECKPOINT
+from jetson_face.training.net import count_parameters, to_input
 from jetson_face.training.networks import FeatureNet
 from jetson_face.training.published import take_over
 from jetson_face.training.small import SmallSet
 from jetson_face.training.starting import Start
 from jetson_face.training.transfer_export import TransferOutcome
-from jetson_face.training.transfer_loop import CHECKPOINT, SmallTrainer, settle, to_input
+from jetson_face.training.transfer_loop import SmallTrainer, settle
 from jetson_face.training.transfer_settings import TransferConfig
 
 

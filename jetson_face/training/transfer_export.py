@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import io
 import json
-import warnings
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 import yaml
 
+from jetson_face.training.export import card_of, exported
 from jetson_face.training.networks import FeatureNet
+from jetson_face.training.settings import CardSettings
 from jetson_face.training.transfer_settings import TransferConfig
 from jetson_face.util.files import write_file
 
@@ -50,49 +49,20 @@ class TransferOutcome:
 
 def to_onnx(net: FeatureNet, side: int) -> bytes:
     """`input` (N, 3, side, side) to unit `embedding` (N, dim), any N."""
-    buffer = io.BytesIO()
-    net = net.eval().cpu().to(memory_format=torch.contiguous_format)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter that needs no further package is "legacy"
-        torch.onnx.export(
-            net,
-            (torch.zeros(2, 3, side, side),),
-            buffer,
-            dynamo=False,
-            opset_version=17,
-            input_names=["input"],
-            output_names=["embedding"],
-            dynamic_axes={"input": {0: "N"}, "embedding": {0: "N"}},
-        )
-    return buffer.getvalue()
+    return exported(net.eval().cpu(), side)
 
 
-def card_of(
-    name: str, digest: str, dim: int, side: int, config: TransferConfig, outcome: TransferOutcome
-) -> dict[str, Any]:
-    """The card, which says in `source` how little the weights were trained on."""
-    return {
-        "name": name,
-        "kind": "embedder",
-        "files": {"fp32": {"path": f"{name}.onnx", "sha256": digest}},
-        "licence": config.licence,
-        "source": f"{config.architecture} trained by jetson-face train, {config.loss}: "
+def _told(config: TransferConfig, outcome: TransferOutcome) -> CardSettings:
+    """For the card, which says in `source` how little the weights were trained on."""
+    return CardSettings(
+        licence=config.licence,
+        source=f"{config.architecture} trained by jetson-face train, {config.loss}: "
         f"{outcome.trained_on}",
-        "input": {
-            "name": "input",
-            "size": [side, side],
-            "colour": "RGB",
-            "layout": "NCHW",
-            "mean": [127.5] * 3,
-            "std": [127.5] * 3,
-        },
-        "output": {"name": "embedding", "dim": dim},
-        "alignment": config.alignment,
-        "similarity_min": 0.7,
-        "notes": f"{outcome.parameters} parameters; nearest-photo accuracy on held-out photos "
+        similarity_min=0.7,
+        notes=f"{outcome.parameters} parameters; nearest-photo accuracy on held-out photos "
         f"{outcome.accuracy_before} before and {outcome.accuracy_nearest} after training. "
         "similarity_min is a guess: calibrate it on your own pictures.",
-    }
+    )
 
 
 def save(net: FeatureNet, outcome: TransferOutcome, config: TransferConfig, folder: Path) -> Path:
@@ -103,14 +73,14 @@ def save(net: FeatureNet, outcome: TransferOutcome, config: TransferConfig, fold
     side = 96 if config.alignment == "openface96" else 112
     content = to_onnx(net, side)
     write_file(folder / f"{name}.onnx", content)
-    digest = sha256(content).hexdigest()
+    files = {"fp32": {"path": f"{name}.onnx", "sha256": sha256(content).hexdigest()}}
     buffer = io.BytesIO()
     weights = {key: value.numpy() for key, value in net.state_dict().items()}
     np.savez(buffer, layout=np.array(net.layout), **weights)
     write_file(folder / f"{name}.weights.npz", buffer.getvalue())
     told = {**asdict(outcome), "mib": (folder / f"{name}.onnx").stat().st_size / 2**20}
     write_file(folder / f"{name}.report.json", json.dumps(told, indent=2) + "\n")
-    card = card_of(name, digest, net.dim, side, config, outcome)
+    card = card_of(name, files, side, net.dim, config.alignment, _told(config, outcome))
     text = yaml.safe_dump(card, sort_keys=False, allow_unicode=True, width=100)
     write_file(folder / f"{name}.yaml", text)
     return folder / f"{name}.yaml"

@@ -13,27 +13,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from jetson_face.core.errors import UsageError
-from jetson_face.core.types import I64, ImageU8
+from jetson_face.core.types import I64
 from jetson_face.training.augment import augment_batch
 from jetson_face.training.collapse import CollapseWatch
+from jetson_face.training.loop import CHECKPOINT
 from jetson_face.training.losses import Mix
+from jetson_face.training.net import to_input
 from jetson_face.training.networks import FeatureNet
 from jetson_face.training.small import SmallSet
 from jetson_face.training.transfer_settings import TransferConfig
 from jetson_face.util.files import write_file
 
 log = logging.getLogger(__name__)
-CHECKPOINT = "checkpoint.pt"
 _NOTE_STEPS = 50
-
-
-def to_input(faces: ImageU8) -> Tensor:
-    """uint8 RGB (N, S, S, 3) to float (N, 3, S, S) in [-1, 1], channels last in memory."""
-    pixels = torch.from_numpy(np.ascontiguousarray(faces)).permute(0, 3, 1, 2)
-    return (pixels.float() - 127.5) / 127.5
 
 
 class SmallTrainer:

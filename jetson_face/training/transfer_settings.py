@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from jetson_face.training.settings import AugmentSettings, LossSettings
+from jetson_face.training.settings import AugmentSettings, LossSettings, RecipePart
 
 FLIP_ONLY = AugmentSettings(
     flip=0.5, shift_px=0, scale=0, rotate_deg=0, colour=0, grey=0, lowres=0, jpeg=0, occlude=0
@@ -15,15 +15,13 @@ FLIP_ONLY = AugmentSettings(
 _TEACHER = {"distill": 1.0, "gram": 5.0, "bank": 0.15, "bank_margin": 0.15}
 
 
-class TransferConfig(BaseModel):
+class TransferConfig(RecipePart):
     """A recipe: `architecture` is what tells it from the recipe of the shipped embedding.
 
     A run may begin with `warm`, a part of it in which the network only follows stored vectors of
     a teacher; the loss itself joins afterwards. From a random start a triplet loss alone finds
     little in minutes; from a network that knows faces it refines.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     architecture: str = Field(description="a name of `networks.TRUNKS`")
     layout: Literal["small", "published"] = Field(

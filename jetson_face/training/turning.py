@@ -14,13 +14,10 @@ from itertools import pairwise
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from jetson_face.core.geometry import similarity_transforms
+from jetson_face.core.types import F32, ImageU8
 from jetson_face.embedding.align import TEMPLATES
-
-F32 = npt.NDArray[np.float32]
-U8 = npt.NDArray[np.uint8]
 
 SIDE = 112
 _CENTRE = (56.0, 62.0)
@@ -93,7 +90,7 @@ def _nearest(x: F32, seen: F32, height: F32, wide: int) -> F32:
     return out
 
 
-def turn(face: U8, yaw_deg: int) -> U8:
+def turn(face: ImageU8, yaw_deg: int) -> ImageU8:
     """A frontal crop (112, 112, 3) as from the side."""
     map_x, map_y = turned_map(yaw_deg)
     turned = cv2.remap(face, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

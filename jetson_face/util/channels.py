@@ -189,16 +189,22 @@ class FanIn(Generic[T]):
 
         Raises Closed once every channel is closed and drained, TimeoutError after `timeout_s`.
         """
+        return self.get_round(1, timeout_s=timeout_s)[0]
+
+    def get_round(self, most: int, *, timeout_s: float | None = None) -> list[T]:
+        """As `get`, and the next items of up to `most` - 1 other channels that have some."""
         with self._cond:
             if not self._cond.wait_for(self._ready, timeout_s):
                 raise TimeoutError(f"nothing came in {timeout_s} s")
-            n = len(self._channels)
-            for step in range(n):
-                channel = self._channels[(self._next + step) % n]
-                if channel._items:
-                    self._next = (self._next + step + 1) % n
-                    return channel._take()
-            raise Closed("all channels")
+            n, begin, taken = len(self._channels), self._next, list[T]()
+            for place in range(begin, begin + n):
+                channel = self._channels[place % n]
+                if channel._items and len(taken) < most:
+                    self._next = (place + 1) % n
+                    taken.append(channel._take())
+            if not taken:
+                raise Closed("all channels")
+            return taken
 
     def _ready(self) -> bool:
         return any(c._items for c in self._channels) or all(c._closed for c in self._channels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Mapping
@@ -13,6 +14,15 @@ from jetson_face.core.errors import OutputError
 
 TEMPORARY = ".tmp-"
 """How names of unfinished files begin."""
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 (hex) of a file's content. Raises OSError."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 class Inode(NamedTuple):
@@ -84,17 +94,23 @@ def append_line(path: Path, line: str, *, mode: int = 0o600) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, mode)
         try:
-            size = os.fstat(fd).st_size
-            cut = size and os.pread(fd, 1, size - 1) != b"\n"
-            data = (("\n" if cut else "") + line + "\n").encode()
-            if os.write(fd, data) != len(data):
-                os.ftruncate(fd, size)
-                raise OSError(28, "no space left")
-            os.fsync(fd)
+            append_whole(fd, f"{line}\n".encode())
         finally:
             os.close(fd)
     except OSError as exc:
         raise OutputError(f"{path}: cannot be written: {exc.strerror or exc}") from exc
+
+
+def append_whole(fd: int, data: bytes) -> None:
+    """Add whole lines to an open file and have them on the disk; after a line that was cut, on
+    lines of their own. Raises OSError; the file is then as before."""
+    size = os.fstat(fd).st_size
+    if size and os.pread(fd, 1, size - 1) != b"\n":
+        data = b"\n" + data
+    if os.write(fd, data) != len(data):
+        os.ftruncate(fd, size)
+        raise OSError(28, "no space left")
+    os.fsync(fd)
 
 
 def sync_folder(folder: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from jetson_face.cli.main import main
 from jetson_face.config import load_config
+from jetson_face.core.errors import InputBrokenError
 from jetson_face.factory.parts import open_gallery
 from jetson_face.gallery.permission import withhold
 from jetson_face.util.images import read_picture, write_picture
@@ -100,6 +101,24 @@ def test_the_way_from_recordings_to_a_visit(
     }
     other = ours("archive", "search", collins, "--reason", "x", "--camera", "yard", "--json")
     assert json.loads(other.out)["visits"] == []
+
+
+def test_clips_that_cannot_be_cut_are_named(
+    ours: Archive, indexed: str, tmp_path: Path, collins: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    search = ("archive", "search", collins, "--reason", "x", "--clips")
+    said = ours(*search, tmp_path / "file" / "clips")
+    assert said.code == 15, said.err
+    assert "Not a directory" in said.err
+
+    def broken(*_: object) -> None:
+        raise InputBrokenError("door.mp4: damaged since")
+
+    monkeypatch.setattr("jetson_face.archive.showing.pictures", broken)
+    said = ours(*search, tmp_path / "clips")
+    assert said.code == 0, said.err
+    assert "door.mp4: damaged since" in said.out + said.err
 
 
 def test_a_track_of_today_was_seen_before(ours: Archive, indexed: str, collins: Path) -> None:

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 from jetson_face.archive import pictures as pictures_module
-from jetson_face.archive.picture import RecordedPicture
-from jetson_face.archive.pictures import pictures
+from jetson_face.archive.pictures import RecordedPicture, pictures
 from jetson_face.archive.pieces import cut, outline
 from jetson_face.core.errors import InputBrokenError
 from jetson_face.core.types import ImageU8

@@ -10,12 +10,17 @@ import numpy as np
 import pytest
 from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 
-from jetson_face.archive.indexer import PieceIndex, PieceIndexer
+from jetson_face.archive.indexer import (
+    Counts,
+    PieceFailure,
+    PieceIndex,
+    PieceIndexer,
+    frames_of,
+)
 from jetson_face.archive.opening import open_archive
 from jetson_face.archive.pieces import RecordingPiece, cut, outline
-from jetson_face.archive.reading import Counts, frames_of
 from jetson_face.archive.recordings import find_recordings, local_copy, time_in
-from jetson_face.archive.run import ArchiveRun, IndexReport, LocalWorkers, PieceFailure, span
+from jetson_face.archive.run import ArchiveRun, IndexReport, span
 from jetson_face.archive.scanning import EveryFrame
 from jetson_face.archive.store import ArchiveStore
 from jetson_face.archive.tracks import ArchivedTrack
@@ -56,7 +61,7 @@ def run(
     store = open_archive(config, None, indexer.space, create=True)
     found = find_recordings([str(source) for source in sources])
     made = ArchiveRun(config, store, **more)  # type: ignore[arg-type]
-    return store, made.run(found, LocalWorkers(indexer))
+    return store, made.run(found, indexer)
 
 
 def frames_by_hand(path: Path) -> list[Frame]:
@@ -128,16 +133,15 @@ class Killed(Exception):  # noqa: N818
     """The machine goes away."""
 
 
-class DiesAfter(LocalWorkers):
+class DiesAfter:
     """Works on so many pieces, and then the process is gone."""
 
     def __init__(self, indexer: PieceIndexer, count: int) -> None:
-        super().__init__(indexer)
-        self.count = count
+        self.indexer, self.count = indexer, count
         self.worked: list[str] = []
 
     def run(self, pieces: Iterable[RecordingPiece]) -> Iterator[PieceIndex | PieceFailure]:
-        for result in super().run(pieces):
+        for result in self.indexer.run(pieces):
             if len(self.worked) == self.count:
                 raise Killed
             self.worked.append(result.piece.id)
@@ -318,7 +322,7 @@ def test_an_archives_store_that_does_not_answer_ends_the_run(
     with monkeypatch.context() as patch:
         patch.setattr(MemoryFileSystem, call, silent)
         with pytest.raises(error, match=r"memory://silent/.*no route to store\.example"):
-            made.run(find_recordings([str(path)]), LocalWorkers(indexer))
+            made.run(find_recordings([str(path)]), indexer)
     assert made.report.refused == {}
     _, report = run(config, indexer, path)
     assert (report.known, report.tracks) == (0, 1)

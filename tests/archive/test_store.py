@@ -18,6 +18,7 @@ from jetson_face.core.errors import (
     InputMissingError,
     JetsonFaceError,
     MissingDependencyError,
+    OutputError,
     StateLockedError,
     UsageError,
 )
@@ -178,6 +179,17 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
         archive_again(tmp_path).writing(),
     ):
         pass
+
+
+def test_an_archive_that_cannot_be_held_is_an_output_error(tmp_path: Path) -> None:
+    store = archive(tmp_path / "a")
+    (tmp_path / "a" / ".lock").unlink(missing_ok=True)
+    (tmp_path / "a" / ".lock").mkdir()
+    with pytest.raises(OutputError, match="Is a directory"), store.writing():
+        raise AssertionError("held")
+    (tmp_path / "a" / ".lock").rmdir()
+    with pytest.raises(PermissionError), store.writing():
+        raise PermissionError("of what is done inside")
 
 
 def archive_again(tmp_path: Path) -> ArchiveStore:

@@ -73,7 +73,7 @@ def test_nothing_matches_nothing() -> None:
 def test_a_run_that_is_always_right() -> None:
     labels = ground_truth((ann(), stranger()), (ann(), stranger()))
     right = [report(i, sighting(LEFT, ANN), sighting(RIGHT)) for i in range(2)]
-    assert result(labels, *right) == Accuracy(1.0, 1.0, 0.0, 0.0, 0.0, 0, 2)
+    assert result(labels, *right) == Accuracy(1.0, 1.0, 0.0, 0.0, 0, 0.0, 2)
 
 
 def test_time_to_name_counts_from_the_first_visible_frame() -> None:
@@ -116,7 +116,7 @@ def test_false_names(seen: Sighting, people: float) -> None:
 def test_a_hidden_face_counts_neither_way() -> None:
     labels = ground_truth((ann(visible=0.4),))
     for seen in ((), (sighting(LEFT, ANN),), (sighting(LEFT, BOB),)):
-        assert result(labels, report(0, *seen)) == Accuracy(0, 0, 0, 0, None, 0, 0)
+        assert result(labels, report(0, *seen)) == Accuracy(0, 0, 0, 0, 0, None, 0)
 
 
 def test_a_person_who_returns_is_another_appearance() -> None:

@@ -26,7 +26,6 @@ from jetson_face.calibration.operating_point import CalibrationTrial
 from jetson_face.calibration.stored import (
     NOTE,
     Calibration,
-    full_name,
     read_calibration,
     write_calibration,
 )
@@ -341,7 +340,7 @@ def calibration(space: EmbeddingSpace = SPACE, people: int = 2) -> Calibration:
         faces=400,
         strangers=150,
         method=scoring(config),
-        space=full_name(space),
+        space=space.full_name,
         engine=engine(config),
         people=people,
         templates=9,

@@ -67,8 +67,6 @@ def test_the_matcher_compares_without_the_centre() -> None:
     np.testing.assert_allclose(other.scores(probes), best, atol=1e-5)
     assert not np.allclose(plain.scores(probes), best, atol=0.05)
     np.testing.assert_array_equal(snapshot.vectors, gallery().vectors)
-    mean = Matcher(snapshot, score="mean", centre=centre).scores(probes)
-    assert np.abs(mean - best).max() < 0.5
 
 
 def test_every_person_counts_once() -> None:

@@ -255,6 +255,10 @@ def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
         open_source(str(tmp_path)).read(1)
 
 
+def test_what_only_looks_like_a_number_is_text() -> None:
+    assert sorted(["1²3.png", "1².png", "12.png"], key=natural_key)[-1] == "12.png"
+
+
 def test_natural_order() -> None:
     names = ["b.png", "a10.png", "a2.png", "A1.png", "10.png", "9.png"]
     assert sorted(names, key=natural_key) == [

@@ -200,7 +200,7 @@ def test_the_gpu_reads_frames_where_it_can(
 def test_where_it_cannot_the_cpu_copies_and_that_is_said_once(
     why: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(gstreamer, "_said", set())
+    gstreamer._say_once.cache_clear()
     monkeypatch.setattr(nvmm, "LIBRARIES", ("libnot-there.so",))
 
     class Refuses:

@@ -19,11 +19,11 @@ pytest.importorskip("pyarrow", reason="archives need the extra `archive`")
 pytest.importorskip("fsspec", reason="archives need the extra `archive`")
 
 from jetson_face.archive.gathering import TrackGatherer
-from jetson_face.archive.indexer import PieceIndex, gate_of
+from jetson_face.archive.indexer import PieceFailure, PieceIndex, gate_of
 from jetson_face.archive.opening import open_archive
 from jetson_face.archive.pieces import RecordingPiece
 from jetson_face.archive.recordings import find_recordings
-from jetson_face.archive.run import ArchiveRun, PieceFailure
+from jetson_face.archive.run import ArchiveRun
 from jetson_face.archive.searching import check_allowed
 from tests.archive.made import track, vectors
 

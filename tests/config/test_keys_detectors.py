@@ -14,7 +14,7 @@ from jetson_face.config import Config
 from jetson_face.core.errors import ModelError
 from jetson_face.core.types import Detections, ImageU8
 from jetson_face.detection.haar import turning
-from jetson_face.detection.yunet import STRIDES
+from jetson_face.detection.yunet_decode import STRIDES
 from jetson_face.factory import choice, networks
 from jetson_face.factory.networks import build_detector
 from jetson_face.inference.backend import Backend

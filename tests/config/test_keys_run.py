@@ -22,6 +22,7 @@ from jetson_face.core.protocols import FrameProcessor
 from jetson_face.core.types import Frame, Report
 from jetson_face.factory.parts import open_sources
 from jetson_face.output.run_report import RunReport
+from jetson_face.recognition.steps import Stepping, Steps, steps_of
 from jetson_face.util.images import read_picture
 from tests.config.keys import Site, shows
 from tests.config.parts import Rig
@@ -50,6 +51,35 @@ def ran(
     config: Config, wrap: Callable[[FrameProcessor], FrameProcessor] = lambda r: r
 ) -> RunReport:
     return command.recognise(config, quiet=True, wrap=wrap)[0]
+
+
+class Begun(Stepping):
+    """Notes how many frames are in work at the same time."""
+
+    now, most = 0, 0
+
+    def __init__(self, inner: FrameProcessor) -> None:
+        self._inner = inner
+
+    def steps(self, frame: Frame) -> Steps[Report]:
+        Begun.now += 1
+        Begun.most = max(Begun.most, Begun.now)
+        report = yield from steps_of(self._inner, frame)
+        Begun.now -= 1
+        return report
+
+
+@shows("sampling.together")
+def test_frames_of_so_many_cameras_are_begun_together(site: Site) -> None:
+    def begun(together: int) -> int:
+        Begun.now = Begun.most = 0
+        two = [{"uri": CLIP, "name": name} for name in ("door", "hall")]
+        keys = {"sources": two, "sampling.interval": 1, "sampling.motion": False}
+        report = ran(site({**keys, "sampling.together": together}), Begun)
+        assert [source.processed for source in report.sources] == [20, 20]
+        return Begun.most
+
+    assert (begun(2), begun(1)) == (2, 1)
 
 
 @shows("sources.uri", "sources.name")

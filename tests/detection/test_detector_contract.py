@@ -13,11 +13,12 @@ import pytest
 from jetson_face.config import AutoDetectorConfig, HaarConfig, MtcnnConfig, load_config
 from jetson_face.core.errors import ConfigError, InputMissingError, ModelError
 from jetson_face.core.types import ImageU8
-from jetson_face.detection.detector import AreaSearch, Detector, SecondLook
+from jetson_face.detection.detector import AreaSearch, Detector, SearchMany, SecondLook
 from jetson_face.detection.dlib import upsampling
 from jetson_face.detection.haar import turning, turns
 from jetson_face.detection.landmarks import face_from, five_of_5, five_of_68
-from jetson_face.detection.yunet import STRIDES, YuNet, decode, searched_side
+from jetson_face.detection.yunet import YuNet, searched_side
+from jetson_face.detection.yunet_decode import STRIDES, decode
 from jetson_face.factory.networks import build_detector
 
 EYES = np.array([[204, 101], [246, 103]])
@@ -186,6 +187,30 @@ def test_yunet_follows_roughly_and_looks_again(yunet: YuNet, portrait: ImageU8) 
     np.testing.assert_array_equal(sharp, yunet.refine(moved, asked).landmarks)
     np.testing.assert_allclose(sharp[0, :2], EYES - [100, 0] + [6, 4], atol=5)
     assert np.isnan(sharp[1]).all()
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_yunet_finds_in_several_pictures_at_once_what_it_finds_in_each(
+    yunet: YuNet, portrait: ImageU8, large: bool
+) -> None:
+    turned = np.ascontiguousarray(portrait[:, ::-1])
+    pictures = [portrait, np.zeros_like(portrait), turned, np.roll(portrait, 9, axis=1)]
+    search = yunet.search_large if large else yunet.search
+    alone = [search(picture) for picture in pictures]
+    together = yunet.search_many(pictures, large=large)
+    assert [len(found) for found in alone] == [1, 0, 1, 1]
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_allclose(other.boxes, one.boxes, atol=0.01)
+        np.testing.assert_allclose(other.scores, one.scores, atol=1e-4)
+        np.testing.assert_allclose(other.landmarks, one.landmarks, atol=0.01)
+    assert len(search(portrait)) == 1, "a run of one after a run of four"
+
+
+def test_yunet_takes_as_many_pictures_as_it_is_told() -> None:
+    built = build_detector(load_config(None, ["detector={type: yunet}", "sampling.together=3"]))
+    assert isinstance(built, SearchMany)
+    assert built.together((640, 480)) == 3
+    built.close()
 
 
 def test_yunets_search_for_large_faces_finds_those(portrait: ImageU8) -> None:

@@ -57,6 +57,23 @@ def test_the_frame_is_shrunk_as_opencv_does(
     assert not got[:, :, small[0] :].any()
 
 
+@pytest.mark.parametrize("size", [(320, 180), (181, 123)])
+@pytest.mark.parametrize("small", [(192, 104), (100, 56), (65, 44), (160, 90)])
+def test_several_frames_in_a_run_are_shrunk_as_one_is(
+    size: tuple[int, int], small: tuple[int, int]
+) -> None:
+    padded = (-(-small[1] // 32) * 32, -(-small[0] // 32) * 32)
+    frames = np.random.default_rng(1).integers(0, 256, (3, size[1], size[0], 4), np.uint8)
+    one = OnnxBackend(frame_graph(passes_on(), size, small, padded))
+    many = OnnxBackend(frame_graph(passes_on(), size, small, padded, many=True))
+    assert many.inputs["picture"].shape == (None, size[1], size[0], 4)
+    together = many.run({"picture": frames})["out"]
+    alone = [one.run({"picture": frame[None]})["out"][0] for frame in frames]
+    np.testing.assert_allclose(together, alone, atol=0.02)
+    many.close()
+    one.close()
+
+
 def test_an_old_graph_is_refused() -> None:
     with pytest.raises(ModelError, match="too old"):
         frame_graph(passes_on(10), (320, 180), (192, 108), (128, 192))

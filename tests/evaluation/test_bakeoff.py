@@ -84,8 +84,8 @@ def test_frames_hold_the_face_and_move_it() -> None:
 def test_costs_come_from_the_clock() -> None:
     ticks = iter(range(100))
     cost = measure_cost(method(), [], lambda: float(next(ticks)))
-    assert cost.seconds_pictures == cost.seconds_train == 1
-    assert cost.crowds == tuple((people, 1.0, 1 / 20) for people in CROWDS)
+    assert cost["seconds_pictures"] == cost["seconds_train"] == 1
+    assert cost["crowds"] == [(people, 1.0, 1 / 20) for people in CROWDS]
     gallery = crowd(SPACE, 7)
     assert gallery.vectors.shape == (35, SPACE.dim)
     np.testing.assert_allclose(np.linalg.norm(gallery.vectors, axis=1), 1, atol=1e-5)

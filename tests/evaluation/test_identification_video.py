@@ -97,7 +97,7 @@ def small_world() -> tuple[World, Division]:
 def test_identification_worked_by_hand() -> None:
     w, division = small_world()
     faces = extractor(w.pictures).extract({s.name: s.path for s in division.shots})
-    trial = ask(division, faces, Matcher, clock=lambda: 0.0)
+    trial = ask(division, faces, Matcher)
     assert trial.people == ("Ann", "Bob")
     assert trial.templates == 3
     got = trial.figures(0.5)
@@ -121,7 +121,6 @@ def test_the_curves_start_with_one_picture_and_few_people() -> None:
         similarity_min=0.5,
         rng=np.random.default_rng(0),
         resamples=30,
-        clock=lambda: 0.0,
     )
     # three people, of whom two have one picture, and one of those without a face
     assert [row["pictures"] for row in result.by_enrolled] == [1]
@@ -179,7 +178,7 @@ def test_averaging_gains_where_single_frames_fail() -> None:
     assert by["frame", 1].dir == pytest.approx(2 / 3)
     for name in ("score_mean", "embedding_mean", "quality_weighted"):
         assert by[name, 3].dir == 1.0
-        gain = by[name, 3].dir_gain
+        gain = by[name, 3].intervals["dir_gain"]
         assert gain is not None
         assert gain.low > 0
     # 18 trials of known people have 6 frames, 104 of strangers 5 or 6
@@ -193,7 +192,7 @@ def test_frames_stop_where_no_trial_can_be_filled_further() -> None:
         division, faces, Matcher, rng=np.random.default_rng(0), frames=(1, 10, 30), resamples=0
     )
     assert {row.frames for row in rows} == {1, 10}
-    assert all(row.rank1_interval is None for row in rows)
+    assert all(row.intervals == {} for row in rows)
 
 
 def lab_folder(root: Path) -> Path:
@@ -224,7 +223,6 @@ def test_the_lab_locates_and_names_what_is_upright(tmp_path: Path) -> None:
         rng=np.random.default_rng(0),
         angles=(0, 45),
         resamples=20,
-        clock=lambda: 0.0,
     )
     upright, turned = lab.rows()
     assert upright == {"angle": 0, "pictures": 15, "located": 1.0, "named": 1.0, "accepted": 1.0}

@@ -17,7 +17,7 @@ import pytest
 
 from jetson_face import Recognizer
 from jetson_face.benchmark.subject import open_subject
-from jetson_face.calibration.stored import Calibration, full_name, write_calibration
+from jetson_face.calibration.stored import Calibration, write_calibration
 from jetson_face.capture.source import SourceInfo
 from jetson_face.cli.main import main
 from jetson_face.config import Config, load_config
@@ -140,7 +140,7 @@ def calibration_for(config: Config, space: EmbeddingSpace) -> Calibration:
         faces=500,
         strangers=100,
         method=scoring(config),
-        space=full_name(space),
+        space=space.full_name,
         engine=engine(config),
         people=0,
         templates=0,

@@ -201,7 +201,9 @@ def test_the_report_says_what_was_set() -> None:
 
 def test_each_source_has_its_own_limit_of_age() -> None:
     wanted = config("sources=[{uri: 0, name: a, max_age_ms: 70}, {uri: 1, name: b}]")
-    assert subject.max_ages(wanted) == {"a": 70.0, "b": 2000.0}
+    policy = subject.live_policy(wanted, frames=9)
+    assert policy.max_age_ms == {"a": 70.0, "b": 2000.0}
+    assert (policy.frames, policy.log_every_s) == (9, wanted.report.every_s)
 
 
 def test_sources_that_were_opened_are_closed_when_one_fails(

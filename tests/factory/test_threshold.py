@@ -10,7 +10,7 @@ import pytest
 from jetson_face.calibration.fpir import Scores
 from jetson_face.calibration.impostor_curve import GallerySize, ImpostorCurve
 from jetson_face.calibration.site_shift import site_shift
-from jetson_face.calibration.stored import Calibration, full_name, write_calibration
+from jetson_face.calibration.stored import Calibration, write_calibration
 from jetson_face.config import Config, PluginEmbedderConfig, load_config
 from jetson_face.core.types import EmbeddingSpace, Person
 from jetson_face.factory.threshold import (
@@ -164,7 +164,7 @@ def test_a_sites_calibration_moves_with_the_gallery_and_the_stated_rate(
             new = NewTemplate(vector, 0.5, f"{number:064x}", picture, marks, f"{number}.jpg")
             gallery.add_template(gallery.add_person(str(number)), new)
             if number == 9:
-                text = scoring(DEFAULT), full_name(SPACE), engine(DEFAULT)
+                text = scoring(DEFAULT), SPACE.full_name, engine(DEFAULT)
                 found = Calibration(0.47, 0.01, 0.0, 0.02, 500, 200, *text, 10, 10, 0.0)
                 write_calibration(gallery, found)
                 assert calibrated(DEFAULT, gallery).matching.similarity_min == 0.47
@@ -192,7 +192,7 @@ def test_a_calibration_moves_as_the_curve_does_for_this_way_of_matching(
 ) -> None:
     config = configured(top_k=top_k)
     with site_gallery(tmp_path, 6, templates=5) as gallery:
-        text = scoring(config), full_name(SPACE), engine(config)
+        text = scoring(config), SPACE.full_name, engine(config)
         write_calibration(gallery, Calibration(0.47, 0.01, 0.0, 0.02, 500, 200, *text, 6, 6, 0.0))
         found = calibrated(config, gallery).matching.similarity_min
     then, now = (GallerySize(6, ((each, 6),), top_k) for each in (1, 5))
@@ -203,7 +203,7 @@ def test_a_calibration_moves_as_the_curve_does_for_this_way_of_matching(
 
 def test_a_calibration_that_moves_beyond_1_stays_there(tmp_path: Path) -> None:
     with site_gallery(tmp_path, 20) as gallery:
-        text = scoring(DEFAULT), full_name(SPACE), engine(DEFAULT)
+        text = scoring(DEFAULT), SPACE.full_name, engine(DEFAULT)
         write_calibration(gallery, Calibration(0.999, 0.01, 0.0, 0.02, 500, 200, *text, 2, 2, 0.0))
         assert calibrated(DEFAULT, gallery).matching.similarity_min == 1.0
 
@@ -216,7 +216,7 @@ def test_the_rate_shown_is_that_of_the_calibration_where_no_curve_can_move_it(
     centre = tuple([0.01] * SPACE.dim)
     with site_gallery(tmp_path, 6) as gallery:
         for config, common in ((svm, None), (DEFAULT, centre)):
-            text = scoring(config), full_name(SPACE), engine(config)
+            text = scoring(config), SPACE.full_name, engine(config)
             found = Calibration(0.3, 0.05, 0.0, 0.1, 500, 200, *text, 6, 6, 0.0, common)
             write_calibration(gallery, found)
             site = calibrated(config, gallery)
@@ -231,7 +231,7 @@ def test_a_calibration_says_what_is_wrong_with_it(
 ) -> None:
     with site_gallery(tmp_path, 6) as gallery:
         svm = configured(method="svm")
-        text = scoring(svm), full_name(SPACE), "tensorrt fp16"
+        text = scoring(svm), SPACE.full_name, "tensorrt fp16"
         write_calibration(gallery, Calibration(0.3, 0.05, 0.0, 0.1, 9, 9, *text, 2, 2, 0.0))
         assert calibrated(DEFAULT, gallery) is DEFAULT
         calibrated(svm, gallery)

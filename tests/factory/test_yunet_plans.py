@@ -11,6 +11,7 @@ import pytest
 from jetson_face.config import Config, load_config
 from jetson_face.core.errors import EngineError, ModelError
 from jetson_face.detection.yunet import YuNet, search_size
+from jetson_face.detection.yunet_search import PICTURE
 from jetson_face.factory import choice
 from jetson_face.factory.golden import golden_pictures, on_frame
 from jetson_face.factory.gpu import Gpu
@@ -85,6 +86,25 @@ def test_the_three_plans_pass_the_gate_and_find_what_onnx_runtime_finds(
     detector.close()
     wanted.close()
     assert gpu[1].memory == {}
+
+
+def test_the_plan_for_frames_takes_those_of_several_cameras(
+    tmp_path: Path, gpu: tuple[Gpu, FakeCuda, FakeModule], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jetson_face.factory.plans.golden_pictures", lambda: golden_pictures()[3:4])
+    config = configured(tmp_path, f"engines.frame_size={list(FRAME_SIZE)}", "sampling.together=4")
+    shapes = networks_of(config)[FRAME].spec.profiles[PICTURE]
+    assert [shape[0] for shape in (shapes.min, shapes.opt, shapes.max)] == [1, 4, 4]
+    detector = build_detector(config)
+    assert isinstance(detector, YuNet)
+    assert detector.together(FRAME_SIZE) == 4
+    assert detector.together((320, 240)) == 1, "the plan for any size takes one picture"
+    faces = [on_frame(picture, FRAME_SIZE) for picture in golden_pictures()[2:5]]
+    alone = [detector.search(face) for face in faces]
+    for one, other in zip(alone, detector.search_many(faces), strict=True):
+        assert len(one) == len(other) == 1
+        np.testing.assert_allclose(other.boxes, one.boxes, atol=0.01)
+    detector.close()
 
 
 @pytest.mark.parametrize("name", [YUNET, TILES, FRAME])

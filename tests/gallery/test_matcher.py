@@ -54,12 +54,6 @@ def test_a_person_is_as_similar_as_the_mean_of_the_best_templates(
     assert match.similarity == pytest.approx(similarity)
 
 
-def test_a_mean_vector_stands_for_the_person() -> None:
-    matcher = Matcher(snapshot(ann=[unit(1), unit(0, 1)]), score="mean")
-    (match,) = matcher.match(probes(unit(1, 1)))
-    assert match.similarity == pytest.approx(1.0)
-
-
 def test_one_person_has_no_second_and_nobody_no_match() -> None:
     (match,) = Matcher(snapshot(ann=[unit(1)])).match(probes(unit(1)))
     assert match.second == -1.0
@@ -73,24 +67,21 @@ def test_probes_of_another_space_are_refused() -> None:
         Matcher(snapshot(ann=[unit(1)])).match(Embeddings(np.eye(4, dtype=np.float32), OTHER))
 
 
-@given(st.integers(0, 2**31), st.integers(1, 12), st.integers(1, 5), st.booleans())
+@given(st.integers(0, 2**31), st.integers(1, 12), st.integers(1, 5))
 @settings(max_examples=100, deadline=None)
-def test_it_agrees_with_the_plain_definition(seed: int, count: int, top_k: int, mean: bool) -> None:
+def test_it_agrees_with_the_plain_definition(seed: int, count: int, top_k: int) -> None:
     rng = np.random.default_rng(seed)
     people = {
         f"p{n:02}": [unit(*rng.normal(size=8)) for _ in range(int(rng.integers(1, 7)))]
         for n in range(count)
     }
     probe = unit(*rng.normal(size=8))
-    matcher = Matcher(snapshot(**people), score="mean" if mean else "top_k", top_k=top_k)
+    matcher = Matcher(snapshot(**people), top_k=top_k)
     (match,) = matcher.match(probes(probe))
     wanted = {}
     for name, vectors in people.items():
         cosines = sorted((float(v @ probe) for v in vectors), reverse=True)[:top_k]
-        centre = np.sum(vectors, axis=0)
-        wanted[name] = (
-            float(centre @ probe / np.linalg.norm(centre)) if mean else float(np.mean(cosines))
-        )
+        wanted[name] = float(np.mean(cosines))
     ranked = sorted(wanted, key=lambda name: -wanted[name])
     assert match.person is not None
     assert wanted[match.person.name] == pytest.approx(wanted[ranked[0]], abs=1e-5)

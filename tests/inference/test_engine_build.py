@@ -275,7 +275,7 @@ def test_a_file_size_limit_leaves_nothing(trt: TensorRT, tmp_path: Path) -> None
     code = """
 import resource, signal, sys
 from pathlib import Path
-from jetson_face.inference.tensorrt.files import reason
+from jetson_face.inference.tensorrt.cache import reason
 from jetson_face.util.files import write_all
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))

@@ -15,11 +15,13 @@ from jetson_face.capture.opening import open_source
 from jetson_face.capture.reconnect import ReconnectingSource
 from jetson_face.capture.source import EndOfSource, Source, SourceHealth, SourceInfo
 from jetson_face.core.errors import InputBrokenError, OutputError, SourceError, UsageError
-from jetson_face.core.types import Frame, Person, Report, Sighting
+from jetson_face.core.types import Detections, Frame, ImageU8, Person, Report, Sighting
 from jetson_face.events.jsonl import JsonlSink
 from jetson_face.live import LivePipeline, LivePolicy
 from jetson_face.output.console import ConsoleSink
 from jetson_face.output.run_report import RunFacts
+from jetson_face.recognition.steps import Stepping, Steps, WantedSearch
+from jetson_face.recognition.stopwatch import Stopwatch
 from tests.events.event_help import kinds, read_events, without_names_of_the_run
 
 ADA = Person("p1", "Ada")
@@ -177,6 +179,52 @@ def test_several_cameras_get_their_turns_and_their_own_recogniser() -> None:
     assert seers["a"].seen == [("a", n) for n in range(30)]
     assert seers["b"].seen == [("b", n) for n in range(20)]
     assert [s.captured for s in report.sources] == [30, 20, 10]
+
+
+class Pausing(Stepping):
+    """Seers that wait for a search on every frame, which a run of all of them answers."""
+
+    def __init__(self, log: list[str]) -> None:
+        self._seer, self._log = Seer(), log
+        self._watch = Stopwatch(lambda: 0)
+
+    def steps(self, frame: Frame) -> Steps[Report]:
+        self._log.append("begin")
+        yield WantedSearch(frame, NoFaces(), None, self._watch)
+        self._log.append("end")
+        time.sleep(0.01)  # both films are ahead by then
+        return self._seer.process(frame)
+
+
+class NoFaces:
+    name = "none"
+
+    def detect(self, image: ImageU8) -> Detections:
+        return Detections.empty()
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("together", [1, 2])
+def test_waiting_frames_are_begun_together_and_nothing_comes_between_them(together: int) -> None:
+    log: list[str] = []
+    sources = [film(30, "a"), film(30, "b")]
+    sink = Listener()
+    policy = LivePolicy(together=together)
+    report = LivePipeline(
+        sources,
+        lambda info: Pausing(log),
+        [sink],
+        policy=policy,
+        between_frames=lambda now: log.append("between"),
+    ).run()
+    assert [s.processed for s in report.sources] == [30, 30]
+    assert len(sink.got) == log.count("between") == 60
+    told = " ".join(log)
+    apart, two = "begin end between", "begin begin end end between between"
+    assert told.count(two) * 2 + told.replace(two, "").count(apart) == 60
+    assert (told.count(two) > 0) == (together == 2)
 
 
 def test_a_camera_with_every_fault_is_survived_and_named() -> None:

@@ -17,7 +17,8 @@ import pytest
 
 import jetson_face
 from jetson_face.core.errors import FetchError, OutputError
-from jetson_face.models.fetching import PART, FetchLimits, WantedFile, download
+from jetson_face.models.card_files import DownloadFile
+from jetson_face.models.fetching import PART, FetchLimits, download
 from tests.events.hostile import make_certificate
 from tests.models.web import Request, Web, serving
 
@@ -33,7 +34,8 @@ def bring(tmp_path: Path) -> Bring:
 
     def _bring(web: Web, *, size: int | None = len(DATA), limits: FetchLimits = QUICK) -> Path:
         path = tmp_path / "net.onnx"
-        download(WantedFile(f"{web.url}/net.onnx", SHA, size), path, limits=limits)
+        wanted = DownloadFile(url=f"{web.url}/net.onnx", path="net.onnx", sha256=SHA, size=size)
+        download(wanted, path, limits=limits)
         return path
 
     return _bring
@@ -426,5 +428,7 @@ def test_nobody_there_is_said(bring: Bring) -> None:
 
 def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with serving(lambda request: request.give(DATA)) as web, pytest.raises(OutputError):
-        download(WantedFile(f"{web.url}/x", SHA), tmp_path / "file" / "x", limits=QUICK)
+    with serving(lambda request: request.give(DATA)) as web:
+        wanted = DownloadFile(url=f"{web.url}/x", path="x", sha256=SHA)
+        with pytest.raises(OutputError):
+            download(wanted, tmp_path / "file" / "x", limits=QUICK)

@@ -193,6 +193,17 @@ def test_the_video_has_every_frame_and_the_box(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
 
 
+def test_a_damaged_video_is_said_once_and_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "out.mp4"
+    monkeypatch.setattr(cv2.VideoCapture, "isOpened", lambda self: False)
+    with pytest.raises(OutputError) as caught:
+        run(VideoSink(path, fps=25), report(0))
+    assert str(caught.value) == f"{path}: the video came out damaged: is the disk full?"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_frames_that_a_camera_dropped_are_filled_so_that_time_is_right(tmp_path: Path) -> None:
     path = tmp_path / "out.mp4"
     run(VideoSink(path, fps=25), *(report(n) for n in (0, 1, 5, 6)))
@@ -306,7 +317,7 @@ def test_media_clock(seconds: float, text: str) -> None:
 
 
 def test_visits_join_over_short_pauses() -> None:
-    sink = VisitSink(gap_s=2.0)
+    sink = VisitSink()
     seen = [*range(25), *range(50, 60), *range(200, 210)]
     run(sink, *(report(n, sighting(changed=False)) if n in seen else report(n) for n in range(220)))
     assert [(round(v.first_s, 2), round(v.last_s, 2), v.frames) for v in sink.visits] == [

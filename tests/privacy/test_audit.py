@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from jetson_face.core.errors import OutputError
 from jetson_face.privacy.audit import (
     AuditLog,
     Receipt,
+    acting_as,
     current_actor,
     files_that_hold,
     utc,
@@ -23,10 +25,14 @@ NOON = datetime(2026, 3, 1, 12, 0, 0, 999, timezone(timedelta(hours=2)))
 
 def test_entries_come_back_in_order(tmp_path: Path) -> None:
     log = AuditLog(tmp_path / "state" / "audit.jsonl")
-    log.record("enrolled", person="p1", name="Zoë", details={"photos": 3}, actor="a@box", now=NOON)
+    before = utc()
+    with acting_as("a"):
+        log.record("enrolled", person="p1", name="Zoë", details={"photos": 3})
     log.record("removed", person="p1", name="Zoë")
     first, second = log.read()
-    assert (first.time, first.actor, first.name) == ("2026-03-01T10:00:00Z", "a@box", "Zoë")
+    assert utc(NOON) == "2026-03-01T10:00:00Z"
+    assert before <= first.time <= second.time <= utc()
+    assert (first.actor, first.name) == (f"a@{os.uname().nodename}", "Zoë")
     assert first.details == {"photos": 3}
     assert (second.action, second.actor) == ("removed", current_actor())
     assert (tmp_path / "state" / "audit.jsonl").stat().st_mode & 0o777 == 0o600

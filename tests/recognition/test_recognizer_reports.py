@@ -12,6 +12,7 @@ from jetson_face.core.types import F32, I64, BoolArray, Frame, ImageU8, Person, 
 from jetson_face.gallery.matcher import Matcher
 from jetson_face.recognition.embedding_scheduler import AlignedCrops
 from jetson_face.recognition.finder import Found
+from jetson_face.recognition.steps import Steps
 from jetson_face.recognition.still_faces import StillFaces
 from jetson_face.recognition.stopwatch import Stopwatch
 from tests.recognition.test_finder_rough import Rough
@@ -64,12 +65,12 @@ def test_it_says_what_of_a_search_was_left_out(
     spared: Spared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rig = Rig()
-    find = rig.recognizer.finder.find
+    steps = rig.recognizer.finder.steps
 
-    def found(frame: Frame, watch: Stopwatch) -> Found:
-        return replace(find(frame, watch), spared=spared)
+    def found(frame: Frame, watch: Stopwatch) -> Steps[Found]:
+        return replace((yield from steps(frame, watch)), spared=spared)
 
-    monkeypatch.setattr(rig.recognizer.finder, "find", found)
+    monkeypatch.setattr(rig.recognizer.finder, "steps", found)
     (report,) = rig.see([A_RED])
     assert report.spared == spared
 

@@ -9,7 +9,8 @@ import numpy as np
 from jetson_face.core.types import Embeddings, EmbeddingSpace
 from jetson_face.privacy.encryption import AesGcm
 from jetson_face.review.item import ReviewItem
-from jetson_face.review.queue import Limits, ReviewQueue
+from jetson_face.review.queue import ReviewQueue
+from jetson_face.review.sealed_file import Limits
 from jetson_face.util.images import encode_jpeg
 
 SPACE = EmbeddingSpace("review", "0" * 64, 32)

@@ -13,7 +13,8 @@ from jetson_face.core.errors import GalleryError, UsageError
 from jetson_face.core.types import Embeddings, EmbeddingSpace
 from jetson_face.privacy.audit import files_that_hold
 from jetson_face.privacy.encryption import AesGcm
-from jetson_face.review.unknowns import KeptFace, UnknownLimits, UnknownStore, UnknownVisit
+from jetson_face.review.sealed_file import Limits
+from jetson_face.review.unknowns import KeptFace, UnknownStore, UnknownVisit
 from tests.review.review_fakes import CIPHER, Age, face, review_item
 
 EVE, MAL = "e" * 16, "a" * 16
@@ -25,7 +26,7 @@ def kept(seed: int = 1, quality: float = 0.5, *, face_of: Embeddings | None = No
 
 
 def opened(folder: Path, *, people: int = 500, age: Age | None = None) -> UnknownStore:
-    limits = UnknownLimits(people, 100.0)
+    limits = Limits(people, 100.0)
     return UnknownStore.open(folder / "unknown.db", CIPHER, limits=limits, age=age or Age())
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jetson_face.calibration.stored import Calibration, full_name, write_calibration
+from jetson_face.calibration.stored import Calibration, write_calibration
 from jetson_face.config import Config, load_config
 from jetson_face.core.types import Embeddings
 from jetson_face.factory.parts import open_gallery
@@ -42,7 +42,7 @@ def test_a_calibrated_threshold_is_not_replaced_by_the_networks_curve(
         if calibrated:
             found = Calibration(
                 0.77, config.matching.fpir, 0.0, 0.02, 400, 200, scoring(config),
-                full_name(SPACE), engine(config), 1, 1, 0.0,
+                SPACE.full_name, engine(config), 1, 1, 0.0,
             )  # fmt: skip
             write_calibration(store, found)
     with closing(swap.build_deck(config)) as deck:

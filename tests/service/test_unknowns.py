@@ -21,7 +21,8 @@ from jetson_face.events.recorder import EventRecorder
 from jetson_face.events.schema import to_json
 from jetson_face.factory.parts import open_gallery
 from jetson_face.privacy.encryption import create_key, open_cipher
-from jetson_face.review.unknowns import UNKNOWNS, UnknownLimits, UnknownStore
+from jetson_face.review.sealed_file import Limits
+from jetson_face.review.unknowns import UNKNOWNS, UnknownStore
 from jetson_face.service.erasure import audit_log, erase
 from jetson_face.service.events import EventTap, EventWriter, OnItsWay
 from jetson_face.service.unknown_erasure import erase_unknown
@@ -69,7 +70,7 @@ class Door:
         self.config, self.age = config, Age()
         self.faces = Passing()
         path = config.state_dir / UNKNOWNS
-        limits = UnknownLimits(config.unknown.people_max, 30 * 86400.0)
+        limits = Limits(config.unknown.people_max, 30 * 86400.0)
         cipher = open_cipher(config.state_dir)
         self.people = UnknownPeople(
             lambda: UnknownStore.open(path, cipher, limits=limits, age=self.age),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import signal
 import subprocess
 import sys
@@ -26,12 +27,11 @@ import torch
 from jetson_face.core.errors import InputBrokenError
 from jetson_face.inference.onnxruntime import OnnxBackend
 from jetson_face.training.campaign import state, views
-from jetson_face.training.campaign.kept import keep_small
-from jetson_face.training.campaign.muon import orthogonal
+from jetson_face.training.campaign.optimisers import orthogonal, rate_part
 from jetson_face.training.campaign.rebuild import Rebuilt, Teacher
 from jetson_face.training.campaign.settings import CampaignConfig, ViewSettings
 from jetson_face.training.campaign.starting import ridge, start_from_onnx
-from jetson_face.training.campaign.trainer import Campaign, rate_part
+from jetson_face.training.campaign.trainer import Campaign
 from jetson_face.training.export import fold, to_onnx
 from jetson_face.training.net import SqueezeNetFace
 
@@ -426,7 +426,7 @@ def test_averaged_weights_are_kept_small_and_begun_with(
     one.prepare()
     one.train()
     kept = tmp_path / "kept.npz"
-    keep_small(state.read_checkpoint(Path(told["run"])), kept)
+    state.keep_small(state.read_checkpoint(Path(told["run"])), kept)
     assert kept.stat().st_size < 0.5 * (Path(told["run"]) / "checkpoint.pt").stat().st_size
     again = campaign(told, run=str(tmp_path / "again"), start=str(kept))
     again.prepare()
@@ -446,6 +446,13 @@ def test_averaged_weights_are_kept_small_and_begun_with(
     kept.write_bytes(b"something else")
     with pytest.raises(InputBrokenError, match="not the kept state"):
         campaign(told, run=str(tmp_path / "third"), start=str(kept)).prepare()
+
+
+@pytest.mark.parametrize("what", [math.inf, math.nan])
+def test_a_number_without_end_is_refused(told: dict[str, Any], what: float) -> None:
+    told["optim"]["rate"] = what
+    with pytest.raises(ValueError, match="finite number"):
+        CampaignConfig.model_validate(told)
 
 
 def test_hints_need_a_teacher_with_taps(told: dict[str, Any]) -> None:

@@ -96,7 +96,8 @@ def test_half_precision_stays_close_and_halves_the_file(
 def test_int8_rounds_the_inputs_of_convolutions_symmetrically(
     net: SqueezeNetFace, faces: np.ndarray
 ) -> None:
-    model = int8.quantise(export.to_onnx(net), [{export.INPUT: faces}], "test")
+    model, count = int8.quantise(export.to_onnx(net), [{export.INPUT: faces}], "test")
+    assert count == len(faces)
     nodes = list(model.graph.node)
     quantised = [n for n in nodes if n.op_type == "QuantizeLinear"]
     # Squeeze and both expansions of eight fires; the expansions share their input. The stem's two

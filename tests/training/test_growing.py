@@ -13,6 +13,7 @@ import torch
 
 from jetson_face.core.errors import InputBrokenError, InputMissingError
 from jetson_face.training import data, loop
+from jetson_face.training.campaign.starting import start_from_kept
 from jetson_face.training.net import SqueezeNetFace, start_from
 from jetson_face.training.settings import TrainConfig
 
@@ -61,7 +62,9 @@ def test_a_run_starts_from_the_averaged_weights_of_another(
 ) -> None:
     first = loop.Trainer(TrainConfig.model_validate(recipe), _faces(recipe))
     first.train(stop=lambda: first.step >= 2)
-    more = recipe | {"run": str(tmp_path / "second"), "start": str(first.save())}
+    first.save()
+    start = first.config.run / loop.CHECKPOINT
+    more = recipe | {"run": str(tmp_path / "second"), "start": str(start)}
     more["net"] = recipe.get("net", {}) | {"repeat": [5]}
     second = loop.Trainer(TrainConfig.model_validate(more), _faces(recipe))
     for name, value in first.ema.state_dict().items():
@@ -85,3 +88,44 @@ def test_an_absent_start_is_named(recipe: dict[str, Any]) -> None:
 def _faces(recipe: dict[str, Any]) -> data.FaceSet:
     config = TrainConfig.model_validate(recipe)
     return data.load(config.data, config.net.dim)
+
+
+def test_wider_squeezes_begin_as_the_narrow_ones_and_learn() -> None:
+    small = _settled()
+    wide = SqueezeNetFace(16, squeeze={2: 32, 5: 64})
+    with torch.no_grad():
+        assert start_from_kept(wide, small.state_dict()) == "wider: trunk.fire2, trunk.fire5"
+    faces = torch.rand(4, 3, 112, 112) * 2 - 1
+    with torch.no_grad():
+        assert (small(faces) * wide.eval()(faces)).sum(1).min() > 0.9999
+    wide.train()(faces)[:, 0].sum().backward()
+    fire = wide.get_submodule("trunk.fire5")
+    weight = fire.get_submodule("expand3.0").weight
+    assert isinstance(weight, torch.nn.Parameter)
+    assert weight.grad is not None
+    assert weight.grad[:, 32:].abs().sum() > 0, "the new channels get their say"
+
+
+def test_kept_weights_lose_and_gain_repeated_fires() -> None:
+    small = _settled()
+    other = SqueezeNetFace(16, repeat=(5,)).eval()
+    with torch.no_grad():
+        assert start_from_kept(other, small.state_dict()) == "new: trunk.fire5_1"
+        faces = torch.rand(4, 3, 112, 112) * 2 - 1
+        assert (small(faces) * other(faces)).sum(1).mean() > 0.9
+        assert start_from_kept(small, other.state_dict()) == "left out: trunk.fire5_1"
+
+
+@pytest.mark.parametrize(
+    ("mine", "said"),
+    [
+        ({"squeeze": {5: 16}}, "trunk.fire5.squeeze.0.weight"),
+        ({"stem": "patch"}, "trunk.stem"),
+        ({"dim": 8}, "head.linear"),
+        ({"dim": 32}, "head.linear"),
+    ],
+)
+def test_kept_weights_of_another_network(mine: dict[str, Any], said: str) -> None:
+    net = SqueezeNetFace(**{"dim": 16} | mine)
+    with torch.no_grad(), pytest.raises(InputBrokenError, match=said):
+        start_from_kept(net, SqueezeNetFace(16).state_dict())

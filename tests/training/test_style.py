@@ -21,6 +21,7 @@ from jetson_face.inference.onnxruntime import OnnxBackend  # noqa: E402
 from jetson_face.models.cards import load_card, resolve  # noqa: E402
 from jetson_face.training import data  # noqa: E402
 from jetson_face.training.campaign.packing import write_pack  # noqa: E402
+from jetson_face.training.net import to_input  # noqa: E402
 from jetson_face.training.style import (  # noqa: E402
     STYLE,
     Features,
@@ -30,7 +31,6 @@ from jetson_face.training.style import (  # noqa: E402
     pieces,
     share,
 )
-from jetson_face.training.transfer_loop import to_input  # noqa: E402
 from jetson_face.util.images import read_picture  # noqa: E402
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -102,18 +103,19 @@ def test_collapse_ends_the_run_with_the_remedy(recipe: dict[str, Any]) -> None:
         trainer.train()
 
 
-def test_time_drives_the_schedule_and_ends_the_run(recipe: dict[str, Any]) -> None:
+def test_time_drives_the_schedule_and_ends_the_run(
+    recipe: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
     del recipe["optim"]["steps"]
     recipe["optim"]["minutes"] = 1.0
     ticks = iter(range(0, 10_000, 10))  # ten seconds a look: a step takes ten seconds
-    seen: list[loop.TrainingProgress] = []
-    trainer = _trainer(
-        TrainConfig.model_validate(recipe), on_progress=seen.append, clock=lambda: next(ticks)
-    )
-    trainer.train()
+    trainer = _trainer(TrainConfig.model_validate(recipe), clock=lambda: next(ticks))
+    with caplog.at_level(logging.INFO, loop.__name__):
+        trainer.train()
     assert trainer.step == 6
-    assert [p.eta_s for p in seen] == pytest.approx([50, 40, 30, 20, 10, 0])
-    assert seen[0].speed == pytest.approx(0.8)
+    told: list[Any] = [record.args for record in caplog.records]
+    assert [60 * minutes for *_, minutes in told] == pytest.approx([50, 40, 30, 20, 10, 0])
+    assert told[0][-2] == pytest.approx(0.8)
 
 
 def test_the_rate_rises_then_falls_to_almost_nothing() -> None:

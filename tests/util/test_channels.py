@@ -164,6 +164,25 @@ def test_fan_in_takes_turns() -> None:
         fan.get(timeout_s=0)
 
 
+def test_a_round_takes_one_of_each_that_has_some_and_no_more_than_asked() -> None:
+    fan: FanIn[str] = FanIn()
+    one, two, three = fan.add_queue(10, "1"), fan.add_slot("2"), fan.add_queue(10, "3")
+    for item in ("a", "b", "c"):
+        one.put(f"1{item}")
+        three.put(f"3{item}")
+    assert fan.get_round(8) == ["1a", "3a"]
+    two.put("2a")
+    assert fan.get_round(2) == ["1b", "2a"]
+    assert fan.get() == "3b", "the turn goes on where the round ended"
+    assert fan.get_round(1) == ["1c"]
+    assert fan.get_round(3) == ["3c"]
+    with pytest.raises(TimeoutError):
+        fan.get_round(3, timeout_s=0)
+    fan.close()
+    with pytest.raises(Closed):
+        fan.get_round(3)
+
+
 def test_fan_in_goes_on_while_one_of_its_writers_lives() -> None:
     fan: FanIn[int] = FanIn()
     first, second = fan.add_slot("first"), fan.add_slot("second")

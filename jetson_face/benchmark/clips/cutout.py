@@ -63,14 +63,18 @@ def cut_out(image: ImageU8, face: Box, *, side_max: int = 480) -> Cutout:
     )
     width, height = (right - left) * scale / 2, (bottom - top) * scale / 2
     box = (side / 2 - width, side / 2 - height, side / 2 + width, side / 2 + height)
-    return Cutout(np.asarray(cut, np.uint8), _oval(side), box)
+    middle, half_axes = (side // 2, side // 2), (int(side * 0.38), int(side * 0.46))
+    mask = soft_oval(side, middle, half_axes, max(side * 0.02, 0.5))
+    return Cutout(np.asarray(cut, np.uint8), mask, box)
 
 
-def _oval(side: int) -> F32:
+def soft_oval(
+    side: int, centre: tuple[int, int], half_axes: tuple[int, int], blur_px: float
+) -> F32:
+    """A mask (side, side): 1 inside an upright ellipse, falling softly to 0."""
     mask = np.zeros((side, side), np.float32)
-    middle = side // 2
-    cv2.ellipse(mask, (middle, middle), (int(side * 0.38), int(side * 0.46)), 0, 0, 360, 1.0, -1)
-    return np.asarray(cv2.GaussianBlur(mask, (0, 0), max(side * 0.02, 0.5)), np.float32)
+    cv2.ellipse(mask, centre, half_axes, 0, 0, 360, 1.0, -1)
+    return np.asarray(cv2.GaussianBlur(mask, (0, 0), blur_px), np.float32)
 
 
 def placed_box(cutout: Cutout, pose: Pose) -> Box:
@@ -101,7 +105,8 @@ def place(scene: ImageU8, owners: Owners, cutout: Cutout, pose: Pose, owner: int
     if part is None:
         return
     rows, columns = part
-    image, mask = _warped(cutout, pose, scale, (columns.start, rows.start), _size(part))
+    size = columns.stop - columns.start, rows.stop - rows.start
+    image, mask = _warped(cutout, pose, scale, (columns.start, rows.start), size)
     if pose.blur_px > 0:
         image = cv2.GaussianBlur(image, (0, 0), pose.blur_px)
     lit = np.minimum(image.astype(np.float32) * pose.gain, 255)
@@ -116,11 +121,6 @@ def _visible_part(scene: ImageU8, left: int, top: int, side: int) -> tuple[slice
     height, width = scene.shape[:2]
     x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
     return None if x0 >= x1 or y0 >= y1 else (slice(y0, y1), slice(x0, x1))
-
-
-def _size(part: tuple[slice, slice]) -> tuple[int, int]:
-    rows, columns = part
-    return columns.stop - columns.start, rows.stop - rows.start
 
 
 def _warped(

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from jetson_face.benchmark.clips.cutout import Cutout, Pose, place
+from jetson_face.benchmark.clips.cutout import Cutout, Pose, place, soft_oval
 from jetson_face.core.types import F32, Box, ImageU8
 
 _SIDE = 128
@@ -24,10 +24,8 @@ def back_of_head(random: Generator) -> Cutout:
     hair = random.uniform((10, 15, 25), (70, 110, 160))
     streaks = cv2.GaussianBlur(random.normal(0, 60, (_SIDE, _SIDE)).astype(np.float32), (0, 0), 3)
     streaks = cv2.resize(streaks[:12], (_SIDE, _SIDE)) + streaks
-    head = np.zeros((_SIDE, _SIDE), np.float32)
-    cv2.ellipse(head, (64, 60), (38, 46), 0, 0, 360, 1.0, -1)
     painted = np.clip(hair + streaks[..., None], 0, 255)
-    image += (painted - image) * cv2.GaussianBlur(head, (0, 0), 1.5)[..., None]
+    image += (painted - image) * soft_oval(_SIDE, (64, 60), (38, 46), 1.5)[..., None]
     return _decoy(image)
 
 
@@ -67,9 +65,7 @@ def put(backdrop: ImageU8, decoys: Sequence[Cutout], random: Generator) -> None:
 
 
 def _decoy(image: F32) -> Cutout:
-    oval = np.zeros((_SIDE, _SIDE), np.float32)
-    cv2.ellipse(oval, (64, 64), (50, 60), 0, 0, 360, 1.0, -1)
-    mask = np.asarray(cv2.GaussianBlur(oval, (0, 0), 2), np.float32)
+    mask = soft_oval(_SIDE, (64, 64), (50, 60), 2)
     pixels = np.clip(image, 0, 255).astype(np.uint8)
     quarter = _SIDE / 4
     return Cutout(pixels, mask, (quarter, quarter, 3 * quarter, 3 * quarter))

@@ -148,11 +148,8 @@ def compose_clip(plan: ClipPlan, roles: Sequence[Role], *, photos_shared: bool =
 
 def in_memory(clip: Clip) -> tuple[list[ImageU8], GroundTruth]:
     """All frames and their ground truth."""
-    images, faces = [], []
-    for image, present in clip.rendered():
-        images.append(image)
-        faces.append(present)
-    return images, clip.ground_truth(faces)
+    images, faces = zip(*clip.rendered(), strict=True)
+    return list(images), clip.ground_truth(faces)
 
 
 def ground_truth_path(video: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from jetson_face.benchmark.clip import Material
@@ -39,11 +40,8 @@ def clip_of_people(
     cast = choose_cast(
         people_in(people), known=known, strangers=strangers, enrol=enrol, seed=plan.seed
     )
-    detector = build_detector(config, relaxed=True)
-    try:
+    with closing(build_detector(config, relaxed=True)) as detector:
         return compose_clip(plan, roles_of(cast, largest_face(detector)))
-    finally:
-        detector.close()
 
 
 def largest_face(detector: Detector) -> Callable[[ImageU8], Box | None]:

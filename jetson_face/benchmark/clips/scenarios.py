@@ -20,8 +20,7 @@ SIZE = (320, 240)
 FPS = 25.0
 _SHOT = 20
 _LONG = 75
-_AWAY = (0, 0)
-_STILL = ((0.0, 0.0, 0.0),) * 4
+_STILL = (0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,13 +80,7 @@ class _Stage:
             (0, frames),
             (x + float(self.random.uniform(-12, 12)), 120.0 + float(self.random.uniform(-8, 8))),
             float(self.random.uniform(72, 92)),
-            (sway, *_STILL[1:3], (4.0, 0.07, 0.0)),
-            _AWAY,
-            0.0,
-            _AWAY,
-            1.0,
-            _AWAY,
-            (0.0, 0.0),
+            (sway, _STILL, _STILL, (4.0, 0.07, 0.0)),
         )
 
 

@@ -60,31 +60,26 @@ class Actor:
     centre: tuple[float, float]
     face_px: float
     sways: tuple[tuple[float, float, float], ...]
-    blurred: Interval
-    blur_px: float
-    dim: Interval
-    gain: float
-    covered: Interval
-    bar: tuple[float, float]
+    blurred: Interval = (0, 0)
+    blur_px: float = 0.0
+    dim: Interval = (0, 0)
+    gain: float = 1.0
+    covered: Interval = (0, 0)
+    bar: tuple[float, float] = (0.0, 0.0)
 
     def pose(self, frame: int) -> Pose | None:
         """How the actor looks in a frame; None while away."""
-        start, stop = self.frames
-        if not start <= frame < stop:
+        if frame not in range(*self.frames):
             return None
         x, y, size, turn = (a * math.sin(w * frame + p) for a, w, p in self.sways)
         return Pose(
             centre=(self.centre[0] + x, self.centre[1] + y),
             face_px=self.face_px * (1 + size),
             angle_deg=turn,
-            gain=self.gain if _within(frame, self.dim) else 1.0,
-            blur_px=self.blur_px if _within(frame, self.blurred) else 0.0,
-            bar=self.bar if _within(frame, self.covered) else None,
+            gain=self.gain if frame in range(*self.dim) else 1.0,
+            blur_px=self.blur_px if frame in range(*self.blurred) else 0.0,
+            bar=self.bar if frame in range(*self.covered) else None,
         )
-
-
-def _within(frame: int, interval: Interval) -> bool:
-    return interval[0] <= frame < interval[1]
 
 
 def plan_actors(

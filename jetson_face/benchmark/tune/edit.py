@@ -133,11 +133,9 @@ def _end(text: str, node: yaml.Node) -> int:
     if isinstance(node, yaml.CollectionNode) and not node.flow_style:
         last = node.value[-1]
         return _end(text, last[1] if isinstance(last, tuple) else last)
-    return len(text[: node.end_mark.index].rstrip()) if _is_block(node) else node.end_mark.index
-
-
-def _is_block(node: yaml.Node) -> bool:
-    return isinstance(node, yaml.ScalarNode) and node.style in ("|", ">")
+    end: int = node.end_mark.index
+    block = isinstance(node, yaml.ScalarNode) and node.style in ("|", ">")
+    return len(text[:end].rstrip()) if block else end
 
 
 def _line_end(text: str) -> str:

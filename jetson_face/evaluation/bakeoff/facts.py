@@ -55,8 +55,8 @@ def _detector(config: Config) -> tuple[int, list[str]]:
     dlib = load_card("dlib_faces")
     if isinstance(wanted, DlibConfig):
         parts = (wanted.points, *(("mmod",) if wanted.method == "cnn" else ()))
-        size, licences = _card(dlib, parts)
-        return size, ["HOG: Boost, in dlib", *_points_licence(wanted.points, licences)]
+        size, _ = _card(dlib, parts)
+        return size, ["HOG: Boost, in dlib", _points_licence(wanted.points)]
     assert isinstance(wanted, HaarConfig)
     licences = ["Haar cascade: Intel licence (BSD-like), in OpenCV"]
     if wanted.points == "onet":
@@ -64,15 +64,15 @@ def _detector(config: Config) -> tuple[int, list[str]]:
     elif wanted.points == "eyes":
         size, more = 0, []
     else:
-        size, more = _card(dlib, (wanted.points,))
-        more = _points_licence(wanted.points, more)
+        size, _ = _card(dlib, (wanted.points,))
+        more = [_points_licence(wanted.points)]
     return size + _cascade_bytes(), licences + more
 
 
-def _points_licence(points: str, licences: list[str]) -> list[str]:
+def _points_licence(points: str) -> str:
     if points == "dlib68":
-        return ["68 points: iBUG 300-W, not for commercial use"]
-    return ["5 points: CC0-1.0"]
+        return "68 points: iBUG 300-W, not for commercial use"
+    return "5 points: CC0-1.0"
 
 
 def _card(card: ModelCard, parts: tuple[str, ...]) -> tuple[int, list[str]]:

@@ -10,14 +10,14 @@ import numpy as np
 from jetson_face.core.types import Frame, ImageU8
 
 
-def moving_face(picture: ImageU8, width: int, frame_ns: int, *, seed: int = 0) -> Iterator[Frame]:
+def moving_face(picture: ImageU8, width: int, frame_ns: int) -> Iterator[Frame]:
     """Endless frames, `width` wide and 16 : 9, in which `picture` wanders about the middle.
 
     The picture is scaled to a half of the height, so that its face takes a quarter or more; around
     it is smoothed noise, which gives a detector something to reject. frame_ns: between frames.
     """
     height = width * 9 // 16
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     noise = rng.integers(0, 255, (height // 8, width // 8, 3), np.uint8)
     ground = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
     side = height // 2

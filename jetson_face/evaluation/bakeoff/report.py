@@ -41,7 +41,6 @@ def markdown(
     done = [row for row in rows if row["refused"] is None]
     timed = [row for row in done if row.get("speed")]
     parts = [
-        "# The bake-off",
         "Every method of the source material in this program, on the same faces. Made by:",
         f"```\n{command}\n```",
         report.facts_table(facts),
@@ -66,8 +65,7 @@ def markdown(
             "These run like the others once their weights are there; none are shipped.",
             report.table(["method", "why"], [[row["name"], row["refused"]] for row in refused]),
         ]
-    parts += ["## Rules", "\n".join(f"- {rule}" for rule in RULES)]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return report.page("The bake-off", *parts, "## Rules", report.bullets(RULES))
 
 
 def _accuracy(rows: Sequence[Row]) -> str:
@@ -164,9 +162,4 @@ def _licences(rows: Sequence[Row]) -> str:
 
 def as_json(rows: Sequence[Row], facts: Mapping[str, object]) -> dict[str, Any]:
     """Every figure of every row."""
-    return {
-        "kind": "bakeoff",
-        "rows": [dict(row) for row in rows],
-        "setting": dict(facts),
-        "rules": list(RULES),
-    }
+    return {"kind": "bakeoff", "rows": rows, "setting": facts, "rules": RULES}

@@ -169,7 +169,7 @@ def _measure(
         "verification_intervals": told["intervals"],
         "roc": _roc(verification),
         "identification": trial.figures(method.similarity_min),
-        "identification_intervals": trial.intervals(rng, resamples) if resamples else {},
+        "identification_intervals": trial.intervals(rng, resamples),
         "sensitivity": [level.as_json() for level in levels],
         "facts": dict(method.facts),
     }

@@ -16,8 +16,9 @@ from jetson_face.evaluation.bakeoff.timing import measure_round, medians
 from jetson_face.evaluation.bakeoff.work import Pace, Work
 from jetson_face.evaluation.pairs import find_pictures, read_pairs
 from jetson_face.evaluation.people import by_hash, divide, read_people
-from jetson_face.evaluation.report import write_json, write_text
+from jetson_face.evaluation.report import write_json
 from jetson_face.evaluation.sensitivity import sample_pairs
+from jetson_face.util.files import write_file
 from jetson_face.util.images import read_picture
 from jetson_face.util.machine import machine_facts
 
@@ -64,7 +65,8 @@ class BakeoffSettings:
         pairs = sample_pairs(read_pairs(self.pairs), self.limit_pairs, self.seed)
         everybody = read_people(self.people)
         chosen = by_hash(list(everybody), self.seed)
-        division = divide({name: everybody[name] for name in chosen[: self.limit_people]})
+        some = {name: everybody[name] for name in chosen[: self.limit_people]}
+        division = divide(some, seed=self.seed)
         # Somebody whom the division does not use, where there is one.
         newcomer = everybody[chosen[min(self.limit_people, len(chosen) - 1)]]
         return BakeoffFaces(
@@ -103,7 +105,7 @@ class Results:
             folder = "" if self.plots is None else self.plots.name if near else str(self.plots)
             notes = "" if self.notes is None else self.notes.read_text("utf-8").strip()
             links = [f"{folder}/{name}" for name in images]
-            write_text(self.markdown, report.markdown(rows, facts, self.command, links, notes))
+            write_file(self.markdown, report.markdown(rows, facts, self.command, links, notes))
 
 
 def methods(

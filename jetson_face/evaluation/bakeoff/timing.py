@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -27,17 +27,6 @@ _FRAME_NS = 40_000_000
 Clock = Callable[[], float]
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """seconds_pictures: find and embed the newcomer's pictures. seconds_train: make the matcher
-    of 100 people and the newcomer. crowds: people, seconds to make the matcher, seconds a query.
-    """
-
-    seconds_pictures: float
-    seconds_train: float
-    crowds: tuple[tuple[int, float, float], ...]
-
-
 def measure_round(
     configs: Mapping[str, Config],
     newcomer: Sequence[Path],
@@ -51,13 +40,10 @@ def measure_round(
     for name, config in configs.items():
         if progress is not None:
             progress(name)
-        parts = build_parts(config)
-        try:
+        with closing(build_parts(config)) as parts:
             fps = [measure_speed(config, parts, moving, w, n, clock) for w, n in SPEEDS]
-        finally:
-            parts.close()
         cost = measure_cost(build_method(config), newcomer, clock)
-        out[name] = {"fps": fps, "cost": asdict(cost)}
+        out[name] = {"fps": fps, "cost": cost}
     return out
 
 
@@ -67,26 +53,23 @@ def medians(rounds: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict
 
 
 def _medians(turns: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    def middle(values: Iterable[float]) -> float:
-        return statistics.median(values)
-
     costs = [turn["cost"] for turn in turns]
     cells = zip(SPEEDS, zip(*(turn["fps"] for turn in turns), strict=True), strict=True)
     return {
         "rounds": len(turns),
         "speed": [
-            {"width": w, "every": n, "fps": middle(v), "fps_low": min(v), "fps_high": max(v)}
+            {"width": w, "every": n, "fps": median(v), "fps_low": min(v), "fps_high": max(v)}
             for (w, n), v in cells
         ],
         "add_person_seconds": {
-            "pictures": middle(cost["seconds_pictures"] for cost in costs),
-            "train": middle(cost["seconds_train"] for cost in costs),
+            "pictures": median(cost["seconds_pictures"] for cost in costs),
+            "train": median(cost["seconds_train"] for cost in costs),
         },
         "scaling": [
             {
                 "people": people,
-                "train_seconds": middle(cost["crowds"][at][1] for cost in costs),
-                "query_seconds": middle(cost["crowds"][at][2] for cost in costs),
+                "train_seconds": median(cost["crowds"][at][1] for cost in costs),
+                "query_seconds": median(cost["crowds"][at][2] for cost in costs),
             }
             for at, people in enumerate(CROWDS)
         ],
@@ -123,8 +106,12 @@ def measure_speed(
 
 def measure_cost(
     method: Method, newcomer: Sequence[Path], clock: Clock = time.perf_counter
-) -> Cost:
-    """What adding one person to 100 takes, and how the matcher grows with the gallery."""
+) -> dict[str, Any]:
+    """What adding one person to 100 takes, and how the matcher grows with the gallery.
+
+    seconds_pictures: find and embed the newcomer's pictures. seconds_train: make the matcher of
+    100 people and the newcomer. crowds: people, seconds to make the matcher, seconds a query.
+    """
     start = clock()
     method.extractor.extract({f"newcomer{i}": path for i, path in enumerate(newcomer)})
     pictures = clock() - start
@@ -141,12 +128,12 @@ def measure_cost(
         crowds.append((people, made, (clock() - start) / 20))
     start = clock()
     method.enrol(crowd(method.space, 101))
-    return Cost(pictures, clock() - start, tuple(crowds))
+    return {"seconds_pictures": pictures, "seconds_train": clock() - start, "crowds": crowds}
 
 
-def crowd(space: EmbeddingSpace, people: int, seed: int = 0) -> GallerySnapshot:
+def crowd(space: EmbeddingSpace, people: int) -> GallerySnapshot:
     """Made-up people with five templates each, spread as faces are: about a common middle."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     middle = rng.normal(size=space.dim)
     centres = middle + rng.normal(size=(people, space.dim))
     vectors = np.repeat(centres, _EACH, axis=0)

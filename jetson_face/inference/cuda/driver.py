@@ -127,7 +127,7 @@ class DriverRuntime:
 
     def __init__(self, index: int = 0, driver: Driver | None = None) -> None:
         self._driver = driver or load_driver()
-        self._allocations = 0
+        self.allocations = 0
         call, count, gpu, context = self._driver.call, c_int(), c_int(), c_void_p()
         call("cuInit", 0, what="cannot start: is the NVIDIA driver installed?")
         call("cuDeviceGetCount", ctypes.byref(count), what="cannot count its GPUs")
@@ -146,11 +146,6 @@ class DriverRuntime:
         value = c_int()
         self._driver.call("cuDeviceGetAttribute", ctypes.byref(value), which, gpu)
         return value.value
-
-    @property
-    def allocations(self) -> int:
-        """Blocks of memory ever taken."""
-        return self._allocations
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -175,14 +170,14 @@ class DriverRuntime:
 
     def device_memory(self, size: int) -> DeviceMemory:
         """`size` bytes of device memory."""
-        self._allocations += 1
+        self.allocations += 1
         made, what = c_uint64(), f"has no {size} bytes of device memory left"
         self._driver.call("cuMemAlloc_v2", ctypes.byref(made), size, what=what)
         return _Memory(self._driver, made.value)
 
     def pinned(self, size: int) -> Bytes:
         """`size` bytes of page-locked host memory."""
-        self._allocations += 1
+        self.allocations += 1
         made, what = c_void_p(), f"has no {size} bytes of page-locked memory left"
         self._driver.call("cuMemHostAlloc", ctypes.byref(made), size, 0, what=what)
         block = (ctypes.c_uint8 * size).from_address(int(made.value or 0))

@@ -95,35 +95,29 @@ class EglImages:
             what = "cannot reach a picture of the camera"
             call("cuGraphicsEGLRegisterImage", ctypes.byref(resource), image, _READ_ONLY, what=what)
             try:
-                call(
-                    "cuGraphicsResourceGetMappedEglFrame",
-                    ctypes.byref(frame),
-                    resource,
-                    0,
-                    0,
-                    what=what,
-                )
+                where = (ctypes.byref(frame), resource, 0, 0)
+                call("cuGraphicsResourceGetMappedEglFrame", *where, what=what)
                 yield frame
             finally:
                 call("cuGraphicsUnregisterResource", resource, what="cannot let go of a picture")
 
-    def download(self, frame: EglFrame, target: Pixels) -> None:
-        """Copy a picture of one plane into (H, W, C) uint8, contiguous; inside `opened`.
+    def download(self, frame: EglFrame, width: int, height: int) -> Pixels:
+        """A copy of a picture of one plane, (H, W, 4) BGRx; inside `opened`.
 
         Raises EngineError where the picture is another.
         """
-        height, width, channels = target.shape
         shape = (frame.height, frame.width, frame.plane_count, frame.element)
         if shape != (height, width, 1, _BYTES) or frame.kind not in (_ARRAY, _PITCH):
             raise EngineError(
                 f"CUDA sees {frame.width}x{frame.height} in {frame.plane_count} planes of kind "
                 f"{frame.kind}, wanted {width}x{height} in one"
             )
+        target = np.empty((height, width, 4), np.uint8)
         copy = Copy2D(
             target_kind=_FROM_HOST,
             target_host=target.ctypes.data,
-            target_pitch=width * channels,
-            width_bytes=width * channels,
+            target_pitch=width * 4,
+            width_bytes=width * 4,
             height=height,
         )
         if frame.kind == _PITCH:
@@ -132,8 +126,4 @@ class EglImages:
         else:
             copy.source_kind, copy.source_array = _FROM_ARRAY, frame.planes[0]
         self._driver.call("cuMemcpy2D_v2", ctypes.byref(copy), what="cannot copy a picture")
-
-
-def empty_pixels(width: int, height: int) -> Pixels:
-    """Room for a BGRx picture."""
-    return np.empty((height, width, 4), np.uint8)
+        return target

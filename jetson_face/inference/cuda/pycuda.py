@@ -33,23 +33,19 @@ class _Memory:
 
 
 class _Stream:
-    """pycuda's stream; it destroys the driver's when nobody holds it, so `close` lets it go."""
+    """pycuda's stream, `inner` for its own calls; it destroys the driver's when nobody holds it,
+    so `close` lets it go."""
 
-    def __init__(self, stream: Any, checked: Checked) -> None:
-        self._stream, self._checked = stream, checked
-        self.handle = int(stream.handle)
-
-    @property
-    def inner(self) -> Any:
-        """For pycuda's own calls."""
-        return self._stream
+    def __init__(self, inner: Any, checked: Checked) -> None:
+        self.inner, self._checked = inner, checked
+        self.handle = int(inner.handle)
 
     def synchronize(self) -> None:
         with self._checked("reports a failure of work under way"):
-            self._stream.synchronize()
+            self.inner.synchronize()
 
     def close(self) -> None:
-        self._stream = None
+        self.inner = None
 
 
 class PycudaRuntime:
@@ -67,7 +63,7 @@ class PycudaRuntime:
 
     def __init__(self, index: int = 0) -> None:
         self._driver = _import_pycuda()
-        self._allocations = 0
+        self.allocations = 0
         with self._checked("cannot start: is the NVIDIA driver installed?"):
             self._driver.init()
             count = int(self._driver.Device.count())
@@ -77,11 +73,6 @@ class PycudaRuntime:
             self._context = gpu.retain_primary_context()
             self.device = str(gpu.name())
             self.compute_capability = "{}.{}".format(*gpu.compute_capability())
-
-    @property
-    def allocations(self) -> int:
-        """Blocks of memory ever taken."""
-        return self._allocations
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -101,13 +92,13 @@ class PycudaRuntime:
 
     def device_memory(self, size: int) -> DeviceMemory:
         """`size` bytes of device memory."""
-        self._allocations += 1
+        self.allocations += 1
         with self._checked(f"has no {size} bytes of device memory left"):
             return _Memory(self._driver.mem_alloc(size), self._checked)
 
     def pinned(self, size: int) -> Bytes:
         """`size` bytes of page-locked host memory."""
-        self._allocations += 1
+        self.allocations += 1
         with self._checked(f"has no {size} bytes of page-locked memory left"):
             return self._driver.pagelocked_empty(size, np.uint8)  # type: ignore[no-any-return]
 

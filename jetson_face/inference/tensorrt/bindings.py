@@ -95,11 +95,9 @@ def _load(name: str) -> TensorRT | None:
     """Cached because TensorRT keeps the first logger of the process for ever."""
     try:
         module = importlib.import_module(name)
-    except ModuleNotFoundError as exc:
-        if exc.name == name:
+    except (ImportError, OSError) as exc:  # it, or a library or package that it needs, is missing
+        if isinstance(exc, ModuleNotFoundError) and exc.name == name:
             return None
-        raise EngineError(f"{name} is installed but broken: {exc}; install it again") from exc
-    except (ImportError, OSError) as exc:  # a library it needs is missing
         raise EngineError(f"{name} is installed but broken: {exc}; install it again") from exc
     return adopt(module, name)
 

@@ -12,12 +12,7 @@ from pathlib import Path
 from jetson_face.core.errors import EngineError, OutputError
 from jetson_face.inference.precision import prepare
 from jetson_face.inference.tensorrt.bindings import TensorRT
-from jetson_face.inference.tensorrt.builder import (
-    BuildOptions,
-    CompiledPlan,
-    Progress,
-    compile_plan,
-)
+from jetson_face.inference.tensorrt.builder import BuildOptions, Progress, compile_plan
 from jetson_face.inference.tensorrt.cache import EngineCache, SideCar
 from jetson_face.inference.tensorrt.key import EngineKey, Machine, NetworkSpec, key_of
 from jetson_face.inference.tensorrt.parity import ParityReport
@@ -76,7 +71,15 @@ class EngineBuilder:
             if ready is not None:
                 return BuildResult(self._cache.path_of(ready.key), ready, False, None)
         began = self._clock.seconds()
-        compiled = self._compile(spec, key, progress)
+        compiled = compile_plan(
+            self._trt,
+            prepare(spec.onnx, spec.name, spec.precision, fp32_ops=spec.fp32_ops),
+            spec.name,
+            spec.profiles,
+            self._options,
+            timing_cache=self._cache.read_timing(key),
+            progress=progress,
+        )
         report = self._judge(spec, compiled.plan)
         side_car = SideCar(
             key=key,
@@ -88,7 +91,7 @@ class EngineBuilder:
             parity_rows=() if report is None else tuple(report.to_json()),
         )
         path = self._cache.store(side_car, compiled.plan)
-        self._keep_timing(key, compiled)
+        self._keep_timing(key, compiled.timing_cache)
         return BuildResult(path, side_car, True, report)
 
     def check(self, spec: NetworkSpec) -> ParityReport:
@@ -116,20 +119,6 @@ class EngineBuilder:
         good = side_car.parity == "passed" or (self._gate is None and side_car.parity != "failed")
         return side_car if good else None
 
-    def _compile(
-        self, spec: NetworkSpec, key: EngineKey, progress: Progress | None
-    ) -> CompiledPlan:
-        graph = prepare(spec.onnx, spec.name, spec.precision, fp32_ops=spec.fp32_ops)
-        return compile_plan(
-            self._trt,
-            graph,
-            spec.name,
-            spec.profiles,
-            self._options,
-            timing_cache=self._cache.read_timing(key),
-            progress=progress,
-        )
-
     def _judge(self, spec: NetworkSpec, plan: bytes) -> ParityReport | None:
         if self._gate is None:
             return None
@@ -141,8 +130,8 @@ class EngineBuilder:
             )
         return report
 
-    def _keep_timing(self, key: EngineKey, compiled: CompiledPlan) -> None:
+    def _keep_timing(self, key: EngineKey, timings: bytes) -> None:
         try:
-            self._cache.write_timing(key, compiled.timing_cache)
+            self._cache.write_timing(key, timings)
         except OutputError as exc:  # the plan is good; only the next build will take longer
             log.warning("timing cache not kept: %s", exc)

@@ -220,14 +220,14 @@ def _capability(trt: TensorRT, text: str) -> Any:
 def _attach_timing_cache(trt: TensorRT, config: Any, content: bytes) -> Any | None:
     if not trt.has_timing_cache:
         return None
-    cache = config.create_timing_cache(content)
-    if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
-        # From another driver or GPU: measuring again costs minutes, a wrong measurement costs more.
-        cache = config.create_timing_cache(b"")
-        if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
-            log.warning("TensorRT takes no timing cache: the next build measures again")
-            return None
-    return cache
+    # One of another driver or GPU is not taken: measuring again costs minutes, a wrong measurement
+    # costs more.
+    for start in (content, b""):
+        cache = config.create_timing_cache(start)
+        if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
+            return cache
+    log.warning("TensorRT takes no timing cache: the next build measures again")
+    return None
 
 
 def _parser_errors(parser: Any) -> str:
@@ -241,11 +241,9 @@ def _parser_errors(parser: Any) -> str:
 
 
 def _explain(errors: str, options: BuildOptions) -> str:
-    if "workspace" in errors.lower():
-        fix = f" (workspace_mib is {options.workspace_mib}: raise backend.workspace_mib)"
-    else:
-        fix = ""
-    return (errors or "it gives no reason") + fix
+    if "workspace" not in errors.lower():
+        return errors or "it gives no reason"
+    return f"{errors} (workspace_mib is {options.workspace_mib}: raise backend.workspace_mib)"
 
 
 def _make_monitor(module: Any, progress: Progress) -> Any:

@@ -17,8 +17,7 @@ from pathlib import Path
 
 from jetson_face.core.errors import EngineError
 from jetson_face.core.version import __version__
-from jetson_face.inference.tensorrt.cache import SideCar
-from jetson_face.inference.tensorrt.files import reason
+from jetson_face.inference.tensorrt.cache import SideCar, reason
 from jetson_face.util.files import write_file
 
 FORMAT = "jetson-face.plans/1"

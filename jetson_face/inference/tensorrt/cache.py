@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from jetson_face.core.errors import EngineError, OutputError
-from jetson_face.inference.tensorrt.files import folder_lock, reason
 from jetson_face.inference.tensorrt.key import ANY_DEVICE, BUILD_COMMAND, EngineKey
 from jetson_face.util.files import TEMPORARY, write_all
+from jetson_face.util.locks import HeldError, file_lock
 
 log = logging.getLogger(__name__)
 
 FORMAT = 1
 ParityState = Literal["passed", "failed", "unchecked"]
+
+
+def reason(exc: OSError) -> str:
+    """What went wrong, with the way out where there is a usual one."""
+    text = exc.strerror or str(exc)
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"{text}: free some space, or set engines.cache to another disk"
+    if exc.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return f"{text}: set engines.cache to a folder that this user may write to"
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +47,7 @@ class SideCar:
 
     def to_bytes(self) -> bytes:
         """As JSON."""
-        data = {
-            "format": FORMAT,
-            "key": self.key.to_json(),
-            "plan_sha256": self.plan_sha256,
-            "plan_bytes": self.plan_bytes,
-            "built_at": self.built_at,
-            "build_s": round(self.build_s, 3),
-            "parity": self.parity,
-            "parity_rows": list(self.parity_rows),
-        }
+        data = {**asdict(self), "format": FORMAT, "build_s": round(self.build_s, 3)}
         return (json.dumps(data, indent=2, sort_keys=True) + "\n").encode()
 
     def judged(self, passed: bool, rows: Sequence[Mapping[str, Any]]) -> SideCar:
@@ -169,7 +171,17 @@ class EngineCache:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
             raise OutputError(f"{self.folder}: cannot be made: {reason(exc)}") from exc
-        with folder_lock(self.folder, "building engines"):
+        path = self.folder / ".lock"
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(file_lock(path, mode=0o644))
+            except HeldError as exc:
+                raise EngineError(
+                    f"building engines is already under way in {self.folder} (process {exc.pid}): "
+                    "wait for it to end"
+                ) from None
+            except OSError as exc:
+                raise OutputError(f"{path}: cannot be locked: {reason(exc)}") from exc
             for stale in self.folder.glob(f"{TEMPORARY}*"):
                 stale.unlink(missing_ok=True)
             yield

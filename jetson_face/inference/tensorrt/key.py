@@ -130,12 +130,7 @@ def key_of(spec: NetworkSpec, machine: Machine) -> EngineKey:
     return EngineKey(
         network=spec.name,
         precision=spec.precision,
-        flavour=machine.flavour,
-        version=machine.version,
-        compute_capability=machine.compute_capability,
-        device=machine.device,
+        **asdict(machine),
         onnx_sha256=hashlib.sha256(spec.onnx + "|".join(spec.fp32_ops).encode()).hexdigest(),
-        profiles={
-            name: {"min": r.min, "opt": r.opt, "max": r.max} for name, r in spec.profiles.items()
-        },
+        profiles={name: asdict(shapes) for name, shapes in spec.profiles.items()},
     )

@@ -96,8 +96,7 @@ def tensor_parity(
         for name, value in wanted.items():
             kept.setdefault(name, []).append((value.ravel(), np.array(got[name]).ravel()))
     for name, pairs in sorted(kept.items()):
-        a = np.concatenate([pair[0] for pair in pairs]).astype(np.float64)
-        b = np.concatenate([pair[1] for pair in pairs]).astype(np.float64)
+        a, b = (np.concatenate(side).astype(np.float64) for side in zip(*pairs, strict=True))
         rows.append(ParityRow(network, f"{name}: cosine", _cosine(a, b), cosine_min, False))
     return ParityReport(tuple(rows))
 
@@ -107,7 +106,6 @@ def detection_parity(
     candidate: Callable[[ImageU8], Detections],
     images: Sequence[ImageU8],
     *,
-    pixels_max: float = PIXELS_MAX,
     network: str = "mtcnn",
 ) -> ParityReport:
     """Faces that two detectors find in the same pictures.
@@ -131,8 +129,8 @@ def detection_parity(
     return ParityReport(
         (
             ParityRow(network, "faces missing or extra", missing, 0, True),
-            ParityRow(network, "boxes, largest shift (px)", boxes, pixels_max, True),
-            ParityRow(network, "landmarks, largest shift (px)", landmarks, pixels_max, True),
+            ParityRow(network, "boxes, largest shift (px)", boxes, PIXELS_MAX, True),
+            ParityRow(network, "landmarks, largest shift (px)", landmarks, PIXELS_MAX, True),
         )
     )
 
@@ -160,13 +158,14 @@ def embedding_parity(
             f"{network}: vectors {wanted.shape} and {got.shape}: need 3 or more alike"
         )
     cosine_min = COSINE_MIN[precision]
-    cosines = [_cosine(a, b) for a, b in zip(wanted, got, strict=True)]
+    # min() would skip NaN
+    least = float(np.min([_cosine(a, b) for a, b in zip(wanted, got, strict=True)]))
     ref, new = wanted @ wanted.T, got @ got.T
     pairs = np.triu_indices(len(wanted), 1)
     flipped = int(np.sum((ref[pairs] >= similarity_min) != (new[pairs] >= similarity_min)))
     return ParityReport(
         (
-            ParityRow(network, "vectors, least cosine", _least(cosines), cosine_min, False),
+            ParityRow(network, "vectors, least cosine", least, cosine_min, False),
             ParityRow(network, "decisions that changed", flipped, 0, True),
             ParityRow(network, "rankings that changed", _swaps(ref, new, 1 - cosine_min), 0, True),
         )
@@ -210,10 +209,6 @@ def _cosine(a: Array, b: Array) -> float:
     if norms == 0:
         return 1.0 if not a.any() and not b.any() else 0.0
     return float(a @ b) / norms
-
-
-def _least(values: Sequence[float]) -> float:
-    return float(np.min(values))  # min() would skip NaN
 
 
 def _limit(row: ParityRow) -> str:

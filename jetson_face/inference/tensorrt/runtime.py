@@ -72,7 +72,7 @@ class TensorRTBackend:
         self._trt, self._cuda, self._what = trt, cuda, what
         self._graph: Graph | None = None
         self._shapes: Shapes | None = None
-        self._info = BackendInfo(trt.flavour, trt.version, cuda.device, precision)
+        self.info = BackendInfo(trt.flavour, trt.version, cuda.device, precision)
         self._slots: dict[str, _Slot] = {}
         with self._using(), ExitStack() as owned:
             # Let go in reverse: the stream falls idle, memory goes, then context, engine, runtime.
@@ -80,8 +80,8 @@ class TensorRTBackend:
             self._open_plan(plan)
             self._names = self._tensor_names()
             self._ranges = {name: self._range_of(name) for name in self._names[0]}
-            self._inputs = MappingProxyType({n: self._spec(n) for n in self._names[0]})
-            self._outputs = MappingProxyType({n: self._spec(n) for n in self._names[1]})
+            self.inputs = MappingProxyType({n: self._spec(n) for n in self._names[0]})
+            self.outputs = MappingProxyType({n: self._spec(n) for n in self._names[1]})
             self._stream = cuda.stream()
             owned.callback(self._stream.close)
             largest = tuple(high for _, high in self._ranges.values())
@@ -101,21 +101,6 @@ class TensorRTBackend:
         self._open = True
 
     @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        """Input tensors by name."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        """Output tensors by name."""
-        return self._outputs
-
-    @property
-    def info(self) -> BackendInfo:
-        """What runs, for reports."""
-        return self._info
-
-    @property
     def graph_captured(self) -> bool:
         """Runs are launches of a captured graph from now on."""
         return self._graph is not None
@@ -127,7 +112,7 @@ class TensorRTBackend:
         """
         if not self._open:
             raise ModelError(f"{self._what}: used after close()")
-        check_feeds(self._inputs, feeds)
+        check_feeds(self.inputs, feeds)
         shapes = tuple(feeds[name].shape for name in self._names[0])
         batch = shapes[0][0] if shapes[0] else 1
         if self._batch_max is not None and (batch == 0 or batch > self._batch_max):
@@ -310,16 +295,16 @@ class TensorRTBackend:
 
     def _find_batch_max(self) -> int | None:
         """The largest batch, where every input's and output's first dimension is one."""
-        specs = [*self._inputs.values(), *self._outputs.values()]
+        specs = [*self.inputs.values(), *self.outputs.values()]
         if not all(spec.shape and spec.shape[0] is None for spec in specs):
             return None
         return min(high[0] for _, high in self._ranges.values())
 
     def _allocate(self, name: str, shape: Shape, owned: ExitStack) -> _Slot:
         """Memory for the largest shape; TensorRT may want an output's a little larger than that."""
-        spec = self._inputs.get(name) or self._outputs[name]
+        spec = self.inputs.get(name) or self.outputs[name]
         size = max(1, math.prod(shape) * spec.dtype.itemsize)
-        if name in self._outputs:
+        if name in self.outputs:
             size = max(size, int(self._context.get_max_output_size(name)))
         device = self._cuda.device_memory(size)
         owned.callback(device.free)

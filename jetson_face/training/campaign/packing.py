@@ -34,26 +34,22 @@ def split_faces(packs: Sequence[Path], folder: Path, most_bytes: int) -> list[Pa
         if cost > most_bytes:
             raise ValueError(f"{name} has {len(content)} bytes: more than a part may have")
         if size + cost > most_bytes:
-            out.append(_write_part(folder, len(out), waiting))
+            out.append(write_pack(folder / f"faces_{len(out)}.zip", waiting))
             waiting, size = [], 0
         waiting.append((name, person, content))
         size += cost
     if waiting:
-        out.append(_write_part(folder, len(out), waiting))
+        out.append(write_pack(folder / f"faces_{len(out)}.zip", waiting))
     return out
 
 
 def _pictures(packs: Sequence[Path]) -> Iterator[tuple[str, str, bytes]]:
     for pack in packs:
         source = data.find(pack)
-        with zipfile.ZipFile(source) as archive, archive.open("labels.csv") as raw:
-            for row in csv.DictReader(io.TextIOWrapper(raw, "utf-8", newline="")):
-                person = f"{source.stem}/{row['person']}" if row["person"] else ""
-                yield f"{source.stem}/{row['file']}", person, archive.read(row["file"])
-
-
-def _write_part(folder: Path, number: int, rows: Sequence[tuple[str, str, bytes]]) -> Path:
-    return write_pack(folder / f"faces_{number}.zip", rows)
+        names, people, read = data.from_zip(source)
+        for name, person in zip(names, people, strict=True):
+            owner = f"{source.stem}/{person}" if person else ""
+            yield f"{source.stem}/{name}", owner, read(name)
 
 
 def write_pack(path: Path, rows: Iterable[tuple[str, str, bytes]]) -> Path:

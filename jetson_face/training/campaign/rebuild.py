@@ -30,13 +30,6 @@ class _Affine(nn.Module):
         return x * self.scale + self.shift
 
 
-class _Flat(nn.Module):
-    """(N, C, H, W) to (N, C * H * W) in the order of the axes, whatever lies in memory."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.flatten(1)
-
-
 class Rebuilt(nn.Module):
     """The network of an ONNX file; ``forward`` gives its output and the named maps inside.
 
@@ -94,8 +87,8 @@ def _layer(node: onnx.NodeProto, weights: dict[str, Any]) -> nn.Module | None:
         "Gemm": _linear,
         "Sub": lambda g, _: _Affine(1.0, -_number(g[0])),
         "Mul": lambda g, _: _Affine(_number(g[0]), 0.0),
-        "Flatten": lambda *_: _Flat(),
-        "Reshape": lambda *_: _Flat(),
+        "Flatten": lambda *_: nn.Flatten(),
+        "Reshape": lambda *_: nn.Flatten(),
         "Dropout": lambda *_: nn.Identity(),
         "Relu": lambda *_: nn.ReLU(),
     }

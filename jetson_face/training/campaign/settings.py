@@ -5,26 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from jetson_face.training.settings import CardSettings, NetSettings
+from jetson_face.training.settings import CardSettings, NetSettings, RecipePart
 
 SIZES = (16, 24, 32, 40, 56, 80)
 """Sides, in pixels, that a face may be brought down to: whole blocks of eight."""
 
 
-class _CampaignPart(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class PackSettings(_CampaignPart):
+class PackSettings(RecipePart):
     """A zip of aligned faces with labels.csv; relative paths are of the data folder."""
 
     packed: Path
     vectors: dict[str, Path] = Field({}, description="teacher's name: npy of its vectors")
 
 
-class TeacherSettings(_CampaignPart):
+class TeacherSettings(RecipePart):
     """A stronger embedding: an ONNX network on aligned 112x112 faces, NCHW."""
 
     file: Path | None = Field(None, description="absent: its stored vectors of the clean crops")
@@ -36,7 +32,7 @@ class TeacherSettings(_CampaignPart):
     taps: dict[int, str] = Field({}, description="side of a feature map: its name in the graph")
 
 
-class ViewSettings(_CampaignPart):
+class ViewSettings(RecipePart):
     """Chances and strengths of what cameras, light and detectors do to a face."""
 
     flip: float = Field(0.5, ge=0, le=1)
@@ -54,7 +50,7 @@ class ViewSettings(_CampaignPart):
     border: float = Field(0.08, ge=0, le=1)
 
 
-class CampaignLossSettings(_CampaignPart):
+class CampaignLossSettings(RecipePart):
     """Weights of the losses that are added up; 0 leaves one out."""
 
     distill: float = Field(1.0, ge=0)
@@ -66,7 +62,7 @@ class CampaignLossSettings(_CampaignPart):
     hints: dict[int, float] = Field({}, description="side of a feature map: weight")
 
 
-class CampaignOptimSettings(_CampaignPart):
+class CampaignOptimSettings(RecipePart):
     """One cycle of the rate: a rise, half a cosine to almost zero; then the next cycle begins."""
 
     batch: int = Field(64, ge=2)
@@ -86,7 +82,7 @@ class CampaignOptimSettings(_CampaignPart):
     )
 
 
-class CampaignConfig(_CampaignPart):
+class CampaignConfig(RecipePart):
     """A whole campaign."""
 
     name: str = "squeezenet_face"

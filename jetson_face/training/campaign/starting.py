@@ -6,6 +6,7 @@ that the network answers as the file does and trains as a fresh one would.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from jetson_face.core.errors import InputBrokenError
-from jetson_face.training.net import ConvNorm, SqueezeNetFace
+from jetson_face.training.net import ConvNorm, Fire, SqueezeNetFace
 
 _SMALL = 0.2
 """Scale of a new module's batch-norms: near the identity, as ``net.start_from``."""
@@ -49,6 +50,50 @@ def start_from_onnx(net: SqueezeNetFace, path: Path, faces: Tensor) -> tuple[str
     for hook in hooks:
         hook.remove()
     return tuple(fresh)
+
+
+def start_from_kept(net: SqueezeNetFace, weights: Mapping[str, Tensor]) -> str:
+    """Take over a campaign's kept weights, and what is new and gone of the layers, as text.
+
+    New channels of a squeeze are random and have no say at first (the expansions' weights of them
+    are zero), new repeated fires start near the identity, and others are left out.
+
+    Raises:
+        InputBrokenError: the weights are of another network.
+    """
+    state = net.state_dict()
+    repeated = {f"trunk.{name}" for name, layer in net.trunk.named_children()
+                if "_" in name and isinstance(layer, Fire) and layer.bypass}  # fmt: skip
+    fresh = {fire for key in state.keys() - weights.keys() if (fire := _fire_of(key))}
+    gone = {fire for key in weights.keys() - state.keys() if "_" in (fire := _fire_of(key))}
+    wider: set[str] = set()
+    for key, new in state.items():
+        old = weights.get(key)
+        if old is None:
+            continue
+        if old.shape == new.shape:
+            new.copy_(old)
+        elif old.ndim == new.ndim and all(
+            a <= b for a, b in zip(old.shape, new.shape, strict=True)
+        ):
+            wider.add(_fire_of(key))
+            if old.ndim > 1 and ".expand" in key:
+                new.zero_()
+            new[tuple(slice(n) for n in old.shape)] = old
+        else:
+            raise InputBrokenError(f"{key}: {tuple(old.shape)} for {tuple(new.shape)}")
+    if not (fresh <= repeated and all(key.startswith("trunk.fire") for key in [*gone, *wider])):
+        raise InputBrokenError(f"of another network: {', '.join(sorted(fresh | gone | wider))}")
+    for name in fresh:
+        for layer in net.get_submodule(name).modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                nn.init.constant_(layer.weight, _SMALL)
+    told = {"new": fresh, "left out": gone, "wider": wider}
+    return "; ".join(f"{what}: {', '.join(sorted(of))}" for what, of in told.items() if of)
+
+
+def _fire_of(key: str) -> str:
+    return ".".join(key.split(".")[:2])
 
 
 def _adopt(

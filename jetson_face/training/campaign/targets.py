@@ -6,19 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from jetson_face.core.errors import InputBrokenError
+from jetson_face.core.types import I64, ImageU8
 from jetson_face.training import data
 from jetson_face.training.campaign.rebuild import Rebuilt, Teacher
 
 if TYPE_CHECKING:
     from jetson_face.training.campaign.settings import CampaignConfig, TeacherSettings
-
-I64 = npt.NDArray[np.int64]
 
 
 class CampaignFaces:
@@ -30,7 +29,7 @@ class CampaignFaces:
 
     def __init__(self, config: CampaignConfig) -> None:
         self.device = torch.device(config.device)
-        self._parts: list[npt.NDArray[np.uint8]] = []
+        self._parts: list[ImageU8] = []
         people: list[str] = []
         for pack in config.packs:
             faces, names = data.open_packed(pack.packed, config.cache)
@@ -66,7 +65,7 @@ class CampaignFaces:
         return picked.permute(0, 3, 1, 2).float()
 
 
-def _stored(config: CampaignConfig, name: str, how: TeacherSettings) -> npt.NDArray[np.float16]:
+def _stored(config: CampaignConfig, name: str, how: TeacherSettings) -> NDArray[np.float16]:
     parts = []
     for pack in config.packs:
         if name not in pack.vectors:
@@ -225,28 +224,3 @@ def joined(one: Lesson, other: Lesson) -> Lesson:
     """Both batches as one."""
     hints = {side: torch.cat([v.half(), other.hints[side]]) for side, v in one.hints.items()}
     return Lesson(torch.cat([one.view, other.view]), torch.cat([one.target, other.target]), hints)
-
-
-class Walk:
-    """Endless shuffles of ``rows``, one after the other; a pure function of the place."""
-
-    def __init__(self, rows: I64, seed: int) -> None:
-        self._rows, self._seed = rows, seed
-        self._shuffles: dict[int, I64] = {}
-
-    def __call__(self, first: int, count: int) -> I64:
-        """``count`` rows from place ``first``."""
-        places = np.arange(first, first + count)
-        epochs = places // len(self._rows)
-        out = np.empty(count, np.int64)
-        for epoch in np.unique(epochs):
-            here = epochs == epoch
-            out[here] = self._shuffle(int(epoch))[places[here] % len(self._rows)]
-        return out
-
-    def _shuffle(self, epoch: int) -> I64:
-        if epoch not in self._shuffles:
-            self._shuffles = {k: v for k, v in self._shuffles.items() if k >= epoch - 1}
-            rng = np.random.default_rng((self._seed, 0, epoch))
-            self._shuffles[epoch] = rng.permutation(self._rows)
-        return self._shuffles[epoch]

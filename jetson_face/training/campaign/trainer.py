@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,22 +13,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from jetson_face.core.types import I64
 from jetson_face.training import data, losses
 from jetson_face.training.campaign import targets
-from jetson_face.training.campaign.kept import read_small
 from jetson_face.training.campaign.optimisers import optimisers, rate_part
-from jetson_face.training.campaign.starting import ridge, start_from_onnx
+from jetson_face.training.campaign.starting import ridge, start_from_kept, start_from_onnx
+from jetson_face.training.campaign.state import read_small
 from jetson_face.training.campaign.targets import CampaignFaces, Hints, Lesson, Ring, Teachers
 from jetson_face.training.campaign.views import changed
 from jetson_face.training.curves import CurveLog
-from jetson_face.training.loop import build_net
-from jetson_face.training.net import SqueezeNetFace
+from jetson_face.training.loop import CHECKPOINT, build_net, write_checkpoint
+from jetson_face.training.net import SqueezeNetFace, average
 
 if TYPE_CHECKING:
     from jetson_face.training.campaign.settings import CampaignConfig
 
 log = logging.getLogger(__name__)
-CHECKPOINT = "checkpoint.pt"
 
 
 def embed_faces(net: SqueezeNetFace, view: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
@@ -71,7 +70,7 @@ class Campaign:
         self.hints = Hints(self._hint_shapes()).to(self.device)
         self.optim = optimisers([self.net, self.hints], config.optim)
         self.ring = Ring(config.ring, targets_only=config.replay == 1)
-        self.walk = targets.Walk(self.rows, config.seed)
+        self.walk = data.Walk(self.rows, config.seed)
         self._wanted: dict[tuple[int, int], Tensor] = {}
         self.cosine: tuple[float, float] | None = None
         self.step = self.samples = self.asked = 0
@@ -121,8 +120,9 @@ class Campaign:
 
     def _go_on_from(self, kept: dict[str, Any]) -> bool:
         """Kept averaged weights; optimiser and cycle are new. False: their target was another."""
-        self.net.load_state_dict(kept["ema"])
-        self.ema.load_state_dict(kept["ema"])
+        with torch.no_grad():
+            log.info("kept weights taken over; %s", start_from_kept(self.net, kept["ema"]) or "all")
+        self.ema.load_state_dict(self.net.state_dict())
         same: bool = kept["target"] == self.teachers.target
         if same:
             self._take_target(kept)
@@ -138,7 +138,7 @@ class Campaign:
         self.teachers.axes.copy_(held["axes"])
         self.teachers.centre.copy_(held["centre"])
 
-    def _fit(self, rows: targets.I64) -> None:
+    def _fit(self, rows: I64) -> None:
         """Axes and hints' projections, from one pass of student and teachers at ``rows``."""
         draw = self._draw(-1)
         vectors, own = [], []
@@ -230,7 +230,7 @@ class Campaign:
             raise FloatingPointError(f"step {self.step}: the gradient is {float(norm)}")
         for optim in self.optim:
             optim.step()
-        self._average()
+        average(self.ema, self.net, config.optim.ema, self.step)
         cosine = (vectors.detach() * lesson.target).sum(1).mean()
         return {k: v.detach() for k, v in parts.items()} | {
             "total": total.detach(),
@@ -266,13 +266,6 @@ class Campaign:
             for side, weight in self.config.loss.hints.items()
         }
 
-    def _average(self) -> None:
-        decay = min(self.config.optim.ema, (1 + self.step) / (10 + self.step))
-        mean, now = self.ema.state_dict(), self.net.state_dict()
-        floats = [k for k, v in mean.items() if v.is_floating_point()]
-        with torch.no_grad():
-            torch._foreach_lerp_([mean[k] for k in floats], [now[k] for k in floats], 1 - decay)
-
     def _note(self, parts: dict[str, float], speed: float) -> None:
         row = {"step": self.step, "samples": self.samples, "spent_s": self.spent_s}
         self.curves.add(row | parts)
@@ -301,18 +294,12 @@ class Campaign:
         return float(torch.cat(told[0]).mean()), float(torch.cat(told[1]).mean())
 
     def save(self) -> None:
-        """Write the checkpoint; a kill at any moment leaves the old or the new one whole."""
+        """Measure on the faces that are held out, then write the checkpoint."""
         if len(self.held_out):
             self.cosine = self.held_out_cosine()
             log.info("held out: cosine %.4f, changed %.4f", *self.cosine)
         path = self.config.run / CHECKPOINT
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        with part.open("wb") as file:
-            torch.save(self.state(), file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        write_checkpoint(path, self.state())
         self._on_saved(path)
 
     def state(self) -> dict[str, Any]:
@@ -365,7 +352,7 @@ class Campaign:
         return True
 
 
-def _parts(rows: targets.I64, size: int) -> list[targets.I64]:
+def _parts(rows: I64, size: int) -> list[I64]:
     return np.array_split(rows, max(1, len(rows) // size))
 
 

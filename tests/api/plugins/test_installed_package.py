@@ -46,6 +46,22 @@ def test_run_with_one_of_each(command: Run, configured: Path) -> None:
     assert "refine" in report  # the frames between two searches were followed
 
 
+def test_the_frames_of_a_plugin_are_turned_and_what_it_cannot_take_is_refused(
+    command: Run, configured: Path
+) -> None:
+    sources = "sources=[{uri: 'squares://?frames=20', name: door, %s}]"
+    ran = command(
+        "run", "-c", "site.yaml", "--set", sources % "flip: rotate_90", "--report", "r.json"
+    )
+    assert ran.returncode == 0, ran.stderr
+    (told,) = json.loads((configured / "r.json").read_text())["sources"]
+    assert (told["width"], told["height"]) == (240, 320)
+    ran = command("run", "-c", "site.yaml", "--set", sources % "width: 640, height: 480")
+    assert ran.returncode == 3
+    (line,) = ran.stderr.strip().splitlines()
+    assert "squares: sources take no width: leave it out" in line
+
+
 def test_the_options_of_a_plugin_are_its_own_to_refuse(command: Run, configured: Path) -> None:
     ran = command("run", "-c", "site.yaml", "--set", "detector.options={colour: red}")
     assert ran.returncode == 19
