@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -47,22 +47,13 @@ _PLANS_S = 300.0
 
 
 class FleetAgent:
-    """See the module. Built complete, run once. draw: in [0, 1), spreads the boxes. take_plans:
-    see `TakePlans`; None: nobody takes any."""
+    """See the module. Built complete, run once. take_plans: see `TakePlans`; None: nobody takes
+    any."""
 
-    def __init__(
-        self,
-        config: Config,
-        *,
-        draw: Callable[[], float] = random.random,
-        take_plans: TakePlans | None = None,
-    ) -> None:
-        self._config, self._fleet, self._draw = config, fleet_of(config), draw
-        self._embed = PortraitEmbedder(config)
+    def __init__(self, config: Config, take_plans: TakePlans | None = None) -> None:
+        self._config, self._fleet = config, fleet_of(config)
+        self._embed, self._take = PortraitEmbedder(config), take_plans
         self._backoff = Backoff(0.5, 15.0)
-        self._plans = (
-            None if take_plans is None else PlansTaker(self._fleet, config.state_dir, take_plans)
-        )
         self._to_erase = asyncio.Event()
         self._journal, self._failures = LinkJournal(config.state_dir), 0
 
@@ -77,7 +68,7 @@ class FleetAgent:
             except Exception as error:
                 self._failed(error)
             if not stop.is_set():
-                delay = self._backoff.delay_s(max(1, self._failures), self._draw())
+                delay = self._backoff.delay_s(max(1, self._failures), random.random())
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(stop.wait(), delay)
         self._journal.lost("the service has ended")
@@ -108,8 +99,9 @@ class FleetAgent:
                 applier = Applier(store, cipher, self._embed)
                 tasks = [self._tell(stream, store)]
                 tasks += [self._follow(stream, applier, scope) for scope in scopes(self._fleet)]
-                if self._plans is not None and self._fleet.plans_from is not None:
-                    tasks.append(self._take_plans(stream, self._plans))
+                if self._take is not None and self._fleet.plans_from is not None:
+                    taker = PlansTaker(self._fleet, self._config.state_dir, self._take)
+                    tasks.append(_take_plans(stream, taker))
                 await _first_of(tasks)
             finally:
                 with suppress(Exception):
@@ -163,8 +155,7 @@ class FleetAgent:
             self._to_erase.clear()
             for person in read_place(store).erasing:
                 await self._erase(stream, store, person)
-            plans = {} if self._plans is None else self._plans.outcomes()
-            status = status_here(self._config, store, plans)
+            status = status_here(self._config, store)
             await self._publish(stream, "status", status_text(status), STATUS)
             if self._failures:
                 logger.warning("fleet_back after_failures=%d", self._failures)
@@ -173,11 +164,6 @@ class FleetAgent:
                 return
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._to_erase.wait(), self._fleet.status_s)
-
-    async def _take_plans(self, stream: JetStreamContext, taker: PlansTaker) -> None:
-        while True:
-            await taker.look(stream)
-            await asyncio.sleep(_PLANS_S)
 
     async def _erase(self, stream: JetStreamContext, store: GalleryStore, person: str) -> None:
         """Erase, tell, and only then forget that it is to be done."""
@@ -198,6 +184,12 @@ class FleetAgent:
     async def _publish(self, stream: JetStreamContext, what: str, body: bytes, name: str) -> None:
         subject = f"{subject_of(self._fleet)}.{what}"
         await within(_TIMEOUT_S, stream.publish(subject, body, stream=name))
+
+
+async def _take_plans(stream: JetStreamContext, taker: PlansTaker) -> None:
+    while True:
+        await taker.look(stream)
+        await asyncio.sleep(_PLANS_S)
 
 
 async def _first_of(work: Sequence[Coroutine[Any, Any, object]]) -> None:

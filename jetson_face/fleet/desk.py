@@ -23,7 +23,7 @@ from jetson_face.gallery.people import PeopleRows
 from jetson_face.gallery.replicated import record_of
 from jetson_face.service.control.desk import Desk
 from jetson_face.service.control.http import ControlError, ControlRequest, Reply, Route
-from jetson_face.service.control.values import cut_page, when
+from jetson_face.service.control.values import cut_page, text_in, when
 
 T = TypeVar("T")
 SENT_MAX = 500
@@ -127,7 +127,7 @@ class FleetDesk:
     def send(self, request: ControlRequest) -> Reply:
         """Give people who are enrolled here to the boxes of a scope, as they are now."""
         wanted = request.document()
-        people, scope = wanted.get("people"), _scope(wanted.get("to"))
+        people, scope = wanted.get("people"), _scope(text_in(wanted, "to"))
         if (
             not isinstance(people, list)
             or not 1 <= len(people) <= SENT_MAX
@@ -185,9 +185,7 @@ class FleetDesk:
         return info.person.name if info.person.id == who else None
 
 
-def _scope(text: object) -> str:
-    if not isinstance(text, str):
-        raise ControlError(422, "to is missing, or no text")
+def _scope(text: str) -> str:
     try:
         return scope_of(text)
     except UsageError as error:

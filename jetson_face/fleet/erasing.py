@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,8 @@ def erase_here(config: Config, store: GalleryStore, person: str) -> Receipt:
     """Erase a person (id) as `people remove` does; where that was done before, its receipt; where
     nothing of them was here, one that says so. Raises what erasing raises."""
     with acting_as(ACTOR):
-        try:
+        with suppress(UsageError):  # they are not here
             return erase(config, store, person)[0]
-        except UsageError:
-            pass  # they are not here
         before = last_receipt(config.state_dir / "receipts", person)
         return before or Receipt(
             person=person,
@@ -35,7 +34,7 @@ def erase_here(config: Config, store: GalleryStore, person: str) -> Receipt:
             crops=(),
             review_items=0,
             verified=(),
-            service=str(confirm(config, store)),
+            service=confirm(config, store),
         )
 
 

@@ -12,7 +12,6 @@ from collections.abc import (
     Coroutine,
     Iterable,
     Mapping,
-    Sequence,
 )
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -133,12 +132,9 @@ class FleetOperator:
 
     async def boxes(self) -> list[SeenBox]:
         """Every box that ever said how it is, by site and name."""
-        seen = []
-        for one in await self._read(STATUS, STREAM_SUBJECTS[STATUS]):
-            found = status_of(one.data, one.metadata.timestamp.timestamp())
-            if found is not None:
-                seen.append(found)
-        return sorted(seen, key=lambda one: (one.status.site, one.status.box))
+        found = await self._read(STATUS, STREAM_SUBJECTS[STATUS])
+        seen = (status_of(one.data, one.metadata.timestamp.timestamp()) for one in found)
+        return sorted(filter(None, seen), key=lambda one: (one.status.site, one.status.box))
 
     async def ends(self, scopes: Iterable[str]) -> dict[str, int]:
         """By scope, the number of the last entry of the log of people; 0 where there is none. A
@@ -176,7 +172,8 @@ class FleetOperator:
         """
         person = record.person.id
         subject, last = person_at(scope, person), 0
-        if await self._was_sent(person):
+        await self._learn()
+        if person in self._sent:
             before = await self.people(person)
             if any(one.erased for one in before):
                 raise UsageError(
@@ -262,10 +259,6 @@ class FleetOperator:
         told = await self._stream.publish(subject, body, stream=PEOPLE, headers=headers)
         return int(told.seq)
 
-    async def _was_sent(self, person: str) -> bool:
-        await self._learn()
-        return person in self._sent
-
     async def _learn(self) -> None:
         """Ask once which log this is, and who was sent: whoever is sent meanwhile is noticed by the
         server, which is told the number that a version follows."""
@@ -290,9 +283,7 @@ class FleetOperator:
 
 
 @asynccontextmanager
-async def connected(
-    config: Config, refused: Callable[[], None] = lambda: None
-) -> AsyncIterator[FleetOperator]:
+async def connected(config: Config, refused: Callable[[], None]) -> AsyncIterator[FleetOperator]:
     """As the person whose credentials the configuration names. refused: see `NatsLink.connect`.
     Raises FleetError where the server cannot be reached, refuses, or has no streams; GalleryError
     for keys that cannot be used."""
@@ -356,6 +347,3 @@ async def _unless(refused: asyncio.Event, work: Coroutine[Any, Any, Any], server
         )
     finally:
         await given_up({asked, said})
-
-
-__all__: Sequence[str] = ("ErasureReport", "FleetOperator", "SentPerson", "connected", "run")

@@ -93,10 +93,6 @@ class PlansTaker:
     folder: Path
     take: TakePlans
 
-    def outcomes(self) -> dict[str, str]:
-        """By scope, what became of its plans, for people."""
-        return plans_taken(self.folder)
-
     async def look(self, stream: JetStreamContext) -> None:
         """Take what is new. Raises what the network raises; what is wrong with plans is
         remembered."""

@@ -24,7 +24,7 @@ def run_agent(config: Config, words: Sequence[str] = (), parent_fd: int | None =
     async def take(path: Path, sha256: str) -> str:
         return await import_plans(path, sha256, words)
 
-    agent = FleetAgent(config, take_plans=take)
+    agent = FleetAgent(config, take)
 
     async def run() -> None:
         stop, loop = asyncio.Event(), asyncio.get_running_loop()

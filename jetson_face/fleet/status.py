@@ -6,19 +6,17 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from types import MappingProxyType
-from typing import Any
 
 from jetson_face.config import Config
 from jetson_face.config.fleet import FLEET
-from jetson_face.core.errors import JetsonFaceError
 from jetson_face.core.version import __version__
 from jetson_face.factory.fleet import fleet_of
 from jetson_face.fleet.place import read_place
+from jetson_face.fleet.plans import plans_taken
 from jetson_face.fleet.subjects import scopes
 from jetson_face.gallery.people import PeopleRows
 from jetson_face.gallery.store import GalleryStore
-from jetson_face.service.status_server import ask
+from jetson_face.service.status_server import ask_status
 from jetson_face.util.metrics import Metrics, to_prometheus
 
 _wall = time.time
@@ -76,12 +74,9 @@ class SeenBox:
         return self.status.time - self.received
 
 
-def status_here(
-    config: Config, store: GalleryStore, plans: Mapping[str, str] = MappingProxyType({})
-) -> BoxStatus:
-    """How this box is now. plans: what became of those that were pushed, by scope. Raises the
-    gallery's errors."""
-    fleet, place, service = fleet_of(config), read_place(store), _service(config)
+def status_here(config: Config, store: GalleryStore) -> BoxStatus:
+    """How this box is now. Raises the gallery's errors."""
+    fleet, place, service = fleet_of(config), read_place(store), ask_status(config.status_socket)
     return BoxStatus(
         site=fleet.site,
         box=fleet.box,
@@ -95,7 +90,7 @@ def status_here(
         erasing=len(place.erasing),
         backlog=service.get("outbox", {}).get("lag", {}).get(FLEET),
         ready=service.get("ready"),
-        plans=dict(plans),
+        plans=plans_taken(config.state_dir),
     )
 
 
@@ -120,33 +115,21 @@ def metrics_text(boxes: list[SeenBox], now: float) -> str:
     for seen in boxes:
         one = seen.status
         who = {"site": one.site, "box": one.box}
-        own.gauge("fleet_age_seconds", "Since the box last said how it is", **who).set(
-            seen.age(now)
+        age, ahead = seen.age(now), seen.clock_offset_s
+        figures = (
+            ("fleet_age_seconds", "Since the box last said how it is", age),
+            ("fleet_people", "Enrolled on the box", one.people),
+            ("fleet_held", "People that the box could not take", len(one.held)),
+            ("fleet_erasing", "Erasures that the box has not finished", one.erasing),
+            ("fleet_clock_offset_seconds", "The box's clock before the server's", ahead),
+            ("fleet_backlog", "Events that the box has still to send", one.backlog),
+            ("fleet_ready", "1 when the box's service decides frames", one.ready),
         )
-        own.gauge("fleet_people", "Enrolled on the box", **who).set(one.people)
-        own.gauge("fleet_held", "People that the box could not take", **who).set(len(one.held))
-        own.gauge("fleet_erasing", "Erasures that the box has not finished", **who).set(one.erasing)
-        own.gauge("fleet_clock_offset_seconds", "The box's clock before the server's", **who).set(
-            seen.clock_offset_s
-        )
-        if one.backlog is not None:
-            own.gauge("fleet_backlog", "Events that the box has still to send", **who).set(
-                one.backlog
-            )
-        if one.ready is not None:
-            own.gauge("fleet_ready", "1 when the box's service decides frames", **who).set(
-                one.ready
-            )
+        for name, text, value in figures:
+            if value is not None:
+                own.gauge(name, text, **who).set(value)
         for scope, position in one.positions.items():
             own.gauge(
                 "fleet_position", "Last entry of the people's log on the box", scope=scope, **who
             ).set(position)
     return to_prometheus(own.snapshot())
-
-
-def _service(config: Config) -> dict[str, Any]:
-    try:
-        found = json.loads(ask(config.status_socket, "/status").body)
-        return found if isinstance(found, dict) else {}
-    except (JetsonFaceError, ValueError):
-        return {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 from jetson_face.config import Config
@@ -20,20 +19,14 @@ class Bookkeeping:
     """See the module; `tick` in one thread, the rest in any."""
 
     def __init__(
-        self,
-        config: Config,
-        swap: HotSwap,
-        recorder: EventRecorder,
-        day: HealthDay,
-        clock: Callable[[], float] = time.monotonic,
+        self, config: Config, swap: HotSwap, recorder: EventRecorder, day: HealthDay
     ) -> None:
         self._consents, self._use = ConsentWatch(swap, recorder), UseKeeper(config, swap)
-        self._day = day
-        self._clock, self._due = clock, clock()
+        self._day, self._due = day, time.monotonic()
 
     def tick(self) -> None:
         """For a timer; cheap until a minute is over."""
-        now = self._clock()
+        now = time.monotonic()
         if now < self._due:
             return
         self._due = now + EVERY_S

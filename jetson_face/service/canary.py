@@ -8,14 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from jetson_face.core.errors import OutputError
-from jetson_face.events.history import NewEvent
-from jetson_face.events.ids import new_id
-from jetson_face.events.making import utc
 from jetson_face.events.recorder import EventRecorder
-from jetson_face.events.schema import SCHEMA
 from jetson_face.factory.parts import Parts, build_canary
 from jetson_face.inference.canary import Canary, CanaryEvent, CanaryWatch
 from jetson_face.privacy.audit import Action, AuditLog
+from jetson_face.service.events import own_event
 from jetson_face.service.notify import HealthVerdict
 from jetson_face.service.swap import HotSwap
 from jetson_face.util.metrics import Metrics, Snapshot
@@ -71,18 +68,12 @@ class ServiceCanary:
         space = str(self._swap.deck.parts.embedder.space)
         log = logger.error if event.state == "drifted" else logger.warning
         log("canary_%s embedder=%s %s", event.state, space, event)
-        document = {
-            "schema": SCHEMA,
-            "id": new_id(),
-            "kind": "canary",
-            "time": utc(time.time()),
-            **event.to_json(),
-            "embedder": space,
-            "text": str(event),
-        }
-        self._recorder.append([NewEvent(document)])
+        said = event.to_json()
+        self._recorder.append(
+            [own_event("canary", time.time(), **said, embedder=space, text=str(event))]
+        )
         action: Action = "canary_drifted" if event.state == "drifted" else "canary_recovered"
         try:
-            self._audit.record(action, person="", name=space, details=event.to_json())
+            self._audit.record(action, person="", name=space, details=said)
         except OutputError as error:
             logger.error("audit_not_written error=%s", error)

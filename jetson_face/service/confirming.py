@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
 
 from jetson_face.config import Config
 from jetson_face.core.errors import InputMissingError, JetsonFaceError
@@ -18,24 +17,10 @@ _BETWEEN_S = 0.2
 _SETTLE_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
-    """What a running service says. runs: there is one. confirmed: it reads the gallery as it is
-    now. why_not: in words, where it does not."""
-
-    runs: bool
-    confirmed: bool
-    why_not: str = ""
-
-    def __str__(self) -> str:
-        if not self.runs:
-            return "none runs"
-        return "confirmed" if self.confirmed else f"not confirmed: {self.why_not}"
-
-
-def confirm(config: Config, gallery: GalleryStore) -> Service:
+def confirm(config: Config, gallery: GalleryStore) -> str:
     """Let a running service read the gallery as it is now: after that it names nobody who is not in
-    it, and what it decided before is on its way to the disk, which this waits for."""
+    it, and what it decided before is on its way to the disk, which this waits for. What came of it,
+    for the receipt: `none runs`, `confirmed`, or `not confirmed: ` and why."""
     wanted = gallery.revision()
     end = time.monotonic() + LIMIT_S
     while True:
@@ -44,15 +29,15 @@ def confirm(config: Config, gallery: GalleryStore) -> Service:
         except InputMissingError:
             process = holder(config.state_dir)
             if process is None:
-                return Service(runs=False, confirmed=False)
+                return "none runs"
             why = f"it runs (pid {process}) and does not answer at {config.status_socket}"
         except JetsonFaceError as error:
             why = str(error)
         if why is None:
             time.sleep(_SETTLE_S)
-            return Service(runs=True, confirmed=True)
+            return "confirmed"
         if time.monotonic() > end:
-            return Service(runs=True, confirmed=False, why_not=why)
+            return f"not confirmed: {why}"
         time.sleep(_BETWEEN_S)
 
 

@@ -5,35 +5,30 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from typing import Any
 
 from jetson_face.core.errors import JetsonFaceError
 from jetson_face.events.history import NewEvent
-from jetson_face.events.ids import new_id
-from jetson_face.events.making import utc
 from jetson_face.events.recorder import EventRecorder
-from jetson_face.events.schema import SCHEMA
 from jetson_face.gallery.permission import consents_of
+from jetson_face.service.events import own_event
 from jetson_face.service.swap import Deck, HotSwap
 
 logger = logging.getLogger(__name__)
 
 
 class ConsentWatch:
-    """See the module. clock: UTC seconds. A service that starts says again what is over."""
+    """See the module. A service that starts says again what is over."""
 
-    def __init__(
-        self, swap: HotSwap, recorder: EventRecorder, clock: Callable[[], float] = time.time
-    ) -> None:
-        self._swap, self._recorder, self._clock = swap, recorder, clock
+    def __init__(self, swap: HotSwap, recorder: EventRecorder) -> None:
+        self._swap, self._recorder = swap, recorder
         self._told: dict[str, str | None] = {}
         self._counts = {"recorded": 0, "expired": 0}
 
     def check(self) -> None:
         """Look which consents are over; for a timer. A gallery that cannot be read says so
         elsewhere."""
-        now = self._clock()
+        now = time.time()
         over: list[dict[str, Any]] = []
 
         def look(deck: Deck) -> None:
@@ -54,20 +49,13 @@ class ConsentWatch:
         for one in fresh:
             logger.warning("consent_expired person=%s until=%s", one["person"], one["until"])
         if fresh:
-            self._recorder.append([NewEvent(_event(one, now)) for one in fresh])
+            self._recorder.append([_event(one, now) for one in fresh])
 
     def document(self) -> dict[str, int]:
         """For the page `/status`."""
         return dict(self._counts)
 
 
-def _event(one: dict[str, Any], now: float) -> dict[str, Any]:
-    return {
-        "schema": SCHEMA,
-        "id": new_id(),
-        "kind": "consent",
-        "time": utc(now),
-        "state": "expired",
-        **one,
-        "text": f"a consent held until {one['until']}: renew it, or erase the person",
-    }
+def _event(one: dict[str, Any], now: float) -> NewEvent:
+    text = f"a consent held until {one['until']}: renew it, or erase the person"
+    return own_event("consent", now, state="expired", **one, text=text)

@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -35,7 +36,6 @@ from jetson_face.service.history import HistoryPages, open_history
 from jetson_face.service.notify import (
     Health,
     HealthVerdict,
-    LoopProgress,
     Notifier,
     watchdog_interval_s,
 )
@@ -46,7 +46,7 @@ from jetson_face.service.signals import Signals
 from jetson_face.service.states import build_states, start_states
 from jetson_face.service.status_server import StatusServer
 from jetson_face.service.swap import HotSwap, build_deck
-from jetson_face.service.timers import Timers
+from jetson_face.service.timers import run_timers
 from jetson_face.service.watching import Watching
 from jetson_face.util.channels import BoundedQueue
 from jetson_face.util.files import write_file
@@ -143,7 +143,8 @@ class Daemon:
         for file in (self._review_writer, self._unknown):
             if file is not None:
                 file.close()
-        plumbing.close_all(self._next_sources or ())
+        for source in self._next_sources or ():
+            source.close()
         self._reception.close()
         self._swap.close()
 
@@ -169,14 +170,14 @@ class Daemon:
         pipeline = LivePipeline(
             sources,
             lambda info: EventTap(
-                self._drift.tap(self._swap.recognizer(info)),
+                self._swap.recognizer(info),
                 self._queue,
                 maker,
                 crops=config.service.crops,
                 history=self._recorder.history is not None and config.report.history_crops,
                 broker=states is not None and states.snapshots,
                 review=config.service.review,
-                seen=self._watching.offer,
+                seen=(self._drift.see, self._watching.offer),
                 withholds=lambda: bool(self._swap.deck.people.snapshot.withheld),
                 unknown=self._unknown,
             ),
@@ -186,7 +187,7 @@ class Daemon:
             stages={
                 "events": partial(self._writer.run, told=told, done=written),
                 "reload": self._reloader.run,
-                "timers": Timers(self._recorder, self._kept, self._bookkeeping).run,
+                "timers": partial(run_timers, self._recorder, self._kept, self._bookkeeping),
                 **({} if states is None else {"states": states.run}),
                 **{f"deliver-{d.name}": partial(d.run, after=written) for d in self._deliverers},
             },
@@ -225,7 +226,7 @@ class Daemon:
         if now - self._looked < _LOOK_EVERY_S:
             return
         self._looked = now
-        verdict = self._health.observe(now, self._progress(self._pipeline))
+        verdict = self._health.observe(now, self._pipeline.progress)
         self._verdict = self._canary.judge(verdict)
         self._tell(now)
 
@@ -241,14 +242,6 @@ class Daemon:
         if verdict.alive and now - self._fed >= self._feed_every_s:
             self._fed = now
             self._notifier.alive(verdict.status)
-
-    def _progress(self, pipeline: LivePipeline) -> LoopProgress:
-        by_source = pipeline.progress
-        return LoopProgress(
-            sum(processed for _, _, processed in by_source.values()),
-            {name: captured for name, (_, captured, _) in by_source.items()},
-            {name: state for name, (state, _, _) in by_source.items()},
-        )
 
     def _new_health(self) -> Health:
         wanted = self.config.service
@@ -309,7 +302,7 @@ class Daemon:
 
     def document(self) -> dict[str, Any]:
         """The page `/status`."""
-        reload, verdict = self._reloader.state, self._now()
+        verdict = self._now()
         document: dict[str, Any] = {
             "version": __version__,
             "pid": os.getpid(),
@@ -317,11 +310,7 @@ class Daemon:
             "ready": verdict.ready,
             "alive": verdict.alive,
             "status": verdict.status,
-            "reload": {
-                "request": reload.request,
-                "error": reload.error,
-                "message": reload.message,
-            },
+            "reload": asdict(self._reloader.state),
             "last_errors": self._recent.list(),
         }
         pipeline = self._pipeline

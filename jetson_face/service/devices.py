@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -150,25 +151,16 @@ def _expression(node: Node) -> str:
     return node.path if shared or odd else f"char-{node.driver}"
 
 
-def _character_devices(folder: Path) -> list[tuple[str, int]]:
+def _character_devices(root: Path) -> list[tuple[str, int]]:
     """(path, major) of those in a folder and two below it; links are passed over."""
     found: list[tuple[str, int]] = []
-    pending: Sequence[tuple[Path, int]] = [(folder, 0)]
-    while pending:
-        deeper: list[tuple[Path, int]] = []
-        for place, depth in pending:
-            try:
-                entries = sorted(place.iterdir())
-            except OSError:
-                continue
-            for entry in entries:
-                try:
-                    status = entry.lstat()
-                except OSError:
-                    continue
+    for folder, below, names in os.walk(root):
+        place = Path(folder)
+        if len(place.relative_to(root).parts) == 2:
+            below.clear()
+        for name in names:
+            with suppress(OSError):
+                status = (place / name).lstat()
                 if stat.S_ISCHR(status.st_mode):
-                    found.append((str(entry), os.major(status.st_rdev)))
-                elif stat.S_ISDIR(status.st_mode) and depth < 2:
-                    deeper.append((entry, depth + 1))
-        pending = deeper
+                    found.append((str(place / name), os.major(status.st_rdev)))
     return found

@@ -10,15 +10,10 @@ from typing import Any
 
 from jetson_face.calibration.drift import DriftEvent, SimilarityDrift
 from jetson_face.calibration.impostor_curve import GallerySize
-from jetson_face.core.protocols import FrameProcessor
 from jetson_face.core.types import Frame, Report, Sighting
-from jetson_face.events.history import NewEvent
-from jetson_face.events.ids import new_id
-from jetson_face.events.making import utc
 from jetson_face.events.recorder import EventRecorder
-from jetson_face.events.schema import SCHEMA
 from jetson_face.factory.threshold import curve_of, threshold_in_force
-from jetson_face.recognition.steps import Stepping, Steps, steps_of
+from jetson_face.service.events import own_event
 from jetson_face.service.swap import Deck, HotSwap
 
 logger = logging.getLogger(__name__)
@@ -41,12 +36,8 @@ class ServiceDrift:
         self._watch: SimilarityDrift | None = None
         self._moved = 0.0
 
-    def tap(self, inner: FrameProcessor) -> FrameProcessor:
-        """The same processor, looked at."""
-        return _Tap(inner, self)
-
     def see(self, frame: Frame, report: Report) -> None:
-        """The faces of a frame."""
+        """The faces of a frame; for the recogniser's thread."""
         fresh = [s for s in report.sightings if s.state == "unknown" and s.similarity is not None]
         if not fresh:
             return
@@ -98,25 +89,5 @@ class ServiceDrift:
     def _tell(self, event: DriftEvent) -> None:
         log = logger.warning if event.state == "drifted" else logger.info
         log("similarity_%s %s", event.state, event)
-        document = {
-            "schema": SCHEMA,
-            "id": new_id(),
-            "kind": "similarity",
-            "time": utc(time.time()),
-            **event.to_json(),
-            "text": str(event),
-        }
-        self._recorder.append([NewEvent(document)])
-
-
-class _Tap(Stepping):
-    """See Stepping."""
-
-    def __init__(self, inner: FrameProcessor, drift: ServiceDrift) -> None:
-        self._inner, self._drift = inner, drift
-
-    def steps(self, frame: Frame) -> Steps[Report]:
-        """Process, then look."""
-        report = yield from steps_of(self._inner, frame)
-        self._drift.see(frame, report)
-        return report
+        said = own_event("similarity", time.time(), **event.to_json(), text=str(event))
+        self._recorder.append([said])

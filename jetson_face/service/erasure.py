@@ -10,16 +10,15 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from jetson_face.config import Config
 from jetson_face.core.errors import GalleryError, JetsonFaceError, OutputError, UsageError
 from jetson_face.core.types import Person
-from jetson_face.events.history import Erased, History
+from jetson_face.events.history import Erased
 from jetson_face.events.redaction import mask_file, mask_outbox
-from jetson_face.events.snapshots import SnapshotStore
 from jetson_face.factory.threshold import own_threshold
 from jetson_face.gallery.matcher import GallerySnapshot
 from jetson_face.gallery.names import name_key
@@ -42,8 +41,8 @@ from jetson_face.service.archived import archived_tracks, erase_archived
 from jetson_face.service.confirming import confirm
 from jetson_face.service.history import HISTORY
 from jetson_face.service.plumbing import CROPS, OUTBOX, event_files
-from jetson_face.service.status_server import ask
-from jetson_face.service.unknown_erasure import alike, erase_unknown
+from jetson_face.service.status_server import ask_status
+from jetson_face.service.unknown_erasure import alike, erase_crops, erase_history, erase_unknown
 from jetson_face.util.files import write_file
 
 logger = logging.getLogger(__name__)
@@ -187,7 +186,7 @@ def _finish(config: Config, gallery: GalleryStore, erasure: Erasure) -> tuple[Re
         history_crops=swept.history.crops,
         archive_tracks=swept.archive_tracks,
         unknown_people=swept.unknown,
-        service=str(service),
+        service=service,
     )
     path = write_receipt(config.state_dir / "receipts", receipt)
     _note(config, receipt, path)
@@ -223,16 +222,15 @@ def _sweep(config: Config, erasure: Erasure) -> _Swept:
             swept.failed.append(what)
 
     with attempt(CROPS):
-        swept.crops = _erase_crops(config, person)
+        swept.crops = erase_crops(config, person)
     with attempt(REVIEW):
         swept.review_items = _erase_review(config, erasure)
     with attempt(outbox.name):
         swept.queued_events = mask_outbox(outbox, person)
-        # What could be read of a damaged outbox is in the new one.
-        for broken in files_that_hold([person.encode()], [outbox.with_name(f"{OUTBOX}.broken")]):
-            broken.unlink()
+        _drop_broken(outbox, person)
     with attempt(HISTORY):
-        swept.history = _erase_history(config.state_dir / HISTORY, person)
+        _drop_broken(config.state_dir / HISTORY, person)
+        swept.history = erase_history(config, person)
     with attempt("the archive of recordings"):
         swept.archive_tracks = erase_archived(config, erasure.archive)
     for path in event_files(config):
@@ -242,18 +240,11 @@ def _sweep(config: Config, erasure: Erasure) -> _Swept:
         gone = erase_unknown(config, erasure.unknown)
         swept.unknown = gone.people
         swept.failed += gone.failed
-    if _events_in_memory(config):
+    # A running service may hold events that no other process can reach.
+    status = ask_status(config.status_socket)
+    if any(status.get(part, {}).get("memory") for part in ("outbox", "history")):
         swept.failed.append("the memory of the service, whose disk takes no events")
     return swept
-
-
-def _events_in_memory(config: Config) -> bool:
-    """A running service holds events that no other process can reach."""
-    try:
-        status = json.loads(ask(config.status_socket, "/status").body)
-    except (JetsonFaceError, ValueError):
-        return False
-    return any(status.get(part, {}).get("memory") for part in ("outbox", "history"))
 
 
 def _note(config: Config, receipt: Receipt, path: Path) -> None:
@@ -276,21 +267,10 @@ def _note(config: Config, receipt: Receipt, path: Path) -> None:
     )
 
 
-def _erase_crops(config: Config, person: str) -> list[str]:
-    folder = config.state_dir / CROPS
-    if not folder.is_dir():
-        return []
-    # No cipher is needed to erase, and the age does not matter.
-    return SnapshotStore(folder, None, age=lambda: 0.0).remove_owner(person)
-
-
-def _erase_history(path: Path, person: str) -> Erased:
+def _drop_broken(path: Path, person: str) -> None:
+    """What could be read of a damaged file is in the new one."""
     for broken in files_that_hold([person.encode()], [path.with_name(f"{path.name}.broken")]):
         broken.unlink()
-    if not path.exists():
-        return Erased(0, 0)
-    with closing(History(path)) as history:
-        return history.erase(person)
 
 
 def _erase_review(config: Config, erasure: Erasure) -> int:

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -14,13 +14,15 @@ from jetson_face.core.errors import OutputError
 from jetson_face.core.protocols import FrameProcessor
 from jetson_face.core.types import Box, Frame, ImageU8, Report
 from jetson_face.events.history import NewEvent
+from jetson_face.events.ids import new_id
 from jetson_face.events.making import EventMaker, utc
 from jetson_face.events.recorder import EventRecorder
+from jetson_face.events.schema import SCHEMA
 from jetson_face.events.snapshots import SnapshotStore
 from jetson_face.recognition.steps import Stepping, Steps, steps_of
 from jetson_face.service.kept_faces import KeptFaces, WithheldFace
 from jetson_face.service.review_writer import CapturedCandidate, ReviewWriter, capture_candidate
-from jetson_face.service.unknowns import CapturedUnknown, SeenBefore, UnknownPeople
+from jetson_face.service.unknowns import CapturedUnknown, UnknownPeople
 from jetson_face.util.channels import BoundedQueue, Closed
 from jetson_face.util.images import encode_jpeg, shrunk
 
@@ -48,6 +50,12 @@ class Occurrence:
     to: Collection[CropPlace] = _FOLDER
 
 
+def own_event(kind: str, wall: float, **more: object) -> NewEvent:
+    """An event of the service itself, of no face. wall: UTC seconds."""
+    head = {"schema": SCHEMA, "id": new_id(), "kind": kind, "time": utc(wall)}
+    return NewEvent({**head, **more})
+
+
 OnItsWay: TypeAlias = Occurrence | CapturedCandidate | WithheldFace | CapturedUnknown
 """What the recogniser hands to the writer."""
 
@@ -73,7 +81,7 @@ class EventTap(Stepping):
         history: bool = False,
         broker: bool = False,
         review: bool = False,
-        seen: Callable[[Frame, Report], None] | None = None,
+        seen: Sequence[Callable[[Frame, Report], None]] = (),
         withholds: Callable[[], bool] = lambda: False,
         unknown: UnknownPeople | None = None,
     ) -> None:
@@ -87,14 +95,13 @@ class EventTap(Stepping):
     def steps(self, frame: Frame) -> Steps[Report]:
         """See Stepping."""
         report = yield from steps_of(self._inner, frame)
-        if self._seen is not None:
-            self._seen(frame, report)
-        told: dict[int, SeenBefore] = {}
+        for look in self._seen:
+            look(frame, report)
+        before: dict[int, dict[str, Any]] = {}
         remembered: list[CapturedUnknown] = []
         if self._unknown is not None:
-            told, remembered = self._unknown.see(frame, report)
+            before, remembered = self._unknown.see(frame, report)
         withheld = {face.track for face in report.sightings if face.withheld}
-        before = {track: _seen_before(one) for track, one in told.items()}
         for event in self._maker.of(report, before):
             to = () if event["track"] in withheld else self._places(event)
             crop = cut(frame.image, event["box"]) if to else None
@@ -119,13 +126,6 @@ class EventTap(Stepping):
         if self._broker and decided:
             places.append("broker")
         return tuple(places)
-
-
-def _seen_before(one: SeenBefore) -> dict[str, Any]:
-    """As events have it."""
-    last = None if one.last is None else utc(one.last)
-    before = {"visits": one.visits, "days": one.days, "last": last}
-    return {"unknown_id": one.id, "seen_before": before}
 
 
 def tell_end(maker: EventMaker, queue: BoundedQueue[OnItsWay], told: threading.Event) -> None:

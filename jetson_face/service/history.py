@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -83,15 +84,7 @@ class HistoryPages:
 
     def document(self) -> dict[str, Any]:
         """For the page `/status`."""
-        if self.history is None:
-            return {}
-        state = self.history.state()
-        return {
-            "events": state.events,
-            "memory": state.memory,
-            "lost": state.lost,
-            "error": state.error,
-        }
+        return {} if self.history is None else asdict(self.history.state())
 
 
 def events_page(history: History, query: Mapping[str, str]) -> dict[str, Any]:

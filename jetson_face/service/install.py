@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
@@ -106,7 +107,9 @@ def install_steps(
     looks for it.
     """
     hardware = hardware or find_hardware(box, config, instance)
-    yield Step(f"user {USER}", not user_exists(box, USER), lambda: _add_user(box))
+    yield Step(
+        f"user {USER}", not user_exists(box, USER), lambda: add_user(box, USER, STATE_FOLDERS[0])
+    )
     etc = box.at(ETC)
     yield Step(f"folder {ETC} (0750)", not etc.is_dir(), lambda: _make_folder(box, etc))
     target = config_target(box, instance)
@@ -119,42 +122,74 @@ def install_steps(
     yield Step(
         f"empty password file {password} (0600)",
         not password.exists(),
-        lambda: _private_file(password),
+        partial(password.touch, 0o600),
     )
+    yield from unit_steps(box, UNITS, service_name(instance), program, hardware, start=start)
+
+
+def unit_steps(
+    box: Box,
+    names: Sequence[str],
+    unit: str,
+    program: Path,
+    hardware: Hardware | None,
+    *,
+    start: bool,
+) -> Iterator[Step]:
+    """Write the unit files of these names, and let `unit` start with the box; `start`: now, too.
+
+    program: see `install_steps`. hardware: see `unit_text`.
+    """
     changed = False
-    for name in UNITS:
-        path, text = box.at(f"/etc/systemd/system/{name}"), unit_text(name, program, hardware)
+    for name in names:
+        path, text = _unit_path(box, name), unit_text(name, program, hardware)
         differs = not path.exists() or path.read_text("utf-8") != text
         changed |= differs
-        yield Step(f"unit {path}", differs, writer(path, text))
-    unit = service_name(instance)
-    yield Step("systemctl daemon-reload", changed and box.booted, runner(box, "daemon-reload"))
-    link = box.at(f"/etc/systemd/system/multi-user.target.wants/{unit}")
+        yield Step(f"unit {path}", differs, partial(write_file, path, text))
+    yield Step("systemctl daemon-reload", changed and box.booted, _runner(box, "daemon-reload"))
     enable = ["enable", unit] if box.booted else [f"--root={box.root}", "enable", unit]
-    yield Step(f"systemctl enable {unit}", not link.is_symlink(), runner(box, *enable))
+    yield Step(f"systemctl enable {unit}", not _is_enabled(box, unit), _runner(box, *enable))
     if start and box.booted:
         verb = "restart" if changed else "start"
-        yield Step(f"systemctl {verb} {unit}", True, runner(box, "--no-block", verb, unit))
+        yield Step(f"systemctl {verb} {unit}", True, _runner(box, "--no-block", verb, unit))
 
 
 def uninstall_steps(box: Box, *, instance: str | None, purge: bool) -> Iterator[Step]:
     """Take the service off; with `purge` also its configuration, key, gallery and events."""
     unit = service_name(instance)
-    link = box.at(f"/etc/systemd/system/multi-user.target.wants/{unit}")
-    disable = ["disable", "--now", unit] if box.booted else [f"--root={box.root}", "disable", unit]
-    yield Step(f"systemctl {' '.join(disable)}", link.is_symlink(), runner(box, *disable))
     if instance is not None:
+        yield _disabling(box, unit)
         return
+    yield from removal_steps(box, UNITS, unit, (*STATE_FOLDERS, ETC) if purge else ())
+
+
+def removal_steps(
+    box: Box, names: Sequence[str], unit: str, folders: Sequence[str | Path]
+) -> Iterator[Step]:
+    """Stop `unit`, remove the unit files of these names, erase these folders."""
+    yield _disabling(box, unit)
     removed = False
-    for name in UNITS:
-        path = box.at(f"/etc/systemd/system/{name}")
+    for name in names:
+        path = _unit_path(box, name)
         removed |= path.exists()
-        yield Step(f"remove {path}", path.exists(), remover(path))
-    yield Step("systemctl daemon-reload", removed and box.booted, runner(box, "daemon-reload"))
-    if purge:
-        for folder in (*STATE_FOLDERS, str(ETC)):
-            path = box.at(folder)
-            yield Step(f"erase {path}", path.is_dir(), _eraser(path))
+        yield Step(f"remove {path}", path.exists(), partial(path.unlink, missing_ok=True))
+    yield Step("systemctl daemon-reload", removed and box.booted, _runner(box, "daemon-reload"))
+    for folder in folders:
+        path = box.at(folder)
+        yield Step(f"erase {path}", path.is_dir(), partial(shutil.rmtree, path))
+
+
+def _unit_path(box: Box, name: str) -> Path:
+    return box.at(f"/etc/systemd/system/{name}")
+
+
+def _is_enabled(box: Box, unit: str) -> bool:
+    return _unit_path(box, f"multi-user.target.wants/{unit}").is_symlink()
+
+
+def _disabling(box: Box, unit: str) -> Step:
+    disable = ["disable", "--now", unit] if box.booted else [f"--root={box.root}", "disable", unit]
+    return Step(f"systemctl {' '.join(disable)}", _is_enabled(box, unit), _runner(box, *disable))
 
 
 def find_hardware(box: Box, config: Path | None, instance: str | None) -> Hardware:
@@ -172,7 +207,7 @@ def _has_network_camera(config: Path) -> bool:
     return any(is_network(parse_uri(source.uri)) for source in sources)
 
 
-def unit_text(name: str, program: Path, hardware: Hardware | None = None) -> str:
+def unit_text(name: str, program: Path, hardware: Hardware | None) -> str:
     """The unit as it is shipped, with this installation's program and this box's groups and
     hardware; None: of a unit that opens none."""
     text = _shipped("systemd", name)
@@ -274,11 +309,12 @@ def _group_exists(name: str) -> bool:
     return True
 
 
-def _add_user(box: Box) -> None:
+def add_user(box: Box, name: str, home: str | Path) -> None:
+    """Add a user that runs services: nobody logs in as them."""
     where = [] if box.root == Path("/") else ["--root", str(box.root)]
     box.run(
         ["useradd", *where, "--system", "--user-group", "--no-create-home",
-         "--home-dir", "/var/lib/jetson-face", "--shell", "/usr/sbin/nologin", USER]
+         "--home-dir", str(home), "--shell", "/usr/sbin/nologin", name]
     )  # fmt: skip
 
 
@@ -302,24 +338,6 @@ def _copy_config(box: Box, config: Path | None, target: Path) -> None:
         shutil.chown(target, group=USER)
 
 
-def _private_file(path: Path) -> None:
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
-
-
-def writer(path: Path, text: str) -> Callable[[], None]:
-    """Writes a file."""
-    return lambda: write_file(path, text)
-
-
-def remover(path: Path) -> Callable[[], None]:
-    """Removes a file."""
-    return lambda: path.unlink(missing_ok=True)
-
-
-def _eraser(path: Path) -> Callable[[], None]:
-    return lambda: shutil.rmtree(path)
-
-
-def runner(box: Box, *arguments: str) -> Callable[[], None]:
+def _runner(box: Box, *arguments: str) -> Callable[[], None]:
     """Runs systemctl."""
     return lambda: box.run(["systemctl", *arguments])

@@ -11,11 +11,11 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import TypeAlias
+
+from jetson_face.capture.source import SourceState
 
 logger = logging.getLogger(__name__)
-
-CameraState: TypeAlias = Literal["starting", "running", "away", "ended"]
 
 
 class Notifier:
@@ -75,17 +75,9 @@ def watchdog_interval_s(environ: Mapping[str, str] = os.environ) -> float | None
     return interval if interval > 0 and pid == os.getpid() else None
 
 
-@dataclass(frozen=True, slots=True)
-class LoopProgress:
-    """What is known of the loop at one moment.
-
-    processed: frames decided so far. captured: frames that each camera delivered so far.
-    cameras: the state of each. `away` is a known state, with retries; it is not a failure.
-    """
-
-    processed: int
-    captured: Mapping[str, int]
-    cameras: Mapping[str, CameraState]
+Progress: TypeAlias = Mapping[str, tuple[SourceState, int, int]]
+"""By camera: its state, frames it delivered and frames decided so far. `away` is a known state,
+with retries; it is not a failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +109,14 @@ class Health:
     def __post_init__(self) -> None:
         self._moved = self.started
 
-    def observe(self, now: float, progress: LoopProgress) -> HealthVerdict:
+    def observe(self, now: float, progress: Progress) -> HealthVerdict:
         """The verdict at `now`, seconds of a monotonic clock."""
-        running = [name for name, state in progress.cameras.items() if state == "running"]
-        if progress.processed != self._processed:
-            self._processed, self._moved = progress.processed, now
+        running = [name for name, (state, _, _) in progress.items() if state == "running"]
+        processed = sum(decided for _, _, decided in progress.values())
+        if processed != self._processed:
+            self._processed, self._moved = processed, now
             self._ready = True
-        away = sorted(name for name, state in progress.cameras.items() if state == "away")
+        away = sorted(name for name, (state, _, _) in progress.items() if state == "away")
         if not running:
             # Nothing can be decided: the wait starts again when a camera is back.
             return self._no_camera(now, progress, away)
@@ -135,25 +128,25 @@ class Health:
         if dead := self._dead_camera(now, progress, running):
             return HealthVerdict(self._ready, False, f"stuck: {dead} runs but delivers no frame")
         note = f"; away: {', '.join(away)}" if away else ""
-        return HealthVerdict(self._ready, True, f"{progress.processed} frames decided{note}")
+        return HealthVerdict(self._ready, True, f"{processed} frames decided{note}")
 
-    def _no_camera(self, now: float, progress: LoopProgress, away: list[str]) -> HealthVerdict:
+    def _no_camera(self, now: float, progress: Progress, away: list[str]) -> HealthVerdict:
         if away:
             self._ready, self._moved = True, now
             self._captured.clear()
             return HealthVerdict(True, True, f"camera away: {', '.join(away)}; trying again")
-        if all(state == "ended" for state in progress.cameras.values()):
+        if all(state == "ended" for state, _, _ in progress.values()):
             return HealthVerdict(self._ready, True, "sources ended")
         waited = now - self._moved
         return HealthVerdict(self._ready, waited <= self.start_s, f"starting for {waited:.0f} s")
 
-    def _dead_camera(self, now: float, progress: LoopProgress, running: list[str]) -> str | None:
+    def _dead_camera(self, now: float, progress: Progress, running: list[str]) -> str | None:
         """A camera that says it runs and has delivered nothing for the start limit."""
         for name in list(self._captured):
             if name not in running:
                 del self._captured[name]
         for name in running:
-            count = progress.captured.get(name, 0)
+            count = progress[name][1]
             seen, since = self._captured.get(name, (-1, now))
             if count != seen:
                 self._captured[name] = (count, now)

@@ -9,7 +9,6 @@ from functools import partial
 from glob import escape
 from pathlib import Path
 
-from jetson_face.capture.source import Source
 from jetson_face.config import Config, JsonlConfig, MqttConfig, SinkConfig, WebhookConfig
 from jetson_face.config.fleet import FLEET, FleetConfig
 from jetson_face.config.service import EVENTS_FILE
@@ -122,7 +121,7 @@ def build_deliverers(config: Config, outbox: Outbox) -> list[Deliverer]:
         for wanted in config.service.sinks
     ]
     if config.report.events is not None:
-        sinks.append((EVENTS_FILE, _events_file(config.report.events)))
+        sinks.append((EVENTS_FILE, _rotating(config.report.events, JsonlConfig(type="jsonl"))))
     if config.fleet is not None:
         sinks.append((FLEET, LateSink(FLEET, partial(_fleet_sink, config.fleet))))
     outbox.only([name for name, _ in sinks])
@@ -210,9 +209,11 @@ def _fleet_sink(fleet: FleetConfig) -> EventSink:
 def _jsonl(wanted: JsonlConfig, config: Config) -> RotatingJsonl:
     folder = os.environ.get("LOGS_DIRECTORY", "").split(":")[0]
     base = Path(folder) if folder else config.state_dir
-    return RotatingJsonl(
-        base / f"{wanted.name}.jsonl", max_bytes=wanted.file_mib << 20, files=wanted.files
-    )
+    return _rotating(base / f"{wanted.name}.jsonl", wanted)
+
+
+def _rotating(path: Path, wanted: JsonlConfig) -> RotatingJsonl:
+    return RotatingJsonl(path, max_bytes=wanted.file_mib << 20, files=wanted.files)
 
 
 def event_files(config: Config) -> list[Path]:
@@ -235,14 +236,3 @@ def _generation(path: Path) -> int:
     """How often a file was moved on by a rotation."""
     number = path.suffix[1:]
     return int(number) if number.isdigit() else 0
-
-
-def _events_file(path: Path) -> RotatingJsonl:
-    defaults = JsonlConfig(type="jsonl")
-    return RotatingJsonl(path, max_bytes=defaults.file_mib << 20, files=defaults.files)
-
-
-def close_all(sources: Sequence[Source]) -> None:
-    """Close sources that were never run."""
-    for source in sources:
-        source.close()

@@ -24,7 +24,7 @@ class Reception:
     def check(self) -> None:
         """Raises what ended the thread, if anything did."""
         with contextlib.suppress(StillBusyError):
-            self._courier.fetch(self._run, timeout_s=0)
+            self._courier.fetch(lambda: self._server.run(self._stop), timeout_s=0)
 
     def close(self) -> None:
         """Stop answering; harmless when repeated."""
@@ -33,6 +33,3 @@ class Reception:
         self._courier.close()
         self._courier.join(_END_S)
         self._server.close()
-
-    def _run(self) -> None:
-        self._server.run(self._stop)

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 
 from jetson_face.config import Config
 from jetson_face.core.errors import ConfigError, JetsonFaceError
@@ -82,7 +83,17 @@ class Reloader:
         self.state = ReloadState(number, error)
 
 
-_FIXED = ("status_socket", "status_port", "retention", "crops", "review")
+_FIXED = (
+    "state_dir",
+    "service.status_socket",
+    "service.status_port",
+    "service.retention",
+    "service.crops",
+    "service.review",
+    "unknown.remember",
+    "unknown.people_max",
+    "fleet",
+)
 
 
 def check_reloadable(old: Config, new: Config) -> None:
@@ -98,15 +109,7 @@ def check_reloadable(old: Config, new: Config) -> None:
             "the file names no sinks any more: was it cut off? Write `service: {sinks: []}` to "
             "have none"
         )
-    changed = [
-        f"service.{key}" for key in _FIXED if getattr(old.service, key) != getattr(new.service, key)
-    ]
-    for key in ("remember", "people_max"):
-        if getattr(old.unknown, key) != getattr(new.unknown, key):
-            changed.append(f"unknown.{key}")
-    changed += ["fleet"] * (old.fleet != new.fleet)
-    if old.state_dir != new.state_dir:
-        changed.insert(0, "state_dir")
+    changed = [key for key in _FIXED if attrgetter(key)(old) != attrgetter(key)(new)]
     if changed:
         raise ConfigError(
             f"{', '.join(changed)} cannot change while running: systemctl restart jetson-face"

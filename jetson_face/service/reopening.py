@@ -38,29 +38,26 @@ class Reopening(Generic[K]):
     def use(self, call: Callable[[K], T]) -> T | None:
         """What the call returns; None where the file cannot be used, which is logged once."""
         with self._lock:
-            return self._tried(call)
+            try:
+                if self.now is not None and not self.now.in_place:
+                    logger.warning("%s_gone begun=again", self._what)
+                    self.now.close()
+                    self.now = None
+                if self.now is None:
+                    self.now = self._open()
+                found = call(self.now)
+            except JetsonFaceError as error:
+                if self.error is None:
+                    logger.error("%s_not_kept error=%s", self._what, error)
+                self.error = str(error)
+                return None
+            if self.error is not None:
+                logger.warning("%s_back", self._what)
+                self.error = None
+            return found
 
     def close(self) -> None:
         """Let the file go."""
         with self._lock:
             if self.now is not None:
                 self.now.close()
-
-    def _tried(self, call: Callable[[K], T]) -> T | None:
-        try:
-            if self.now is not None and not self.now.in_place:
-                logger.warning("%s_gone begun=again", self._what)
-                self.now.close()
-                self.now = None
-            if self.now is None:
-                self.now = self._open()
-            found = call(self.now)
-        except JetsonFaceError as error:
-            if self.error is None:
-                logger.error("%s_not_kept error=%s", self._what, error)
-            self.error = str(error)
-            return None
-        if self.error is not None:
-            logger.warning("%s_back", self._what)
-            self.error = None
-        return found

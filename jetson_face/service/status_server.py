@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import logging
 import os
 import selectors
@@ -15,8 +16,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
-from jetson_face.core.errors import InputMissingError, OutputError, SourceError
+from jetson_face.core.errors import InputMissingError, JetsonFaceError, OutputError, SourceError
 from jetson_face.service.http import (
     BadRequestError,
     Folders,
@@ -124,17 +126,9 @@ class StatusServer:
         self._bell.close()
 
     def _listen_unix(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-        with contextlib.suppress(FileNotFoundError):
-            # Left behind by a killed process; the state folder's lock says that we are alone.
-            if stat.S_ISSOCK(path.lstat().st_mode):
-                path.unlink()
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener = listen_unix(path, _CONNECTIONS_MAX)
         self._listeners.append(listener)
-        with short_path(path) as address:
-            listener.bind(address)
         self._bound = path
-        path.chmod(0o660)
         self._start(listener, trusted=True)
 
     def _listen_tcp(self, port: int) -> None:
@@ -142,12 +136,12 @@ class StatusServer:
         self._listeners.append(listener)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))
+        listener.listen(_CONNECTIONS_MAX)
         self.port = listener.getsockname()[1]
         self._start(listener, trusted=False)
 
     def _start(self, listener: socket.socket, *, trusted: bool) -> None:
         listener.setblocking(False)
-        listener.listen(_CONNECTIONS_MAX)
         self._selector.register(listener, selectors.EVENT_READ, (listener, trusted))
 
     def _accept(self, data: tuple[socket.socket, bool]) -> None:
@@ -232,6 +226,34 @@ def ask(unix: Path, path: str, method: str = "GET", *, timeout_s: float = 5.0) -
         raise SourceError(
             f"{unix}: the service does not answer ({error}); see `jetson-face service logs`"
         ) from error
+
+
+def ask_status(unix: Path) -> dict[str, Any]:
+    """What a running service says of itself; empty where none answers."""
+    try:
+        found = json.loads(ask(unix, "/status").body)
+    except (JetsonFaceError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def listen_unix(path: Path, backlog: int) -> socket.socket:
+    """A Unix socket (mode 0660) that listens. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+    with contextlib.suppress(FileNotFoundError):
+        # Left behind by a killed process; the state folder's lock says that we are alone.
+        if stat.S_ISSOCK(path.lstat().st_mode):
+            path.unlink()
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with short_path(path) as address:
+            listener.bind(address)
+        path.chmod(0o660)
+        listener.listen(backlog)
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 @contextlib.contextmanager

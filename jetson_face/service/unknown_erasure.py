@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from jetson_face.config import Config
 from jetson_face.core.errors import GalleryError
-from jetson_face.events.history import History
+from jetson_face.events.history import Erased, History
 from jetson_face.events.redaction import mask_file, mask_outbox
 from jetson_face.events.snapshots import SnapshotStore
 from jetson_face.factory.threshold import own_threshold
@@ -29,7 +29,7 @@ class UnknownErasure:
     events: int
     pictures: int
     failed: tuple[str, ...]
-    ids: tuple[str, ...] = ()
+    ids: tuple[str, ...]
 
 
 def erase_unknown(config: Config, people: Sequence[str] | None) -> UnknownErasure:
@@ -74,19 +74,30 @@ def erase_on_demand(config: Config, people: Sequence[str] | None) -> UnknownEras
 
 def _erase_in(config: Config, part: str, who: str) -> tuple[int, int]:
     """How many events and pictures."""
-    path = config.state_dir / part
     if part == CROPS:
-        gone = SnapshotStore(path, None, age=lambda: 0.0).remove_owner(who) if path.is_dir() else []
-        return 0, len(gone)
-    if part == OUTBOX:
-        return mask_outbox(path, who), 0
+        return 0, len(erase_crops(config, who))
     if part == HISTORY:
-        if not path.exists():
-            return 0, 0
-        with closing(History(path)) as history:
-            gone_there = history.erase(who)
-        return gone_there.events, gone_there.crops
-    return mask_file(path, who), 0
+        return erase_history(config, who)
+    mask = mask_outbox if part == OUTBOX else mask_file
+    return mask(config.state_dir / part, who), 0
+
+
+def erase_crops(config: Config, who: str) -> list[str]:
+    """Delete the pictures of somebody (id) in the folder; their names."""
+    folder = config.state_dir / CROPS
+    if not folder.is_dir():
+        return []
+    # No cipher is needed to erase, and the age does not matter.
+    return SnapshotStore(folder, None, age=lambda: 0.0).remove_owner(who)
+
+
+def erase_history(config: Config, who: str) -> Erased:
+    """Take somebody (id) out of the history."""
+    path = config.state_dir / HISTORY
+    if not path.exists():
+        return Erased(0, 0)
+    with closing(History(path)) as history:
+        return history.erase(who)
 
 
 def alike(config: Config, snapshot: GallerySnapshot, person: str) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import numpy as np
 from jetson_face.config import Config
 from jetson_face.core.types import Embeddings, Frame, Report
 from jetson_face.embedding.align import Portrait, cut_portraits
+from jetson_face.events.making import utc
 from jetson_face.recognition.known_again import Bounds, seen_before
 from jetson_face.review.unknowns import (
     FACES_MAX,
@@ -29,17 +30,6 @@ from jetson_face.util.images import encode_jpeg
 _TRACKS = 1000
 Track = tuple[str, int]
 """Camera and number of a face."""
-
-
-@dataclass(frozen=True, slots=True)
-class SeenBefore:
-    """Somebody who is not enrolled. visits: before this one, of the last `days`. last: of the last
-    one, UTC seconds, None for none."""
-
-    id: str
-    visits: int
-    days: float
-    last: float | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,10 +85,10 @@ class UnknownPeople:
 
     def see(
         self, frame: Frame, report: Report
-    ) -> tuple[dict[int, SeenBefore], list[CapturedUnknown]]:
-        """The unknown people whose face this frame is the first to show well enough, by track; and
-        what the writer is to keep."""
-        seen: dict[int, SeenBefore] = {}
+    ) -> tuple[dict[int, dict[str, Any]], list[CapturedUnknown]]:
+        """By track, what events say (`unknown_id`, `seen_before`) of the unknown people whose face
+        this frame is the first to show well enough; and what the writer is to keep."""
+        seen: dict[int, dict[str, Any]] = {}
         kept: list[CapturedUnknown] = []
         with self._lock:
             if self._tracks:
@@ -215,17 +205,16 @@ class UnknownPeople:
             return who, False
         return uuid.uuid4().hex[:16], True
 
-    def _told(self, who: str) -> SeenBefore:
-        """What is known of somebody who is seen now."""
-        known = self._people.get(who)
-        if known is None:
-            return SeenBefore(who, 0, self._days, None)
+    def _told(self, who: str) -> dict[str, Any]:
+        """What events say of somebody who is seen now: the visits before this one."""
         now, days = self._age(), self._days
-        before = [v for v in known.visits if now - v.end <= days * 86400]
-        last = before[-1].time if before else None
+        known = self._people.get(who)
+        before = [] if known is None else [v for v in known.visits if now - v.end <= days * 86400]
+        last = utc(before[-1].time) if before else None
         if before and now - before[-1].end <= self._gap_s:
             before = before[:-1]  # it goes on
-        return SeenBefore(who, len(before), days, last)
+        seen = {"visits": len(before), "days": days, "last": last}
+        return {"unknown_id": who, "seen_before": seen}
 
     def _remember(self, who: str, visit: UnknownVisit, face: Embeddings, quality: float) -> None:
         known = self._people.setdefault(who, _Known([], []))

@@ -28,7 +28,6 @@ COLUMNS = (
 )  # fmt: skip
 _ANSWERS = ("confirmed", "rejected", "undone")
 _CURSOR = re.compile(r"(period|verification|search|match)-([0-9]{1,16})")
-_STAGES = ("period", "verification", "search", "match")
 
 
 def report_page(
@@ -46,9 +45,8 @@ def report_page(
     stage, at = found[1], int(found[2])
     rows: list[dict[str, Any]] = []
     for name in _STAGES[_STAGES.index(stage) :]:
-        read = _READ[name](config, begin, end)
         at = at if name == stage else 0
-        part, after = read(at, limit - len(rows))
+        part, after = _read(name, config, begin, end, at, limit - len(rows))
         rows += part
         if after is not None:
             return rows, f"{name}-{after}"
@@ -85,12 +83,11 @@ def _plain(value: object) -> object:
     return " ".join(map(str, value)) if isinstance(value, list) else value
 
 
-_Read: TypeAlias = Callable[[int, int], tuple[list[dict[str, Any]], "int | None"]]
-"""From a place and how many at most to records, and the place after them, None at the end."""
+Rows: TypeAlias = list[dict[str, Any]]
 
 
-def _periods(config: Config, begin: str | None, end: str | None) -> _Read:
-    rows: list[dict[str, Any]] = []
+def _periods(config: Config, begin: str | None, end: str | None) -> Rows:
+    rows: Rows = []
     for one in read_periods(config.state_dir, running=holder(config.state_dir) is not None):
         if (begin and one.end and one.end < begin[:19]) or (end and one.begin[:19] > end):
             continue
@@ -99,11 +96,11 @@ def _periods(config: Config, begin: str | None, end: str | None) -> _Read:
             | {"period": one.id, **one.facts}
         )
         rows += [{"record": "database", "period": one.id, **known} for known in one.databases]
-    return _of_list(rows)
+    return rows
 
 
-def _verifications(config: Config, begin: str | None, end: str | None) -> _Read:
-    rows = [
+def _verifications(config: Config, begin: str | None, end: str | None) -> Rows:
+    return [
         {
             "record": "verification",
             "time": one.time,
@@ -116,12 +113,11 @@ def _verifications(config: Config, begin: str | None, end: str | None) -> _Read:
         for one in audit_log(config).read()
         if one.action in _ANSWERS and _within(one, begin, end)
     ]
-    return _of_list(rows)
 
 
-def _searches(config: Config, begin: str | None, end: str | None) -> _Read:
+def _searches(config: Config, begin: str | None, end: str | None) -> Rows:
     """Of an archive of recordings. input: where the face that was looked for is from."""
-    rows = [
+    return [
         {
             "record": "search",
             "time": one.time,
@@ -135,7 +131,6 @@ def _searches(config: Config, begin: str | None, end: str | None) -> _Read:
         for one in AuditLog(config.state_dir / ARCHIVE_USES).read()
         if _within(one, begin, end)
     ]
-    return _of_list(rows)
 
 
 def _within(one: AuditEntry, begin: str | None, end: str | None) -> bool:
@@ -144,21 +139,20 @@ def _within(one: AuditEntry, begin: str | None, end: str | None) -> bool:
     )
 
 
-def _matches(config: Config, begin: str | None, end: str | None) -> _Read:
-    def read(at: int, most: int) -> tuple[list[dict[str, Any]], int | None]:
-        try:
-            history = read_history(config)
-        except InputMissingError:
-            return [], None
-        with closing(history):
-            return _matches_after(history, begin, end, at, most)
-
-    return read
+def _matches(
+    config: Config, begin: str | None, end: str | None, at: int, most: int
+) -> tuple[Rows, int | None]:
+    try:
+        history = read_history(config)
+    except InputMissingError:
+        return [], None
+    with closing(history):
+        return _matches_after(history, begin, end, at, most)
 
 
 def _matches_after(
     history: History, begin: str | None, end: str | None, at: int, most: int
-) -> tuple[list[dict[str, Any]], int | None]:
+) -> tuple[Rows, int | None]:
     rows: list[dict[str, Any]] = []
     while len(rows) < most:
         found = history.page(after=at, limit=PAGE_MAX, state="known", since=begin, until=end)
@@ -186,17 +180,19 @@ def _match(event: dict[str, Any], has_crop: bool) -> dict[str, Any]:
     }
 
 
-def _of_list(rows: list[dict[str, Any]]) -> _Read:
-    def read(at: int, most: int) -> tuple[list[dict[str, Any]], int | None]:
-        part = rows[at : at + most]
-        return part, at + most if at + most < len(rows) else None
-
-    return read
-
-
-_READ: dict[str, Callable[[Config, str | None, str | None], _Read]] = {
+_LISTS: dict[str, Callable[[Config, str | None, str | None], Rows]] = {
     "period": _periods,
     "verification": _verifications,
     "search": _searches,
-    "match": _matches,
 }
+_STAGES = (*_LISTS, "match")
+
+
+def _read(
+    stage: str, config: Config, begin: str | None, end: str | None, at: int, most: int
+) -> tuple[Rows, int | None]:
+    """So many records from a place on, and the place after them, None at the end."""
+    if stage == "match":
+        return _matches(config, begin, end, at, most)
+    rows = _LISTS[stage](config, begin, end)
+    return rows[at : at + most], at + most if at + most < len(rows) else None

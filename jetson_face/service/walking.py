@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from jetson_face.core.types import F32, Detections, Frame, ImageU8, Report, Sighting
 from jetson_face.embedding.quality import measure_pose
+from jetson_face.factory.parts import Parts
 from jetson_face.service.events import cut
 from jetson_face.service.http import Page
 from jetson_face.util.images import encode_jpeg
@@ -20,51 +21,36 @@ _MARGIN = 0.6
 _QUALITY = 95
 
 
-class FaceParts(Protocol):
-    """What rates a face."""
+def face_page(frame: Frame, report: Report, parts: Callable[[], Parts]) -> Page:
+    """One line of JSON, then the face with its surroundings as JPEG; no JPEG where no face, or more
+    than one, is large enough to be meant. parts: asked when there is a face."""
+    faces = [one for one in report.sightings if one.landmarks is not None]
+    faces.sort(key=_side, reverse=True)
+    several = len(faces) > 1 and _side(faces[1]) >= OTHER_FACE_MIN * _side(faces[0])
+    head: dict[str, Any] = {"seq": frame.seq, "several": several, "face": None}
+    crop = None
+    if faces and not several:
+        crop = cut(frame.image, faces[0].box, _MARGIN)
+        head["face"] = _rated(faces[0], frame.image, parts())
+    jpeg = b"" if crop is None else encode_jpeg(crop, quality=_QUALITY)
+    return Page(200, json.dumps(head).encode() + b"\n" + jpeg, "application/octet-stream")
 
-    @property
-    def aligner(self) -> Any: ...
-    @property
-    def quality(self) -> Any: ...
 
-
-class Walking:
-    """parts: asked when there is a frame."""
-
-    def __init__(self, parts: Callable[[], FaceParts]) -> None:
-        self._parts = parts
-
-    def page(self, frame: Frame, report: Report) -> Page:
-        """One line of JSON, then the face with its surroundings as JPEG; no JPEG where no face, or
-        more than one, is large enough to be meant."""
-        faces = [one for one in report.sightings if one.landmarks is not None]
-        faces.sort(key=_side, reverse=True)
-        several = len(faces) > 1 and _side(faces[1]) >= OTHER_FACE_MIN * _side(faces[0])
-        head: dict[str, Any] = {"seq": frame.seq, "several": several, "face": None}
-        crop = None
-        if faces and not several:
-            crop = cut(frame.image, faces[0].box, _MARGIN)
-            head["face"] = self._rated(faces[0], frame.image)
-        jpeg = b"" if crop is None else encode_jpeg(crop, quality=_QUALITY)
-        return Page(200, json.dumps(head).encode() + b"\n" + jpeg, "application/octet-stream")
-
-    def _rated(self, face: Sighting, image: ImageU8) -> dict[str, Any]:
-        assert face.landmarks is not None
-        landmarks = face.landmarks[None]
-        parts = self._parts()
-        one = Detections(np.array([face.box], np.float32), np.ones(1, np.float32), landmarks)
-        verdict = parts.quality.verdict(parts.aligner.crop(image, landmarks), one)
-        turn, roll = measure_pose(landmarks)
-        return {
-            "track": face.track,
-            "state": face.state,
-            "name": None if face.person is None else face.person.name,
-            "quality": round(float(verdict.score), 3),
-            "reasons": [reason.replace("_", " ") for reason in verdict.reasons],
-            "turn": round(float(turn[0]) * _direction(face.landmarks), 3),
-            "roll": round(float(roll[0]), 1),
-        }
+def _rated(face: Sighting, image: ImageU8, parts: Parts) -> dict[str, Any]:
+    assert face.landmarks is not None
+    landmarks = face.landmarks[None]
+    one = Detections(np.array([face.box], np.float32), np.ones(1, np.float32), landmarks)
+    verdict = parts.quality.verdict(parts.aligner.crop(image, landmarks), one)
+    turn, roll = measure_pose(landmarks)
+    return {
+        "track": face.track,
+        "state": face.state,
+        "name": None if face.person is None else face.person.name,
+        "quality": round(float(verdict.score), 3),
+        "reasons": [reason.replace("_", " ") for reason in verdict.reasons],
+        "turn": round(float(turn[0]) * _direction(face.landmarks), 3),
+        "roll": round(float(roll[0]), 1),
+    }
 
 
 def _direction(landmarks: F32) -> int:

@@ -16,9 +16,10 @@ import cv2
 from jetson_face.core.types import Frame, ImageU8, Report, Sighting, bgr
 from jetson_face.core.widths import width_for
 from jetson_face.detection.shrink import shrink_fast
+from jetson_face.factory.parts import Parts
 from jetson_face.output.overlay import draw
 from jetson_face.service.http import Folders, Page, problem
-from jetson_face.service.walking import FaceParts, Walking
+from jetson_face.service.walking import face_page
 from jetson_face.util.idle import IDLE_MIN, IdleShare
 
 WATCHED_S = 2.0
@@ -53,12 +54,12 @@ class Watching:
 
     def __init__(
         self,
-        parts: Callable[[], FaceParts],
+        parts: Callable[[], Parts],
         clock: Callable[[], float] = time.monotonic,
         spent: Callable[[], float] = time.thread_time,
         idle: Callable[[], float] | None = None,
     ) -> None:
-        self._walking, self._clock, self._spent = Walking(parts), clock, spent
+        self._parts, self._clock, self._spent = parts, clock, spent
         self._idle = idle or IdleShare()
         self._cores = len(os.sched_getaffinity(0))
         self._lock = threading.Lock()
@@ -116,14 +117,14 @@ class Watching:
         return Page(204, b"") if view.page is None or view.seq == int(after) else view.page
 
     def face(self, source: str, query: Mapping[str, str]) -> Page:
-        """See `Walking.page`, of the newest frame; 204 as with `page`."""
+        """See `face_page`, of the newest frame; 204 as with `page`."""
         after = query.get("after", "-1")
         if not re.fullmatch(r"-?[0-9]{1,15}", after):
             return problem(400, "after is a whole number")
         newest = self._look(source)
         if newest is None or newest[0].seq == int(after):
             return Page(204, b"")
-        return self._walking.page(*newest)
+        return face_page(*newest, self._parts)
 
     def _look(self, source: str) -> tuple[Frame, Report] | None:
         """The newest frame of a camera, which from now on is watched."""

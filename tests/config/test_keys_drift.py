@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jetson_face.config import Config
-from jetson_face.core.types import Embeddings, Frame, Person, Report, Sighting
+from jetson_face.core.types import Embeddings, Frame, Person, Sighting
 from jetson_face.events.older import document
 from jetson_face.events.outbox import Outbox
 from jetson_face.events.recorder import EventRecorder
@@ -44,9 +44,7 @@ def drifting(config: Config, folder: Path, *, repeat: bool = False) -> list[dict
     for track in range(60):
         sighting = Sighting(1 if repeat else track, (0, 0, 8, 8), "unknown", None, 0.39, 3)
         report: Any = SimpleNamespace(sightings=(sighting,))
-        tapped = drift.tap(SimpleNamespace(process=lambda frame, report=report: report))
-        found: Report = tapped.process(frame)
-        assert found is report
+        drift.see(frame, report)
     events = [read_event(document(event)) for event in outbox.read("test", 10)]
     outbox.close()
     return events

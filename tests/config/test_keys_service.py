@@ -28,7 +28,7 @@ from jetson_face.review.queue import REVIEW
 from jetson_face.service import plumbing, swap
 from jetson_face.service.daemon import Daemon
 from jetson_face.service.history import HistoryPages, open_history
-from jetson_face.service.notify import LoopProgress
+from jetson_face.service.notify import Progress
 from jetson_face.service.recent import RecentErrors
 from jetson_face.service.review_writer import CapturedCandidate, capture_candidate
 from jetson_face.service.signals import Signals
@@ -110,9 +110,9 @@ def listens(port: int) -> bool:
 def alive_after(made: Daemon, seconds: float, *, decided: int) -> bool:
     """Whether the service is taken for alive when nothing more is decided for so long."""
     health, begun = made._new_health(), time.monotonic()
-    running = LoopProgress(decided, {"camera": decided}, {"camera": "running"})
+    running: Progress = {"camera": ("running", decided, decided)}
     health.observe(begun, running)
-    still = LoopProgress(decided, {"camera": decided + 1}, {"camera": "running"})
+    still: Progress = {"camera": ("running", decided + 1, decided)}
     return health.observe(begun + seconds, still).alive
 
 

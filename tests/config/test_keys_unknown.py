@@ -17,7 +17,6 @@ from jetson_face.models.cards import embedding_space, load_card
 from jetson_face.privacy.encryption import create_key, open_cipher
 from jetson_face.review.unknowns import UNKNOWNS, UnknownStore
 from jetson_face.service import plumbing, swap
-from jetson_face.service.unknowns import SeenBefore
 from tests.config.keys import Site, shows
 from tests.config.parts import SPACE, Rig, Says, gallery, points, unit
 from tests.config.test_keys_service import CAMERA, daemon
@@ -71,7 +70,7 @@ class Passers:
         assert made is not None
         self.people = made
 
-    def see(self, *vector: float) -> SeenBefore:
+    def see(self, *vector: float) -> dict[str, Any]:
         self.track += 1
         marks = points(np.array([[40, 40, 120, 140]], np.float32))[0]
         face = UnknownFace(self.track, 5, 0.5, Embeddings(unit(*vector)[None], SPACE), marks)
@@ -90,9 +89,9 @@ def test_seen_again_within_so_long_is_the_same_visit(site: Site) -> None:
     ):
         door.see(1)
         door.age.now = 59 * 60.0
-        assert door.see(1).visits == 0
+        assert door.see(1)["seen_before"]["visits"] == 0
         door.age.now = 121 * 60.0
-        assert door.see(1).visits == 1
+        assert door.see(1)["seen_before"]["visits"] == 1
 
 
 @shows("unknown.people_max")
@@ -104,7 +103,7 @@ def test_so_many_people_are_remembered(site: Site) -> None:
             last = door.see(*vector)
         assert door.people.state()["remembered"] == 2
     assert len(remembered(config)) == 2
-    assert remembered(config)[0] == last.id
+    assert remembered(config)[0] == last["unknown_id"]
 
 
 @shows("service.retention.unknown_days")
@@ -112,10 +111,10 @@ def test_who_was_not_seen_for_so_long_is_erased(site: Site) -> None:
     config = site({"unknown.remember": True, "service.retention.unknown_days": 2})
     with closing((door := Passers(config)).people):
         first = door.see(1)
-        assert first.days == 2
+        assert first["seen_before"]["days"] == 2
         door.age.now = 1.9 * 86400
         door.people.prune()
-        assert remembered(config) == [first.id]
+        assert remembered(config) == [first["unknown_id"]]
         door.age.now = 2.1 * 86400
         door.people.prune()
         assert remembered(config) == []

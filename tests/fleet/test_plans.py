@@ -18,7 +18,7 @@ from jetson_face.factory.fleet import fleet_of, link_of
 from jetson_face.factory.parts import open_gallery
 from jetson_face.fleet import operator
 from jetson_face.fleet.keys import make_keys, public_key
-from jetson_face.fleet.plans import PlansHead, PlansTaker
+from jetson_face.fleet.plans import PlansHead, PlansTaker, plans_taken
 from jetson_face.fleet.running import import_plans
 from jetson_face.fleet.status import status_here
 from jetson_face.fleet.subjects import plans_for
@@ -71,7 +71,7 @@ class Pair:
                 await client.close()
 
         asyncio.run(run())
-        return taker.outcomes()
+        return plans_taken(board.folder)
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_what_is_pushed_is_taken_once_and_whole(pair: Pair) -> None:
     assert pair.taken[1][0] == b"newer plans"
     assert not list(pair.board.folder.glob("*.zip"))
     with open_gallery(pair.board.config) as gallery:
-        assert status_here(pair.board.config, gallery, pair.look()).plans == pair.look()
+        assert status_here(pair.board.config, gallery).plans == pair.look()
 
 
 def test_what_another_one_signed_or_nobody_is_not_taken(

@@ -19,7 +19,7 @@ from jetson_face.events.outbox import Outbox
 from jetson_face.factory.fleet import consumer_of, fleet_of, link_of, subject_of
 from jetson_face.fleet import operator
 from jetson_face.fleet.keys import box_user, public_key
-from jetson_face.fleet.plans import PlansTaker
+from jetson_face.fleet.plans import PlansTaker, plans_taken
 from tests.fleet.boxes import Box, running
 from tests.fleet.certificates import certificates
 from tests.fleet.conftest import set_up
@@ -109,7 +109,7 @@ def taken_by(box: Box) -> dict[str, str]:
         await client.close()
 
     asyncio.run(look())
-    return taker.outcomes()
+    return plans_taken(box.folder)
 
 
 def asks(box: Box, work: Callable[[Any], Coroutine[Any, Any, object]]) -> str:

@@ -122,7 +122,7 @@ def test_a_review_item_between_two_people_goes_with_either(
         assert queue.numbers() == [2]
 
 
-STEPS = ("remove", "confirm", "_erase_crops", "_erase_review", "mask_outbox",
+STEPS = ("remove", "confirm", "erase_crops", "_erase_review", "mask_outbox",
          "mask_file", "write_receipt", "_note")  # fmt: skip
 
 

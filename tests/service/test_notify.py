@@ -11,20 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jetson_face.service.notify import (
-    CameraState,
-    Health,
-    LoopProgress,
-    Notifier,
-    watchdog_interval_s,
-)
+from jetson_face.capture.source import SourceState
+from jetson_face.service.notify import Health, Notifier, watchdog_interval_s
 
 
 def progress(
-    processed: int, state: CameraState = "running", captured: int | None = None
-) -> LoopProgress:
+    processed: int, state: SourceState = "running", captured: int | None = None
+) -> dict[str, tuple[SourceState, int, int]]:
     frames = processed if captured is None else captured
-    return LoopProgress(processed, {"door": frames}, {"door": state})
+    return {"door": (state, frames, processed)}
 
 
 def health() -> Health:
@@ -102,10 +97,9 @@ def test_a_camera_that_is_away_for_a_day_is_not_a_crash() -> None:
 
 def test_one_camera_away_and_one_running_needs_progress() -> None:
     subject = health()
-    states: Mapping[str, CameraState] = {"door": "running", "yard": "away"}
-    verdict = subject.observe(0, LoopProgress(1, {"door": 1, "yard": 0}, states))
+    verdict = subject.observe(0, progress(1) | {"yard": ("away", 0, 0)})
     assert verdict.status == "1 frames decided; away: yard"
-    assert not subject.observe(11, LoopProgress(1, {"door": 9, "yard": 0}, states)).alive
+    assert not subject.observe(11, progress(1, captured=9) | {"yard": ("away", 0, 0)}).alive
 
 
 def test_start_has_its_own_longer_limit() -> None:
@@ -117,9 +111,8 @@ def test_start_has_its_own_longer_limit() -> None:
 
 def test_a_camera_that_says_it_runs_but_delivers_nothing_is_found() -> None:
     subject = health()
-    states: Mapping[str, CameraState] = {"door": "running", "yard": "running"}
     verdicts = [
-        subject.observe(t, LoopProgress(t + 1, {"door": t, "yard": 7}, states))
+        subject.observe(t, progress(t + 1, captured=t) | {"yard": ("running", 7, 0)})
         for t in range(0, 70, 5)
     ]
     assert all(verdict.alive for verdict in verdicts[:13])
@@ -134,7 +127,7 @@ def test_ended_sources_are_not_stuck() -> None:
 
 @given(st.lists(st.tuples(st.floats(0.01, 9.9), st.sampled_from(["running", "away"]))))
 def test_progress_at_least_every_stall_limit_is_always_alive(
-    steps: list[tuple[float, CameraState]],
+    steps: list[tuple[float, SourceState]],
 ) -> None:
     subject, now, count = health(), 0.0, 0
     for step, state in steps:

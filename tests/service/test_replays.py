@@ -7,10 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from jetson_face.service.control.http import ControlRequest
 from jetson_face.service.control.replays import KEPT_S, KeyUsedError, Replays
 
-ENROL = ControlRequest("POST", "/people", body=b"1")
+ENROL = b"POST /people\n1"
 
 
 class Clock:
@@ -31,7 +30,7 @@ def test_the_second_gets_the_answer_of_the_first() -> None:
     assert [replays.once("k", ENROL, do) for _ in range(3)] == [1, 1, 1]
     assert replays.once("other", ENROL, do) == 2
     with pytest.raises(KeyUsedError):
-        replays.once("k", ControlRequest("POST", "/people", body=b"2"), do)
+        replays.once("k", b"POST /people\n2", do)
     clock.now = KEPT_S + 1
     assert replays.once("k", ENROL, do) == 3
 

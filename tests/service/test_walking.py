@@ -13,7 +13,7 @@ import pytest
 from jetson_face.config import load_config
 from jetson_face.core.types import Frame, Report, Sighting
 from jetson_face.factory.parts import Parts, build_parts
-from jetson_face.service.walking import Walking
+from jetson_face.service.walking import face_page
 from jetson_face.service.watching import WATCHED_S, Watching
 from jetson_face.util.images import decode_picture
 
@@ -41,7 +41,7 @@ def report(*sightings: Sighting) -> Report:
 
 
 def said(parts: Parts, frame: Frame, *sightings: Sighting) -> tuple[dict[str, object], bytes]:
-    page = Walking(lambda: parts).page(frame, report(*sightings))
+    page = face_page(frame, report(*sightings), lambda: parts)
     head, _, jpeg = page.body.partition(b"\n")
     return json.loads(head), jpeg
 

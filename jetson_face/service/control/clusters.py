@@ -46,7 +46,7 @@ class Clusters:
         review: Review,
         queue: ReviewQueue,
         store: GalleryStore,
-        unknowns: UnknownStore | None = None,
+        unknowns: UnknownStore | None,
     ) -> None:
         self._config, self._review, self._queue, self._store = config, review, queue, store
         self._unknowns = unknowns

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from jetson_face.config import Config, EmbedderConfig, OnnxRuntimeConfig
@@ -17,7 +16,7 @@ from jetson_face.privacy.encryption import open_cipher
 from jetson_face.review.queue import REVIEW, ReviewQueue
 from jetson_face.service.erasure import audit_log
 from jetson_face.service.review import Review
-from jetson_face.service.status_server import ask
+from jetson_face.service.status_server import ask, ask_status
 
 
 class Desk:
@@ -77,18 +76,12 @@ class Desk:
 
     def told(self) -> None:
         """Let a running service read the gallery now, rather than within a second."""
-        try:
+        with suppress(JetsonFaceError):  # it reads it by itself soon, or none runs
             ask(self.config.status_socket, "/gallery", "POST")
-        except JetsonFaceError:
-            return  # it reads it by itself soon, or none runs
 
     def status(self) -> dict[str, Any]:
         """What the running service says of itself; empty where none answers."""
-        try:
-            found = json.loads(ask(self.config.status_socket, "/status").body)
-        except (JetsonFaceError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        return ask_status(self.config.status_socket)
 
 
 def photo_config(config: Config) -> Config:

@@ -16,16 +16,10 @@ _LIMIT_S = 100.0
 
 
 class Doctoring:
-    """`POST /doctor`. words: the options that give the command this service's configuration.
-    program: what runs commands."""
+    """`POST /doctor`. words: the options that give the command this service's configuration."""
 
-    def __init__(
-        self,
-        words: Callable[[], Sequence[str]],
-        program: Sequence[str] = (sys.executable, "-m", "jetson_face"),
-    ) -> None:
-        self._words, self._program = words, tuple(program)
-        self._lock = threading.Lock()
+    def __init__(self, words: Callable[[], Sequence[str]]) -> None:
+        self._words, self._lock = words, threading.Lock()
         self.routes: tuple[Route, ...] = (("POST", "/doctor", self.ask),)
 
     def ask(self, request: ControlRequest) -> Reply:
@@ -41,7 +35,7 @@ class Doctoring:
         return Reply.of({"findings": findings, "took_s": took})
 
     def _findings(self) -> object:
-        command = [*self._program, "doctor", "--json", *self._words()]
+        command = [sys.executable, "-m", "jetson_face", "doctor", "--json", *self._words()]
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )

@@ -6,14 +6,13 @@ import contextlib
 import logging
 import os
 import socket
-import stat
 import subprocess
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 from jetson_face.core.errors import OutputError
-from jetson_face.service.status_server import short_path
+from jetson_face.service.status_server import listen_unix
 from jetson_face.util.bell import Bell
 from jetson_face.util.channels import Courier, StillBusyError
 
@@ -100,21 +99,10 @@ class ControlGate:
 
 
 def _listen(path: Path) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-        with contextlib.suppress(FileNotFoundError):
-            # Left behind by a killed process; the state folder's lock says that we are alone.
-            if stat.S_ISSOCK(path.lstat().st_mode):
-                path.unlink()
-        with short_path(path) as address:
-            listener.bind(address)
-        path.chmod(0o660)
-        listener.listen(_BACKLOG)
+        return listen_unix(path, _BACKLOG)
     except OSError as error:
-        listener.close()
         raise OutputError(
             f"{path}: the control socket cannot be made there: {error.strerror or error}; set "
             "another `service.status_socket`"
         ) from error
-    return listener

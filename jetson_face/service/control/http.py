@@ -93,13 +93,10 @@ class ControlError(Exception):
 Route: TypeAlias = tuple[str, str, Callable[..., Reply]]
 """Method, pattern of the path whose groups are arguments, and what answers."""
 
-_STATUS: tuple[tuple[type[JetsonFaceError], int], ...] = (
-    (NameInvalidError, 422),
-    (InputBrokenError, 422),
-    (EnrollmentError, 422),
-    (UsageError, 404),
-    (InputMissingError, 404),
-    (GalleryLockedError, 503),
+_STATUS = (
+    ((NameInvalidError, InputBrokenError, EnrollmentError), 422),
+    ((UsageError, InputMissingError), 404),
+    ((GalleryLockedError,), 503),
 )
 
 
@@ -118,7 +115,7 @@ def answer(routes: Sequence[Route], request: ControlRequest) -> Reply:
     except ControlError as error:
         return problem(error.status, error.detail, **error.more)
     except JetsonFaceError as error:
-        status = next((code for kind, code in _STATUS if isinstance(error, kind)), 409)
+        status = next((code for kinds, code in _STATUS if isinstance(error, kinds)), 409)
         return problem(status, clean(str(error)))
     except Exception:
         logger.exception("control_failed path=%s", request.path)
@@ -218,8 +215,9 @@ class _Handler(BaseHTTPRequestHandler):
             if request.method == "GET" or not key:
                 return answer(self.server.routes, request)
             try:
+                plain = f"{request.method} {request.path}\n".encode() + body
                 return self.server.replays.once(
-                    key, request, lambda: answer(self.server.routes, request)
+                    key, plain, lambda: answer(self.server.routes, request)
                 )
             except KeyUsedError:
                 return problem(422, "this Idempotency-Key came with another request before")

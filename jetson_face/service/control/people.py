@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import time
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from jetson_face.config import Config
+from jetson_face.core.errors import JetsonFaceError
 from jetson_face.factory.parts import build_enroller
 from jetson_face.gallery.batch import EnrollmentResult
 from jetson_face.gallery.enroll import PictureBytes
@@ -24,9 +24,9 @@ from jetson_face.privacy.audit import utc
 from jetson_face.service.control.desk import Desk, same_person_min
 from jetson_face.service.control.http import ControlError, ControlRequest, Reply, Route
 from jetson_face.service.control.permission import consent_row
-from jetson_face.service.control.seen import last_seen
-from jetson_face.service.control.values import cut_page, page, picture, when
+from jetson_face.service.control.values import cut_page, page, picture, text_in, when
 from jetson_face.service.erasure import erase, forget_sightings
+from jetson_face.service.history import read_history
 
 PICTURES_MAX = 24
 _ID = r"([0-9a-zA-Z-]{1,64})"
@@ -58,7 +58,7 @@ class People:
             hidden = not_recognised(store)
         wanted = name_key(request.query.get("search", ""))
         rows = [_plain(info, hidden) for info in people if wanted in name_key(info.name)]
-        seen = last_seen(self._desk.config)
+        seen = _last_seen(self._desk.config)
         return cut_page(request, [row | {"last_seen": seen.get(row["id"])} for row in rows], "id")
 
     def show(self, request: ControlRequest, who: str) -> Reply:
@@ -66,11 +66,11 @@ class People:
         with self._desk.gallery() as (config, store):
             info = store.show(who)
             notes = _mislabelled(config, store, info)
-            hidden, consent = not_recognised(store), consents_of(store).get(info.person.id)
+            hidden, consents = not_recognised(store), consents_of(store)
         more = {
             "templates": _templates(info, notes),
-            "consent": consent_row(info, consent, hidden, time.time()),
-            "last_seen": last_seen(config).get(info.person.id),
+            "consent": consent_row(info, consents, hidden),
+            "last_seen": _last_seen(config).get(info.person.id),
         }
         return Reply.of(_plain(info, hidden) | more)
 
@@ -83,7 +83,7 @@ class People:
         for flag in flags:
             if not isinstance(wanted.get(flag, False), bool):
                 raise ControlError(422, f"{flag} is true or false")
-        name = valid_name(_text(wanted, "name"))
+        name = valid_name(text_in(wanted, "name"))
         photos = _photos(wanted)
         force, hide = (wanted.get(flag, False) is True for flag in flags)
         with self._desk.gallery(create=True):
@@ -103,7 +103,7 @@ class People:
 
     def rename(self, request: ControlRequest, who: str) -> Reply:
         """Another name; id and templates stay."""
-        name = _text(request.document(), "name")
+        name = text_in(request.document(), "name")
         with self._desk.gallery() as (_, store):
             person = store.rename(who, name)
             row = _plain(store.show(person.id), not_recognised(store))
@@ -112,7 +112,7 @@ class People:
 
     def merge(self, request: ControlRequest, who: str) -> Reply:
         """This person is `into`: the templates move there."""
-        into = _text(request.document(), "into")
+        into = text_in(request.document(), "into")
         with self._desk.gallery() as (_, store):
             row = _plain(store.show(merge(store, who, into).id), not_recognised(store))
         self._desk.told()
@@ -196,13 +196,6 @@ def _outcome(result: EnrollmentResult) -> dict[str, Any]:
     }
 
 
-def _text(document: dict[str, Any], key: str) -> str:
-    value = document.get(key)
-    if not isinstance(value, str):
-        raise ControlError(422, f"{key} is missing, or no text")
-    return value
-
-
 def _photos(document: dict[str, Any]) -> list[PictureBytes]:
     given = document.get("pictures")
     if not isinstance(given, list) or not 1 <= len(given) <= PICTURES_MAX:
@@ -216,3 +209,24 @@ def _photos(document: dict[str, Any]) -> list[PictureBytes]:
             raise ControlError(422, f"picture {number}: `data` is the file in base64") from None
         photos.append(PictureBytes(Path(Path(label).name[:80] or f"picture {number}"), data))
     return photos
+
+
+def _last_seen(config: Config) -> dict[str, dict[str, Any]]:
+    """When and where somebody was seen last, by person (id); empty where no history can be read,
+    which the status says."""
+    try:
+        with closing(read_history(config)) as history:
+            found = history.last_seen()
+    except JetsonFaceError:
+        return {}
+    return {person: _sighting(event) for person, event in found.items()}
+
+
+def _sighting(event: dict[str, Any]) -> dict[str, Any]:
+    gone = event["kind"] == "left"
+    return {
+        "time": event["last_seen"]["time"] if gone else event["time"],
+        "source": event["source"],
+        "event": event["id"],
+        "here": not gone,
+    }

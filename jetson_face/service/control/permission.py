@@ -38,11 +38,10 @@ class Permission:
         """Everybody with the consent that there is; those whose consent is over first."""
         if not self._desk.config.gallery_path.exists():
             return page([], None)
-        now = time.time()
         with self._desk.gallery() as (_, store):
             records, hidden = consents_of(store), not_recognised(store)
             people = store.people()
-        rows = [consent_row(info, records.get(info.person.id), hidden, now) for info in people]
+        rows = [consent_row(info, records, hidden) for info in people]
         order = {"expired": 0, "none": 1, "valid": 2}
         rows.sort(key=lambda row: (order[row["state"]], name_key(row["name"]), row["person"]))
         return cut_page(request, rows, "person")
@@ -78,28 +77,23 @@ class Permission:
             person = withhold(store, who, on)
             self._desk.told()
             gone = forget_sightings(config, store, person) if on else {}
-            row = _row_of(store.show(person.id), consents_of(store), not_recognised(store))
+            row = consent_row(store.show(person.id), consents_of(store), not_recognised(store))
         return Reply.of(row | {"erased": gone})
 
     def _recorded(self, who: str, consent: Consent | None) -> Reply:
         with self._desk.gallery() as (_, store):
             person = record_consent(store, who, consent)
-            row = _row_of(store.show(person.id), consents_of(store), not_recognised(store))
+            row = consent_row(store.show(person.id), consents_of(store), not_recognised(store))
         self._desk.told()
         return Reply.of(row)
 
 
-def _row_of(
+def consent_row(
     info: PersonInfo, records: dict[str, Consent], hidden: frozenset[str]
 ) -> dict[str, Any]:
-    return consent_row(info, records.get(info.person.id), hidden, time.time())
-
-
-def consent_row(
-    info: PersonInfo, consent: Consent | None, hidden: frozenset[str], now: float
-) -> dict[str, Any]:
-    """What there is of one person. now: UTC seconds."""
-    state = "none" if consent is None else "expired" if consent.expired(now) else "valid"
+    """What there is of one person."""
+    consent = records.get(info.person.id)
+    state = "none" if consent is None else "expired" if consent.expired(time.time()) else "valid"
     return {
         "person": info.person.id,
         "name": info.name,

@@ -8,22 +8,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 KEPT_S = 600.0
 _MOST = 500
 R = TypeVar("R")
-
-
-class Repeatable(Protocol):
-    """A request, as far as it says what is to be done."""
-
-    @property
-    def method(self) -> str: ...
-    @property
-    def path(self) -> str: ...
-    @property
-    def body(self) -> bytes: ...
 
 
 class KeyUsedError(Exception):
@@ -51,11 +40,10 @@ class Replays(Generic[R]):
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, _Kept[R]] = OrderedDict()
 
-    def once(self, key: str, request: Repeatable, do: Callable[[], R]) -> R:
+    def once(self, key: str, request: bytes, do: Callable[[], R]) -> R:
         """The answer that the same request with this key got, or what `do` returns now; one that
         is under way is waited for. Raises KeyUsedError for another request."""
-        plain = f"{request.method} {request.path}\n".encode() + request.body
-        digest = hashlib.sha256(plain).digest()
+        digest = hashlib.sha256(request).digest()
         kept = self._entry(key, digest)
         if kept.digest != digest:
             raise KeyUsedError

@@ -60,10 +60,8 @@ class Reviewing:
     def decide(self, request: ControlRequest) -> Reply:
         """Answer, in the order given; what cannot be answered says why and stops nothing."""
         votes = _votes(request)
-        done: list[dict[str, Any]] = []
         with self._desk.review() as (_, review, _, _):
-            for vote in votes:
-                done.append({"number": vote.number, **_answer(review, vote)})
+            done = [{"number": vote.number, **_answer(review, vote)} for vote in votes]
         self._desk.told()
         return Reply.of({"results": done})
 

@@ -94,20 +94,21 @@ class Settings:
         """What is in force: N, the searched image's size, the threshold and where it is from, and
         the measured rates of now."""
         config = self._desk.config
-        found: dict[str, Any] = {"calibration": None}
+        calibration = None
         least, origin = config.matching.similarity_min, "settings"
         if config.gallery_path.exists():
             with self._desk.gallery() as (_, store):
                 known = read_calibration(store)
-                found["calibration"] = None if known is None else json.loads(known.as_json())
-                if least is None and known is not None:
-                    least, origin = known.similarity_min, "calibration"
+                if known is not None:
+                    calibration = json.loads(known.as_json())
+                    if least is None:
+                        least, origin = known.similarity_min, "calibration"
         if least is None:
             least, origin = same_person_min(config), "model"
         status = self._desk.status()
         return Reply.of(
-            found
-            | {
+            {
+                "calibration": calibration,
                 "keys": _KEYS,
                 "detection_interval": config.sampling.interval,
                 "auto": config.sampling.auto is not None,

@@ -13,7 +13,7 @@ from jetson_face.review.unknowns import UNKNOWNS, UnknownPerson, UnknownStore
 from jetson_face.service.control.clusters import Clusters
 from jetson_face.service.control.desk import Desk
 from jetson_face.service.control.http import ControlError, ControlRequest, Reply, Route
-from jetson_face.service.control.values import cut_page, when
+from jetson_face.service.control.values import cut_page, text_in, when
 from jetson_face.service.unknown_erasure import UnknownErasure, erase_on_demand
 
 _ID = "([0-9a-f]{16})"
@@ -64,14 +64,14 @@ class UnknownPeopleDesk:
 
     def preview(self, request: ControlRequest, who: str) -> Reply:
         """What the name would change about the faces that wait for review; nothing is kept."""
-        name = _name(request)
+        name = valid_name(text_in(request.document(), "name"))
         with self._clusters(who) as clusters:
             return Reply.of(clusters.preview(FaceCluster((), (who,)), name))
 
     def name(self, request: ControlRequest, who: str) -> Reply:
         """Enrol the faces under a name, new or not; who has one is remembered no more as
         unknown."""
-        name = _name(request)
+        name = valid_name(text_in(request.document(), "name"))
         with self._clusters(who) as clusters:
             done = clusters.name(FaceCluster((), (who,)), name)
         self._desk.told()
@@ -147,10 +147,3 @@ def _erased(gone: UnknownErasure) -> dict[str, Any]:
         "failed": list(gone.failed),
         "complete": not gone.failed,
     }
-
-
-def _name(request: ControlRequest) -> str:
-    name = request.document().get("name")
-    if not isinstance(name, str):
-        raise ControlError(422, "name is missing, or no text")
-    return valid_name(name)

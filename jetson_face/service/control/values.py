@@ -35,6 +35,14 @@ def cut_page(request: ControlRequest, rows: list[dict[str, Any]], key: str) -> R
     return page(part, part[-1][key] if start + limit < len(rows) else None)
 
 
+def text_in(document: dict[str, Any], key: str) -> str:
+    """A text that a request must have. Raises ControlError."""
+    value = document.get(key)
+    if not isinstance(value, str):
+        raise ControlError(422, f"{key} is missing, or no text")
+    return value
+
+
 def picture(image: ImageU8, quality: int = 90) -> Reply:
     """(H, W, 3) uint8 BGR as JPEG."""
     return Reply(200, encode_jpeg(image, quality=quality), "image/jpeg")
