@@ -443,6 +443,12 @@ def test_averaged_weights_are_kept_small_and_begun_with(
     turned.prepare()  # another target: fitted to the weights, not the old one's axes
     assert not torch.allclose(turned.teachers.axes, one.teachers.axes, atol=1e-3)
     assert turned.samples == 24
+    without = campaign(told, start=str(kept), loss=told["loss"] | {"hints": {}})
+    without.prepare()  # fewer hints: the same target
+    torch.testing.assert_close(without.teachers.axes, one.teachers.axes)
+    more = campaign(told, start=str(kept), loss=told["loss"] | {"hints": {7: 0.5, 28: 0.1}})
+    more.prepare()  # one that was not there: fitted
+    assert more.hints.project["28"].weight.abs().sum() > 0
     kept.write_bytes(b"something else")
     with pytest.raises(InputBrokenError, match="not the kept state"):
         campaign(told, run=str(tmp_path / "third"), start=str(kept)).prepare()

@@ -119,15 +119,21 @@ class Campaign:
         self.ema.load_state_dict(self.net.state_dict())
 
     def _go_on_from(self, kept: dict[str, Any]) -> bool:
-        """Kept averaged weights; optimiser and cycle are new. False: their target was another."""
+        """Kept averaged weights; optimiser and cycle are new. False: they had another target, or
+        lack hints that are wanted now."""
         with torch.no_grad():
             log.info("kept weights taken over; %s", start_from_kept(self.net, kept["ema"]) or "all")
         self.ema.load_state_dict(self.net.state_dict())
-        same: bool = kept["target"] == self.teachers.target
+        wanted = self.hints.state_dict().keys()
+        same: bool = kept["target"] == self.teachers.target and wanted <= kept["hints"].keys()
         if same:
-            self._take_target(kept)
+            self._take_target(kept | {"hints": {key: kept["hints"][key] for key in wanted}})
         else:
-            log.info("target: %s, not %s: fitted again", self.teachers.target, kept["target"])
+            log.info(
+                "target and hints are fitted again: %s, it was %s",
+                self.teachers.target,
+                kept["target"],
+            )
         self.step, self.samples, self.asked = kept["step"], kept["samples"], kept["asked"]
         self.spent_s = self.cycle_s = kept["spent_s"]
         self.cycle_samples = self.samples
