@@ -99,6 +99,7 @@ HANGS_S = 200.0
 much, because a machine with other work may stop for seconds what needs a tenth of one."""
 COLUMNS = ("mutants", "run", "killed", "timeout", "explained", "open")
 Key: TypeAlias = tuple[str, str, str]
+CLEAN = "clean.jsonl"
 LATE = "Timeout"
 """How the message of pytest-timeout begins: such a test has not failed."""
 
@@ -136,6 +137,8 @@ def make_mutants() -> None:
     finally:
         sys.stdout = out
         log.close()
+    if made.mutated:  # tests may come by other functions now
+        (COPY / CLEAN).unlink(missing_ok=True)
     print(f"files with new mutants: {made.mutated}, as before: {made.unmodified}")
 
 
@@ -374,10 +377,11 @@ def _read(end: int, limit_s: float) -> tuple[str, bool]:
 
 
 class Clean:
-    """What is known of each unchanged test, until its file changes; kept beside the mutants."""
+    """What is known of each unchanged test, until its file or a file with mutants changes; kept
+    beside the mutants."""
 
     def __init__(self) -> None:
-        self._path = COPY / "clean.jsonl"
+        self._path = COPY / CLEAN
         self.load()
 
     def load(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from jetson_face.core.protocols import FrameProcessor
@@ -90,7 +90,7 @@ def without_others(steps: Steps[T]) -> Steps[tuple[T, int]]:
     with closing(steps):
         while True:
             try:
-                wanted = next(steps) if found is None else steps.send(found)
+                wanted = _go_on(steps, found)
             except StopIteration as end:
                 return end.value, others_ns
             found = yield wanted
@@ -112,7 +112,7 @@ class _Stopped:
     steps: Steps[Report]
     wanted: WantedSearch
     spent_ns: int
-    since_ns: int = field(default=0)
+    since_ns: int
 
 
 def decide_together(
@@ -181,12 +181,16 @@ def _fits(wanted: WantedSearch, other: WantedSearch, count: int) -> bool:
     )
 
 
+def _go_on(steps: Steps[T], found: Detections | None) -> WantedSearch:
+    """Begin with None, and send what was found."""
+    return next(steps) if found is None else steps.send(found)
+
+
 def _end_of(steps: Steps[T], found: Detections | None) -> T:
     """Send what was found, and search alone what is wanted after that."""
     try:
         while True:
-            wanted = next(steps) if found is None else steps.send(found)
-            found = wanted.alone()
+            found = _go_on(steps, found).alone()
     except StopIteration as end:
         value: T = end.value
         return value

@@ -12,9 +12,12 @@ from jetson_face.recognition.steps import (
     Finished,
     Stepping,
     Steps,
+    WantedSearch,
     decide_together,
     steps_of,
+    without_others,
 )
+from jetson_face.recognition.stopwatch import Stopwatch
 from tests.recognition.test_finder_rough import Rough, finder_of
 from tests.recognition.test_rate_controller import Asked
 from tests.recognition.test_recognizer import A_GREEN, A_RED, MS, Rig, Scene, frame, said
@@ -25,7 +28,7 @@ class Many(Rough):
 
     def __init__(self, most: int = 4) -> None:
         super().__init__()
-        self.most, self.now = most, 0
+        self.most, self.now = most, 700 * MS
         self.runs: list[tuple[int, bool]] = []
 
     def search_many(self, images: Sequence[Pixels], *, large: bool = False) -> list[Detections]:
@@ -34,7 +37,7 @@ class Many(Rough):
         return [(self.search_large if large else self.search)(image) for image in images]
 
     def together(self, size: tuple[int, int]) -> int:
-        return self.most
+        return self.most if size == (320, 240) else 1
 
 
 def rigs(detector: Rough, number: int, every: int = 2) -> list[Rig]:
@@ -136,6 +139,45 @@ def test_each_frame_counts_its_share_of_the_run_and_not_the_others_time() -> Non
     assert [each.own_ns / MS for each in done] == [5 + 2 + 1] * 4
     # The rig's own timer ticks a millisecond a look; the run is not measured by it.
     assert [each.report.stages_ms["detect"] for each in done] == [2.0] * 4
+    pair = [Slow(rig).steps(frame(0, [A_RED])) for rig in rigs(detector, 2)]
+    done = list(decide_together(pair, lambda: detector.now))
+    assert [each.own_ns / MS for each in done] == [5 + 4 + 1] * 2
+    assert [each.report.stages_ms["detect"] for each in done] == [4.0] * 2
+    (rig,) = rigs(detector, 1)
+    (done_alone,) = decide_together([Slow(rig).steps(frame(0, [A_RED]))], lambda: detector.now)
+    assert done_alone.report.stages_ms["detect"] == 1.0, "by the rig's timer, and once"
+    assert done_alone.own_ns / MS == 5 + 1
+
+
+def test_what_is_followed_counts_its_own_time() -> None:
+    detector = Many()
+    (rig,) = rigs(detector, 1)
+    rig.recognizer.process(frame(0, [A_RED]))
+
+    class Slow(Stepping):
+        def steps(self, frame: Frame) -> Steps[Report]:
+            detector.now += 3 * MS
+            return (yield from rig.recognizer.steps(frame))
+
+    (done,) = decide_together([Slow().steps(frame(1, [A_RED]))], lambda: detector.now)
+    assert (done.report.searched, done.own_ns / MS) == (False, 3)
+
+
+def test_the_others_time_of_all_searches_of_a_frame_counts() -> None:
+    detector = Many()
+
+    def twice() -> Steps[str]:
+        for _ in range(2):
+            yield WantedSearch(frame(0, [A_RED]), detector, detector, Stopwatch(standing))
+        return "done"
+
+    steps = without_others(twice())
+    next(steps).others_ns = 3
+    wanted = steps.send(Detections.empty())
+    wanted.others_ns = 4
+    with pytest.raises(StopIteration) as end:
+        steps.send(Detections.empty())
+    assert end.value.value == ("done", 7)
 
 
 def test_a_governor_measures_its_own_camera() -> None:
