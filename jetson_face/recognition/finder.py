@@ -198,7 +198,7 @@ class FaceFinder:
     def _search_large(self, detector: LargeFirst, frame: Frame, watch: Stopwatch) -> Steps[Found]:
         """Known faces are followed, and large ones that are not among them found."""
         known = self._follow(frame, watch).faces
-        faces = yield WantedSearch(frame, self.detector, self._second_look, watch, detector)
+        faces = yield WantedSearch(frame, self.detector, None, watch, detector)
         known = known[np.asarray(known.scores > 0, np.bool_)]
         return self._tracked(_together(known, faces), frame, watch)
 

@@ -258,3 +258,13 @@ def test_a_search_alone_that_fails_leaves_nothing_held() -> None:
     with pytest.raises(RuntimeError, match="broken"):
         Held().process(frame(0, [A_RED]))
     assert left == [1]
+
+
+def test_the_same_stage_twice_adds_up_wherever_it_was_measured() -> None:
+    ticks = iter([0, 2 * MS])
+    watch = Stopwatch(lambda: next(ticks))
+    with watch("detect"):
+        pass
+    watch.add("detect", 3 * MS)
+    watch.add("track", 1 * MS)
+    assert watch.ms == {"detect": 5.0, "track": 1.0}
