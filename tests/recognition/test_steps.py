@@ -143,10 +143,16 @@ def test_each_frame_counts_its_share_of_the_run_and_not_the_others_time() -> Non
     done = list(decide_together(pair, lambda: detector.now))
     assert [each.own_ns / MS for each in done] == [5 + 4 + 1] * 2
     assert [each.report.stages_ms["detect"] for each in done] == [4.0] * 2
+
+    def search(image: Pixels) -> Detections:
+        detector.now += 4 * MS
+        return Rough.search(detector, image)
+
+    detector.search = search  # type: ignore[method-assign]
     (rig,) = rigs(detector, 1)
     (done_alone,) = decide_together([Slow(rig).steps(frame(0, [A_RED]))], lambda: detector.now)
     assert done_alone.report.stages_ms["detect"] == 1.0, "by the rig's timer, and once"
-    assert done_alone.own_ns / MS == 5 + 1
+    assert done_alone.own_ns / MS == 5 + 4 + 1
 
 
 def test_what_is_followed_counts_its_own_time() -> None:
