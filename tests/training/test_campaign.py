@@ -461,6 +461,50 @@ def test_a_number_without_end_is_refused(told: dict[str, Any], what: float) -> N
         CampaignConfig.model_validate(told)
 
 
+def test_mixed_views_are_two_faces_blended_or_with_a_rectangle() -> None:
+    faces = torch.arange(64.0)[:, None, None, None].expand(64, 3, 112, 112)
+    out = views.mixed(faces, 1.0, torch.Generator().manual_seed(3))
+    again = views.mixed(faces, 1.0, torch.Generator().manual_seed(3))
+    assert torch.equal(out, again)
+    seen = {"blended": 0, "cut": 0}
+    for own, view in enumerate(out[:, 0]):
+        values = view.unique()
+        if len(values) == 1:  # or itself, which one of 64 is drawn for
+            seen["blended"] += 1
+            continue
+        assert len(values) == 2
+        assert own in values.tolist()
+        other = values[values != own].item()
+        assert other == round(other), "another face of the batch as it is"
+        place = (view == other).nonzero()
+        height, width = (place.amax(0) - place.amin(0) + 1).tolist()
+        assert len(place) == height * width, "a rectangle"
+        assert 0.17 < len(place) / view.numel() < 0.83
+        seen["cut"] += 1
+    assert min(seen.values()) > 15, seen
+    assert 0 <= out.min() <= out.max() <= 63
+    untouched = views.mixed(faces, 0.0, torch.Generator().manual_seed(3))
+    assert torch.equal(untouched, faces)
+    half = views.mixed(faces, 0.5, torch.Generator().manual_seed(3))
+    same = (half == faces).flatten(1).all(1).sum()
+    assert 16 < same < 48
+
+
+def test_mixed_views_want_live_teachers(told: dict[str, Any]) -> None:
+    told["view"] = {"mix": 0.5}
+    with pytest.raises(ValueError, match=r"view\.mix: the stored vectors of \['.*'\] are of one"):
+        CampaignConfig.model_validate(told)
+    told["teachers"] = {k: t | {"weight": t.get("weight", 1.0) * ("file" in t)}
+                        for k, t in told["teachers"].items()}  # fmt: skip
+    one = campaign(told)
+    one.prepare()
+    before = one.lesson(one._draw(0)).view
+    told["view"] = {"mix": 0.0}
+    other = campaign(told, run=told["run"] + "-plain")
+    other.prepare()
+    assert not torch.equal(before, other.lesson(other._draw(0)).view)
+
+
 def test_hints_need_a_teacher_with_taps(told: dict[str, Any]) -> None:
     told["loss"]["hints"] = {56: 1.0}
     with pytest.raises(ValueError, match=r"no teacher has taps at \[56\]"):

@@ -48,6 +48,9 @@ class ViewSettings(RecipePart):
     jpeg: float = Field(0.3, ge=0, le=1, description="chance of 8x8 block coding")
     occlude: float = Field(0.05, ge=0, le=1)
     border: float = Field(0.08, ge=0, le=1)
+    mix: float = Field(
+        0.0, ge=0, le=1, description="chance of a view with a second face in it, for live teachers"
+    )
 
 
 class CampaignLossSettings(RecipePart):
@@ -111,6 +114,13 @@ class CampaignConfig(RecipePart):
     loss: CampaignLossSettings = CampaignLossSettings()
     optim: CampaignOptimSettings
     card: CardSettings = CardSettings()
+
+    @model_validator(mode="after")
+    def _mixed_views_have_live_teachers(self) -> CampaignConfig:
+        stored = [name for name, t in self.teachers.items() if t.file is None and t.weight > 0]
+        if self.view.mix and stored:
+            raise ValueError(f"view.mix: the stored vectors of {stored} are of one face each")
+        return self
 
     @model_validator(mode="after")
     def _hints_have_taps(self) -> CampaignConfig:

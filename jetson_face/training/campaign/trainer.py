@@ -20,7 +20,7 @@ from jetson_face.training.campaign.optimisers import optimisers, rate_part
 from jetson_face.training.campaign.starting import ridge, start_from_kept, start_from_onnx
 from jetson_face.training.campaign.state import read_small
 from jetson_face.training.campaign.targets import CampaignFaces, Hints, Lesson, Ring, Teachers
-from jetson_face.training.campaign.views import changed
+from jetson_face.training.campaign.views import changed, mixed
 from jetson_face.training.curves import CurveLog
 from jetson_face.training.loop import CHECKPOINT, build_net, write_checkpoint
 from jetson_face.training.net import SqueezeNetFace, average
@@ -185,7 +185,10 @@ class Campaign:
         fresh = max(1, round(batch / replay)) if ready else batch
         rows = self.walk(self.asked, fresh)
         self.asked += fresh
-        view = changed(self.faces.take(rows), config.view, draw).round_()
+        view = changed(self.faces.take(rows), config.view, draw)
+        if config.view.mix:
+            view = mixed(view, config.view.mix, draw)
+        view = view.round_()
         vector, hints = self.teachers.ask(view, rows)
         new = Lesson(view.to(torch.uint8), self.teachers.turn(vector), hints)
         again = self.ring.take(batch - fresh, draw) if fresh < batch else None

@@ -45,6 +45,29 @@ def changed(faces: Tensor, how: ViewSettings, draw: torch.Generator) -> Tensor:
     return out.clamp_(0, 255)
 
 
+def mixed(views: Tensor, chance: float, draw: torch.Generator) -> Tensor:
+    """Some of the views with another of the batch in them, blended or as a rectangle.
+
+    The teacher says what that is like (Beyer et al., "Knowledge distillation: a good teacher is
+    patient and consistent", 2022): so few faces are never seen twice in the same way. Zhang et
+    al., "mixup", 2018; Yun et al., "CutMix", 2019.
+    """
+    count, side = len(views), views.shape[-1]
+    other = views[torch.randperm(count, generator=draw, device=draw.device)]
+    share = _uniform(count, 0.2, 0.8, draw)[:, None, None, None]
+    across = torch.arange(side, device=draw.device)
+    length = (share * side * side).sqrt()
+    inside = torch.ones_like(share, dtype=torch.bool)
+    for axis in ((1, 1, 1, -1), (1, 1, -1, 1)):
+        begin = _uniform(count, 0, 1, draw)[:, None, None, None] * (side - length)
+        place = across.view(axis)
+        inside = inside & (place >= begin) & (place < begin + length)
+    blended = _chosen(count, 0.5, draw)[:, None, None, None]
+    weight = torch.where(blended, share, inside.float())
+    weight = weight * _chosen(count, chance, draw)[:, None, None, None]
+    return views + weight * (other - views)
+
+
 def _uniform(count: int, low: float, high: float, draw: torch.Generator) -> Tensor:
     return torch.rand(count, generator=draw, device=draw.device) * (high - low) + low
 
