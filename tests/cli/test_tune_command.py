@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -15,6 +15,7 @@ import yaml
 
 from jetson_face.benchmark.clip import Material
 from jetson_face.benchmark.ground_truth import GroundTruth
+from jetson_face.benchmark.run import run_clip
 from jetson_face.benchmark.tune import measure
 from jetson_face.cli.main import main
 from jetson_face.config import Config, load_config
@@ -23,8 +24,14 @@ from jetson_face.core.types import Frame, Report
 SOURCE = "test://?width=160&height=120&frames=48&fps=25&live=0"
 
 
+class Played:
+    """A clock that only the recogniser moves: what is chosen does not depend on the machine."""
+
+    now = 0.0
+
+
 class Slow:
-    """Takes 20 ms of processor time for a search at full size, nothing else."""
+    """Takes 20 ms of processor time for a search at full size, a microsecond for another frame."""
 
     def __init__(self, config: Config, every: int) -> None:
         side = config.detector.max_side_px or 160
@@ -32,9 +39,7 @@ class Slow:
 
     def process(self, frame: Frame) -> Report:
         searched = frame.seq % self.every == 0
-        until = time.thread_time() + self.cost_s * searched
-        while time.thread_time() < until:
-            pass
+        Played.now += self.cost_s if searched else 1e-6
         return Report(frame.source, frame.seq, 0, 0.0, (160, 120), (), {}, searched)
 
 
@@ -57,6 +62,11 @@ def _no_networks(monkeypatch: pytest.MonkeyPatch) -> None:
         yield SlowSubject(config)
 
     monkeypatch.setattr(measure, "open_subject", open_subject)
+
+    def now() -> float:
+        return Played.now
+
+    monkeypatch.setattr(measure, "run_clip", partial(run_clip, clock=now, cpu_clock=now))
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0})
 
 
