@@ -92,14 +92,14 @@ def test_the_plan_for_frames_takes_those_of_several_cameras(
     tmp_path: Path, gpu: tuple[Gpu, FakeCuda, FakeModule], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jetson_face.factory.plans.golden_pictures", lambda: golden_pictures()[3:4])
-    config = configured(tmp_path, f"engines.frame_size={list(FRAME_SIZE)}", "sampling.together=4")
+    config = configured(tmp_path, f"engines.frame_size={list(FRAME_SIZE)}", "sampling.together=2")
     shapes = networks_of(config)[FRAME].spec.profiles[PICTURE]
-    assert [shape[0] for shape in (shapes.min, shapes.opt, shapes.max)] == [1, 4, 4]
+    assert [shape[0] for shape in (shapes.min, shapes.opt, shapes.max)] == [1, 2, 2]
     detector = build_detector(config)
     assert isinstance(detector, YuNet)
-    assert detector.together(FRAME_SIZE) == 4
+    assert detector.together(FRAME_SIZE) == 2
     assert detector.together((320, 240)) == 1, "the plan for any size takes one picture"
-    faces = [on_frame(picture, FRAME_SIZE) for picture in golden_pictures()[2:5]]
+    faces = [on_frame(picture, FRAME_SIZE) for picture in golden_pictures()[2:4]]
     alone = [detector.search(face) for face in faces]
     for one, other in zip(alone, detector.search_many(faces), strict=True):
         assert len(one) == len(other) == 1
