@@ -29,12 +29,12 @@ import os, time
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 if os.path.exists("/etc/jetson-face/test-hang-allowed"):
     from jetson_face.recognition.recognizer import FaceRecognizer
-    process = FaceRecognizer.process
+    steps = FaceRecognizer.steps
     def hanging(self, frame):
         while os.path.exists("/etc/jetson-face/test-hang"):
             time.sleep(0.1)
-        return process(self, frame)
-    FaceRecognizer.process = hanging
+        return steps(self, frame)
+    FaceRecognizer.steps = hanging
 """
 
 
