@@ -117,11 +117,15 @@ class Box:
         (self.root / path.lstrip("/")).unlink(missing_ok=True)
 
     def boot(self) -> None:
-        """Boot systemd and wait until it answers."""
+        """Boot systemd and wait until it answers.
+
+        With one tree of control groups and bpf(2), as a board has them: DeviceAllow= needs both.
+        """
         log = (self._folder / "console.log").open("wb")
         self._nspawn = subprocess.Popen(
             [*DIES_WITH_US, "systemd-nspawn", "-D", str(self.root), "--register=no", "--keep-unit",
-             "--boot"],
+             "--system-call-filter=bpf", "--boot"],
+            env=os.environ | {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
