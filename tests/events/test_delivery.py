@@ -337,6 +337,25 @@ def test_a_sink_that_hangs_does_not_hold_up_the_end(outbox: Outbox) -> None:
     sink.release.set()
 
 
+def test_at_the_end_what_is_left_goes_also_after_a_slow_call(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_LAST_S", "_DRAIN_S"):
+        monkeypatch.setattr(delivery, name, 10.0)
+    monkeypatch.setattr(delivery, "_LOOK_S", 0.01)
+    sink, stop = HangingSink(), threading.Event()
+    thread = threading.Thread(target=Deliverer("h", outbox, sink).run, args=(stop,), daemon=True)
+    put(outbox, b"a")
+    thread.start()
+    assert sink.entered.wait(5)
+    put(outbox, b"b")
+    stop.set()
+    time.sleep(0.1)  # the last look at the step goes by, and the end waits for it
+    sink.release.set()
+    thread.join(20)
+    assert sink.got == [b"a", b"b"]
+
+
 def test_at_the_end_no_batch_is_begun_after_a_while(
     outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
