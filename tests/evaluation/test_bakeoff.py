@@ -344,6 +344,8 @@ def test_a_run_that_is_repeated_measures_only_what_changed(
     two.write_text("matching: {method: knn, top_k: 2}\n")
     assert main(words) == 0
     assert measured == ["one", "two", "two"]
+    assert main([*words, "--seed", "7"]) == 0
+    assert measured == ["one", "two", "two", "one", "two"], "other pairs and people"
 
 
 def test_the_command_knows_every_method_of_the_table() -> None:

@@ -242,3 +242,19 @@ def test_who_may_not_look_for_the_services_socket_is_told_so(
     assert main(["status", "--set", f"state_dir={tmp_path}"]) == 6
     (line,) = said(capsys)
     assert "/run/jetson-face/status.sock: you may not ask this service: use sudo" in line
+
+
+@pytest.mark.parametrize("valid", [True, False])
+def test_a_service_with_several_runtime_folders_is_asked_in_the_first(
+    valid: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = tmp_path / "site.yaml"
+    config.write_text("sources: [{uri: 'test://'}]\n" if valid else "sampling: {interval: many}\n")
+    monkeypatch.setattr(status, "INSTALLED", tmp_path / "no.sock")
+    monkeypatch.setenv("RUNTIME_DIRECTORY", f"{tmp_path}/one:{tmp_path}/two")
+    assert main(["status", "-c", str(config)]) == 4
+    (line,) = said(capsys)
+    assert f"{tmp_path}/one/status.sock" in line
