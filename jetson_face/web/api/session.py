@@ -28,6 +28,13 @@ class Door:
         self.by_name = Limiter(_NAME_TRIES, _TRIES_S)
         self.hashing = asyncio.Semaphore(2)
 
+    def check(self, address: str, name: str) -> None:
+        """Raises ProblemError for who has to wait."""
+        if wait := max(self.by_address.wait_s(address), self.by_name.wait_s(name)):
+            raise ProblemError(
+                429, "too many wrong passwords: wait a little", {"Retry-After": str(int(wait) + 1)}
+            )
+
 
 @router.post("/session", response_model=SessionInfo)
 async def sign_in(request: Request, wanted: Credentials) -> Response:
@@ -35,21 +42,20 @@ async def sign_in(request: Request, wanted: Credentials) -> Response:
     keeper: Doorkeeper = request.app.state.keeper
     door: Door = request.app.state.door
     address = request.client.host if request.client else ""
-    wait = max(door.by_address.wait_s(address), door.by_name.wait_s(wanted.user))
-    if wait:
-        raise ProblemError(
-            429, "too many wrong passwords: wait a little", {"Retry-After": str(int(wait) + 1)}
-        )
+    door.check(address, wanted.user)
     if not keeper.accounts.users:
         raise ProblemError(
             403, "nobody may sign in yet: run `jetson-face web passwd` on the box first"
         )
     async with door.hashing:
+        # Again: many that came at once waited here, and those before may have been wrong.
+        door.check(address, wanted.user)
         check = keeper.accounts.check_password
         user = await asyncio.to_thread(check, wanted.user, wanted.password)
+        if user is None:
+            door.by_address.failed(address)
+            door.by_name.failed(wanted.user)
     if user is None:
-        door.by_address.failed(address)
-        door.by_name.failed(wanted.user)
         logger.warning("sign_in_refused address=%s", address)
         raise ProblemError(401, "user or password is wrong")
     door.by_address.forget(address)
