@@ -108,6 +108,16 @@ environment_differs() { # no environment, of another Python, or blind for the sy
         "$(/usr/bin/python3 -c 'import sys; print(sys.version_info[:2])')" ]
 }
 
+check_prefix() { # make_environment removes the folder: it must be an environment, or hold nothing
+    local at=$root$prefix why=''
+    case $prefix in
+    /*) [ -e "$at/pyvenv.cfg" ] || [ -z "$(ls -A "$at" 2>/dev/null)" ] ||
+        why="holds other things than an environment of Python" ;;
+    *) why="is not an absolute path" ;;
+    esac
+    [ -z "$why" ] || { echo "install_jetson: PREFIX $prefix $why: name a folder of its own, as in PREFIX=/opt/jetson-face" >&2; exit 2; }
+}
+
 make_environment() {
     rm -rf "${prefix:?}"
     /usr/bin/python3 -m venv --system-site-packages "$prefix"
@@ -159,6 +169,7 @@ pycuda_works() { "$root$prefix/bin/python" -c 'import pycuda.driver' >/dev/null 
 
 check_board
 [ -n "$dry" ] || [ "$(id -u)" = 0 ] || { echo "install_jetson: it changes the system: run it with sudo, or with --dry-run" >&2; exit 2; }
+check_prefix
 [ -z "$wheel" ] || [ -f "$wheel" ] || { echo "install_jetson: there is no file $wheel" >&2; exit 2; }
 
 mapfile -t missing < <(lacking "${debs[@]}")

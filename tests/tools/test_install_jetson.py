@@ -12,7 +12,7 @@ SCRIPT = REPO / "tools" / "install_jetson.sh"
 
 
 def dry_run(
-    box: Path, release: str | None, model: str = "", *arguments: str
+    box: Path, release: str | None, model: str = "", *arguments: str, **environ: str
 ) -> subprocess.CompletedProcess[str]:
     """What the script says on a board of this Jetson Linux, by its line in nv_tegra_release."""
     for folder in ("etc", "proc/device-tree"):
@@ -23,7 +23,7 @@ def dry_run(
         (box / "proc/device-tree/model").write_text(f"{model}\0")
     return subprocess.run(
         ["bash", str(SCRIPT), *arguments],
-        env={"ROOT": str(box), "PATH": "/usr/bin:/bin"},
+        env={"ROOT": str(box), "PATH": "/usr/bin:/bin", **environ},
         capture_output=True,
         text=True,
         check=False,
@@ -99,3 +99,22 @@ def test_wrong_arguments_are_named(tmp_path: Path) -> None:
     done = dry_run(tmp_path, "R36 (release), REVISION: 4.3", "", "--wheel", "/no/such.whl")
     assert done.returncode == 2
     assert "/no/such.whl" in done.stderr
+
+
+@pytest.mark.parametrize("prefix", ["/usr/local", "/usr/local/cuda/..", "/usr", "/", "program"])
+def test_a_folder_that_is_no_environment_is_never_removed(prefix: str, tmp_path: Path) -> None:
+    (tmp_path / "usr/local/cuda").mkdir(parents=True)
+    done = dry_run(tmp_path, "R36 (release), REVISION: 4.3", PREFIX=prefix)
+    assert done.returncode == 2
+    assert f"PREFIX {prefix} " in done.stderr
+    assert "would be done" not in done.stdout
+
+
+def test_an_environment_or_an_empty_folder_may_be_made_again(tmp_path: Path) -> None:
+    (tmp_path / "opt/empty").mkdir(parents=True)
+    (tmp_path / "opt/old").mkdir()
+    (tmp_path / "opt/old/pyvenv.cfg").write_text("include-system-site-packages = false\n")
+    for name in ("empty", "old", "new"):
+        done = dry_run(tmp_path, "R36 (release), REVISION: 4.3", PREFIX=f"/opt/{name}")
+        assert done.returncode == 0, done.stderr
+        assert f"would be done  environment /opt/{name} " in done.stdout
