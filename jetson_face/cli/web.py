@@ -83,13 +83,13 @@ def _serve(args: argparse.Namespace, accounts: Accounts) -> int:
     else:
         config = config_of(args)
         status, control = config.status_socket, config.control_socket
-    names = frozenset(name.lower() for name in args.allow_host)
+    names = frozenset([args.host, *args.allow_host])
     app = create_app(
         Options(
             status,
             control,
             accounts.path.parent,
-            names if listening.is_local else names | {args.host.lower()},
+            names,
             secure=tls is not None,
             idle_s=args.session_minutes * 60,
         )

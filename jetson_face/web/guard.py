@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -35,12 +36,13 @@ HEADERS = {
 class Guard:
     """ASGI middleware: the host's name, the origin, the size and pace of bodies, the headers.
 
-    hosts: names under which the page may be asked for, beside loopback; a page elsewhere must not
-    reach us by DNS. secure: it is served by TLS.
+    hosts: names and addresses under which the page may be asked for, beside loopback; a page
+    elsewhere must not reach us by DNS. secure: it is served by TLS.
     """
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str], *, secure: bool) -> None:
-        self._app, self._hosts, self._secure = app, hosts | _LOCAL, secure
+        self._app, self._secure = app, secure
+        self._hosts = _LOCAL.union(map(_as_sent, hosts))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -79,6 +81,14 @@ class Guard:
         if int(length) > _most(scope):
             return 413, "the body is too large"
         return None
+
+
+def _as_sent(host: str) -> str:
+    """As browsers write it: an IPv6 address is in brackets."""
+    try:
+        return f"[{ipaddress.IPv6Address(host.strip('[]'))}]"
+    except ValueError:
+        return _name(host)
 
 
 def _name(host: str) -> str:

@@ -26,3 +26,25 @@ def test_many_guesses_at_once_are_no_more_than_a_few(tmp_path: Path) -> None:
             assert said[401] + said[429] == 20
 
     run(test())
+
+
+@pytest.mark.parametrize(
+    ("named", "sent"),
+    [
+        ("fd00::5", "[fd00::5]:8642"),
+        ("FD00:0:0::5", "[fd00::5]"),
+        ("[fd00::5]", "[fd00::5]"),
+        ("Camera.example", "camera.example"),
+        ("camera.example:8642", "camera.example:8642"),
+    ],
+)
+def test_a_name_of_the_page_may_be_written_in_more_than_one_way(
+    tmp_path: Path, named: str, sent: str
+) -> None:
+    async def test() -> None:
+        async with asking(tmp_path, frozenset({named})) as client:
+            for host, status in ((sent, 401), ("[fd00::6]", 421), ("fd00::5", 421)):
+                answer = await client.get("/session", headers={"Host": host})
+                assert answer.status_code == status, host
+
+    run(test())
