@@ -48,3 +48,17 @@ def test_a_name_of_the_page_may_be_written_in_more_than_one_way(
                 assert answer.status_code == status, host
 
     run(test())
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://[", "null", "http://localhost.evil", "http://localhost:1"]
+)
+def test_an_origin_that_is_another_or_none_is_refused(tmp_path: Path, origin: str) -> None:
+    async def test() -> None:
+        async with asking(tmp_path) as client:
+            answer = await client.post("/session", json={}, headers={"Origin": origin})
+            assert answer.status_code == 403
+            answer = await client.post("/session", json={}, headers={"Origin": "http://LOCALHOST"})
+            assert answer.status_code == 422
+
+    run(test())
