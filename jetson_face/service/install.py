@@ -33,7 +33,9 @@ WITHOUT = (
     "let what starts programs on this machine start `jetson-face service run -c FILE`, and ask it "
     "with `jetson-face status -c FILE`"
 )
-_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+_OWN = frozenset({"config", "crops", "engines", "measurements", "models", "receipts"})
+"""What jetson-face.service itself has where an instance has its files and folders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +83,10 @@ def service_name(instance: str | None) -> str:
     """The unit's name. Raises UsageError for a name that systemd would not take."""
     if instance is None:
         return "jetson-face.service"
-    if not _NAME.match(instance):
+    if not _NAME.fullmatch(instance):
         raise UsageError(f"not a name for an instance: {instance!r}; letters, digits, - and _")
+    if instance in _OWN:
+        raise UsageError(f"not a name for an instance: jetson-face.service has a {instance} itself")
     return f"jetson-face@{instance}.service"
 
 
@@ -155,11 +159,20 @@ def unit_steps(
 
 
 def uninstall_steps(box: Box, *, instance: str | None, purge: bool) -> Iterator[Step]:
-    """Take the service off; with `purge` also its configuration, key, gallery and events."""
+    """Take the service off; with `purge` also its configuration, key, gallery and events.
+
+    Without an instance all of them go: their unit and their folders are in what is removed.
+    """
     unit = service_name(instance)
     if instance is not None:
         yield _disabling(box, unit)
+        if purge:
+            yield from _erasing(box, [f"{folder}/{instance}" for folder in STATE_FOLDERS])
+            target = config_target(box, instance)
+            yield Step(f"erase {target}", target.exists(), partial(target.unlink, missing_ok=True))
         return
+    for link in sorted(_wants(box).glob("jetson-face@?*.service")):
+        yield _disabling(box, link.name)
     yield from removal_steps(box, UNITS, unit, (*STATE_FOLDERS, ETC) if purge else ())
 
 
@@ -174,6 +187,10 @@ def removal_steps(
         removed |= path.exists()
         yield Step(f"remove {path}", path.exists(), partial(path.unlink, missing_ok=True))
     yield Step("systemctl daemon-reload", removed and box.booted, _runner(box, "daemon-reload"))
+    yield from _erasing(box, folders)
+
+
+def _erasing(box: Box, folders: Sequence[str | Path]) -> Iterator[Step]:
     for folder in folders:
         path = box.at(folder)
         yield Step(f"erase {path}", path.is_dir(), partial(shutil.rmtree, path))
@@ -183,13 +200,20 @@ def _unit_path(box: Box, name: str) -> Path:
     return box.at(f"/etc/systemd/system/{name}")
 
 
+def _wants(box: Box) -> Path:
+    return _unit_path(box, "multi-user.target.wants")
+
+
 def _is_enabled(box: Box, unit: str) -> bool:
-    return _unit_path(box, f"multi-user.target.wants/{unit}").is_symlink()
+    return (_wants(box) / unit).is_symlink()
 
 
 def _disabling(box: Box, unit: str) -> Step:
     disable = ["disable", "--now", unit] if box.booted else [f"--root={box.root}", "disable", unit]
-    return Step(f"systemctl {' '.join(disable)}", _is_enabled(box, unit), _runner(box, *disable))
+    # It may run without being enabled: started by hand, or disabled since.
+    may_run = box.booted and _unit_path(box, re.sub("@.*[.]", "@.", unit)).exists()
+    needed = may_run or _is_enabled(box, unit)
+    return Step(f"systemctl {' '.join(disable)}", needed, _runner(box, *disable))
 
 
 def find_hardware(box: Box, config: Path | None, instance: str | None) -> Hardware:

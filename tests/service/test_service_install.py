@@ -109,9 +109,15 @@ def test_an_instance_has_its_own_configuration(root: Path) -> None:
     assert "StateDirectory=jetson-face/%i\n" in unit
 
 
-@pytest.mark.parametrize("name", ["", "a b", "../x", "-x", "a" * 41, "x;y"])
+@pytest.mark.parametrize("name", ["", "a b", "../x", "-x", "a" * 41, "x;y", "x\n"])
 def test_names_that_systemd_would_not_take(name: str) -> None:
     with pytest.raises(UsageError, match="not a name for an instance"):
+        subject.service_name(name)
+
+
+@pytest.mark.parametrize("name", ["config", "models", "crops"])
+def test_an_instance_shares_no_file_with_the_service_itself(name: str) -> None:
+    with pytest.raises(UsageError, match=f"has a {name} itself"):
         subject.service_name(name)
 
 
@@ -133,6 +139,52 @@ def test_uninstall_keeps_what_people_made_unless_purged(root: Path) -> None:
             step.act()
     assert not (root / "etc/jetson-face").exists()
     assert not (root / "var/lib/jetson-face").exists()
+
+
+def test_an_instance_is_purged_alone(root: Path) -> None:
+    install(root, Ran(root), instance="door")
+    install(root, Ran(root), instance="yard")
+    for name in ("door", "yard"):
+        for folder in subject.STATE_FOLDERS:
+            (root / folder[1:] / name).mkdir(parents=True)
+    ran = Ran(root)
+    for step in uninstall_steps(Box(root, booted=True, run=ran), instance="door", purge=True):
+        if step.needed:
+            step.act()
+    assert ran.commands == ["systemctl disable --now jetson-face@door.service"]
+    left = {str(path.relative_to(root)) for path in root.rglob("*")}
+    assert not [path for path in left if path.endswith(("/door", "/door.yaml"))]
+    assert {f"{folder[1:]}/yard" for folder in subject.STATE_FOLDERS} < left
+    assert {"etc/jetson-face/yard.yaml", "etc/jetson-face/gallery.key"} < left
+    assert "etc/systemd/system/jetson-face@.service" in left
+
+
+@pytest.mark.parametrize("booted", [True, False])
+def test_the_instances_go_with_the_service(root: Path, booted: bool) -> None:
+    install(root, Ran(root))
+    install(root, Ran(root), instance="door")
+    ran = Ran(root)
+    for step in uninstall_steps(Box(root, booted=booted, run=ran), instance=None, purge=True):
+        if step.needed:
+            step.act()
+    how = "disable --now" if booted else f"--root={root} disable"
+    units = ("jetson-face@door.service", "jetson-face.service")
+    assert ran.commands[:2] == [f"systemctl {how} {unit}" for unit in units]
+    assert not (root / "etc/jetson-face").exists()
+
+
+@pytest.mark.parametrize("instance", [None, "door"])
+def test_a_service_that_runs_without_being_enabled_is_stopped(
+    root: Path, instance: str | None
+) -> None:
+    install(root, Ran(root), instance=instance)
+    unit = subject.service_name(instance)
+    (root / "etc/systemd/system/multi-user.target.wants" / unit).unlink()
+    ran = Ran(root)
+    first, *_ = uninstall_steps(Box(root, booted=True, run=ran), instance=instance, purge=False)
+    assert first.needed
+    first.act()
+    assert ran.commands == [f"systemctl disable --now {unit}"]
 
 
 def test_a_program_that_fails_says_what_it_said() -> None:
