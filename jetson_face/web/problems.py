@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from http import HTTPStatus
 from typing import Any
 
@@ -11,6 +12,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from jetson_face.core.errors import JetsonFaceError
+
+logger = logging.getLogger(__name__)
 MEDIA = "application/problem+json"
 
 
@@ -34,8 +38,10 @@ class ProblemError(Exception):
         self.status, self.detail, self.headers, self.more = status, detail, headers, more
 
 
-HANDLED = (ProblemError, HTTPException, RequestValidationError)
-"""Ours; the framework's: no such page, no such method; and arguments that do not fit."""
+_LOG = "the page cannot do that just now: `journalctl -u jetson-face-web` on the box says why"
+HANDLED = (ProblemError, HTTPException, RequestValidationError, JetsonFaceError)
+"""Ours; the framework's: no such page, no such method; arguments that do not fit; and what is
+broken on the box, as its file of accounts."""
 
 
 def problem(
@@ -54,6 +60,9 @@ async def of_error(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         headers = dict(error.headers) if error.headers else None
         return problem(error.status_code, str(error.detail), headers)
+    if isinstance(error, JetsonFaceError):
+        logger.error("page_failed path=%s error=%s", request.url.path, error)
+        return problem(500, _LOG)
     assert isinstance(error, RequestValidationError)
     faults = [
         f"{'.'.join(str(part) for part in one['loc'][1:]) or 'body'}: {one['msg']}"

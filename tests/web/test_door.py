@@ -62,3 +62,19 @@ def test_an_origin_that_is_another_or_none_is_refused(tmp_path: Path, origin: st
             assert answer.status_code == 422
 
     run(test())
+
+
+def test_a_broken_file_of_accounts_is_said_in_the_one_form_of_errors(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "accounts.json").write_text("{")
+
+    async def test() -> None:
+        async with asking(tmp_path) as client:
+            answer = await client.get("/session", headers={"Authorization": "Bearer x"})
+            assert answer.status_code == 500
+            assert "journalctl -u jetson-face-web" in answer.json()["detail"]
+            assert str(tmp_path) not in answer.text
+
+    run(test())
+    assert "set the passwords again" in caplog.text
