@@ -118,6 +118,7 @@ def _fleet_routes(desk: Desk) -> Sequence[Route]:
 
 def _change(args: argparse.Namespace) -> int:
     dry = args.dry_run
+    service_install.service_name(args.name)  # before anything is done under that name
     if not dry and os.geteuid() != 0:
         raise UsageError(f"`service {args.action}` changes the system: run it with sudo")
     on_this_box = args.root == Path("/")

@@ -19,9 +19,16 @@ _VARIABLES = ("STATE_DIRECTORY", "CACHE_DIRECTORY", "LOGS_DIRECTORY")
 def exec_command(words: Sequence[str], instance: str | None) -> list[str]:
     """The command line. Raises UsageError where jetson-face is not installed."""
     command = [str(own_program()), *words]
-    if not {"-c", "--config"} & set(words):
+    if not any(_names_config(word) for word in words):
         command += ["-c", str(ETC / f"{instance or 'config'}.yaml")]
     return command
+
+
+def _names_config(word: str) -> bool:
+    """Whether it is `-c`, also with its FILE, or `--config` or a beginning of it, with or without
+    `=FILE`."""
+    long = word.partition("=")[0]
+    return word.startswith("-c") or (len(long) > 3 and "--config".startswith(long))
 
 
 def exec_environment(instance: str | None) -> dict[str, str]:

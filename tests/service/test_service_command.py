@@ -172,6 +172,40 @@ def test_exec_gives_a_command_what_the_service_has(
     }
 
 
+@pytest.mark.parametrize(
+    ("given", "own"),
+    [
+        ("-c=x.yaml", True),
+        ("-cx.yaml", True),
+        ("--config=x.yaml", True),
+        ("--conf=x.yaml", True),
+        ("--clips", False),
+        ("c", False),
+        ("--", False),
+    ],
+)
+def test_the_services_configuration_comes_only_where_none_is_named(
+    monkeypatch: pytest.MonkeyPatch, given: str, own: bool
+) -> None:
+    monkeypatch.setattr(service_exec, "own_program", lambda: PROGRAM)
+    added = [] if own else ["-c", "/etc/jetson-face/config.yaml"]
+    assert exec_command(["config", "check", given], None)[4:] == added
+
+
+@pytest.mark.parametrize("action", ["install", "uninstall"])
+def test_a_wrong_name_is_refused_before_anything_is_done(
+    action: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(service_install, "own_program", lambda: PROGRAM)
+    words = ["service", action, "--dry-run", "--root", str(tmp_path), "--name", "../x"]
+    assert main(words) == 2
+    (line,) = said(capsys)
+    assert line.startswith("jetson-face: not a name for an instance: '../x'")
+
+
 def test_exec_folders_are_those_of_the_unit() -> None:
     unit = (Path(__file__).parents[2] / "systemd/jetson-face.service").read_text()
     environ = exec_environment(None)
