@@ -8,13 +8,14 @@ import os
 import re
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from jetson_face.core.errors import InputBrokenError, NameInvalidError, UsageError
+from jetson_face.core.errors import InputBrokenError, NameInvalidError, OutputError, UsageError
 from jetson_face.util.files import write_file
 from jetson_face.util.locks import HeldError, file_lock
 from jetson_face.util.optional import needs, pip_install
@@ -161,17 +162,34 @@ class Accounts:
 
     def _change(self, change: Callable[[_Known], _Known]) -> None:
         folder = self.path.parent
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
-            with file_lock(self.path.with_suffix(".lock")):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with _as_owner(folder), file_lock(self.path.with_suffix(".lock")):
                 known = change(self._now())
                 write_file(self.path, json.dumps(asdict(known), indent=2) + "\n", mode=0o600)
         except HeldError as error:
             raise UsageError(f"{self.path}: another process changes it: try again") from error
-        if os.geteuid() == 0:  # `sudo jetson-face web passwd` writes what the page's user reads
-            owner = folder.stat()
-            for path in (self.path, self.path.with_suffix(".lock")):
-                os.chown(path, owner.st_uid, owner.st_gid)
+        except OSError as error:
+            raise OutputError(
+                f"{self.path}: cannot be written: {error.strerror}: is `sudo` missing?"
+            ) from error
+
+
+@contextmanager
+def _as_owner(folder: Path) -> Iterator[None]:
+    """root writes what the page's user reads as that user: no link that lies in their folder may
+    lead root to a file elsewhere."""
+    if os.geteuid() != 0:
+        yield
+        return
+    owner, group = folder.stat(), os.getegid()
+    os.setegid(owner.st_gid)
+    os.seteuid(owner.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
 
 
 def check_strength(name: str, password: str) -> None:

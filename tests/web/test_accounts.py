@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from jetson_face.core.errors import InputBrokenError, NameInvalidError, UsageError
+from jetson_face.core.errors import InputBrokenError, NameInvalidError, OutputError, UsageError
 from jetson_face.web.accounts import Accounts, User, at_least
 from jetson_face.web.sessions import Limiter, Sessions
 
@@ -42,6 +45,39 @@ def test_another_process_sees_a_change(tmp_path: Path) -> None:
     assert [user.name for user in one.users] == ["ada"]
     other.remove_user("ada")
     assert not one.user("ada")
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Others may go through it, other than through pytest's."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="for root")
+def test_root_writes_as_the_pages_user_and_follows_no_link_of_theirs(open_folder: Path) -> None:
+    secret, folder = open_folder / "secret", open_folder / "web"
+    secret.write_text("root's")
+    secret.chmod(0o600)
+    folder.mkdir()
+    os.chown(folder, 12345, 12346)
+    accounts = Accounts(folder)
+    accounts.set_password("ada", GOOD, "admin")
+    for path in (accounts.path, folder / "accounts.lock"):
+        assert (path.stat().st_uid, path.stat().st_gid) == (12345, 12346)
+    assert (os.geteuid(), os.getegid()) == (0, 0)
+    (folder / "accounts.lock").unlink()
+    (folder / "accounts.lock").symlink_to(secret)
+    with pytest.raises(OutputError):
+        accounts.remove_user("ada")
+    assert (secret.read_text(), secret.stat().st_uid, os.geteuid()) == ("root's", 0, 0)
+
+
+def test_a_folder_that_takes_nothing_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="sudo"):
+        Accounts(tmp_path / "file" / "web").add_token("nodered", "viewer")
 
 
 @pytest.mark.parametrize("password", ["", "short", "aaaaaaaaaaaaaa", "ada lovelace 1", "x" * 201])
