@@ -1,4 +1,4 @@
-"""`jetson-face web run|passwd|users|token|tokens`: the operator's page."""
+"""`jetson-face web run|passwd|users|token|remove`: the operator's page."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ class Accounts:
     def remove_token(self, key: str) -> None:
         """By its id. Raises UsageError where there is none."""
         if all(token.id != key for token in self.tokens):
-            raise UsageError(f"there is no token {key!r}: see `jetson-face web tokens`")
+            raise UsageError(f"there is no token {key!r}: see `jetson-face web users`")
         self._change(lambda now: replace(now, tokens=tuple(t for t in now.tokens if t.id != key)))
 
     def _now(self) -> _Known:

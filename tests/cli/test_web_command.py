@@ -42,7 +42,9 @@ def test_users_and_tokens(web: Web, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert web("remove", "ada") == 0
     assert web("remove", token.id) == 0
     assert (accounts.users, accounts.tokens) == ((), ())
+    capsys.readouterr()
     assert web("remove", "ada") == 2
+    assert "jetson-face web users" in capsys.readouterr().err
 
 
 def test_a_weak_password_is_refused(web: Web) -> None:
