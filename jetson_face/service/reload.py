@@ -92,8 +92,13 @@ _FIXED = (
     "service.review",
     "unknown.remember",
     "unknown.people_max",
+    "report.history_days",
+    "report.history_mib",
+    "gallery.encrypt",
+    "privacy.use_days",
     "fleet",
 )
+"""What is read when the service starts, and never again."""
 
 
 def check_reloadable(old: Config, new: Config) -> None:
@@ -117,5 +122,7 @@ def check_reloadable(old: Config, new: Config) -> None:
 
 
 def needs_new_loop(old: Config, new: Config) -> bool:
-    """Sources, report or sinks changed: the loop ends after the frame in work and starts again."""
-    return (old.sources, old.report, old.service) != (new.sources, new.report, new.service)
+    """Sources, report or sinks changed, or how many cameras are searched together: the loop ends
+    after the frame in work and starts again."""
+    keys = ("sources", "report", "service", "sampling.together")
+    return any(attrgetter(key)(old) != attrgetter(key)(new) for key in keys)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 
 from jetson_face.capture.source import SourceInfo
 from jetson_face.config import Config
@@ -70,9 +71,8 @@ def build_deck(config: Config, now: Deck | None = None) -> Deck:
 
 def _same_parts(one: Config, other: Config) -> bool:
     keys = ("detector", "refiner", "embedder", "backend", "engines", "quality")
-    return one.sampling.refine == other.sampling.refine and all(
-        getattr(one, key) == getattr(other, key) for key in keys
-    )
+    keys += ("sampling.refine", "sampling.together")
+    return all(attrgetter(key)(one) == attrgetter(key)(other) for key in keys)
 
 
 class HotSwap:
