@@ -70,8 +70,8 @@ def build_deck(config: Config, now: Deck | None = None) -> Deck:
 
 
 def _same_parts(one: Config, other: Config) -> bool:
-    keys = ("detector", "refiner", "embedder", "backend", "engines", "quality")
-    keys += ("sampling.refine", "sampling.together")
+    keys = ["detector", "refiner", "embedder", "backend", "engines", "quality"]
+    keys += ["sampling.refine", "sampling.together"]
     return all(attrgetter(key)(one) == attrgetter(key)(other) for key in keys)
 
 
