@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import Request
 
-from jetson_face.web.accounts import Accounts, Role, at_least
+from jetson_face.web.accounts import Accounts, Role, Token, at_least
 from jetson_face.web.problems import ProblemError
 from jetson_face.web.sessions import Limiter, Sessions, WebSession, fingerprint
 
@@ -50,6 +50,18 @@ class Doorkeeper:
                 raise ProblemError(403, f"send the session's csrf value as {CSRF}")
         return Caller(session.user, session.role, session)
 
+    def goes_on(self, request: Request) -> bool:
+        """Whether who asked is still somebody: a stream is one request for hours, in which a
+        session may end, and a user or token may be taken away."""
+        shown = request.headers.get("authorization")
+        if shown is not None:
+            return self._token(shown) is not None
+        try:
+            self._session(request)
+        except ProblemError:
+            return False
+        return True
+
     def _session(self, request: Request) -> WebSession:
         secret = request.cookies.get(self.cookie, "")
         session = self.sessions.find(secret) if secret else None
@@ -62,15 +74,18 @@ class Doorkeeper:
         return session
 
     def _program(self, request: Request, shown: str) -> Caller:
-        scheme, _, token = shown.partition(" ")
         address = request.client.host if request.client else ""
         if wait := self._wrong.wait_s(address):
             raise ProblemError(429, "too many wrong tokens", {"Retry-After": str(int(wait) + 1)})
-        known = self.accounts.token(token.strip()) if scheme.lower() == "bearer" else None
+        known = self._token(shown)
         if known is None:
             self._wrong.failed(address)
             raise ProblemError(401, "this token is not known", {"WWW-Authenticate": "Bearer"})
         return Caller(known.name, known.role, None)
+
+    def _token(self, shown: str) -> Token | None:
+        scheme, _, token = shown.partition(" ")
+        return self.accounts.token(token.strip()) if scheme.lower() == "bearer" else None
 
 
 def needs_role(role: Role) -> Callable[[Request], Awaitable[Caller]]:

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from jetson_face.web.api.common import JPEG, Up, said_of
-from jetson_face.web.callers import Operator, Viewer
+from jetson_face.web.callers import Doorkeeper, Operator, Viewer
 from jetson_face.web.feed import BOUNDARY, Feeds
 from jetson_face.web.models import Camera, ListPage, WalkingFace
 from jetson_face.web.problems import ProblemError
@@ -77,12 +77,13 @@ async def stream(
     if state.streams >= _STREAMS_MAX:
         raise ProblemError(503, "too many watch already", {"Retry-After": "10"})
     feeds: Feeds = state.feeds
+    keeper: Doorkeeper = state.keeper
 
     async def parts() -> AsyncIterator[bytes]:
         state.streams += 1
         after: int | None = None
         try:
-            while True:
+            while keeper.goes_on(request):
                 found = await feeds.picture(camera, width, after)
                 if found is not None:
                     after = found.seq

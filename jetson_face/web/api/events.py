@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 
 from jetson_face.util.csvtext import csv_row
 from jetson_face.web.api.common import JPEG, Limit, Time, Up, given, picture, said_of
-from jetson_face.web.callers import Viewer
+from jetson_face.web.callers import Doorkeeper, Viewer
 from jetson_face.web.models import ListPage, State
 from jetson_face.web.problems import ProblemError
 from jetson_face.web.tail import Tail
@@ -74,6 +74,7 @@ async def stream(
     if state.listeners >= _LISTENERS_MAX:
         raise ProblemError(503, "too many listen already", {"Retry-After": "10"})
     tail: Tail = state.tail
+    keeper: Doorkeeper = state.keeper
     cursor = last_event_id or after or await tail.newest() or "0"
 
     async def lines() -> AsyncIterator[bytes]:
@@ -81,7 +82,7 @@ async def stream(
         state.listeners += 1
         try:
             yield b"retry: 2000\n\n"
-            while True:
+            while keeper.goes_on(request):
                 try:
                     found = (await tail.after(cursor))["items"]
                 except ProblemError:
