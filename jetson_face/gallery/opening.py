@@ -10,7 +10,12 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from jetson_face.core.errors import EmbeddingSpaceError, GalleryError, GalleryRestoredError
+from jetson_face.core.errors import (
+    EmbeddingSpaceError,
+    GalleryError,
+    GalleryRestoredError,
+    OutputError,
+)
 from jetson_face.core.protocols import Cipher
 from jetson_face.core.types import EmbeddingSpace
 from jetson_face.gallery import manifest, schema, upgrade
@@ -25,7 +30,8 @@ logger = logging.getLogger(__name__)
 def create(path: Path, space: EmbeddingSpace, cipher: Cipher | None, ledger: Ledger | None) -> None:
     """Make an empty gallery; one that another process just made stays.
 
-    Who was erased from a gallery that was here before stays erased. Raises OutputError.
+    Who was erased from a gallery that was here before stays erased. Raises what `schema.create`
+    raises.
     """
     with contextlib.nullcontext() if ledger is None else ledger.held():
         if ledger is None or not path.exists():
@@ -56,8 +62,6 @@ def _create(
     gallery = str(uuid.uuid4())
     sealer = Sealer(path, cipher, gallery)
     before = remembered(path, ledger)
-    if before is not None and before.generation > 1:
-        logger.warning("gallery_made_anew path=%s the one that was here is gone", path)
     erased = before.erased if before is not None else frozenset()
     numbers = [manifest.of_space(sealer, space), *(manifest.of_erased(sealer, t) for t in erased)]
     generation = 1 if before is None else before.generation + 1
@@ -73,7 +77,16 @@ def _create(
         # First: a gallery that nobody knows of would be taken for a copy.
         with ledger.writing(Record(gallery, generation, empty.total, erased)):
             pass
-    schema.create(path, about, erased)
+    try:
+        schema.create(path, about, erased)
+    except BaseException:
+        if ledger is not None and before is not None and not path.exists():
+            # The one that was here may come back: on a disk that is away, or from a backup.
+            with contextlib.suppress(OutputError), ledger.writing(before):
+                pass
+        raise
+    if before is not None and before.generation > 1:
+        logger.warning("gallery_made_anew path=%s the one that was here is gone", path)
 
 
 def upgrader(path: Path, cipher: Cipher | None, ledger: Ledger | None) -> schema.Upgrade:

@@ -90,8 +90,14 @@ def create(
 
     It is built under another name and linked into place: a process killed half-way leaves no
     gallery, and of two that create it at once the second finds the first one's.
-    Raises OutputError where the folder cannot be written.
+    Raises OutputError where the folder cannot be written, InputMissingError for a link that leads
+    nowhere, GalleryCorruptError where a gallery's log was left behind.
     """
+    if path.is_symlink() and not path.exists():
+        raise InputMissingError(
+            f"{path}: the gallery is a link to {path.readlink()}, which is not there: mount the "
+            "disk that it is on, or remove the link to start an empty gallery"
+        )
     for tail in ("-wal", "-shm"):
         if path.with_name(path.name + tail).exists():
             raise GalleryCorruptError(

@@ -11,7 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from jetson_face.core.errors import GalleryError, GalleryRestoredError, OutputError
+from jetson_face.core.errors import (
+    GalleryError,
+    GalleryRestoredError,
+    InputMissingError,
+    OutputError,
+)
 from jetson_face.gallery.file import GalleryFile
 from jetson_face.gallery.ledger import Ledger
 from jetson_face.gallery.store import GalleryStore
@@ -315,3 +320,23 @@ def test_two_that_write_at_once_keep_the_ledger_in_step(box: Box) -> None:
             assert record is not None
             assert record.generation == one.revision() == other.revision()
     assert len(box.names()) == 11
+
+
+@pytest.mark.parametrize("why", ["a link to a disk that is away", "its log was left behind"])
+def test_a_gallery_that_could_not_be_made_leaves_the_one_that_was_here_its_own(
+    box: Box, why: str
+) -> None:
+    box.enrol("Ann")
+    away, log = box.path.with_name("away.db"), box.path.with_name("gallery.db-wal")
+    box.path.rename(away)
+    if why.startswith("a link"):
+        box.path.symlink_to(away.with_name("disk") / "gallery.db")
+    else:
+        log.touch()
+    with pytest.raises((GalleryError, InputMissingError), match=r"not there|is there") as error:
+        box.open(create=True)
+    assert "\n" not in str(error.value)
+    for left in (box.path, log):
+        left.unlink(missing_ok=True)
+    away.rename(box.path)
+    assert box.names() == ["Ann"]
