@@ -8,6 +8,7 @@ the two leaves a ledger that is behind, which is brought up to date, never one t
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import logging
@@ -140,6 +141,7 @@ class Ledger:
         for number, place in enumerate(self._places):
             draft = place.with_name(f".{place.name}.{secrets.token_hex(6)}")
             try:
+                _must_be_file(place)
                 _write(draft, self._sealed(place, record))
             except OSError as error:
                 draft.unlink(missing_ok=True)
@@ -170,6 +172,12 @@ class Ledger:
             )
         except (ValueError, KeyError, TypeError):
             raise GalleryCorruptError(f"{place}: not a ledger of a gallery") from None
+
+
+def _must_be_file(place: Path) -> None:
+    """Raises OSError for a folder, over which no file can be moved."""
+    if place.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -340,3 +340,24 @@ def test_a_gallery_that_could_not_be_made_leaves_the_one_that_was_here_its_own(
         left.unlink(missing_ok=True)
     away.rename(box.path)
     assert box.names() == ["Ann"]
+
+
+def test_a_folder_in_the_ledgers_place_is_said_before_anything_changes(box: Box) -> None:
+    box.enrol("Ann")
+    ledger = box.state / "ledger"
+    ledger.unlink()
+    ledger.mkdir()  # the witness goes on saying what it said
+    with pytest.raises(OutputError, match="ledger: cannot be written: Is a directory"):
+        box.enrol("Bob")
+    assert box.names() == ["Ann"]
+
+
+def test_a_folder_in_the_witness_place_stops_nothing(
+    box: Box, caplog: pytest.LogCaptureFixture
+) -> None:
+    box.enrol("Ann")
+    (box.cache / "witness").unlink()
+    (box.cache / "witness").mkdir()
+    box.enrol("Bob")
+    assert box.names() == ["Ann", "Bob"]
+    assert "gallery_witness_not_written" in caplog.text
