@@ -133,6 +133,11 @@ class LivePipeline:
         self._stopping = True
         self._group.ring()
 
+    @property
+    def runs_here(self) -> bool:
+        """Whether the caller is in one of the run's threads, as a sink's `write` is."""
+        return self._group.runs_here
+
     def report(self) -> RunReport:
         """The report so far; from any thread."""
         facts: dict[str, SourceFacts] = {}

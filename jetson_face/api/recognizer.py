@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -230,21 +231,32 @@ class Recognizer:
             return self._gallery.remove(who)
 
     def close(self) -> None:
-        """End every watch, and let networks and gallery go; harmless when repeated."""
+        """End every watch, and let networks and gallery go; harmless when repeated.
+
+        Raises what ended a watch that failed, once all the others and the rest are closed.
+        """
         if self._closed:
             return
         self._closed = True
-        for watch in list(self._watches):
-            watch.close()
-        with self._lock:
+        with ExitStack() as ending:
+            ending.callback(self._let_go)
+            for watch in list(self._watches):
+                ending.callback(watch.close)
+
+    def _let_go(self) -> None:
+        with self._lock, closing(self._gallery):
             self._parts.close()
-            self._gallery.close()
 
     def __enter__(self) -> Recognizer:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            self.close()
+        except Exception:
+            if error is None:
+                raise
+            log.exception("close_failed")  # what is on its way out matters more
 
     def _check_open(self) -> None:
         if self._closed:

@@ -104,14 +104,17 @@ class _WatchRun:
                 self._courier.fetch(self._body, timeout_s=0)
 
     def end(self) -> None:
-        """Close everything, and wait for it; harmless when repeated."""
+        """Close everything, and wait for it; harmless when repeated.
+
+        A sink, source or detector that calls this is not waited for: it is what has to end.
+        """
         self.pipeline.stop()
         self.handover.close()
         if self._courier is None:
             for source in self._sources:
                 source.close()
             return
-        if not self.done.wait(_END_S):
+        if not self.pipeline.runs_here and not self.done.wait(_END_S):
             log.error("watch_not_ended after_s=%g", _END_S)
         self._courier.close()
 

@@ -83,6 +83,11 @@ class StageGroup:
         for wake in self._wakes:
             wake()
 
+    @property
+    def runs_here(self) -> bool:
+        """Whether the caller is in the thread of a stage, which cannot wait for its own end."""
+        return threading.current_thread() in self._alive
+
     def ring(self) -> None:
         """Let `on_tick` be called now; from any thread and from signal handlers."""
         self._bell.ring()

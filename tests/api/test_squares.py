@@ -14,10 +14,20 @@ import pytest
 from PIL import Image
 
 import jetson_face
-from jetson_face import Face, Frame, PluginError, Recognizer, Report, SourceError, UsageError
+from jetson_face import (
+    Face,
+    Frame,
+    GalleryError,
+    PluginError,
+    Recognizer,
+    Report,
+    SourceError,
+    UsageError,
+)
 from jetson_face.util.images import write_picture
 from tests.api.conftest import Make, red_picture
 from tests.api.threads import working_threads
+from tests.waiting import until
 
 
 class Tally:
@@ -226,6 +236,55 @@ def test_closing_the_recogniser_ends_its_watches_and_is_final(make: Make) -> Non
     for use in (lambda: recognizer.identify(red_picture()), lambda: recognizer.people):
         with pytest.raises(UsageError, match="closed"):
             use()
+
+
+def test_a_watch_that_failed_keeps_nothing_else_open(make: Make, squares: ModuleType) -> None:
+    recognizer, disk = make(), FullDisk()
+    people = recognizer._gallery
+    camera = recognizer.watch("test://?live=1&fps=50&width=320&height=240")
+    next(camera)
+    film = recognizer.watch(squares.open_squares("squares://", "door"), sinks=[disk])
+    next(film)
+    until(lambda: disk.closed)
+    with pytest.raises(PluginError, match="sink FullDisk: RuntimeError: no room"):
+        recognizer.close()
+    assert working_threads() == set()
+    with pytest.raises(GalleryError, match="closed"):
+        people.people()
+
+
+def test_what_a_block_raises_comes_before_what_its_end_does(
+    make: Make, squares: ModuleType, caplog: pytest.LogCaptureFixture
+) -> None:
+    recognizer, disk = make(), FullDisk()
+    film = recognizer.watch(squares.open_squares("squares://", "door"), sinks=[disk])
+    next(film)
+    until(lambda: disk.closed)
+    with pytest.raises(ZeroDivisionError), recognizer:
+        raise ZeroDivisionError
+    assert "no room" in caplog.text
+    assert working_threads() == set()
+
+
+def test_a_sink_may_end_the_watch_that_feeds_it(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Enough(Tally):
+        def write(self, report: Report, frame: Frame | None) -> None:
+            super().write(report, frame)
+            if len(self.seen) == 3:
+                watch.close()
+
+    enough = Enough()
+    watch = make().watch("test://?live=1&fps=50&width=320&height=240", sinks=[enough])
+    began = time.monotonic()
+    for _ in watch:
+        pass
+    until(lambda: enough.closed)
+    assert time.monotonic() - began < 8  # it waited 15 s for its own end
+    assert len(enough.seen) == 3
+    assert working_threads() == set()
+    assert "watch_not_ended" not in caplog.text
 
 
 def test_a_loop_may_enrol_and_identify_and_the_new_person_is_known(make: Make) -> None:
