@@ -57,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
 def _check_credentials(config: Config) -> None:
     """Read what the configuration names, where it is handed over; else say that it was not."""
     from jetson_face.service.plumbing import check_sinks
+    from jetson_face.service.states import build_states
 
     names = credentials_of(config)
     if names and not os.environ.get("CREDENTIALS_DIRECTORY"):
@@ -69,6 +70,7 @@ def _check_credentials(config: Config) -> None:
     for name in names:
         credential(name)
     check_sinks(config)
+    build_states(config.service.home_assistant, [], dict, None)
 
 
 def credentials_of(config: Config) -> list[str]:
@@ -79,4 +81,6 @@ def credentials_of(config: Config) -> list[str]:
             names += [*credentials_in(sink.url), *filter(None, [sink.token_credential])]
         elif isinstance(sink, MqttConfig):
             names += filter(None, [sink.password_credential])
+    if config.service.home_assistant is not None:
+        names += filter(None, [config.service.home_assistant.password_credential])
     return list(dict.fromkeys(names))

