@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from jetson_face.core.errors import GalleryCorruptError
 from jetson_face.core.protocols import Cipher
@@ -15,6 +17,7 @@ from jetson_face.core.types import EmbeddingSpace, Person
 from jetson_face.gallery.person_notes import Consent
 from jetson_face.gallery.records import NewTemplate
 from jetson_face.gallery.replicated import PersonRecord
+from jetson_face.privacy.audit import Receipt
 from jetson_face.util.images import decode_picture, encode_jpeg
 
 _FORMAT = 1
@@ -77,6 +80,22 @@ def opened(cipher: Cipher, subject: str, data: bytes) -> dict[str, Any]:
     if not isinstance(known, dict):
         raise GalleryCorruptError(f"{subject}: what was sealed is no object")
     return known
+
+
+def opened_receipt(cipher: Cipher, subject: str, data: bytes) -> dict[str, Any]:
+    """What a box says of an erasure: the fields of a receipt, and whether it is complete. Raises as
+    `opened`, GalleryCorruptError also for what is no receipt."""
+    known = opened(cipher, subject, data)
+    try:
+        receipt = _receipts().validate_python(known)
+    except ValidationError:
+        raise GalleryCorruptError(f"{subject}: what was sealed is no receipt") from None
+    return asdict(receipt) | {"complete": known.get("complete") is True}
+
+
+@cache
+def _receipts() -> TypeAdapter[Receipt]:
+    return TypeAdapter(Receipt)
 
 
 def _context(subject: str) -> bytes:

@@ -23,7 +23,7 @@ from jetson_face.core.protocols import Cipher
 from jetson_face.events.nats_link import DOMAIN, fresh_consumer, given_up, within
 from jetson_face.events.reason import why
 from jetson_face.factory.fleet import fleet_cipher, fleet_of, link_of
-from jetson_face.fleet.entries import PeopleEntry, opened, opened_entry, sealed_entry
+from jetson_face.fleet.entries import PeopleEntry, opened_entry, opened_receipt, sealed_entry
 from jetson_face.fleet.plans import PlansHead, push_plans
 from jetson_face.fleet.status import SeenBox, status_of
 from jetson_face.fleet.subjects import (
@@ -132,9 +132,12 @@ class FleetOperator:
 
     async def boxes(self) -> list[SeenBox]:
         """Every box that ever said how it is, by site and name."""
-        found = await self._read(STATUS, STREAM_SUBJECTS[STATUS])
-        seen = (status_of(one.data, one.metadata.timestamp.timestamp()) for one in found)
-        return sorted(filter(None, seen), key=lambda one: (one.status.site, one.status.box))
+        seen = {}
+        for one in await self._read(STATUS, STREAM_SUBJECTS[STATUS]):
+            # who speaks meanwhile is there twice: the later one counts
+            who, received = parts_of(one.subject), one.metadata.timestamp.timestamp()
+            seen[who] = status_of(*who, one.data, received)
+        return [seen[who] for who in sorted(seen)]
 
     async def ends(self, scopes: Iterable[str]) -> dict[str, int]:
         """By scope, the number of the last entry of the log of people; 0 where there is none. A
@@ -221,7 +224,7 @@ class FleetOperator:
         for one in await self._read(RECEIPTS, receipts_for(person)):
             about = reports.get(one.subject.rpartition(".")[2])
             with suppress(JetsonFaceError):
-                receipt = opened(self._cipher, one.subject, one.data)
+                receipt = opened_receipt(self._cipher, one.subject, one.data)
                 if about is not None:
                     about.receipts["/".join(parts_of(one.subject))] = receipt
         boxes = [seen.status.name for seen in await self.boxes()]

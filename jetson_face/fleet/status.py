@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from typing import Annotated, TypeAlias
+
+from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 
 from jetson_face.config import Config
 from jetson_face.config.fleet import FLEET
@@ -21,6 +25,9 @@ from jetson_face.util.metrics import Metrics, to_prometheus
 
 _wall = time.time
 """UTC seconds by this box's clock."""
+_Count: TypeAlias = Annotated[int, Field(ge=0, le=2**53 - 1)]
+_Scope: TypeAlias = Annotated[str, Field(pattern=r"^(all|(site|group)-[A-Za-z0-9_-]{1,40})$")]
+_UNREADABLE = "what the box says of itself cannot be read here: has it another jetson-face?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +40,14 @@ class BoxStatus:
     site: str
     box: str
     version: str
-    time: float
-    scopes: tuple[str, ...]
-    positions: dict[str, int]
-    people: int
+    time: FiniteFloat
+    scopes: Annotated[tuple[_Scope, ...], Field(max_length=100)]
+    positions: dict[_Scope, _Count]
+    people: _Count
     model: str
     held: dict[str, str]
-    erasing: int
-    backlog: int | None
+    erasing: _Count
+    backlog: _Count | None
     ready: bool | None
     plans: dict[str, str] = field(default_factory=dict)
 
@@ -99,14 +106,20 @@ def status_text(status: BoxStatus) -> bytes:
     return json.dumps(asdict(status)).encode()
 
 
-def status_of(data: bytes, received: float) -> SeenBox | None:
-    """As it is read; None for what is no status of this version."""
+def status_of(site: str, box: str, data: bytes, received: float) -> SeenBox:
+    """As it is read. site, box: of the subject: a box speaks for itself only. One whose status this
+    version cannot read stays on the list, holding `status`, so that an erasure waits for it."""
     try:
-        known = json.loads(data)
-        known["scopes"] = tuple(known["scopes"])
-        return SeenBox(BoxStatus(**known), received)
-    except (ValueError, TypeError, KeyError):
-        return None
+        known = replace(_adapter().validate_json(data), site=site, box=box)
+    except ValidationError:
+        held = {"status": _UNREADABLE}
+        known = BoxStatus(site, box, "?", received, (), {}, 0, "?", held, 0, None, None)
+    return SeenBox(known, received)
+
+
+@cache
+def _adapter() -> TypeAdapter[BoxStatus]:
+    return TypeAdapter(BoxStatus)
 
 
 def metrics_text(boxes: list[SeenBox], now: float) -> str:
