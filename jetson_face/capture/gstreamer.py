@@ -166,7 +166,7 @@ def open_csi(uri: SourceUri, name: str, options: OpenOptions) -> GstSource:
 def open_rtsp(uri: SourceUri, name: str, options: OpenOptions) -> GstSource:
     """rtsp:// over TCP. Raises SourceError, MissingDependencyError."""
     settings = {
-        "location": uri.raw,
+        "location": uri.address,
         "protocols": "tcp",
         "latency": _LATENCY_MS if options.latency_ms is None else options.latency_ms,
         "tcp-timeout": int(options.open_timeout_s * 1e6),

@@ -257,7 +257,7 @@ def open_network(uri: SourceUri, name: str, options: OpenOptions) -> OpenCvCamer
     """An RTSP or HTTP stream. Raises SourceError within the open time-out."""
     # OpenCV's FFmpeg asks for RTSP over TCP by itself: over UDP lost packets smear the faces.
     capture = cv2.VideoCapture(
-        uri.raw,
+        uri.address,
         cv2.CAP_FFMPEG,
         [
             cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,

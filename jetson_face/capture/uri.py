@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, quote, unquote, unquote_to_bytes
 
 from jetson_face.core.errors import UsageError
 from jetson_face.util.plugins import installed
@@ -15,6 +16,8 @@ SCHEMES = ("v4l2", "csi", "rtsp", "rtsps", "http", "https", "file", "sequence", 
 SEQUENCE_FPS = 25.0
 """Pictures a second of a folder that is a sequence and does not say its own."""
 _REMOTE = frozenset({"rtsp", "rtsps", "http", "https"})
+_HOST = re.compile(r"(?:\[[^\]]*\]|[^:\[]*)(?::\d*)?")
+"""A host without or with a port."""
 _WITH_SLASHES = frozenset(SCHEMES) - {"gst", "sequence"}
 
 
@@ -37,6 +40,23 @@ class SourceUri:
         for secret in sorted(self.secrets, key=len, reverse=True):
             text = text.replace(secret, HIDDEN)
         return redact(text)
+
+    @property
+    def address(self) -> str:
+        """raw as libraries take it: what stands for nothing in a user or password is escaped.
+
+        GStreamer's ends at the first @, FFmpeg's at a /, ? or #, and both then ask another host.
+        """
+        head, _, rest = self.raw.partition("://")
+        place = re.split("[/?#]", rest, maxsplit=1)[0]
+        if "@" in place:
+            userinfo, host = place.rpartition("@")[0], rest[place.rindex("@") + 1 :]
+        elif _HOST.fullmatch(place) or "@" not in rest:
+            return self.raw
+        else:  # what follows the colon is no port: it is a password's beginning
+            userinfo, _, host = rest.rpartition("@")
+        parts = (quote(unquote_to_bytes(part), safe="") for part in userinfo.split(":", 1))
+        return f"{head}://{':'.join(parts)}@{host}"
 
     @property
     def secrets(self) -> frozenset[str]:

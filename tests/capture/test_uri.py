@@ -103,3 +103,27 @@ def test_an_unknown_scheme_does_not_show_its_password() -> None:
     with pytest.raises(UsageError) as caught:
         parse_uri("rstp://me:s3cret@cam/1")
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("rtsp://adm:plain@cam:554/1", "rtsp://adm:plain@cam:554/1"),
+        ("rtsp://adm:p@ss@cam/1", "rtsp://adm:p%40ss@cam/1"),
+        ("rtsp://adm:p%40ss@cam/1", "rtsp://adm:p%40ss@cam/1"),
+        ("rtsp://adm:p%e4s@cam/1", "rtsp://adm:p%E4s@cam/1"),
+        ("rtsp://adm:a#1@cam/1", "rtsp://adm:a%231@cam/1"),
+        ("rtsp://adm:a/b?c@cam:554/1?x=y", "rtsp://adm:a%2Fb%3Fc@cam:554/1?x=y"),
+        ("rtsp://adm:100%@[fe80::1]:554/1", "rtsp://adm:100%25@[fe80::1]:554/1"),
+        ("rtsp://adm:a:b@cam/1", "rtsp://adm:a%3Ab@cam/1"),
+        ("rtsp://ad m@cam/1", "rtsp://ad%20m@cam/1"),
+        # Without a user an @ is of the path, the query or a password that stands there.
+        ("rtsp://cam/live@2", "rtsp://cam/live@2"),
+        ("rtsp://cam:554/user=me_password=p@s", "rtsp://cam:554/user=me_password=p@s"),
+        ("rtsp://[fe80::1]/live@2", "rtsp://[fe80::1]/live@2"),
+        ("rtsp://adm:pw@cam/live@2", "rtsp://adm:pw@cam/live@2"),
+        ("http://cam:8080?to=me@home", "http://cam:8080?to=me@home"),
+    ],
+)
+def test_odd_characters_of_a_password_are_escaped_for_libraries(text: str, address: str) -> None:
+    assert parse_uri(text).address == address
