@@ -119,8 +119,6 @@ def _put_templates(store: GalleryStore, person: Person, record: PersonRecord) ->
     for one, created in record.templates:
         if rows.add(person, one, one.vector, created):
             store.book.forget_erased(store.book.photo_tag(one.photo))
-    if aside := store.aside():
-        store.set_aside(aside & set(rows.ids()))
     if have:
         store.act("photos_added", person, {"photos": len(wanted), "before": len(have)})
     return True

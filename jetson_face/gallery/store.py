@@ -26,11 +26,10 @@ from jetson_face.gallery.records import (
     checked_vector,
 )
 from jetson_face.gallery.snapshot import GallerySnapshot
+from jetson_face.gallery.templates import SET_ASIDE
 from jetson_face.privacy.audit import Action, AuditLog
 
 _CHUNK = 64
-_SET_ASIDE = "set_aside"
-"""The note that says which templates are not matched."""
 
 
 class GalleryStore:
@@ -189,15 +188,17 @@ class GalleryStore:
 
     def aside(self) -> frozenset[str]:
         """Ids of the templates that are kept but not matched."""
-        return ids_in(self.note(_SET_ASIDE))
+        return ids_in(self.note(SET_ASIDE))
 
     def set_aside(self, templates: Collection[str]) -> None:
         """Keep these templates (ids) out of matching, and no others. Raises UsageError for an id
         that no template has."""
         with self.transaction():
-            if unknown := sorted(set(templates) - set(self._file.templates.ids())):
+            there = set(self._file.templates.ids())
+            # Earlier versions left the ids of templates that went with a photo or a merge.
+            if unknown := sorted(set(templates) - there - self.aside()):
                 raise UsageError(f"no template {unknown[0]!r}: see `jetson-face gallery hygiene`")
-            self._file.book.set_ids(_SET_ASIDE, templates)
+            self._file.book.set_ids(SET_ASIDE, there.intersection(templates))
 
     def people(self) -> tuple[PersonInfo, ...]:
         """Everybody, in the order of their names, with what is stored of them."""
@@ -257,9 +258,6 @@ class GalleryStore:
         with self.transaction():
             info = self.show(who)
             erase(self._file.book, info.person.id)
-            left = self.aside() - {template.id for template in info.templates}
-            if left != self.aside():
-                self.set_aside(left)
             self.act("removed", info.person, {"templates": len(info.templates)})
         self.checkpoint()
         return info
@@ -367,7 +365,7 @@ class GalleryStore:
             book = self._file.book
             now = self._clock() if self._withhold_expired else None
             withheld, self._holds_until = person_notes.withheld(book, now)
-            aside = ids_in(book.note(_SET_ASIDE))
+            aside = ids_in(book.note(SET_ASIDE))
             if self._file.large:
                 return self._file.large_snapshot(self.space, aside, withheld)
             people = [person for person, _ in self._file.people.all()]

@@ -11,11 +11,13 @@ import numpy as np
 
 from jetson_face.core.types import F32, EmbeddingSpace, ImageU8, Person
 from jetson_face.gallery import manifest, meta, schema
-from jetson_face.gallery.book import Book
+from jetson_face.gallery.book import Book, ids_in
 from jetson_face.gallery.records import LENGTH_ERROR, NewTemplate, TemplateInfo
 from jetson_face.gallery.snapshot import GallerySnapshot
 from jetson_face.util.images import decode_picture, encode_jpeg
 
+SET_ASIDE = "set_aside"
+"""The note that says which templates are not matched."""
 _COLUMNS = "SELECT id, person, photo, face, about, vector FROM templates"
 
 
@@ -83,6 +85,8 @@ class TemplateRows:
         for row in rows:
             self._db.execute("DELETE FROM templates WHERE id = ?", (row[0],))
             self._book.wrote(-manifest.of_template(self._sealer, *row), person)
+        aside = ids_in(self._book.note(SET_ASIDE))
+        self._book.set_ids(SET_ASIDE, aside - {row[0] for row in rows})
         return len(rows)
 
     def has(self, person: str, photo: str | None = None) -> bool:

@@ -12,6 +12,7 @@ from jetson_face.core.errors import UsageError
 from jetson_face.core.types import F32, Embeddings, EmbeddingSpace, Person
 from jetson_face.gallery.hygiene import FaultyTemplate, faulty_templates, preview, without_rows
 from jetson_face.gallery.matcher import GallerySnapshot, Matcher
+from jetson_face.gallery.merging import merge
 from jetson_face.gallery.records import NewTemplate
 from jetson_face.gallery.store import GalleryStore
 
@@ -109,3 +110,38 @@ def test_who_is_erased_leaves_nothing_set_aside(tmp_path: Path) -> None:
         assert not store.snapshot().people
         store.remove("Ada")
         assert not store.aside()
+
+
+def test_a_photo_that_is_withdrawn_is_not_set_aside_any_more(tmp_path: Path) -> None:
+    with GalleryStore.open(tmp_path / "gallery.db", SPACE, create=True) as store:
+        ada = store.add_person("Ada")
+        for number, vector in enumerate(ADAS):
+            store.add_template(ada, new(vector, number))
+        first, second, _ = store.show("Ada").templates
+        store.set_aside([first.id])
+        store.remove_photo(ada, first.photo)
+        assert not store.aside()
+        store.set_aside(store.aside() | {second.id})
+        assert store.aside() == {second.id}
+
+
+def test_what_is_set_aside_stays_so_when_its_person_is_merged(tmp_path: Path) -> None:
+    with GalleryStore.open(tmp_path / "gallery.db", SPACE, create=True) as store:
+        ada, bob = store.add_person("Ada"), store.add_person("Bob")
+        for number, vector in enumerate(ADAS):
+            store.add_template(ada, new(vector, number))
+        store.add_template(bob, new(BOBS[0], 9))
+        store.set_aside([store.show("Ada").templates[1].id])
+        merge(store, "Ada", "Bob")
+        sources = {one.id: one.source for one in store.show("Bob").templates}
+        assert [sources[key] for key in store.aside()] == ["1.jpg"]
+        assert np.allclose(store.snapshot().vectors, [BOBS[0], ADAS[0], ADAS[2]])
+
+
+def test_an_id_that_an_earlier_version_left_set_aside_does_not_matter(tmp_path: Path) -> None:
+    with GalleryStore.open(tmp_path / "gallery.db", SPACE, create=True) as store:
+        store.add_template(store.add_person("Ada"), new(ADAS[0], 0))
+        store.set_note("set_aside", '["of-a-template-that-is-gone"]')
+        key = store.show("Ada").templates[0].id
+        store.set_aside(store.aside() | {key})
+        assert store.aside() == {key}
