@@ -12,7 +12,7 @@ from jetson_face.gallery.label_check import (
     check_template,
     mislabelled_templates,
 )
-from jetson_face.gallery.records import NewTemplate, TemplateInfo
+from jetson_face.gallery.records import NewTemplate, TemplateInfo, photo_name
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.privacy.audit import Action
 
@@ -169,7 +169,7 @@ class Batch:
         return mislabelled.similarity - own, fresh.number
 
     def _withdraw(self, fresh: _Fresh, mislabelled: MislabelledTemplate) -> None:
-        details = {"photo": fresh.path.name, "looks_like": mislabelled.other.id}
+        details = {"photo": photo_name(fresh.path), "looks_like": mislabelled.other.id}
         self._store.remove_photo(fresh.person, fresh.photo, "photo_withdrawn", details)
         del self._fresh[fresh.person.id, fresh.photo]
         fresh.result.added.remove(fresh.path)

@@ -25,7 +25,7 @@ from jetson_face.embedding.quality import Verdict
 from jetson_face.embedding.recognisable import Recognisability
 from jetson_face.gallery.batch import Batch, EnrollmentResult, Refusal, RefusedError
 from jetson_face.gallery.names import valid_name
-from jetson_face.gallery.records import NewTemplate
+from jetson_face.gallery.records import NewTemplate, photo_name
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.util.images import SUFFIXES, decode_picture, read_bytes, shrunk
 from jetson_face.util.rounding import away
@@ -189,7 +189,7 @@ class Enroller:
         vector = embedded.vectors[0].copy()
         portrait = self._portraits(image, face.landmarks)[0]
         new = NewTemplate(
-            vector, verdict.score, photo, portrait.image, portrait.landmarks, path.name
+            vector, verdict.score, photo, portrait.image, portrait.landmarks, photo_name(path)
         )
         return batch.add(result, path, new)
 

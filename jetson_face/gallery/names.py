@@ -47,6 +47,11 @@ def name_key(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", bare).casefold())
 
 
+def is_text(text: str) -> bool:
+    """Not so for words of a command line that are bytes of another encoding."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
 def _too_long(name: str) -> NameInvalidError:
     return NameInvalidError(
         f"name {shown(name)} has {len(name)} characters: at most {LENGTH_MAX} are accepted"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jetson_face.core.types import Person
 from jetson_face.gallery import manifest, person_notes, schema
 from jetson_face.gallery.book import Book
-from jetson_face.gallery.names import name_key
+from jetson_face.gallery.names import is_text, name_key
 
 _COLUMNS = "SELECT id, tag, about FROM people"
 
@@ -41,6 +41,8 @@ class PeopleRows:
 
     def find(self, who: str) -> tuple[Person, float] | None:
         """By id, or by name (letter case does not count); and since when (UTC seconds)."""
+        if not is_text(who):
+            return None
         row = self._db.execute(f"{_COLUMNS} WHERE id = ?", (who,)).fetchone()
         return self.named(who) if row is None else self._opened(*row)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -66,6 +67,11 @@ class Accepted:
     templates: int
     again: tuple[Person, ...]
     photos: int
+
+
+def photo_name(path: Path) -> str:
+    """What a photo is called, for people: bytes of its name that are no text are escapes."""
+    return path.name.encode("utf-8", "backslashreplace").decode()
 
 
 def checked_vector(vector: F32, space: EmbeddingSpace) -> F32:

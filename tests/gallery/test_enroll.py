@@ -312,3 +312,19 @@ def test_a_photo_that_the_network_can_make_nothing_of_is_refused(
     assert result.added == [clear]
     (refusal,) = result.refused
     assert refusal.reason.startswith("the face cannot be recognised (0.01, needs 0.6)")
+
+
+def test_a_photo_whose_name_is_no_text_is_enrolled_and_withdrawn_like_others(
+    tmp_path: Path, enroller: Enroller, store: GalleryStore
+) -> None:
+    """As names in another encoding are, on a memory stick."""
+    root = tmp_path / "people"
+    for n in range(2):
+        for name, who in (("Ann", n), ("Bob", 80 + n)):
+            given = photo(root / name / f"{n}.png", who=who)
+            given.rename(given.with_name(f"M\udcfc{n}.png"))
+    photo(root / "Ann" / "stray.png", who=81, mark=1).rename(root / "Ann" / "\udcff.png")
+    results = enroller.enroll_folder(root)
+    assert [_refused(result) for result in results] == [["\udcff.png"], []]
+    found = [one.source for info in store.people() for one in info.templates]
+    assert found == ["M\\udcfc0.png", "M\\udcfc1.png"] * 2

@@ -87,7 +87,7 @@ def test_names_are_unique_whatever_the_case(path: Path) -> None:
         assert found.name == "BOB"
 
 
-@pytest.mark.parametrize("who", ["nobody", "", "x" * 10_000, "../../x"])
+@pytest.mark.parametrize("who", ["nobody", "", "x" * 10_000, "../../x", "\udcff"])
 def test_nobody_of_that_name_is_said_in_one_line(path: Path, who: str) -> None:
     with filled(path, Ann=[unit(1)]) as store:
         for act in (store.show, store.remove, store.portraits):
