@@ -184,7 +184,12 @@ class _Fetch:
         timeout = httpx.Timeout(self._limits.stall_s)
         # The machine's own certificates, which a site may have added its own to.
         secure = ssl.create_default_context()
-        async with httpx.AsyncClient(verify=secure, timeout=timeout) as client:
+        try:
+            made = httpx.AsyncClient(verify=secure, timeout=timeout)
+        except (ImportError, ValueError, httpx.InvalidURL) as error:
+            # Nothing but the environment has a say here.
+            raise FetchError(f"the environment's proxy cannot be used: {why(error)}") from error
+        async with made as client:
             try:
                 answer = await self._answer(client, headers)
                 try:

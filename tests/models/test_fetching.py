@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import signal
 import ssl
@@ -424,6 +425,27 @@ def test_nobody_there_is_said(bring: Bring) -> None:
         pass
     with pytest.raises(FetchError, match="cannot be reached"):
         bring(web)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "why"),
+    [
+        ("HTTP_PROXY", "none://127.0.0.1:1", "Unknown scheme for proxy URL"),
+        ("HTTP_PROXY", "http://[::1", "Invalid port"),
+        ("ALL_PROXY", "socks5://127.0.0.1:1", "SOCKS"),
+    ],
+)
+def test_a_proxy_that_cannot_be_used_is_said(
+    bring: Bring, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, why: str
+) -> None:
+    if why == "SOCKS" and importlib.util.find_spec("socksio") is not None:
+        pytest.skip("socksio is installed, with which such a proxy can be used")
+    monkeypatch.setenv(variable, value)
+    with serving(lambda request: request.give(DATA)) as web:
+        with pytest.raises(FetchError, match="the environment's proxy cannot be used: ") as caught:
+            bring(web)
+        assert web.asked == []
+    assert why in str(caught.value)
 
 
 def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
