@@ -81,17 +81,16 @@ def comes_from(card: ModelCard) -> str:
 def _bring(card: ModelCard, part: str, places: Places, limits: FetchLimits, told: Told) -> Brought:
     wanted = card.fetched[part]
     path = places.home(card.name) / wanted.path
-    there = fetched_file(card, part)
+    there, mirrored = fetched_file(card, part), places.candidates(card.name, wanted.path)[1:]
+    if there == path and not _is_right(there, wanted.sha256):
+        there = next(filter(is_file, mirrored), None)  # a damaged file of ours is replaced
     if there is not None:
-        if there in places.candidates(card.name, wanted.path)[1:]:
-            check_sha256(there, wanted.sha256)
-            told(path.name, 0, there.stat().st_size)
-            write_all({path: there.read_bytes()})
-            return Brought(part, path, "mirror")
-        if sha256_of(there) == wanted.sha256:
+        check_sha256(there, wanted.sha256)
+        if there not in mirrored:
             return Brought(part, there, "was there")
-        if there != path:
-            check_sha256(there, wanted.sha256)  # beside the card: it is not ours to replace
+        told(path.name, 0, there.stat().st_size)
+        write_all({path: there.read_bytes()})
+        return Brought(part, path, "mirror")
     if isinstance(wanted, NpmFile):
         told(path.name, 0, wanted.size)
         pack(wanted, path, deadline_s=limits.deadline_s)
@@ -103,6 +102,14 @@ def _bring(card: ModelCard, part: str, places: Places, limits: FetchLimits, told
         progress=lambda have, size: told(path.name, have, size),
     )
     return Brought(part, path, "web")
+
+
+def _is_right(path: Path, digest: str) -> bool:
+    try:
+        check_sha256(path, digest)
+    except ModelError:
+        return False
+    return True
 
 
 def record(card: ModelCard, files: Mapping[str, str], agreed: bool) -> str:
@@ -158,7 +165,7 @@ def remove(name: str, places: Places) -> RemovedModel:
     """
     home = places.home(name)
     known = Path(name).name == name and name not in (".", "..")
-    unfinished = list(home.glob(f"*{PART}")) if known else []
+    unfinished = list(home.rglob(f"*{PART}")) if known else []
     if not known or not (unfinished or is_file(home / RECORD)):
         raise UsageError(
             f"model {name!r}: nothing of it was fetched or added here ({places.fetched})"
@@ -178,7 +185,10 @@ def remove(name: str, places: Places) -> RemovedModel:
                 gone.append(file)
             for rest in (*unfinished, home / RECORD):
                 rest.unlink(missing_ok=True)
-            for folder in sorted({home, *(path.parent for path in gone)}, reverse=True):
+            inside = {
+                up for file in (*gone, *unfinished) for up in file.parents if home in up.parents
+            }
+            for folder in (*sorted(inside, reverse=True), home):
                 with suppress(OSError):  # what somebody else put there stays
                     folder.rmdir()
         except OSError as error:

@@ -122,6 +122,18 @@ def test_only_what_was_fetched_is_removed(call: Call, card: Path, tmp_path: Path
     assert names(home(tmp_path)) == {"notes.txt", "net.onnx"}
 
 
+def test_the_rest_of_a_fetch_is_removed_also_from_folders(
+    call: Call, card: Path, tmp_path: Path
+) -> None:
+    deep = home(tmp_path) / "onnx" / "fp32"
+    deep.mkdir(parents=True)
+    (deep / "net.onnx.part").write_bytes(NETWORK[:1000])
+    (home(tmp_path) / "onnx" / "notes.txt").write_text("mine")
+    assert call("remove", card)[0] == 0
+    assert names(home(tmp_path)) == {"onnx"}
+    assert names(deep.parent) == {"notes.txt"}
+
+
 @pytest.mark.parametrize("name", ["..", "../models/net", ".", "net/", "net/../net", "sface"])
 def test_no_other_folder_is_removed(call: Call, card: Path, name: str, tmp_path: Path) -> None:
     call("fetch", card)
@@ -187,6 +199,20 @@ def test_a_mirror_serves_without_the_web(call: Call, card: Path, web: Web, tmp_p
         "fetch", card, models__mirror=tmp_path / "state" / "models", state_dir=tmp_path / "third"
     )
     assert (code, web.asked) == (0, [])
+
+
+def test_a_damaged_file_is_replaced_from_the_mirror(
+    call: Call, card: Path, web: Web, tmp_path: Path
+) -> None:
+    mirror = tmp_path / "stick"
+    mirror.mkdir()
+    (mirror / "net.onnx").write_bytes(NETWORK)
+    home(tmp_path).mkdir(parents=True)
+    (home(tmp_path) / "net.onnx").write_bytes(NETWORK[:1000])
+    code, out, _ = call("fetch", card, models__mirror=mirror)
+    assert (code, web.asked) == (0, [])
+    assert "from models.mirror" in out
+    assert (home(tmp_path) / "net.onnx").read_bytes() == NETWORK
 
 
 def test_a_damaged_file_is_found_and_fetched_again(call: Call, card: Path, tmp_path: Path) -> None:
