@@ -123,8 +123,16 @@ class Places:
 
 
 def check_sha256(path: Path, wanted: str) -> None:
-    """Raise ModelError unless the file's SHA-256 is `wanted` (hex)."""
-    have = sha256_of(path)
+    """Raise ModelError unless the file can be read and its SHA-256 is `wanted` (hex).
+
+    FileNotFoundError where there is none.
+    """
+    try:
+        have = sha256_of(path)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
     if have != wanted:
         raise ModelError(
             f"{path}: SHA-256 is {have[:16]}…, expected {wanted[:16]}…: another version or a "

@@ -15,7 +15,7 @@ import shlex
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, PrivateAttr, model_validator
 
@@ -37,6 +37,7 @@ from jetson_face.util.optional import pip_install
 
 Precision = Literal["fp32", "fp16", "int8"]
 Kind = Literal["embedder", "detector", "weights"]
+_Deviation = Annotated[float, Field(gt=0)]
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -48,7 +49,7 @@ class InputSpec(Part):
     colour: Literal["RGB", "BGR"]
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    std: tuple[_Deviation, _Deviation, _Deviation]
 
 
 class OutputSpec(Part):

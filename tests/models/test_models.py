@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from jetson_face.core.errors import InputMissingError, MissingDependencyError, ModelError
+from jetson_face.models import card_files
 from jetson_face.models.cards import card_dir, embedding_space, load_card, resolve
 
 DATA = b"weights"
@@ -46,6 +47,19 @@ def test_a_file_is_found_beside_the_card_and_checked(write: Write, tmp_path: Pat
         resolve(card)
 
 
+def test_a_file_that_cannot_be_read_is_named(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(card_files, "file_sha256", refused)
+    card = load_card(write("tiny.yaml", CARD))
+    (tmp_path / "tiny.onnx").write_bytes(DATA)
+    with pytest.raises(ModelError, match=r"tiny\.onnx: cannot be read: Permission denied"):
+        resolve(card)
+
+
 def test_missing_file_and_part_are_named(write: Write) -> None:
     card = load_card(write("tiny.yaml", CARD))
     with pytest.raises(InputMissingError, match=r"tiny\.onnx"):
@@ -75,6 +89,7 @@ def test_the_space_is_one_for_all_precisions_and_changes_with_meaning(write: Wri
     [
         ("colour: RGB", "color: RGB", "input.color: unknown key; did you mean colour"),
         (DIGEST, "abc", "files.fp32.sha256"),
+        ("[128, 128, 128]", "[128, 0, 128]", "input.std.1: must be more than 0, got 0"),
         ("path: tiny.onnx", "path: ../tiny.onnx", "inside the card's folder"),
         ("alignment: arcface112", "", "also needs alignment"),
         ("kind: embedder", "kind: oracle", "kind"),
