@@ -37,6 +37,12 @@ def run(args: argparse.Namespace) -> int:
     config = config_of(args)
     if args.name is None and len(args.paths) > 1:
         raise UsageError("several paths need --name NAME; a folder of folders is one path")
+    photos = [photo for path in args.paths for photo in photos_in(path)] if args.name else []
+    if args.name and not photos:
+        raise EnrollmentError(
+            f"{args.paths[0]}: no photo in it: with --name give photos, or a folder of photos of "
+            "that one person"
+        )
     parts = for_photos(config, build_parts(config))
     with open_gallery(config, parts.embedder.space, create=True) as gallery:
         enroller = build_enroller(config, parts, gallery)
@@ -44,7 +50,6 @@ def run(args: argparse.Namespace) -> int:
             if args.name is None:
                 results = enroller.enroll_folder(args.paths[0], force=args.force, progress=progress)
             else:
-                photos = [photo for path in args.paths for photo in photos_in(path)]
                 results = [
                     enroller.enroll_photos(args.name, photos, force=args.force, progress=progress)
                 ]

@@ -32,6 +32,7 @@ from jetson_face.util.rounding import away
 
 SIDE_MAX = 2000
 """Pixels of the longer side that a photo is shrunk to: a face of an enrolment photo is large."""
+NO_PHOTO = "no photo in this folder"
 OTHER_FACE_MIN = 0.4
 """A second face counts when its side is at least this share of the largest one's."""
 
@@ -118,9 +119,11 @@ class Enroller:
     ) -> list[EnrollmentResult]:
         """Enrol a folder per person, `root/NAME/*.jpg`, in the order of their names.
 
-        Raises InputMissingError, EnrollmentError when there are no such folders, GalleryError.
+        One that cannot be read is refused. Raises InputMissingError, InputBrokenError where `root`
+        cannot be read, EnrollmentError when there are no such folders, GalleryError.
         """
-        folders = photos_by_folder(root)
+        unread: dict[Path, str] = {}
+        folders = {folder: _photos_or_none(folder, unread) for folder in _folders_in(root)}
         counted = _counting(progress, sum(len(photos) for photos in folders.values()))
         batch = Batch(self._store, self._embedder.similarity_min, force=force)
         results = []
@@ -132,7 +135,8 @@ class Enroller:
                 continue
             results.append(self._enroll(batch, name, photos, counted))
             if not photos:
-                results[-1].refused.append(Refusal(folder, "no photo in this folder"))
+                why = unread.get(folder, NO_PHOTO)
+                results[-1].refused.append(Refusal(folder, why))
         batch.judge()
         return results
 
@@ -234,34 +238,69 @@ def _bytes_of(given: Path | Picture | PictureBytes) -> bytes:
 def photos_by_folder(root: Path) -> dict[Path, list[Path]]:
     """The folders in `root`, sorted by name, each with its pictures; hidden ones are left out.
 
-    Raises InputMissingError, EnrollmentError when `root` is not a folder of folders.
+    Raises InputMissingError, EnrollmentError when `root` is not a folder of folders,
+    InputBrokenError where it or one of them cannot be read.
     """
-    if not root.exists():
-        raise InputMissingError(f"{root}: no such folder")
-    if not root.is_dir():
-        raise EnrollmentError(f"{root}: not a folder: name one person with --name NAME {root.name}")
-    folders = sorted(entry for entry in root.iterdir() if _shown(entry) and entry.is_dir())
-    if not folders:
-        raise EnrollmentError(
-            f"{root}: no folders in it: expected a folder per person with photos, or --name NAME"
-        )
-    return {folder: photos_in(folder) for folder in folders}
+    return {folder: photos_in(folder) for folder in _folders_in(root)}
 
 
 def photos_in(path: Path) -> list[Path]:
     """The pictures of a folder, sorted by name, without hidden ones and other files; of what is no
-    folder itself."""
-    if not path.is_dir():
+    folder itself. Raises InputBrokenError for a folder that cannot be read."""
+    if not _is_folder(path):
         return [path]
-    return sorted(
+    return [
         entry
-        for entry in path.iterdir()
-        if _shown(entry) and entry.suffix.lower() in SUFFIXES and not entry.is_dir()
-    )
+        for entry in _listed(path)
+        if entry.suffix.lower() in SUFFIXES and not _is_folder(entry)
+    ]
 
 
-def _shown(path: Path) -> bool:
-    return not path.name.startswith(".")
+def _photos_or_none(folder: Path, unread: dict[Path, str]) -> list[Path]:
+    """The pictures of a folder; why one cannot be read goes into `unread`."""
+    try:
+        return photos_in(folder)
+    except InputBrokenError as error:
+        unread[folder] = str(error).removeprefix(f"{folder}: ")
+        return []
+
+
+def _folders_in(root: Path) -> list[Path]:
+    """See `photos_by_folder`."""
+    try:
+        there = root.exists()
+    except OSError as error:
+        raise _unread(root, error) from error
+    if not there:
+        raise InputMissingError(f"{root}: no such folder")
+    if not root.is_dir():
+        raise EnrollmentError(f"{root}: not a folder: name one person with --name NAME {root.name}")
+    folders = [entry for entry in _listed(root) if _is_folder(entry)]
+    if not folders:
+        raise EnrollmentError(
+            f"{root}: no folders in it: expected a folder per person with photos, or --name NAME"
+        )
+    return folders
+
+
+def _listed(folder: Path) -> list[Path]:
+    """What is in a folder, sorted by name, without hidden ones. Raises InputBrokenError."""
+    try:
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except OSError as error:
+        raise _unread(folder, error) from error
+
+
+def _is_folder(path: Path) -> bool:
+    """Not so where that cannot be seen: who reads it as a picture says why."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _unread(path: Path, error: OSError) -> InputBrokenError:
+    return InputBrokenError(f"{path}: cannot be read: {error.strerror or error}")
 
 
 def _counting(progress: PhotoProgress | None, total: int) -> Callable[[Path], None]:

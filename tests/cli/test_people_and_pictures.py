@@ -255,3 +255,12 @@ def test_a_gallery_moves_to_another_machine_with_its_key(
     assert cli("people", "list", state=other).code == 20
     assert cli("gallery", "accept-restored", state=other).code == 0
     assert "Grace Hopper" in cli("people", "list", state=other).out
+
+
+def test_a_name_for_a_folder_without_photos_is_refused_with_the_reason(
+    cli: Command, people: Path
+) -> None:
+    done = cli("enroll", "--name", "Ada", people)
+    assert done.code == 14
+    assert "people: no photo in it: with --name give photos" in done.err
+    assert not done.out

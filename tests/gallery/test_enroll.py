@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import errno
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from jetson_face.core.errors import EnrollmentError, InputMissingError, NameInvalidError
+from jetson_face.core.errors import (
+    EnrollmentError,
+    InputBrokenError,
+    InputMissingError,
+    NameInvalidError,
+)
 from jetson_face.core.types import F32, Detections, Embeddings, EmbeddingSpace, ImageU8
 from jetson_face.embedding.align import Portrait
 from jetson_face.embedding.quality import Verdict
 from jetson_face.embedding.recognisable import Recognisability
 from jetson_face.gallery.batch import EnrollmentResult
-from jetson_face.gallery.enroll import Enroller, photos_by_folder
+from jetson_face.gallery.enroll import Enroller, photos_by_folder, photos_in
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.util.images import write_picture
 from tests.gallery.gallery_fakes import LANDMARKS, SPACE, portrait, unit
@@ -207,6 +213,45 @@ def test_a_root_without_folders_is_refused(
     make(root)
     with pytest.raises(error, match=says):
         photos_by_folder(root)
+
+
+def test_a_folder_that_may_not_be_read_keeps_nobody_else_out(
+    tmp_path: Path, enroller: Enroller, store: GalleryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, plainly = tmp_path / "people", Path.iterdir
+    photo(root / "Ann" / "1.png")
+    photo(root / "Bob" / "1.png", who=90)
+
+    def refused(path: Path) -> Iterator[Path]:
+        if path in closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return plainly(path)
+
+    closed = [root / "Ann"]
+    monkeypatch.setattr(Path, "iterdir", refused)
+    ann, bob = enroller.enroll_folder(root)
+    assert [(one.path, one.reason) for one in ann.refused] == [
+        (root / "Ann", "cannot be read: Permission denied")
+    ]
+    assert len(bob.added) == 1
+    with pytest.raises(InputBrokenError, match="Ann: cannot be read: Permission denied"):
+        photos_by_folder(root)
+    closed = [root]
+    with pytest.raises(InputBrokenError, match="people: cannot be read: Permission denied"):
+        enroller.enroll_folder(root)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "ann.png/deeper"])
+def test_a_path_that_cannot_be_is_refused_in_one_line(
+    tmp_path: Path, enroller: Enroller, name: str
+) -> None:
+    photo(tmp_path / "ann.png")
+    (given,) = photos_in(tmp_path / name)
+    (refusal,) = enroller.enroll_photos("Ann", [given]).refused
+    assert refusal.reason in ("cannot be read: File name too long", "no such file")
+    with pytest.raises((InputBrokenError, InputMissingError)) as error:
+        enroller.enroll_folder(tmp_path / name)
+    assert "\n" not in str(error.value)
 
 
 def _refused(result: EnrollmentResult) -> list[str]:
