@@ -6,6 +6,7 @@ import fcntl
 import getpass
 import json
 import os
+import re
 import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,6 +36,8 @@ AUDIT, ARCHIVE_USES = "audit.jsonl", "archive_uses.jsonl"
 """The logs' names in the state folder: of acts, and of searches in an archive of recordings."""
 _READ_BYTES = 1 << 22
 _TAIL_BYTES = 1 << 16
+_NO_TEXT = re.compile("[\ud800-\udfff]")
+"""Stands for a byte of a file's name, or of the command line, that is no text."""
 _ACTOR: ContextVar[str | None] = ContextVar("actor", default=None)
 
 
@@ -113,7 +116,8 @@ class AuditLog:
         """An entry for `add_once`, which may come later: its id and its line."""
         key = uuid.uuid4().hex
         entry = AuditEntry(utc(), current_actor(), action, person, name, dict(details), key)
-        return key, json.dumps(asdict(entry), ensure_ascii=False, sort_keys=True)
+        line = json.dumps(asdict(entry), ensure_ascii=False, sort_keys=True)
+        return key, _NO_TEXT.sub(lambda found: f"\\\\u{ord(found[0]):04x}", line)
 
     def add_once(self, lines: Mapping[str, str], *, since_long: bool) -> None:
         """Add those of the lines, by id, that are not there.
@@ -124,13 +128,18 @@ class AuditLog:
         self._add(lines, searched=sys.maxsize if since_long else _TAIL_BYTES)
 
     def read(self) -> list[AuditEntry]:
-        """Every whole entry, oldest first; a line cut by a power failure is passed over."""
+        """Every whole entry, oldest first; a line cut by a power failure is passed over. Raises
+        OutputError where the log cannot be read."""
         try:
             text = self._path.read_text("utf-8", errors="replace")
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise OutputError(f"{self._path}: cannot be read: {error.strerror or error}") from error
         entries = []
-        for line in text.splitlines():
+        # Not splitlines: names of photos and cameras may hold other line ends (U+2028), which JSON
+        # leaves as they are.
+        for line in text.split("\n"):
             with suppress(ValueError, TypeError):
                 entries.append(AuditEntry(**json.loads(line)))
         return entries

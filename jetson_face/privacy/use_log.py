@@ -132,7 +132,7 @@ def _objects(path: Path) -> Iterator[dict[str, Any]]:
         return
     except OSError as error:
         raise OutputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    for line in text.splitlines():
+    for line in text.split("\n"):  # names may hold other line ends (U+2028)
         try:
             found = json.loads(line)
         except ValueError:

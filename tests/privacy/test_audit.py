@@ -48,6 +48,27 @@ def test_a_line_torn_by_a_power_cut_costs_only_itself(tmp_path: Path) -> None:
     assert [entry.action for entry in log.read()] == ["enrolled", "removed"]
 
 
+@pytest.mark.parametrize("name", ["a\u2028b\u2029.jpg", "a\x85b.jpg", "a\r\n\x1cb.jpg"])
+def test_a_name_with_another_line_end_costs_no_entry(tmp_path: Path, name: str) -> None:
+    log = AuditLog(tmp_path / "audit.jsonl")
+    log.record("photos_added", person="p1", name="Ada", details={"photo": name})
+    (entry,) = log.read()
+    assert entry.details == {"photo": name}
+
+
+def test_a_name_that_is_no_text_is_kept_with_escapes(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path / "audit.jsonl")
+    log.record("archive_searched", person="", name="", details={"why": "M\udcfcller"})
+    (entry,) = log.read()
+    assert entry.details == {"why": "M\\udcfcller"}
+
+
+def test_a_log_that_cannot_be_read_is_our_own_error(tmp_path: Path) -> None:
+    (tmp_path / "audit.jsonl").mkdir()
+    with pytest.raises(OutputError, match=r"audit\.jsonl: cannot be read: Is a directory"):
+        AuditLog(tmp_path / "audit.jsonl").read()
+
+
 def test_a_log_that_cannot_be_written_is_our_own_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="audit log cannot be written"):

@@ -79,3 +79,11 @@ def test_a_bad_disk_is_said(tmp_path: Path) -> None:
     (tmp_path / LOG).mkdir()
     with pytest.raises(OutputError):
         UseLog(tmp_path, 400).begin({})
+
+
+def test_a_camera_whose_name_has_another_line_end_costs_no_period(tmp_path: Path) -> None:
+    clock = Clock()
+    UseLog(tmp_path, 400, clock).begin({"cameras": ["front\u2028door"]})
+    UseLog(tmp_path, 400, clock).begin({"cameras": ["yard"]})
+    periods = read_periods(tmp_path, running=True)
+    assert [one.facts["cameras"] for one in periods] == [["front\u2028door"], ["yard"]]
