@@ -120,6 +120,10 @@ def install_steps(
     yield Step(
         f"configuration {target}", not target.exists(), lambda: _copy_config(box, config, target)
     )
+    # Put back from a backup, or written under another umask: the service could not read them.
+    for path, mode in ((etc, 0o750), (target, 0o640)):
+        needed = path.exists() and not _is_readable(box, path, mode)
+        yield Step(f"rights of {path} ({mode:04o})", needed, partial(_let_read, box, path, mode))
     key = etc / "gallery.key"
     yield Step(f"key {key} (0600)", not key.exists(), lambda: create_key(key))
     password = etc / "camera.password"
@@ -344,9 +348,27 @@ def add_user(box: Box, name: str, home: str | Path) -> None:
 
 def _make_folder(box: Box, path: Path) -> None:
     path.mkdir(parents=True, exist_ok=True)
-    path.chmod(0o750)
+    _let_read(box, path, 0o750)
+
+
+def _let_read(box: Box, path: Path, mode: int) -> None:
+    path.chmod(mode)
     if box.root == Path("/"):
         shutil.chown(path, group=USER)
+
+
+def _is_readable(box: Box, path: Path, mode: int) -> bool:
+    """Whether the service's user has the rights that `mode` gives to its group."""
+    facts, group = path.stat(), (mode >> 3) & 0o7
+    if facts.st_mode & group == group:
+        return True
+    theirs = facts.st_mode >> 3 & group == group
+    if box.root != Path("/"):
+        return theirs
+    try:
+        return theirs and facts.st_gid == pwd.getpwnam(USER).pw_gid
+    except KeyError:
+        return False
 
 
 def _copy_config(box: Box, config: Path | None, target: Path) -> None:
@@ -355,11 +377,9 @@ def _copy_config(box: Box, config: Path | None, target: Path) -> None:
     else:
         jetson = box.at("/etc/nv_tegra_release").exists()
         text = _shipped("configs", "jetson-orin.yaml" if jetson else "pc.yaml")
-    write_file(target, text)
     # It may hold passwords: readable by the service, not by everybody.
-    target.chmod(0o640)
-    if box.root == Path("/"):
-        shutil.chown(target, group=USER)
+    write_file(target, text, mode=0o640)
+    _let_read(box, target, 0o640)
 
 
 def _runner(box: Box, *arguments: str) -> Callable[[], None]:
