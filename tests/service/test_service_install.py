@@ -85,6 +85,17 @@ def test_a_second_time_changes_nothing_but_starts(root: Path) -> None:
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_what_was_put_back_without_its_rights_gets_them(root: Path) -> None:
+    install(root, Ran(root))
+    etc = root / "etc/jetson-face"
+    (etc / "config.yaml").chmod(0o600)
+    etc.chmod(0o700)
+    did = install(root, Ran(root))
+    assert did[:2] == [f"rights of {etc} (0750)", f"rights of {etc}/config.yaml (0640)"]
+    assert etc.stat().st_mode & 0o777 == 0o750
+    assert (etc / "config.yaml").stat().st_mode & 0o777 == 0o640
+
+
 def test_a_newer_unit_is_put_in_place_and_the_service_restarted(root: Path) -> None:
     install(root, Ran(root))
     unit = root / "etc/systemd/system/jetson-face.service"
@@ -207,6 +218,12 @@ def test_the_two_units_differ_in_their_names_only() -> None:
         "LogsDirectory",
         "RuntimeDirectory",
     }
+
+
+def test_a_service_that_stops_leaves_the_sockets_of_instances_where_they_are() -> None:
+    one, many = ((REPO / "systemd" / name).read_text().splitlines() for name in subject.UNITS)
+    assert {"RuntimeDirectory=jetson-face", "RuntimeDirectoryPreserve=yes"} <= set(one)
+    assert "RuntimeDirectory=jetson-face/%i" in many
 
 
 @pytest.mark.parametrize("name", subject.UNITS)
