@@ -191,7 +191,9 @@ def messages(
 
 
 def leftovers(topics: Topics, found: str) -> list[str]:
-    """The topics to be cleared where a retained state at `found` is of nobody any more."""
+    """The topics to be cleared where what is retained at `found` is of nobody any more."""
+    if found.startswith(f"{topics.base}/camera/") and found.endswith("/snapshot"):
+        return [found]  # its camera may well be there
     for kind in ("person", "camera"):
         start = f"{topics.base}/{kind}/"
         name = found.removeprefix(start)

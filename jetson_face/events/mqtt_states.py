@@ -123,8 +123,10 @@ class StatePublisher:
         return session
 
     def _clear_left(self, session: Session) -> None:
-        """Ask the broker which states it has, and clear those of nobody."""
-        asked = [f"{self._topics.base}/{kind}/+" for kind in ("person", "camera")]
+        """Ask the broker what it has, and clear what is of nobody: also a picture of which nobody
+        knows since a restart whose face it is."""
+        kinds = ("person/+", "camera/+", "camera/+/snapshot")
+        asked = [f"{self._topics.base}/{kind}" for kind in kinds]
         answered = threading.Event()
 
         def note(client: Any, data: Any, message: Any) -> None:

@@ -208,6 +208,26 @@ def test_a_removed_person_leaves_nothing(
     assert "states_down" not in caplog.text
 
 
+@pytest.mark.parametrize("snapshots", [True, False])
+def test_a_face_that_an_earlier_start_left_goes(broker: Mosquitto, snapshots: bool) -> None:
+    topic = f"{BASE}/camera/door/snapshot"
+    box = Box(broker.port, ENROLLED, snapshots=True)
+    with listening(broker) as seen:
+        seen.wait(online)
+        box.tell(visit(ADA)[:2], FACE)
+        seen.wait(lambda topics: topics.get(topic) == FACE)
+        box.end()
+        seen.wait(lambda topics: topics[f"{BASE}/status"] == b"offline")
+        # Nobody knows any more whose it is: of somebody who was removed meanwhile, maybe.
+        box = Box(broker.port, {}, snapshots=snapshots)
+        seen.wait(lambda topics: online(topics) and topic not in topics)
+        assert f"{BASE}/camera/door" in seen.topics
+        if snapshots:
+            box.tell(visit(None)[:2], FACE)
+            seen.wait(lambda topics: topics.get(topic) == FACE)
+    box.end()
+
+
 def test_who_turns_round_has_not_gone(broker: Mosquitto) -> None:
     box = Box(broker.port, ENROLLED, away_s=1.5)
     with listening(broker) as seen:
@@ -398,6 +418,8 @@ def test_a_state_of_nobody_is_cleared_with_its_picture_and_its_device() -> None:
         f"{BASE}/camera/old/snapshot",
         "homeassistant/device/jetson_face_box1_camera_old/config",
     ]
+    picture = f"{BASE}/camera/door/snapshot"
+    assert leftovers(TOPICS, picture) == [picture]
     assert leftovers(TOPICS, f"{BASE}/person/p-1")[2] == TOPICS.config("person", "p-1")
     assert leftovers(TOPICS, f"{BASE}/status") == []
 

@@ -118,7 +118,7 @@ class Talk:
                 self._say(connection, 1, b"\x20\x02\x00\x00")
             elif kind in (8, 10):
                 self.asked.append((head, body[2:]))
-                answer = b"\x90\x04" + body[:2] + b"\0\0" if kind == 8 else b"\xb0\x02" + body[:2]
+                answer = b"\x90\x05" + body[:2] + bytes(3) if kind == 8 else b"\xb0\x02" + body[:2]
                 self._say(connection, 2, answer)
                 for first, topic, payload in self._retained if kind == 8 else ():
                     said = text(topic.encode()) + payload
@@ -162,8 +162,9 @@ def test_the_whole_talk_with_a_broker(caplog: pytest.LogCaptureFixture) -> None:
             until(lambda: len(talk.published) == before + 1)
         assert talk.ended.wait(20)
     assert text(f"{BASE}/status".encode()) + text(b"offline") in talk.connect
-    people, cameras = text(f"{BASE}/person/+".encode()), text(f"{BASE}/camera/+".encode())
-    assert talk.asked == [(0x82, people + b"\0" + cameras + b"\0"), (0xA2, people + cameras)]
+    kinds = ("person/+", "camera/+", "camera/+/snapshot")
+    asked = [text(f"{BASE}/{kind}".encode()) for kind in kinds]
+    assert talk.asked == [(0x82, b"".join(one + b"\0" for one in asked)), (0xA2, b"".join(asked))]
     assert {head for _, head, _ in talk.published} == {0x33}  # QoS 1, retained
     device = "homeassistant/device/jetson_face_box1"
     assert talk.topics == [
