@@ -140,7 +140,7 @@ def _open_file(path: Path) -> Any:
         raise InputBrokenError(f"{path}: the file is empty (0 bytes)")
     if not os.access(path, os.R_OK):
         raise InputBrokenError(f"{path}: may not be read: change its permissions")
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    capture = _decoded(path)
     if not capture.isOpened():
         raise InputBrokenError(
             f"{path}: not a video that FFmpeg can read: the file is damaged, cut off or another "
@@ -149,10 +149,15 @@ def _open_file(path: Path) -> Any:
     return capture
 
 
+def _decoded(path: Path) -> Any:
+    # A name such as 12:30.mp4 would be one of FFmpeg's protocols, were it not for the first /.
+    return cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
+
+
 def _changes(path: Path, pixels: int) -> bool:
     """Whether the coded frames after the first say that something moves: those of a scene that
     stands still are a few bytes each, or all the same."""
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    capture = _decoded(path)
     try:
         capture.set(cv2.CAP_PROP_FORMAT, -1)  # packets as they are
         packets = [capture.read()[1] for _ in range(_ALIKE)][1:]

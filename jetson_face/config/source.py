@@ -79,7 +79,9 @@ class SourceConfig(Section):
         except UsageError:  # said by the key's own check
             return value
         stem = Path(uri.target).stem if uri.scheme in _FILES else ""
-        name = re.sub(r"[^\w.-]+", "_", stem)[:40]
+        # What NAME takes, which is not what Python calls a letter or digit: 10m² has three.
+        plain = (c if c in "_.-" or c.isalpha() or c.isdecimal() else " " for c in stem)
+        name = re.sub(" +", "_", "".join(plain))[:40]
         return {**value, "name": name} if name else value
 
     @model_validator(mode="after")

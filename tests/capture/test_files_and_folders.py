@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import struct
 import time
 from pathlib import Path
@@ -59,6 +60,15 @@ def test_a_video_is_read_whole_with_media_times(clip: Path) -> None:
 def test_a_file_uri_and_a_path_are_the_same(clip: Path) -> None:
     by_uri, by_path = (frames_of(open_source(t)) for t in (f"file://{clip}", str(clip)))
     assert all(np.array_equal(a.image, b.image) for a, b in zip(by_uri, by_path, strict=True))
+
+
+@pytest.mark.parametrize("name", ["2026-11-29T12:30:00.mp4", "http:1.mp4", "a b#c?.mp4"])
+def test_a_video_may_have_an_odd_name(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(clip, name)
+    assert len(frames_of(open_source(f"./{name}"))) == 30
 
 
 def test_reading_after_close_is_the_end(clip: Path) -> None:

@@ -267,3 +267,18 @@ def test_a_key_of_before_is_named_with_its_line(write: Write) -> None:
     path = write("old.yaml", "log_level: INFO\nsampling:\n  every: 3\n")
     with pytest.raises(ConfigError, match=r"old\.yaml:3: sampling\.every: this key is now called"):
         load_config(path)
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("10m².mp4", "10m_"),
+        ("½ Tür_é-1.mp4", "_Tür_é-1"),
+        ("a  b.mp4", "a_b"),
+        ("٣.mp4", "٣"),
+        ("①.mp4", "_"),
+    ],
+)
+def test_a_file_gives_its_source_a_name_that_is_one(file: str, name: str) -> None:
+    (source,) = load_config(None, [f"sources=[{{uri: '{file}'}}]"]).sources
+    assert source.name == name
