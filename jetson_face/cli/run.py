@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from jetson_face.capture.source import Source, SourceInfo
+from jetson_face.capture.uri import parse_uri
 from jetson_face.cli.common import (
     add_config_arguments,
     config_with_source,
@@ -23,7 +24,7 @@ from jetson_face.cli.common import (
     say_text,
 )
 from jetson_face.config import Config
-from jetson_face.core.errors import EngineError
+from jetson_face.core.errors import EngineError, UsageError
 from jetson_face.core.protocols import FrameProcessor
 from jetson_face.events.jsonl import JsonlSink
 from jetson_face.factory.parts import (
@@ -74,7 +75,10 @@ def run(args: argparse.Namespace) -> int:
     """Raises what a source, the gallery, a network or a result file raises, and EngineError at the
     end of a run whose canary was answered wrong."""
     args.source = one_of(args.source, args.watched, "--source")
+    if args.frames is not None and args.frames < 1:
+        raise UsageError(f"--frames {args.frames}: at least 1")
     config = with_arguments(config_with_source(args), args)
+    _check_results(config)
     quicken_streams(config)
     report, visits = recognise(config, frames=args.frames, quiet=args.quiet)
     print_summary(report, visits, any_live=any(source.is_live for source in report.sources))
@@ -99,6 +103,19 @@ def with_arguments(config: Config, args: argparse.Namespace) -> Config:
         if value is not None
     }
     return config.model_copy(update={"report": config.report.model_copy(update=report)})
+
+
+def _check_results(config: Config) -> None:
+    """Raises UsageError where a result would take the place of a source."""
+    wanted = config.report
+    for source in config.sources:
+        uri = parse_uri(source.uri)
+        if uri.scheme not in ("path", "file"):
+            continue
+        path = Path(uri.target).expanduser().resolve()
+        for result in (wanted.events, wanted.json_file, wanted.video, wanted.still):
+            if result is not None and result.resolve() == path:
+                raise UsageError(f"{result}: it is the source, and would be overwritten")
 
 
 def recognise(

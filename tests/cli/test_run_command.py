@@ -60,6 +60,26 @@ def test_a_run_with_an_empty_gallery_says_so(
     assert f"gallery_empty gallery={path} nobody is enrolled" in caplog.messages
 
 
+@pytest.mark.parametrize("option", ["--video", "--events", "--report", "--still"])
+def test_a_result_never_takes_the_place_of_its_source(
+    cli: Command, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    film = tmp_path / "film.mp4"
+    film.write_bytes(clip.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    done = cli("run", film, option, "film.mp4", "--frames", 1)
+    assert done.code == 2
+    assert "film.mp4: it is the source" in done.err
+    assert film.read_bytes() == clip.read_bytes()
+
+
+@pytest.mark.parametrize("frames", ["0", "-3"])
+def test_a_run_of_no_frames_is_refused(cli: Command, clip: Path, frames: str) -> None:
+    done = cli("run", clip, "--frames", frames)
+    assert done.code == 2
+    assert f"--frames {frames}: at least 1" in done.err
+
+
 def test_two_runs_give_the_same_events(
     cli: Command, people: Path, clip: Path, tmp_path: Path
 ) -> None:
