@@ -57,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
         say("nobody who is not enrolled is remembered")
     for row in () if args.json else rows:
         visits = counted(row["visits"], "visit")
-        say(f"{row['id']}: {visits}, the last {row['last']} at {row['source']}")
+        where = f" at {row['source']}" if row["source"] else ""
+        say(f"{row['id']}: {visits}, the last {row['last']}{where}")
     return 0
 
 
@@ -83,6 +84,8 @@ def _erase(config: Config, path: Path, args: argparse.Namespace) -> int:
 
 
 def _show(config: Config, person: UnknownPerson, out: Path) -> None:
+    if not person.faces:
+        raise UsageError(f"of {person.id} visits are kept and no face: nothing to show")
     pictures = [decode_picture(face.portrait, f"unknown person {person.id}")
                 for face in person.faces]  # fmt: skip
     write_file(out, encode_png(np.hstack(pictures)), mode=0o600)

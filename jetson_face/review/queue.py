@@ -26,6 +26,8 @@ CREATE TABLE items (
 );
 """
 _ROWS = "SELECT number, state, person, key, candidate, body FROM items"
+_NUMBER_MAX = 2**63 - 1
+"""SQLite's largest; what a person types may be larger."""
 Answer: TypeAlias = Literal["accepted", "rejected"]
 
 
@@ -90,6 +92,8 @@ class ReviewQueue(SealedFile):
 
     def read(self, number: int) -> QueuedItem:
         """One item. Raises UsageError for none, GalleryCorruptError for a damaged one."""
+        if abs(number) > _NUMBER_MAX:
+            raise _no_item(number)
         with self._reading():
             row = self._db.execute(f"{_ROWS} WHERE number = ?", (number,)).fetchone()
             if row is None:

@@ -120,8 +120,10 @@ class UnknownStore(SealedFile):
 
     def read(self, who: str) -> UnknownPerson:
         """One of them. Raises UsageError for none."""
-        with self._reading():
-            found = self._row(who)
+        found = None
+        if who.isprintable():  # not so: bytes of the command line that are no text
+            with self._reading():
+                found = self._row(who)
         if found is None:
             raise UsageError(f"no unknown person {who}: see `jetson-face unknown list`")
         return found

@@ -91,6 +91,14 @@ def test_numbers_are_never_given_twice(tmp_path: Path) -> None:
         assert add(queue) == 3
 
 
+@pytest.mark.parametrize("number", [0, -1, 2, 2**63, -(2**63) - 1, 10**30])
+def test_a_number_that_nothing_has_is_said_however_large(tmp_path: Path, number: int) -> None:
+    with open_queue(tmp_path) as queue:
+        add(queue)
+        with pytest.raises(UsageError, match=f"no review item {number} waits"):
+            queue.read(number)
+
+
 def test_answers_are_taken_back_from_the_last_to_the_first(tmp_path: Path) -> None:
     with open_queue(tmp_path) as queue:
         for seed in (1, 2, 3):

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jetson_face.cli.main import main
 from jetson_face.core.errors import GalleryError, UsageError
 from jetson_face.core.types import Embeddings, EmbeddingSpace
 from jetson_face.privacy.audit import files_that_hold
-from jetson_face.privacy.encryption import AesGcm
+from jetson_face.privacy.encryption import AesGcm, open_cipher
 from jetson_face.review.sealed_file import Limits
-from jetson_face.review.unknowns import KeptFace, UnknownStore, UnknownVisit
+from jetson_face.review.unknowns import UNKNOWNS, KeptFace, UnknownStore, UnknownVisit
 from tests.review.review_fakes import CIPHER, Age, face, review_item
 
 EVE, MAL = "e" * 16, "a" * 16
@@ -157,3 +158,19 @@ def test_a_record_does_not_open_in_anothers_place(tmp_path: Path) -> None:
             db.execute("UPDATE unknowns SET id = ?", (MAL,))
         db.close()
         assert store.people() == []
+
+
+def test_somebody_whose_faces_all_went_is_listed_and_has_nothing_to_show(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--set", f"state_dir={tmp_path}"]
+    with UnknownStore.open(tmp_path / UNKNOWNS, open_cipher(tmp_path, create=True)) as store:
+        store.see(EVE, at(0), replace(kept(), time=at(0).time), gap_s=1, new=True)
+        store.see(EVE, at(50), None, gap_s=1, new=False)
+        store.take_back(EVE, at(0))
+        assert store.read(EVE).faces == ()
+    assert main(["unknown", "list", *words]) == 0
+    assert capsys.readouterr().out == f"{EVE}: 1 visit, the last 2001-09-09T01:47:30+00:00\n"
+    for who, says in ((EVE, "no face"), ("\udcff", "no unknown person")):
+        assert main(["unknown", "show", who, "--out", str(tmp_path / "out.png"), *words]) == 2
+        assert says in capsys.readouterr().err
