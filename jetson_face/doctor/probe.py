@@ -92,9 +92,13 @@ class Probe:
 
     def disk_free(self, path: Path) -> int:
         """Bytes free where `path` is or would be."""
-        while not path.exists() and path != path.parent:
+        while True:
+            try:
+                return shutil.disk_usage(path).free
+            except OSError:  # it is not there, or may not be looked at
+                if path == path.parent:
+                    raise
             path = path.parent
-        return shutil.disk_usage(path).free
 
     def typelibs(self, *names: str) -> list[str]:
         """Those of GStreamer's typelibs that are not there; PyGObject is."""

@@ -70,17 +70,18 @@ class StatusServer:
         self._listeners: list[socket.socket] = []
         self._connections: dict[int, _Connection] = {}
         self.port: int | None = None
+        where, key = str(unix), "service.status_socket"
         try:
             if unix is not None:
                 self._listen_unix(unix)
+            where, key = f"127.0.0.1:{port}", "service.status_port"
             if port is not None:
                 self._listen_tcp(port)
         except OSError as error:
-            where = unix if port is None else f"127.0.0.1:{port}"
             self.close()
             raise OutputError(
                 f"{where}: the status cannot be served there: {error.strerror or error}; set "
-                f"another `service.status_socket` or `service.status_port`"
+                f"another `{key}`"
             ) from error
 
     def run(self, stop: threading.Event) -> None:

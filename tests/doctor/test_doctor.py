@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -407,3 +408,21 @@ def test_a_command_that_is_missing_or_fails_is_no_answer() -> None:
     assert Probe().command("no-such-command-here") is None
     assert Probe().command("false") is None
     assert Probe().command("echo", "hello") == "hello\n"
+
+
+def test_room_is_looked_for_above_a_folder_that_may_not_be_looked_at(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    closed = tmp_path / "closed"
+
+    def shut(call: Callable[..., Any]) -> Callable[..., Any]:
+        def asked(path: Any, *rest: Any, **more: Any) -> Any:
+            if str(path).startswith(f"{closed}/"):
+                raise PermissionError(13, "Permission denied", str(path))
+            return call(path, *rest, **more)
+
+        return asked
+
+    for name in ("stat", "statvfs"):
+        monkeypatch.setattr(os, name, shut(getattr(os, name)))
+    assert Probe().disk_free(closed / "state" / "x") > 0

@@ -225,3 +225,16 @@ def test_a_request_is_parsed() -> None:
 def test_what_is_no_request_is_refused(text: bytes) -> None:
     with pytest.raises(BadRequestError):
         parse_request(text)
+
+
+def test_what_cannot_be_served_is_named_with_its_own_key(tmp_path: Path) -> None:
+    with pytest.raises(OutputError) as raised:
+        StatusServer({}, unix=Path("/proc/nowhere/status.sock"), port=0)
+    assert str(raised.value).startswith("/proc/nowhere/status.sock: ")
+    assert "status_port" not in str(raised.value)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OutputError) as raised:
+            StatusServer({}, unix=tmp_path / "status.sock", port=port)
+    assert str(raised.value).startswith(f"127.0.0.1:{port}: ")
+    assert "status_socket" not in str(raised.value)
