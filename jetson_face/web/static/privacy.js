@@ -56,8 +56,8 @@ async function use(place) {
   draw();
   place.append(h("h2", {}, "Log of use"), h("p", { class: "soft" }, "Each period of use with its reference database, the matches with their input, and who verified them: what article 12(3) of the EU AI Act asks for. Days are in UTC."),
     h("div", { class: "row" }, field("From", since), field("To", until)), links);
-  const text = { period: (one) => `${(one.cameras || []).join(", ")}, ${one.ended || "goes on"}`, database: (one) => `${one.people} people, ${one.templates} templates, ${one.embedder}, threshold ${one.similarity_min}`, verification: (one) => `${one.actor} ${one.answer} face ${one.review_item}`, match: (one) => `${one.name || "erased since"} at ${one.camera}, similarity ${one.similarity}` };
-  await paged(place, "/use", ["What", "From", "To", "Details"], "Log of use", (one) => [one.record, time(one.time), one.end ? time(one.end) : "", text[one.record](one)]);
+  const text = { period: (one) => `${(one.cameras || []).join(", ")}, ${one.ended || "goes on"}`, database: (one) => `${one.people} people, ${one.templates} templates, ${one.embedder}, threshold ${one.similarity_min}`, verification: (one) => `${one.actor} ${one.answer} face ${one.review_item}`, search: (one) => `${one.actor} looked for ${one.name || one.person} in recordings: ${one.reason}`, match: (one) => `${one.name || "erased since"} at ${one.camera}, similarity ${one.similarity}` };
+  await paged(place, "/use", ["What", "From", "To", "Details"], "Log of use", (one) => [one.record, time(one.time), one.end ? time(one.end) : "", text[one.record]?.(one) || ""]);
 }
 
 export async function show(place) {

@@ -1,0 +1,100 @@
+"""Single screens in real Chromium, before an API that the test makes up: what a real box seldom
+says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.web.test_page import browser
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page, Route
+
+__all__ = ["browser"]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+STATIC = resources.files("jetson_face.web") / "static"
+NONE: dict[str, Any] = {"items": [], "next": None}
+OVER = 401, {"detail": "sign in"}
+HEALTH = {"status": "ready", "ready": True, "alive": True, "cameras": {}, "rates": {}}
+
+
+class MadeUp:
+    """A page whose API answers with `said`, by method and path; a call makes the answer of the
+    request. asked: method, path and query of every request to it."""
+
+    def __init__(self, browser: Browser, **more: Any) -> None:
+        self.said: dict[str, Any] = {
+            "GET /session": {"user": "ada", "role": "admin", "csrf": "x"},
+            "GET /health": HEALTH,
+        }
+        self.asked: list[str] = []
+        self.page: Page = browser.new_context(**more).new_page()
+        self.page.set_default_timeout(20_000)
+        self.page.on("pageerror", lambda error: pytest.fail(f"in the page: {error}"))
+        self.page.route("**/*", self._answer)
+
+    def open(self, screen: str) -> Page:
+        self.page.goto(f"http://page.example/#/{screen}")
+        return self.page
+
+    def _answer(self, route: Route) -> None:
+        request, where = route.request, urlsplit(route.request.url)
+        if not where.path.startswith("/api/v1"):
+            name = where.path.removeprefix("/static/").strip("/") or "index.html"
+            kind = {"js": "text/javascript", "css": "text/css", "html": "text/html"}
+            body = (STATIC / name).read_bytes()
+            kind_of = kind.get(name.rpartition(".")[2], "image/svg+xml")
+            route.fulfill(body=body, content_type=kind_of)
+            return
+        key = f"{request.method} {where.path.removeprefix('/api/v1')}"
+        self.asked.append(f"{key}?{where.query}" if where.query else key)
+        found = self.said.get(key, (404, {"detail": f"made up: no {key}"}))
+        if callable(found):
+            found = found(request)
+        status, document = found if isinstance(found, tuple) else (200, found)
+        if isinstance(document, str):
+            route.fulfill(status=status, body=document, content_type="text/event-stream")
+        else:
+            route.fulfill(status=status, json=document)
+
+
+def event(number: int, name: str) -> dict[str, Any]:
+    return {
+        "id": f"01890000-0000-7000-8000-{number:012d}", "kind": "decided", "state": "known",
+        "name": name, "person": None, "time": f"2026-03-01T08:00:{number:02d}.000Z",
+        "source": "door", "track": number, "similarity": 0.7, "has_crop": False,
+    }  # fmt: skip
+
+
+def told(one: dict[str, Any]) -> str:
+    """By the stream, whose connection then breaks off."""
+    return f"retry: 50\nid: {one['id']}\ndata: {json.dumps(one)}\n\n"
+
+
+@pytest.fixture
+def made(browser: Browser) -> Iterator[MadeUp]:
+    made = MadeUp(browser)
+    yield made
+    made.page.context.close()
+
+
+def test_the_log_of_use_shows_searches_of_recordings(made: MadeUp) -> None:
+    search = {
+        "record": "search", "time": "2026-03-01T08:00:00Z", "actor": "ada@desk", "name": "Ada",
+        "reason": "case 7", "archive": "a1", "input": "gallery /g.db",
+    }  # fmt: skip
+    made.said |= {
+        "GET /consents": NONE, "GET /settings": {"values": {}, "changed": {}},
+        "GET /use": {"items": [search], "next": None}, "GET /audit": NONE, "GET /receipts": NONE,
+    }  # fmt: skip
+    page = made.open("privacy")
+    page.get_by_role("heading", name="Receipts of erasures").wait_for()
+    row = page.get_by_role("region", name="Log of use").get_by_role("row").nth(1)
+    for text in ("search", "ada@desk", "Ada", "case 7"):
+        assert text in row.inner_text()
