@@ -11,10 +11,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.waiting import until
 from tests.web.test_page import browser
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page, Route
+    from playwright.sync_api import Browser, Page, Request, Route
 
 __all__ = ["browser"]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -98,3 +99,44 @@ def test_the_log_of_use_shows_searches_of_recordings(made: MadeUp) -> None:
     row = page.get_by_role("region", name="Log of use").get_by_role("row").nth(1)
     for text in ("search", "ada@desk", "Ada", "case 7"):
         assert text in row.inner_text()
+
+
+TUNING = {
+    "keys": {
+        "detection_interval": "sampling.interval", "search_max_side_px": "detector.max_side_px",
+        "similarity_min": "matching.similarity_min",
+    },
+    "detection_interval": 45, "auto": False, "search_max_side_px": 490, "similarity_min": 0.4124,
+    "similarity_from": "calibration", "calibration": None, "rates": {}, "stages_p95_ms": {},
+}  # fmt: skip
+
+
+POINT = {"similarity_min": 0.1, "fpir": None, "correctly_identified": None}
+
+
+def test_only_the_slider_that_was_moved_is_a_change(made: MadeUp) -> None:
+    """What is in force need not be a place of a slider."""
+    sent: list[Any] = []
+
+    def applied(request: Request) -> object:
+        sent.append(request.post_data_json["changes"])
+        return {"message": "done", "diff": []}
+
+    made.said |= {
+        "GET /tuning": TUNING, "GET /events": NONE, "GET /tuning/runs": NONE,
+        "GET /tuning/thresholds": {"strangers": 0, "known": 0, "points": [POINT]},
+        "POST /settings": applied,
+    }  # fmt: skip
+    page = made.open("tuning")
+    apply = page.get_by_role("button", name="Apply")
+    apply.click()
+    page.get_by_text("nothing was moved").wait_for()
+    page.get_by_label("Threshold, cosine").fill("0.5")
+    apply.click()
+    until(lambda: page.evaluate("1") and len(sent) == 1)
+    page.get_by_label("Detection interval N").fill("3")
+    apply.click()
+    until(lambda: page.evaluate("1") and len(sent) == 2)
+    assert sent == [{"matching.similarity_min": 0.5}, {"sampling.interval": 3}]
+    # figures that change every three seconds are not read aloud each time
+    assert page.locator("[role=status] dl, [role=status] h2").count() == 0

@@ -3,7 +3,7 @@ import { action, facts, field, h, toast } from "./dom.js";
 import { measurements } from "./measure.js";
 
 export async function show(place) {
-  const now = h("div", { class: "card", role: "status" });
+  const now = h("div", { class: "card" });
   const diff = h("div", { role: "status" });
   let tuning = await get("/tuning");
   const keys = { interval: tuning.keys.detection_interval, size: tuning.keys.search_max_side_px, threshold: tuning.keys.similarity_min };
@@ -11,17 +11,19 @@ export async function show(place) {
     const shown = h("output", {}, String(value));
     const input = h("input", { type: "range", min, max, step, disabled: !may("admin") });
     input.value = value;
+    // Its scale is coarser and shorter than what may be in force: only what is moved is a change.
+    let start = input.value;
     input.addEventListener("input", () => { shown.textContent = input.value; });
-    return { input, shown };
+    return { input, shown, moved: () => input.value !== start, rest: () => { start = input.value; } };
   };
   const interval = slider(1, 30, 1, tuning.detection_interval);
   const size = slider(80, 1920, 20, tuning.search_max_side_px || 640);
   const threshold = slider(0, 1, 0.005, tuning.similarity_min);
   const changes = () => {
     const found = {};
-    if (Number(interval.input.value) !== tuning.detection_interval) found[keys.interval] = Number(interval.input.value);
-    if (tuning.search_max_side_px && Number(size.input.value) !== tuning.search_max_side_px) found[keys.size] = Number(size.input.value);
-    if (Math.abs(Number(threshold.input.value) - tuning.similarity_min) > 0.002) found[keys.threshold] = Number(threshold.input.value);
+    if (interval.moved()) found[keys.interval] = Number(interval.input.value);
+    if (size.moved()) found[keys.size] = Number(size.input.value);
+    if (threshold.moved()) found[keys.threshold] = Number(threshold.input.value);
     if (!Object.keys(found).length) throw new Error("nothing was moved");
     return { changes: found };
   };
@@ -58,6 +60,7 @@ export async function show(place) {
   const apply = action("Apply", async () => {
     const done = await send("POST", "/settings", changes());
     toast(done.message);
+    for (const one of [interval, size, threshold]) one.rest();
     diff.replaceChildren();
     await measured();
   }, "main");
