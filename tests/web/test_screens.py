@@ -140,3 +140,52 @@ def test_only_the_slider_that_was_moved_is_a_change(made: MadeUp) -> None:
     assert sent == [{"matching.similarity_min": 0.5}, {"sampling.interval": 3}]
     # figures that change every three seconds are not read aloud each time
     assert page.locator("[role=status] dl, [role=status] h2").count() == 0
+
+
+def test_events_say_that_the_session_is_over(made: MadeUp) -> None:
+    streams = iter([told(event(2, "Grace"))])
+    pages = iter([{"items": [event(1, "Ada")], "next": None}] * 2)
+    made.said |= {
+        "GET /people": NONE, "GET /cameras": NONE,
+        "GET /events": lambda request: next(pages, OVER),
+        "GET /events/stream": lambda request: next(streams, OVER),
+    }  # fmt: skip
+    page = made.open("events")
+    page.get_by_text("Grace").wait_for()
+    page.get_by_text("Your session is over").wait_for()
+
+
+def test_events_go_on_where_the_stream_was_refused(made: MadeUp) -> None:
+    broken = (503, {"detail": "too many listen already"})
+    streams = iter([told(event(2, "Grace")), broken, told(event(3, "Alan"))])
+    made.said |= {
+        "GET /people": NONE, "GET /cameras": NONE,
+        "GET /events": {"items": [event(1, "Ada")], "next": None},
+        "GET /events/stream": lambda request: next(streams, broken),
+    }  # fmt: skip
+    page = made.open("events")
+    rows = page.get_by_role("list", name="Events, newest first").get_by_role("listitem")
+    page.get_by_text("Alan").wait_for()
+    assert [text.split()[0] for text in rows.all_inner_texts()] == ["Alan", "Grace", "Ada"]
+    asked = [url for url in made.asked if "/events/stream" in url]
+    assert asked[2] == f"GET /events/stream?after={event(2, '')['id']}"
+
+
+def test_an_event_stands_there_once_whatever_is_chosen_meanwhile(made: MadeUp) -> None:
+    slow: list[Any] = []
+    made.said |= {
+        "GET /people": NONE, "GET /cameras": NONE, "GET /events/stream": told(event(2, "Grace")),
+        "GET /events": {"items": [event(2, "Grace"), event(1, "Ada")], "next": None},
+    }  # fmt: skip
+    page = made.open("events")
+    rows = page.get_by_role("list", name="Events, newest first").get_by_role("listitem")
+    page.get_by_text("Grace").wait_for()
+    page.route("**/events?state=known", lambda route: slow.append(route))
+    page.get_by_label("State").select_option("known")
+    until(lambda: page.evaluate("1") and slow)
+    page.get_by_label("Kind").select_option("decided")
+    page.wait_for_timeout(500)
+    for route in slow:
+        route.fulfill(json=made.said["GET /events"])
+    page.wait_for_timeout(1000)
+    assert rows.count() == 2

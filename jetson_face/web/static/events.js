@@ -40,17 +40,21 @@ function row(event, fresh) {
 export async function show(place) {
   let cursor = null;
   let source = null;
+  let later = null;
+  let turn = 0;
+  const shown = new Set();
   const list = h("ul", { "aria-label": "Events, newest first", class: "plain" });
+  const changed = () => begin().catch((error) => toast(error.message));
   const people = (await get("/people?limit=500").catch(() => ({ items: [] }))).items;
   const cameras = (await get("/cameras").catch(() => ({ items: [] }))).items;
-  const choose = (every, items) => h("select", { onchange: () => begin() }, h("option", { value: "" }, every), items.map(([value, text]) => h("option", { value }, text)));
+  const choose = (every, items) => h("select", { onchange: changed }, h("option", { value: "" }, every), items.map(([value, text]) => h("option", { value }, text)));
   const who = choose("everybody", people.map((p) => [p.id, p.name]));
   const camera = choose("every camera", cameras.map((c) => [c.name, c.name]));
   const kind = choose("every kind", kinds.map((k) => [k, k]));
   const state = choose("every state", ["known", "unknown", "review", "pending"].map((s) => [s, s]));
   const chosen = { person: who, source: camera, kind, state };
-  const since = h("input", { type: "datetime-local", onchange: () => begin() });
-  const until = h("input", { type: "datetime-local", onchange: () => begin() });
+  const since = h("input", { type: "datetime-local", onchange: changed });
+  const until = h("input", { type: "datetime-local", onchange: changed });
   const links = h("p", { class: "row" });
   const more = action("Older", async () => load());
   const query = () => {
@@ -64,25 +68,57 @@ export async function show(place) {
   const fits = (event) => Object.entries(chosen).every(([name, input]) => !input.value || event[name] === input.value)
     && (!since.value || new Date(event.time) >= new Date(since.value)) && (!until.value || new Date(event.time) < new Date(until.value));
   const load = async () => {
+    const mine = turn;
     const wanted = query();
     if (cursor) wanted.set("cursor", cursor);
     const page = await get(`/events?${wanted}`);
-    list.append(...page.items.filter(fits).map((event) => row(event, false)));
+    if (mine !== turn) return; // something else was chosen meanwhile
+    for (const event of page.items) add(event, false);
     cursor = page.next;
     more.hidden = !cursor;
-    return page.items;
+  };
+  const add = (event, fresh) => {
+    if (shown.has(event.id) || !fits(event)) return;
+    shown.add(event.id);
+    const line = row(event, fresh);
+    line.dataset.id = event.id;
+    if (fresh) list.prepend(line);
+    else list.append(line);
   };
   const listen = (after) => {
+    let last = after;
+    const mine = turn;
     source?.close();
-    source = new EventSource(`/api/v1/events/stream${after ? `?after=${after}` : ""}`);
+    source = new EventSource(`/api/v1/events/stream${last ? `?after=${last}` : ""}`);
     source.onmessage = (message) => {
-      const event = JSON.parse(message.data);
-      if (fits(event)) list.prepend(row(event, true));
-      while (list.children.length > 2000) list.lastChild.remove();
+      last = message.lastEventId;
+      add(JSON.parse(message.data), true);
+      while (list.children.length > 2000) {
+        shown.delete(list.lastChild.dataset.id);
+        list.lastChild.remove();
+      }
     };
+    // A connection that is lost comes back by itself, one that is refused does not.
+    const again = async () => {
+      try {
+        await get("/events?limit=1");
+        if (mine === turn) listen(last);
+      } catch (error) {
+        if (mine === turn && error.status !== 401) later = setTimeout(again, 5000);
+      }
+    };
+    source.onerror = () => { if (source.readyState === EventSource.CLOSED && mine === turn) later = setTimeout(again, 2000); };
+  };
+  const end = () => {
+    turn += 1;
+    clearTimeout(later);
+    source?.close();
   };
   const begin = async () => {
+    end();
+    const mine = turn;
     cursor = null;
+    shown.clear();
     list.replaceChildren();
     links.replaceChildren(...["csv", "jsonl"].map((format) => {
       const wanted = query();
@@ -90,10 +126,10 @@ export async function show(place) {
       return h("a", { class: "button", href: `/api/v1/events/export?${wanted}`, download: `events.${format}` }, `Export ${format.toUpperCase()}`);
     }));
     const newest = (await get("/events?limit=1")).items[0];
-    await load();
-    listen(newest?.id);
+    if (mine === turn) await load();
+    if (mine === turn) listen(newest?.id);
   };
   place.append(h("div", { class: "card row" }, field("Person", who), field("Camera", camera), field("State", state), field("Kind", kind), field("From", since), field("Until", until)), links, list, more);
   await begin();
-  return () => source?.close();
+  return end;
 }
