@@ -189,3 +189,15 @@ def test_an_event_stands_there_once_whatever_is_chosen_meanwhile(made: MadeUp) -
         route.fulfill(json=made.said["GET /events"])
     page.wait_for_timeout(1000)
     assert rows.count() == 2
+
+
+def test_pictures_of_a_phone_go_in_requests_that_the_server_takes(made: MadeUp) -> None:
+    made.said |= {"GET /people": NONE, "GET /unknown-people": NONE}
+    page = made.open("people")
+    page.get_by_role("heading", name="Enrolled", exact=True).wait_for()
+    cut = """sizes => import('/static/people.js').then(
+        people => people.batches(sizes.map(size => ({size}))).map(b => b.map(f => f.size)))"""
+    assert page.evaluate(cut, [6e6] * 8) == [[6e6] * 5, [6e6] * 3]
+    assert page.evaluate(cut, [1e6] * 10) == [[1e6] * 8, [1e6] * 2]
+    assert page.evaluate(cut, [60e6, 1e6]) == [[60e6], [1e6]]
+    assert page.evaluate(cut, []) == []

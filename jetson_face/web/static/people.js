@@ -10,6 +10,18 @@ function outcome(done) {
     h("ul", {}, done.refused.map((one) => h("li", { class: "bad" }, `${one.label}: ${one.reason}`)), done.warnings.map((text) => h("li", { class: "warn" }, text))));
 }
 
+// What goes in one request: the server takes 48 MiB, and base64 makes a third more of a file.
+export function batches(files) {
+  const found = [];
+  let size = Infinity;
+  for (const file of files) {
+    if (size + file.size > 32e6 || found.at(-1).length === 8) { found.push([]); size = 0; }
+    found.at(-1).push(file);
+    size += file.size;
+  }
+  return found;
+}
+
 function enrolForm(known, refresh) {
   const name = h("input", { required: true, maxlength: 100, list: "names", autocomplete: "off" });
   const files = h("input", { type: "file", accept: "image/*", multiple: true });
@@ -36,9 +48,9 @@ function enrolForm(known, refresh) {
   form.addEventListener("submit", doing(button, async () => {
     const chosen = [...files.files, ...dropped];
     if (!chosen.length) throw new Error("choose pictures first");
-    for (let i = 0; i < chosen.length; i += 8) {
+    for (const [i, files] of batches(chosen).entries()) {
       const pictures = [];
-      for (const file of chosen.slice(i, i + 8)) pictures.push({ label: file.name, data: await encoded(file) });
+      for (const file of files) pictures.push({ label: file.name, data: await encoded(file) });
       const done = await send("POST", "/people", { name: name.value, pictures, force: force.checked, do_not_recognise: never.checked });
       if (i === 0) said.replaceChildren();
       said.append(outcome(done));
