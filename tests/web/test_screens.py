@@ -201,3 +201,27 @@ def test_pictures_of_a_phone_go_in_requests_that_the_server_takes(made: MadeUp) 
     assert page.evaluate(cut, [1e6] * 10) == [[1e6] * 8, [1e6] * 2]
     assert page.evaluate(cut, [60e6, 1e6]) == [[60e6], [1e6]]
     assert page.evaluate(cut, []) == []
+
+
+@pytest.mark.parametrize(
+    ("zone", "day"), [("Pacific/Auckland", "2026-03-02"), ("America/Los_Angeles", "2026-03-01")]
+)
+def test_a_consent_is_given_today_by_the_clock_on_the_wall(
+    browser: Browser, zone: str, day: str
+) -> None:
+    made = MadeUp(browser, timezone_id=zone)
+    made.page.clock.set_fixed_time("2026-03-01T20:00:00Z")
+    consent = dict.fromkeys(("given_by", "given", "until", "text")) | {"state": "none"}
+    ada = {
+        "id": "a", "name": "Ada", "since": "2026-01-01T00:00:00Z", "template_count": 0,
+        "do_not_recognise": False, "last_seen": None, "templates": [], "consent": consent,
+    }  # fmt: skip
+    made.said |= {
+        "GET /people": {"items": [ada], "next": None}, "GET /people/a": ada,
+        "GET /unknown-people": NONE,
+    }  # fmt: skip
+    page = made.open("people")
+    page.get_by_role("button", name="Open").click()
+    page.get_by_text("Record a consent").click()
+    assert page.get_by_label("Given on").input_value() == day
+    page.context.close()

@@ -96,12 +96,14 @@ async function open(id, everybody, refresh) {
   });
 }
 
+// The day as the clock on the wall has it, not that of UTC.
+const today = () => { const now = new Date(); return new Date(now - 60000 * now.getTimezoneOffset()).toISOString().slice(0, 10); };
 const lastSeen = (person) => (person.last_seen ? [person.last_seen.here ? "here since " : "last seen ", time(person.last_seen.time), ` (${person.last_seen.source})`] : null);
 
 function consentOf(person, close, refresh) {
   const known = person.consent;
   const by = h("input", { value: known.given_by || "", maxlength: 200 });
-  const given = h("input", { type: "date", value: known.given || new Date().toISOString().slice(0, 10) });
+  const given = h("input", { type: "date", value: known.given || today() });
   const until = h("input", { type: "date", value: known.until || "" });
   const text = h("textarea", { maxlength: 2000, rows: 2, value: known.text || "" });
   const done = async (note) => { toast(note); close(); await refresh(); };
