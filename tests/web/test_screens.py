@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from importlib import resources
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -225,3 +225,35 @@ def test_a_consent_is_given_today_by_the_clock_on_the_wall(
     page.get_by_text("Record a consent").click()
     assert page.get_by_label("Given on").input_value() == day
     page.context.close()
+
+
+def test_everybody_who_is_sent_to_a_fleet_is_everybody(made: MadeUp) -> None:
+    here = {
+        "site": "north", "box": "one", "server": "tls://hub", "scopes": ["all"], "people": 5300,
+        "link": {"connected": True, "since": None, "error": None}, "positions": {}, "behind": {},
+        "events": {"waiting": 0, "error": None, "down_since": None}, "held": [], "erasing": 0,
+        "up_to_date": True, "plans": {},
+    }  # fmt: skip
+    everybody = [{"id": f"{n:04d}", "name": f"Person {n}"} for n in range(5300)]
+    sent: list[str] = []
+
+    def people(request: Request) -> object:
+        asked = parse_qs(urlsplit(request.url).query)
+        first = int(asked.get("cursor", ["0"])[0])
+        after = first + 500 if first + 500 < len(everybody) else None
+        return {"items": everybody[first : first + 500], "next": after and str(after)}
+
+    def send(request: Request) -> object:
+        sent.extend(request.post_data_json["people"])
+        return {"people": [], "to": "all"}
+
+    made.said |= {
+        "GET /fleet": {"configured": True, "here": here}, "GET /fleet/boxes": NONE,
+        "GET /fleet/people": NONE, "GET /fleet/erasures": NONE, "GET /people": people,
+        "POST /fleet/people": send,
+    }  # fmt: skip
+    page = made.open("fleet")
+    page.get_by_label("Who is enrolled here").select_option("*")
+    page.get_by_role("button", name="Send", exact=True).click()
+    until(lambda: page.evaluate("1") and len(sent) == len(everybody))
+    assert sent == [one["id"] for one in everybody]

@@ -40,7 +40,7 @@ export const send = async (method, path, body) => {
   return response.status === 204 ? null : response.json();
 };
 
-export async function every(path) {
+export async function every(path, most = 5000) {
   const items = [];
   let cursor = null;
   do {
@@ -48,7 +48,7 @@ export async function every(path) {
     const page = await get(path + (cursor ? `${glue}cursor=${encodeURIComponent(cursor)}` : ""));
     items.push(...page.items);
     cursor = page.next;
-  } while (cursor && items.length < 5000);
+  } while (cursor && items.length < most);
   return items;
 }
 

@@ -86,7 +86,7 @@ function people(place, erased) {
 }
 
 async function sending(place, again) {
-  const enrolled = await every("/people?limit=500");
+  const enrolled = await every("/people?limit=500", Infinity);
   const who = h("select", {}, h("option", { value: "" }, "choose"), enrolled.map((one) => h("option", { value: one.id }, one.name)), enrolled.length ? h("option", { value: "*" }, "everybody who is enrolled here") : null);
   const to = h("input", { list: "scopes", value: "all", autocomplete: "off" });
   place.append(h("section", { class: "card", "aria-label": "Send people" }, h("h2", {}, "Send people to the boxes"),
