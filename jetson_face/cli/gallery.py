@@ -13,6 +13,7 @@ from jetson_face.core.errors import GalleryCorruptError, GalleryRestoredError
 from jetson_face.core.types import F32, Embeddings, ImageU8
 from jetson_face.embedding.align import Portrait
 from jetson_face.factory.parts import build_parts, for_photos, open_gallery
+from jetson_face.gallery.portraits import check_portraits
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
         if args.action == "check":
             people = gallery.people()
             templates = gallery.snapshot().template_count
+            with show_progress("reading") as progress:
+                check_portraits(gallery, people, progress)
             say(f"{gallery.path}: {len(people)} people, {templates} photos, {gallery.space}")
             return 0
         parts = for_photos(config, build_parts(config))

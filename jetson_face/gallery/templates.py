@@ -135,20 +135,24 @@ class TemplateRows:
 
     def portrait(self, key: str) -> tuple[ImageU8, F32]:
         """The portrait of a template, and its landmarks (5, 2)."""
-        path = self._book.path
+        image, marks = self.portrait_bytes(key)
+        try:
+            return decode_picture(image, ""), np.frombuffer(marks, "<f4").reshape(5, 2).copy()
+        except ValueError:
+            raise schema.corrupt(self._book.path, f"portrait of template {key}") from None
+
+    def portrait_bytes(self, key: str) -> tuple[bytes, bytes]:
+        """The same as they are kept, not decoded."""
         row = self._db.execute(
             "SELECT image, landmarks FROM portraits WHERE template = ?", (key,)
         ).fetchone()
         if row is None or not all(isinstance(blob, bytes) for blob in row):
-            raise schema.corrupt(path, f"template {key} keeps no portrait")
-        image, marks = (
-            self._portraits.open(blob, kind, key)
-            for blob, kind in zip(row, ("portrait", "landmarks"), strict=True)
+            raise schema.corrupt(self._book.path, f"template {key} keeps no portrait")
+        image, marks = row
+        return (
+            self._portraits.open(image, "portrait", key),
+            self._portraits.open(marks, "landmarks", key),
         )
-        try:
-            return decode_picture(image, ""), np.frombuffer(marks, "<f4").reshape(5, 2).copy()
-        except ValueError:
-            raise schema.corrupt(path, f"portrait of template {key}") from None
 
     def vector(self, key: str) -> F32:
         """The vector of one template: (dim,) float32."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import struct
 import subprocess
 import sys
 import zlib
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -264,3 +266,27 @@ def test_a_name_for_a_folder_without_photos_is_refused_with_the_reason(
     assert done.code == 14
     assert "people: no photo in it: with --name give photos" in done.err
     assert not done.out
+
+
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [
+        ("UPDATE portraits SET image = substr(image, 2)", "checksum of the portrait"),
+        ("UPDATE portraits SET landmarks = x'00'", "checksum of the landmarks"),
+        ("DELETE FROM portraits", "keeps no portrait"),
+    ],
+)
+def test_check_finds_a_portrait_that_is_damaged(
+    cli: Command, people: Path, tmp_path: Path, harm: str, says: str
+) -> None:
+    """Nothing else reads them until a network is changed, which needs every one."""
+    cli("enroll", people)
+    done = cli("gallery", "check")
+    assert (done.code, "2 people, 2 photos" in done.out) == (0, True)
+    with closing(sqlite3.connect(tmp_path / "state" / "gallery.db")) as db:
+        db.execute(harm)
+        db.commit()
+    done = cli("gallery", "check")
+    assert (done.code, done.out) == (7, "")
+    assert says in done.err
+    assert "restore it from a backup" in done.err
