@@ -22,6 +22,7 @@ class Tail:
         self._upstream = upstream
         self._changed = asyncio.Condition()
         self._newest: str | None = None
+        self._turn = 0
         self._task: asyncio.Task[None] | None = None
         self._used = 0.0
         self._pages: dict[str, tuple[float, dict[str, Any]]] = {}
@@ -33,7 +34,10 @@ class Tail:
         if known is not None and now - known[0] < _EVERY_S / 2:
             return known[1]
         query = {"after": cursor, "limit": str(PAGE)}
-        found: dict[str, Any] = (await self._upstream.status("/events", query)).document()
+        turn = None
+        while turn != self._turn:  # what came meanwhile wakes nobody who only asks
+            turn = self._turn
+            found: dict[str, Any] = (await self._upstream.status("/events", query)).document()
         self._pages = {k: v for k, v in self._pages.items() if now - v[0] < _EVERY_S / 2}
         self._pages[cursor] = now, found
         return found
@@ -68,7 +72,8 @@ class Tail:
             with suppress(ProblemError):  # it is away: who listens hears nothing new
                 newest = await self.newest()
                 if newest != self._newest:
-                    self._newest = newest
+                    self._newest, self._turn = newest, self._turn + 1
+                    self._pages = {}
                     async with self._changed:
                         self._changed.notify_all()
             await asyncio.sleep(_EVERY_S)

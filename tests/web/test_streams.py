@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,6 +18,7 @@ from jetson_face.web.api import cameras, events
 from jetson_face.web.callers import Caller, Doorkeeper
 from jetson_face.web.feed import AnnotatedPicture
 from jetson_face.web.sessions import Sessions
+from jetson_face.web.tail import Tail as RealTail
 from jetson_face.web.upstream import Answer, Upstream
 from tests.web.in_process import run
 
@@ -93,5 +97,43 @@ def test_a_stream_ends_with_the_right_to_it(tmp_path: Path, ends: str) -> None:
             assert more[1:] == [None, None]
         state = request.app.state
         assert (state.streams, state.listeners) == (0, 0)
+
+    run(test())
+
+
+class History:
+    """Events by number, asked for as the recogniser is."""
+
+    def __init__(self) -> None:
+        self.count = 1
+
+    async def status(self, path: str, query: Mapping[str, str]) -> Answer:
+        first = int(query["after"]) if "after" in query else self.count - 1
+        items = [{"id": str(number)} for number in range(first + 1, self.count + 1)]
+        return Answer(200, json.dumps({"items": items}).encode(), "application/json")
+
+
+async def listen(tail: RealTail, heard: list[float]) -> None:
+    """As the stream does, from event 1 to event 2."""
+    while not (await tail.after("1"))["items"]:
+        await tail.wait(5.0)
+    heard.append(asyncio.get_running_loop().time())
+
+
+def test_who_joins_delays_no_event() -> None:
+    """Who listens is woken by the next event, also where somebody else has just been told that
+    there is none."""
+
+    async def test() -> None:
+        history, heard, now = History(), list[float](), asyncio.get_running_loop().time
+        tail = RealTail(cast(Upstream, history))
+        listeners = [asyncio.create_task(listen(tail, heard))]
+        await asyncio.sleep(0.7)  # it looks again at 1 s
+        listeners.append(asyncio.create_task(listen(tail, heard)))
+        await asyncio.sleep(0.1)
+        history.count, came = 2, now()
+        await asyncio.gather(*listeners)
+        assert max(heard) - came < 2.5
+        await tail.close()
 
     run(test())
