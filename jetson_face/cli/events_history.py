@@ -122,8 +122,8 @@ def _place(history: History, args: argparse.Namespace) -> Iterator[_Place]:
     after: int | None = args.after
     if file is not None and after is None and file.exists():
         try:
-            after = int(file.read_text("ascii"))
-        except (OSError, ValueError) as error:
+            after = _cursor(file.read_text("ascii").strip())
+        except (OSError, ValueError, argparse.ArgumentTypeError) as error:
             raise InputBrokenError(
                 f"{file}: holds no cursor: remove it, or give --after"
             ) from error

@@ -34,6 +34,7 @@ _COLUMNS = (
 )  # fmt: skip
 _SHOWN = "cursor, body, EXISTS (SELECT 1 FROM crops WHERE crops.cursor = events.cursor)"
 _CHUNK = 200
+_CURSOR_MAX = (1 << 63) - 1
 _SHARE = 10
 """A tenth of the rows goes at once where there are too many bytes."""
 
@@ -88,7 +89,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class HistoryFilter:
-    """Which events; see `History.page`. since, until: as events have their time."""
+    """Which events; see `History.page`. since, until: as events have their time.
+
+    Raises UsageError for what SQLite cannot even be asked for.
+    """
 
     before: int | None = None
     after: int | None = None
@@ -98,6 +102,16 @@ class HistoryFilter:
     state: str | None = None
     since: str | None = None
     until: str | None = None
+
+    def __post_init__(self) -> None:
+        for cursor in (self.before, self.after):
+            if cursor is not None and abs(cursor) > _CURSOR_MAX:
+                raise UsageError("no cursor has so many digits: `events list` shows them first")
+        for text in (self.person, self.source, self.kind, self.state):
+            try:
+                (text or "").encode()
+            except UnicodeEncodeError:  # bytes of a command line that are no UTF-8
+                raise UsageError(f"{text!r:.60}: not text in UTF-8") from None
 
 
 def make_tables(db: sqlite3.Connection, first: int) -> None:

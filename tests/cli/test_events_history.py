@@ -162,6 +162,8 @@ def test_tail_follows_and_goes_on_where_it_was_killed(
     assert told(process, 2) == [event["id"] for event in third[:2]]
     assert process.wait(20) == 0
     assert int(place.read_text()) == history.page(limit=2)[1].cursor
-    place.write_text("nothing")
-    assert main(events(tmp_path, "tail", "--cursor-file", place)) == 5
+    for wrong in ("nothing", "9" * 30, "-5"):
+        place.write_text(wrong)
+        assert main(events(tmp_path, "tail", "--cursor-file", place)) == 5
+        assert place.read_text() == wrong
     history.close()

@@ -95,10 +95,19 @@ def test_who_was_meant_before_is_found(history: History) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"since": "yesterday"}, {"until": "9999-12-31T23:00:00-05:00"}, {"limit": 0}]
+    "wrong",
+    [
+        {"since": "yesterday"},
+        {"until": "9999-12-31T23:00:00-05:00"},
+        {"limit": 0},
+        {"after": 1 << 63},
+        {"before": -(1 << 80)},
+        {"person": "\udcff"},
+        {"source": "door\udcff"},
+    ],
 )
 def test_what_cannot_be_asked_is_said(history: History, wrong: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match=r"not a time|a page has"):
+    with pytest.raises(UsageError, match=r"not a time|a page has|no cursor has|not text in UTF-8"):
         history.page(**wrong)
 
 
