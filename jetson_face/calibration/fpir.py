@@ -89,12 +89,14 @@ def threshold_for(strangers: Scores, fpir: float) -> float:
     """
     if not 0 < fpir < 1:
         raise ValueError(f"an FPIR is between 0 and 1, got {fpir}")
-    faces, people = faces_needed(fpir)
-    if len(strangers) < faces or strangers.people < people:
+    if not _enough(strangers, fpir):
+        faces, people = faces_needed(fpir)
+        least = least_fpir(strangers)
+        laxer = f", or ask for --fpir {least:g}" if _enough(strangers, least) else ""
         raise CalibrationError(
             f"too few strangers for FPIR {fpir:g}: {len(strangers)} faces of {strangers.people} "
-            f"people, {faces} of {people} are needed: give pictures of people who are not enrolled "
-            f"with --impostors FOLDER, or ask for --fpir {least_fpir(strangers):g}"
+            f"people, {faces} of {people} are needed: give pictures of people who are not "
+            f"enrolled with --impostors FOLDER{laxer}"
         )
     falling = np.sort(strangers.score)[::-1]
     allowed = math.floor(fpir * (len(falling) + 1) + 1e-9) - 1
@@ -104,6 +106,11 @@ def threshold_for(strangers: Scores, fpir: float) -> float:
         finite = falling[np.isfinite(falling)]
         return float(np.nextafter(finite.min(), -np.inf)) if len(finite) else -1.0
     return float(np.nextafter(first_out, np.inf))
+
+
+def _enough(strangers: Scores, fpir: float) -> bool:
+    faces, people = faces_needed(fpir)
+    return len(strangers) >= faces and strangers.people >= people
 
 
 def least_fpir(strangers: Scores) -> float:

@@ -105,6 +105,11 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--pack needs --impostors FOLDER")
     if args.centre and (args.impostors is None or config.matching.method != "cosine"):
         raise UsageError("--centre needs --impostors PATH and matching.method cosine")
+    if args.curve is not None and (args.write or args.forget or args.centre):
+        raise UsageError(
+            "--curve measures a network, not the gallery: give it without --write, "
+            "--forget and --centre"
+        )
     if args.curve is not None:
         return _measure_curve(args, config)
     if args.forget:

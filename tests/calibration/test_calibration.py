@@ -165,6 +165,15 @@ def test_too_few_faces_are_refused_with_what_is_needed() -> None:
     assert least_fpir(strangers([])) == 0.5
 
 
+@pytest.mark.parametrize("faces", [0, 1, 2, 5])
+@pytest.mark.parametrize("fpir", [0.01, 0.5])
+def test_a_laxer_rate_that_would_be_refused_too_is_not_advised(faces: int, fpir: float) -> None:
+    with pytest.raises(CalibrationError) as error:
+        threshold_for(strangers([0.1] * faces), fpir)
+    assert "--impostors FOLDER" in str(error.value)
+    assert "--fpir" not in str(error.value)
+
+
 def test_faces_without_the_lead_are_never_named() -> None:
     scores = strangers([-np.inf] * 300)
     assert named(scores, threshold_for(scores, 0.01)).hits == 0

@@ -137,3 +137,12 @@ def test_strangers_too_few_for_a_rate_move_the_networks_curve(
     assert "too few strangers for FPIR 0.01: this is the network's impostor curve" in shown.out
     assert "moved by +0." in shown.out
     assert cli("calibrate", "--impostors", packed(0.9, 9)).code == 18
+
+
+@pytest.mark.parametrize("option", ["--write", "--forget", "--centre"])
+def test_a_curve_is_not_measured_where_something_else_is_asked_for_too(
+    cli: Command, tmp_path: Path, option: str
+) -> None:
+    done = cli("calibrate", "--curve", tmp_path / "c.json", "--impostors", tmp_path, option)
+    assert done.code == 2
+    assert "--curve measures a network, not the gallery" in done.err
