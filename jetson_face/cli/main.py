@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import sys
@@ -49,6 +50,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 EXIT_BROKEN_PIPE = 141
 EXIT_BUG = 1
+
+_REFUSED = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO,
+    errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP,
+)  # fmt: skip
+"""What the system says of a path that somebody named, or of the disk; no fault of the program's."""
 
 logger = logging.getLogger("jetson_face")
 
@@ -121,11 +128,28 @@ def main(
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
-    except Exception:
+    except Exception as error:
+        if (refused := _refused(error)) is not None:
+            print(f"jetson-face: {clean(refused)}", file=sys.stderr)
+            logger.debug("refused by the system", exc_info=True)
+            return JetsonFaceError.exit_code
         # Python's own traceback would print secrets: they are in the texts of exceptions.
         logger.exception("this is a bug of jetson-face %s; please report it", __version__)
         return EXIT_BUG
     return code
+
+
+def _refused(error: Exception) -> str | None:
+    """What the system refused, and where; None where the program itself is to blame."""
+    if not isinstance(error, OSError) or not error.filename or error.errno not in _REFUSED:
+        return None
+    text = f"{os.fsdecode(error.filename)}: {error.strerror}"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        text += (
+            ": run this as a user who may; where it is the service's, as `sudo jetson-face service "
+            "exec COMMAND`"
+        )
+    return text
 
 
 def _advice(error: JetsonFaceError, args: argparse.Namespace) -> str:

@@ -168,6 +168,29 @@ def test_the_log_of_the_command_line_is_clean() -> None:
         root.handlers[:] = before
 
 
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (PermissionError(13, "Permission denied", NASTY), "Permission denied: run this as a user"),
+        (FileExistsError(17, "File exists", NASTY), "File exists"),
+        (OSError(36, "File name too long", NASTY), "File name too long"),
+        (OSError(28, "No space left on device", NASTY.encode()), "No space left on device"),
+    ],
+)
+def test_what_the_system_refuses_is_no_bug(
+    cli: Command, monkeypatch: pytest.MonkeyPatch, error: OSError, says: str
+) -> None:
+    def refused(*args: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr("jetson_face.cli.people.open_gallery", refused)
+    done = cli("people", "list")
+    assert done.code == 1
+    assert done.err.startswith(f"jetson-face: {SHOWN}: {says}")
+    plain(done.err)
+    assert len(done.err.splitlines()) == 1
+
+
 def test_a_bug_is_told_without_secrets(
     cli: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
