@@ -129,8 +129,10 @@ def repacked(path: Path, change: Callable[[str, bytes], bytes | None]) -> str:
         (lambda name, data: None if name.endswith("t.json") else data, "not made by"),
         (lambda name, data: b"{}" if name == "manifest.json" else data, "another format"),
         (lambda name, data: b"{}" if name[:4] == "rnet" and "json" in name else data, "damaged"),
+        (lambda name, data: re.sub(rb'"plan_bytes": \d+', b'"plan_bytes": 1e999', data), "damaged"),
+        (lambda name, data: b"[" * 99_999 if name == "manifest.json" else data, "not made by"),
     ],
-    ids=["plan", "no manifest", "format", "side-car"],
+    ids=["plan", "no manifest", "format", "side-car", "endless", "deep"],
 )
 def test_what_is_inside_is_checked_too(
     change: Callable[[str, bytes], bytes | None], says: str, shipped: tuple[Path, str]
@@ -139,6 +141,17 @@ def test_what_is_inside_is_checked_too(
     digest = repacked(path, change)
     with pytest.raises(EngineError, match=says):
         read_bundle(path, digest)
+
+
+def test_a_file_with_a_password_is_named(shipped: tuple[Path, str]) -> None:
+    path, _ = shipped
+    content = bytearray(path.read_bytes())
+    for head, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        content[content.rindex(head) + flags] |= 1  # of the last file
+        content[content.index(head) + flags] |= 1
+    path.write_bytes(content)
+    with pytest.raises(EngineError, match="password required"):
+        read_bundle(path, hashlib.sha256(content).hexdigest())
 
 
 def test_no_zip_and_no_export_are_named(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def read_bundle(path: Path, sha256: str) -> list[tuple[SideCar, bytes]]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return _plans(archive, path)
-    except (zipfile.BadZipFile, KeyError, ValueError, NotImplementedError) as exc:
+    except (zipfile.BadZipFile, KeyError, ValueError, RuntimeError) as exc:  # or with a password
         raise EngineError(f"{path}: not made by `jetson-face engines export` ({exc})") from exc
 
 

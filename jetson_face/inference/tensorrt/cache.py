@@ -86,7 +86,7 @@ class SideCar:
                 parity=data["parity"],
                 parity_rows=tuple(data["parity_rows"]),
             )
-        except (KeyError, TypeError, ValueError) as exc:
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as exc:
             raise EngineError(
                 f"{where}: the side-car is damaged ({exc!r}): run {BUILD_COMMAND}"
             ) from exc
