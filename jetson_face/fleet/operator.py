@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S = 10.0
 _BATCH = 100
+_GONE = ("no message found", "deleted message")
+"""How a server says that what is to be deleted is not there."""
 DUPLICATE_WINDOW_S = 120.0
 """How long the server itself knows an event's id; see `jetson_face.events.nats` for what is
 later."""
@@ -247,9 +249,15 @@ class FleetOperator:
 
     async def _erase_events(self, person: str) -> None:
         """Not by a purge, which leaves the bytes in the server's files: each is overwritten."""
+        from nats.js.errors import APIError
+
         for subject in events_about(person):
             for one in await self._read(EVENTS, subject):
-                await self._stream.delete_msg(EVENTS, one.metadata.sequence.stream)
+                try:
+                    await self._stream.delete_msg(EVENTS, one.metadata.sequence.stream)
+                except APIError as error:  # somebody else, who asks for the same report, was first
+                    if error.description not in _GONE:
+                        raise
 
     async def _write(self, subject: str, entry: PeopleEntry, after: int | None) -> int:
         """after: the number of the version that this one follows; None: whichever it is."""
@@ -272,16 +280,21 @@ class FleetOperator:
 
     async def _read(self, name: str, subject: str, *, last: bool = False) -> list[Msg]:
         """Everything that a stream has under a subject, or the last of it."""
+        from nats.js.errors import APIError
+
         consumer = f"operator_{secrets.token_hex(8)}"
         start = None if last else 1
         info, there = await fresh_consumer(self._stream, name, consumer, subject, start)
         found: list[Msg] = []
+        left = info.num_pending
         try:
-            while len(found) < (info.num_pending or 0):
+            while left:  # not by counting: some may be taken away, or come twice, meanwhile
                 found += await there.fetch(_BATCH, timeout=_TIMEOUT_S)
+                left = found[-1].metadata.num_pending
         finally:
             await there.unsubscribe()
-            await self._stream.delete_consumer(name, consumer)
+            with suppress(APIError):  # its server stumbles over what is deleted meanwhile
+                await self._stream.delete_consumer(name, consumer)
         return found
 
 
