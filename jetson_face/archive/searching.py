@@ -130,7 +130,7 @@ def _write_down(
         "tracks_searched": searched,
         "visits_shown": len(visits),
         "best": round(visits[0].similarity, 4) if visits else None,
-        "tracks": [visit.tracks[0].id for visit in visits],
+        "tracks": [hit.id for visit in visits for hit in visit.tracks],
     }
     AuditLog(config.state_dir / ARCHIVE_USES).record(
         "archive_searched", person=probe.person, name=probe.shown, details=details

@@ -137,7 +137,9 @@ def test_every_search_is_in_the_log_of_use(
     ours: Archive, enrolled: None, tmp_path: Path, collins: Path
 ) -> None:
     ours("archive", "search", "Eileen Collins", "--reason", "case 7", "--camera", "door")
-    ours("archive", "search", collins, "--reason", "lost child", "--to", "2026-03-15T00:00:00Z")
+    shown = ours(
+        "archive", "search", collins, "--reason", "lost child", "--to", "2026-03-15T00:00:00Z", "--json"
+    )  # fmt: skip
     log = tmp_path / "state" / "archive_uses.jsonl"
     first, second = (json.loads(line) for line in log.read_text().splitlines())
     assert (first["action"], first["name"]) == ("archive_searched", "Eileen Collins")
@@ -148,6 +150,9 @@ def test_every_search_is_in_the_log_of_use(
     head = json.loads((tmp_path / "archive" / "archive.json").read_text())
     assert first["details"]["archive"] == head["id"]
     assert second["details"]["reference"] == f"photo {collins.name}"
+    (visit,) = json.loads(shown.out)["visits"]
+    assert len(visit["tracks"]) > 1
+    assert second["details"]["tracks"] == visit["tracks"]
     assert second["person"].startswith("photo-")
     assert second["details"]["tracks_searched"] < first["details"]["tracks_searched"] + 5
     assert log.stat().st_mode & 0o077 == 0
