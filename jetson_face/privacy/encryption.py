@@ -118,7 +118,7 @@ def open_cipher(
         path = Path(credentials) / KEY_NAME
         if path.exists():
             # systemd grants the service's user through an ACL, which shows as group bits.
-            return AesGcm(_parse_key(path.read_bytes(), path), origin=str(path))
+            return AesGcm(_parse_key(_handed_over(path), path), origin=str(path))
     path = state_dir / KEY_NAME
     if not path.exists():
         if not create:
@@ -261,6 +261,13 @@ def read_private(path: Path) -> bytes:
             f"{path}: this key belongs to user {facts.st_uid}; run: chown {os.geteuid()} {path}"
         )
     return data
+
+
+def _handed_over(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise GalleryError(f"{path}: the key cannot be read: {error.strerror or error}") from error
 
 
 def _parse_key(data: bytes, path: Path) -> bytes:

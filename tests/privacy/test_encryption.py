@@ -137,6 +137,12 @@ def test_a_file_that_is_no_key_is_refused(tmp_path: Path, content: bytes) -> Non
         open_cipher(tmp_path, {})
 
 
+def test_a_folder_in_place_of_a_key_that_was_handed_over_is_our_own_error(tmp_path: Path) -> None:
+    (tmp_path / "gallery.key").mkdir()
+    with pytest.raises(GalleryError, match=r"gallery\.key: the key cannot be read: Is a directory"):
+        open_cipher(tmp_path / "state", {"CREDENTIALS_DIRECTORY": str(tmp_path)}, create=True)
+
+
 def test_a_folder_in_place_of_the_key_is_our_own_error(tmp_path: Path) -> None:
     (tmp_path / "gallery.key").mkdir()
     with pytest.raises(GalleryError, match="cannot be read"):
