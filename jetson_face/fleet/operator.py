@@ -286,11 +286,9 @@ class FleetOperator:
         start = None if last else 1
         info, there = await fresh_consumer(self._stream, name, consumer, subject, start)
         found: list[Msg] = []
-        left = info.num_pending
         try:
-            while left:  # not by counting: some may be taken away, or come twice, meanwhile
+            while len(found) < (info.num_pending or 0):
                 found += await there.fetch(_BATCH, timeout=_TIMEOUT_S)
-                left = found[-1].metadata.num_pending
         finally:
             await there.unsubscribe()
             with suppress(APIError):  # its server stumbles over what is deleted meanwhile

@@ -8,6 +8,7 @@ from jetson_face.fleet import operator
 from jetson_face.fleet.operator import ErasureReport, FleetOperator
 from tests.fleet.boxes import Box
 from tests.fleet.nats_server import NatsServer, nats
+from tests.waiting import until
 
 
 def test_two_reports_of_one_erasure_overwrite_its_events_together(
@@ -23,7 +24,7 @@ def test_two_reports_of_one_erasure_overwrite_its_events_together(
         await client.close()
 
     asyncio.run(told())
-    assert len(hub.messages("EVENTS")) == 300
+    until(lambda: len(hub.messages("EVENTS")) == 300)
 
     async def twice(server: FleetOperator) -> list[ErasureReport]:
         return list(await asyncio.gather(*(server.erasure(who) for _ in range(2))))
