@@ -137,9 +137,8 @@ def test_every_search_is_in_the_log_of_use(
     ours: Archive, enrolled: None, tmp_path: Path, collins: Path
 ) -> None:
     ours("archive", "search", "Eileen Collins", "--reason", "case 7", "--camera", "door")
-    shown = ours(
-        "archive", "search", collins, "--reason", "lost child", "--to", "2026-03-15T00:00:00Z", "--json"
-    )  # fmt: skip
+    until = ("--to", "2026-03-15T00:00:00Z")
+    shown = ours("archive", "search", collins, "--reason", "lost child", *until, "--json")
     log = tmp_path / "state" / "archive_uses.jsonl"
     first, second = (json.loads(line) for line in log.read_text().splitlines())
     assert (first["action"], first["name"]) == ("archive_searched", "Eileen Collins")
