@@ -15,7 +15,7 @@ from weakref import WeakSet
 
 from jetson_face.api.face import Face, face_of
 from jetson_face.api.images import Image, photos_of, picture_of, several
-from jetson_face.api.watch import Handover, Watch
+from jetson_face.api.watch import Handover, Watch, close_behind
 from jetson_face.capture.guarded import GuardedSource
 from jetson_face.capture.source import Source, SourceInfo
 from jetson_face.config import Config
@@ -251,12 +251,7 @@ class Recognizer:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        try:
-            self.close()
-        except Exception:
-            if error is None:
-                raise
-            log.exception("close_failed")  # what is on its way out matters more
+        close_behind(self.close, error)
 
     def _check_open(self) -> None:
         if self._closed:

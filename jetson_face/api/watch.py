@@ -178,9 +178,15 @@ class Watch(Iterator[Decided]):
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        try:
-            self.close()
-        except Exception:
-            if error is None:
-                raise
-            log.exception("watch_failed")  # what is on its way out matters more
+        close_behind(self.close, error)
+
+
+def close_behind(close: Callable[[], None], error: BaseException | None) -> None:
+    """Close at the end of a `with` block; what is on its way out of it matters more than what
+    closing raises, which is logged then."""
+    try:
+        close()
+    except Exception:
+        if error is None:
+            raise
+        log.exception("close_failed")
