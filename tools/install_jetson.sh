@@ -10,6 +10,7 @@
 # for the board, it only says what would be done.
 # Exit code: 0 it is installed, 1 a step failed, 2 wrong use, 3 this board cannot run it.
 set -euo pipefail
+umask 022 # the service is another user, and must read what root puts there
 
 root=${ROOT:-}
 prefix=${PREFIX:-/opt/jetson-face}

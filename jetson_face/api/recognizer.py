@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -19,6 +20,7 @@ from jetson_face.api.watch import Handover, Watch, close_behind
 from jetson_face.capture.guarded import GuardedSource
 from jetson_face.capture.source import Source, SourceInfo
 from jetson_face.config import Config
+from jetson_face.config.section import NAME
 from jetson_face.core.errors import UsageError
 from jetson_face.core.protocols import FrameProcessor
 from jetson_face.detection.detector import Detector, Refiner
@@ -184,7 +186,7 @@ class Recognizer:
             path of a video or of a folder of pictures, a camera's number, an object as of
             `jetson_face.Source`, or None: all the configured sources at once (`frame.source`
             says which).
-        name: what `frame.source` says; None: the first configured source's.
+        name: what `frame.source` says, as `sources.name`; None: the first configured source's.
         frames: end after so many of each source.
         sinks: objects as of `jetson_face.Sink`, which get every report in a thread of their own.
 
@@ -259,6 +261,10 @@ class Recognizer:
 
     def _watched(self, source: object, name: str | None) -> Config:
         """The configuration with that source in place of the configured ones."""
+        if name is not None and not re.fullmatch(NAME, name):
+            raise UsageError(
+                f"name {name!r}: 1 to 40 letters, digits, points, dashes and underscores"
+            )
         changed: dict[str, object] = {} if name is None else {"name": name}
         if isinstance(source, str | os.PathLike | int):
             changed["uri"] = str(source)

@@ -57,6 +57,8 @@ class Frame:
                 "a frame is (H, W, 3) uint8 BGR or (H, W, 4) uint8 BGRx, got "
                 f"{pixels.shape} {pixels.dtype}"
             )
+        if pixels.size == 0:
+            raise ValueError(f"a frame has a row and a column at least, got {pixels.shape}")
         pixels.flags.writeable = False
 
     @property

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from jetson_face.config import Config, default_cache_dir
-from jetson_face.core.errors import InputMissingError
+from jetson_face.core.errors import InputMissingError, OutputError
 from jetson_face.core.types import EmbeddingSpace
 from jetson_face.gallery.ledger import Ledger
 from jetson_face.gallery.store import GalleryStore
@@ -25,12 +25,23 @@ def open_gallery(
     """The gallery; `space` is what it must be bound to, None where that does not matter.
 
     restored: open it although it is not the one that was last used, for `GalleryStore.accept`.
-    Raises InputMissingError where there is none and `create` is False, and the gallery's errors.
+    Raises InputMissingError where there is none and `create` is False, or a link to nothing,
+    OutputError where its folder cannot be made, and the gallery's errors.
     """
     path = config.gallery_path
+    if path.is_symlink() and not path.exists():
+        raise InputMissingError(
+            f"{path}: a link to {path.readlink()}, which is not there: is a disk not mounted?"
+        )
     new = create and not path.exists()
     if new:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise OutputError(
+                f"{path.parent}: the gallery's folder cannot be made ({error.strerror}): give "
+                "gallery.path or state_dir where it can"
+            ) from error
     elif not path.exists():
         raise InputMissingError(f"{path}: there is no gallery yet: enrol somebody first")
     sealed = config.gallery.encrypt

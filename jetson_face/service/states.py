@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,16 @@ from jetson_face.privacy.encryption import credential
 logger = logging.getLogger(__name__)
 _SEEDED = 1000
 """Events of before that say who was seen last."""
+_ID_LENGTH = 60
+
+
+def client_id(node: str) -> str:
+    """What the broker knows this box by, of at most 60 characters: another for every node, since a
+    broker sends away whoever has an id that comes again."""
+    whole = f"jetson-face-{node}"
+    if len(whole) <= _ID_LENGTH:
+        return whole
+    return f"{whole[: _ID_LENGTH - 9]}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
 
 
 def build_states(
@@ -41,7 +52,7 @@ def build_states(
             username=wanted.username,
             password=None if secret is None else credential(secret),
             tls=wanted.tls,
-            client_id=f"jetson-face-{node}"[:60],
+            client_id=client_id(node),
             timeout_s=wanted.timeout_s,
         )
     except ValueError as error:

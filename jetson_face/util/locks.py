@@ -22,9 +22,10 @@ class HeldError(Exception):
 def file_lock(path: Path, *, mode: int = 0o600) -> Iterator[None]:
     """Hold `path` for the block; it is made where it is not there, and stays.
 
-    Raises HeldError at once where another process holds it, OSError where it cannot be made.
+    Raises HeldError at once where another process holds it, OSError where it cannot be made or is
+    a link: what a link points to would be emptied.
     """
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
     try:
         _lock(handle, path)
         with suppress(OSError):  # the number is for people only: a full disk must stop nobody

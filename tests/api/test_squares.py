@@ -343,6 +343,12 @@ def test_a_folder_is_watched_picture_by_picture(make: Make, tmp_path: Path) -> N
     assert seen == [(0, 1), (1, 1), (2, 1)]
 
 
+@pytest.mark.parametrize("name", ["../door", "", "front door", "x" * 41])
+def test_a_source_has_no_name_that_the_configuration_would_refuse(make: Make, name: str) -> None:
+    with pytest.raises(UsageError, match="1 to 40 letters"):
+        make().watch("test://?frames=1&width=320&height=240", name=name)
+
+
 def test_all_configured_sources_are_watched_where_none_is_named(make: Make) -> None:
     source = "test://?frames=3&width=320&height=240"
     recognizer = make(sources=[{"uri": source, "name": "door"}, {"uri": source, "name": "yard"}])

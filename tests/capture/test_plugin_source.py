@@ -28,12 +28,12 @@ class Camera:
             raise SourceError("nobody answers")
         self.info = SourceInfo(name, uri, "live" in uri or "away" in uri, 64, 48)
         self.health = SourceHealth("running", {})
-        self._left, self._wrong = 2, "wrong" in uri
+        self._left, self._wrong, self._rows = 2, "wrong" in uri, 0 if "flat" in uri else 48
     def read(self, timeout_s):
         if not self._left:
             raise (SourceError if self.info.is_live else EndOfSource)("gone")
         self._left -= 1
-        image = np.full((48, 64, 3), len(opened) * 10 + self._left, np.uint8)
+        image = np.full((self._rows, 64, 3), len(opened) * 10 + self._left, np.uint8)
         return Frame(image, 1 - self._left, 0, 0.0, "other" if self._wrong else self.info.name)
     def close(self):
         pass
@@ -89,6 +89,12 @@ def test_a_camera_that_is_away_is_waited_for_or_an_error() -> None:
 def test_a_frame_of_another_source_is_refused() -> None:
     with pytest.raises(PluginError, match=r"odd-camera 1: a frame says source 'other'"):
         open_source("odd://wrong", "door").read(1)
+
+
+def test_a_frame_without_a_row_is_refused() -> None:
+    source = open_source("odd://flat", "front")
+    with pytest.raises(PluginError, match=r"odd.*a row and a column at least, got \(0, 64, 3\)"):
+        source.read(2)
 
 
 def test_credentials_are_hidden_and_other_schemes_refused() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from jetson_face.config import Config
 from jetson_face.events.mqtt_states import StatePublisher
-from jetson_face.service.states import build_states
+from jetson_face.service.states import build_states, client_id
 from tests.config.keys import Site, shows
 from tests.events.event_help import ADA
 from tests.events.mosquitto import Mosquitto
@@ -115,3 +115,10 @@ def test_a_silent_broker_is_given_up_after_so_long_and_spoken_to_in_tls(site: Si
         connection.close()
     assert made.error is not None
     assert "0.2 s" in made.error
+
+
+def test_long_nodes_that_begin_alike_have_each_their_own_id_at_the_broker() -> None:
+    one, other = (client_id("hall-of-the-" + 5 * "very-long-" + end) for end in ("left", "right"))
+    assert one != other
+    assert len(one) == len(other) == 60
+    assert client_id("hall") == "jetson-face-hall"

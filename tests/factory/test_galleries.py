@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jetson_face.config import Config, load_config
-from jetson_face.core.errors import GalleryRestoredError, InputMissingError
+from jetson_face.core.errors import GalleryRestoredError, InputMissingError, OutputError
 from jetson_face.factory.galleries import open_gallery
 from jetson_face.gallery.permission import record_consent
 from jetson_face.gallery.person_notes import Consent
@@ -87,3 +87,19 @@ def test_what_is_not_there_is_made_only_when_asked(tmp_path: Path) -> None:
     with pytest.raises(InputMissingError, match="enrol somebody first"):
         open_gallery(config(tmp_path), SPACE)
     assert not config(tmp_path).state_dir.exists()
+
+
+@pytest.mark.parametrize("create", [False, True])
+def test_a_link_to_nothing_is_said_and_nothing_is_made(tmp_path: Path, *, create: bool) -> None:
+    site = config(tmp_path)
+    site.gallery_path.parent.mkdir(parents=True)
+    site.gallery_path.symlink_to(tmp_path / "disk" / "gallery.db")
+    with pytest.raises(InputMissingError, match=r"a link to .*disk/gallery\.db, which is not there"):
+        open_gallery(site, SPACE, create=create)
+    assert sorted(path.name for path in site.state_dir.iterdir()) == ["gallery.db"]
+
+
+def test_a_folder_that_cannot_be_made_is_named_with_the_key(tmp_path: Path) -> None:
+    (tmp_path / "var").write_text("a file")
+    with pytest.raises(OutputError, match="var/state: the gallery's folder cannot be made"):
+        open_gallery(config(tmp_path), SPACE, create=True)

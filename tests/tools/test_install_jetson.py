@@ -118,3 +118,17 @@ def test_an_environment_or_an_empty_folder_may_be_made_again(tmp_path: Path) -> 
         done = dry_run(tmp_path, "R36 (release), REVISION: 4.3", PREFIX=f"/opt/{name}")
         assert done.returncode == 0, done.stderr
         assert f"would be done  environment /opt/{name} " in done.stdout
+
+
+def test_what_root_installs_can_be_read_by_the_service_user(tmp_path: Path) -> None:
+    """Under root's umask 077 the service could not start: nothing else sets the rights."""
+    lines = SCRIPT.read_text("utf-8").splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("umask "))
+    acts = ("root=", "apt-get", "mkdir")
+    first = next(n for n, line in enumerate(lines) if line.startswith(acts))
+    assert at < first
+    made = subprocess.run(
+        ["bash", "-c", f"umask 077; {lines[at]}\nmkdir a && touch a/b && stat -c %a a a/b"],
+        cwd=tmp_path, capture_output=True, text=True, check=True, timeout=30,
+    )  # fmt: skip
+    assert made.stdout.split() == ["755", "644"]

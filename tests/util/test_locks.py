@@ -70,3 +70,12 @@ def test_a_file_system_without_locks_is_no_other_holder(
 def test_a_folder_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         hold(tmp_path / "none" / "lock")
+
+
+def test_a_link_in_its_place_empties_nothing(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("kept")
+    (tmp_path / "lock").symlink_to(precious)
+    with pytest.raises(OSError, match=f"Errno {errno.ELOOP}"):
+        hold(tmp_path / "lock")
+    assert precious.read_text() == "kept"
