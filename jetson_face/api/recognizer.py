@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -20,7 +19,7 @@ from jetson_face.api.watch import Handover, Watch, close_behind
 from jetson_face.capture.guarded import GuardedSource
 from jetson_face.capture.source import Source, SourceInfo
 from jetson_face.config import Config
-from jetson_face.config.section import NAME
+from jetson_face.config.section import check_name
 from jetson_face.core.errors import UsageError
 from jetson_face.core.protocols import FrameProcessor
 from jetson_face.detection.detector import Detector, Refiner
@@ -261,10 +260,8 @@ class Recognizer:
 
     def _watched(self, source: object, name: str | None) -> Config:
         """The configuration with that source in place of the configured ones."""
-        if name is not None and not re.fullmatch(NAME, name):
-            raise UsageError(
-                f"name {name!r}: 1 to 40 letters, digits, points, dashes and underscores"
-            )
+        if name is not None:
+            check_name(name, "name")
         changed: dict[str, object] = {} if name is None else {"name": name}
         if isinstance(source, str | os.PathLike | int):
             changed["uri"] = str(source)

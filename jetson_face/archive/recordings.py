@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 
 from jetson_face.archive.places import ArchivePlace
-from jetson_face.config.section import NAME
+from jetson_face.config.section import check_name
 from jetson_face.core.errors import (
     InputBrokenError,
     InputMissingError,
@@ -52,8 +52,8 @@ def find_recordings(
     camera, start: of all of them, instead of what their names say. Raises InputMissingError where
     nothing is there, UsageError for one start of several recordings and a name that no camera has.
     """
-    if camera is not None and not re.fullmatch(NAME, camera):
-        raise UsageError(f"--camera {camera}: a camera's name is up to 40 letters, digits, . _ -")
+    if camera is not None:
+        check_name(camera, "--camera")
     found = [one for text in texts for one in _in(text, camera, start)]
     if start is not None and len(found) > 1:
         raise UsageError(f"{len(found)} recordings cannot all start at one time: leave out --start")

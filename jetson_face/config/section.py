@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from jetson_face.core.errors import UsageError
 
 Cosine = Annotated[float, Field(ge=-1, le=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 SHARE = "a share (0.01 is 1 %)"
 NAME = r"^[\w.-]{1,40}$"
+
+
+def check_name(name: str, given: str) -> None:
+    """Raises UsageError where no camera may be called so; given: the option that gave the name."""
+    if not re.fullmatch(NAME, name):
+        raise UsageError(f"{given} {name!r}: a camera's name is up to 40 letters, digits, . _ -")
 
 
 def of_type(value: Any, meant: str) -> Any:

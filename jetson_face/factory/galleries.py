@@ -29,11 +29,12 @@ def open_gallery(
     OutputError where its folder cannot be made, and the gallery's errors.
     """
     path = config.gallery_path
-    if path.is_symlink() and not path.exists():
+    there = path.exists()
+    if path.is_symlink() and not there:
         raise InputMissingError(
             f"{path}: a link to {path.readlink()}, which is not there: is a disk not mounted?"
         )
-    new = create and not path.exists()
+    new = create and not there
     if new:
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -42,7 +43,7 @@ def open_gallery(
                 f"{path.parent}: the gallery's folder cannot be made ({error.strerror}): give "
                 "gallery.path or state_dir where it can"
             ) from error
-    elif not path.exists():
+    elif not there:
         raise InputMissingError(f"{path}: there is no gallery yet: enrol somebody first")
     sealed = config.gallery.encrypt
     # A new key opens nothing that is there.

@@ -345,7 +345,7 @@ def test_a_folder_is_watched_picture_by_picture(make: Make, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", ["../door", "", "front door", "x" * 41])
 def test_a_source_has_no_name_that_the_configuration_would_refuse(make: Make, name: str) -> None:
-    with pytest.raises(UsageError, match="1 to 40 letters"):
+    with pytest.raises(UsageError, match="a camera's name is up to 40 letters"):
         make().watch("test://?frames=1&width=320&height=240", name=name)
 
 
