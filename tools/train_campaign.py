@@ -17,6 +17,7 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))
 
+from jetson_face.core.errors import JetsonFaceError  # noqa: E402
 from jetson_face.training.campaign.settings import CampaignConfig  # noqa: E402
 from jetson_face.training.machine import keep_freed_memory  # noqa: E402
 from jetson_face.util.documents import load_document  # noqa: E402
@@ -65,10 +66,19 @@ def taken_in(folder: Path, config: CampaignConfig) -> bool:
 
 
 def main() -> int:
-    """0 when the cycle is over or parts are awaited, 130 when stopped before."""
+    """0 when the cycle is over or parts are awaited, 130 when stopped before; else as commands."""
     began = time.monotonic()
     args = arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
+    try:
+        return train(args, began)
+    except JetsonFaceError as error:
+        logging.error("%s", error)
+        return error.exit_code
+
+
+def train(args: argparse.Namespace, began: float) -> int:
+    """What is asked for, from ``began`` on. Raises what reading recipe, faces and teachers does."""
     config = load_document(args.config, CampaignConfig, overrides=args.overrides)
     if args.take_in is not None and not taken_in(args.take_in, config):
         return 0

@@ -24,7 +24,7 @@ pytest.importorskip("torch", reason="training needs the extra 'train' (PyTorch)"
 
 import torch
 
-from jetson_face.core.errors import InputBrokenError
+from jetson_face.core.errors import ConfigError, InputBrokenError
 from jetson_face.inference.onnxruntime import OnnxBackend
 from jetson_face.training.campaign import state, views
 from jetson_face.training.campaign.optimisers import orthogonal, rate_part
@@ -488,6 +488,37 @@ def test_mixed_views_are_two_faces_blended_or_with_a_rectangle() -> None:
     half = views.mixed(faces, 0.5, torch.Generator().manual_seed(3))
     same = (half == faces).flatten(1).all(1).sum()
     assert 16 < same < 48
+
+
+def test_a_recipe_that_cannot_be_read_ends_in_one_line(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("run: runs/here\noptim:\n  minutes: -1\n")
+    words = [sys.executable, str(REPO / "tools" / "train_campaign.py"), "-c", str(recipe)]
+    out = subprocess.run(words, capture_output=True, text=True)
+    assert out.returncode == ConfigError.exit_code
+    assert f"{recipe}:3: " in out.stdout
+    assert "Traceback" not in out.stderr
+
+
+@pytest.mark.parametrize("mix", [0.0, 1.0], ids=["faces alone", "two faces each"])
+def test_faces_alone_lean_to_their_person(told: dict[str, Any], mix: float) -> None:
+    told["teachers"] = {"live": told["teachers"]["live"]}
+    wants = {"share": 1.0, "least_cosine": -1.0}
+    own = campaign(told, ring=2, replay=1, view={"mix": mix})
+    leaning = campaign(told, ring=2, replay=1, view={"mix": mix}, people=wants)
+    draw = torch.Generator
+    plain, lent = own.lesson(draw().manual_seed(1)), leaning.lesson(draw().manual_seed(1))
+    assert torch.equal(plain.view, lent.view)
+    moved = (plain.target - lent.target).norm(dim=1) > 1e-3
+    rows = own.walk(0, len(moved))
+    labels = own.faces.labels
+    held_out = set(own.held_out.tolist())
+    friends = [[f for f in np.flatnonzero(labels == labels[r]) if f not in held_out] for r in rows]
+    wanted = [
+        mix == 0 and labels[r] >= 0 and len(f) > 1 for r, f in zip(rows, friends, strict=True)
+    ]
+    assert moved.tolist() == wanted
+    assert any(wanted) != bool(mix)
 
 
 def test_mixed_views_want_live_teachers(told: dict[str, Any]) -> None:

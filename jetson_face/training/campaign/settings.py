@@ -53,6 +53,15 @@ class ViewSettings(RecipePart):
     )
 
 
+class PeopleSettings(RecipePart):
+    """How far the target of a labelled face leans to the middle of that person's pictures."""
+
+    share: float = Field(0.0, ge=0, le=1, description="0: each picture's own vector; 1: the middle")
+    least_cosine: float = Field(
+        0.35, ge=-1, le=1, description="of a picture to the person's others; below: a wrong label"
+    )
+
+
 class CampaignLossSettings(RecipePart):
     """Weights of the losses that are added up; 0 leaves one out."""
 
@@ -112,6 +121,7 @@ class CampaignConfig(RecipePart):
     net: NetSettings = NetSettings()
     view: ViewSettings = ViewSettings()
     loss: CampaignLossSettings = CampaignLossSettings()
+    people: PeopleSettings = PeopleSettings()
     optim: CampaignOptimSettings
     card: CardSettings = CardSettings()
 

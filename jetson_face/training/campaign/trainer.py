@@ -17,6 +17,7 @@ from jetson_face.core.types import I64
 from jetson_face.training import data, losses
 from jetson_face.training.campaign import targets
 from jetson_face.training.campaign.optimisers import optimisers, rate_part
+from jetson_face.training.campaign.people import People, vectors_of
 from jetson_face.training.campaign.starting import ridge, start_from_kept, start_from_onnx
 from jetson_face.training.campaign.state import read_small
 from jetson_face.training.campaign.targets import CampaignFaces, Hints, Lesson, Ring, Teachers
@@ -71,6 +72,7 @@ class Campaign:
         self.optim = optimisers([self.net, self.hints], config.optim)
         self.ring = Ring(config.ring, targets_only=config.replay == 1)
         self.walk = data.Walk(self.rows, config.seed)
+        self.people = self._people() if config.people.share else None
         self._wanted: dict[tuple[int, int], Tensor] = {}
         self.cosine: tuple[float, float] | None = None
         self.step = self.samples = self.asked = 0
@@ -85,6 +87,20 @@ class Campaign:
             _, mine = embed_faces(self.net, blank)
             _, theirs = self.teachers.ask(blank, self.rows[:1].repeat(2))
         return {s: (mine[s].shape[1], theirs[s].shape[1]) for s in self.config.loss.hints}
+
+    def _people(self) -> People:
+        """From one pass of the teachers over the labelled faces that are trained on."""
+        labels = self.faces.labels
+        rows = self.rows[labels[self.rows] >= 0]
+        joined = vectors_of(
+            rows,
+            lambda part: self.teachers.ask(self.faces.take(part), part)[0],
+            self.config.cache,
+            f"{self.teachers.target} {[str(pack.packed) for pack in self.config.packs]}",
+        )
+        out = People(labels, rows, joined.to(self.device), self.config.people.least_cosine)
+        log.info("%d of %d labelled faces lean to their person's middle", out.faces, len(rows))
+        return out
 
     @property
     def done(self) -> float:
@@ -186,10 +202,15 @@ class Campaign:
         rows = self.walk(self.asked, fresh)
         self.asked += fresh
         view = changed(self.faces.take(rows), config.view, draw)
+        whole = view
         if config.view.mix:
             view = mixed(view, config.view.mix, draw)
+        alone = (view == whole).flatten(1).all(1)
         view = view.round_()
         vector, hints = self.teachers.ask(view, rows)
+        if self.people is not None:
+            leaning = self.people.lean(vector, rows, config.people.share)
+            vector = torch.where(alone[:, None], leaning, vector)
         new = Lesson(view.to(torch.uint8), self.teachers.turn(vector), hints)
         again = self.ring.take(batch - fresh, draw) if fresh < batch else None
         self.ring.add(new)
