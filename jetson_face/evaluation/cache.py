@@ -27,7 +27,7 @@ _NOWHERE = Detections(
     np.zeros((1, 4), np.float32), np.zeros(1, np.float32), np.zeros((1, 5, 2), np.float32)
 )
 _WHERE = ("relaxed_search", "backend", "detector_settings")
-_WHAT = (*_WHERE, "alignment", "mirror", "space", "precision")
+_WHAT = (*_WHERE, "alignment", "mirror", "space", "precision", "weights")
 
 Row: TypeAlias = "tuple[Path, dict[str, Any]]"
 """A picture and its item of every array."""

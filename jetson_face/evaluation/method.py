@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import platform
 from collections.abc import Callable, Mapping
@@ -18,6 +19,7 @@ from jetson_face.detection.detector import Detector
 from jetson_face.evaluation.extract import FaceExtractor
 from jetson_face.evaluation.verification import PairScorer, cosine_scores
 from jetson_face.factory.choice import with_detector
+from jetson_face.factory.files import network_file
 from jetson_face.factory.networks import build_detector
 from jetson_face.factory.parts import (
     build_matcher,
@@ -26,8 +28,11 @@ from jetson_face.factory.parts import (
     for_photos,
     load_pair_weights,
 )
+from jetson_face.factory.plan_networks import plan_source
+from jetson_face.factory.threshold import embedding_precision
 from jetson_face.gallery.classifiers import TRAINED
 from jetson_face.gallery.matcher import GallerySnapshot
+from jetson_face.models.cards import load_card
 
 # a face of 20 pixels is found where the product's own limit would leave the picture out
 _RELAXED_FACE_PX = 20
@@ -111,7 +116,8 @@ def build_method(
             "model": parts.embedder.space.model,
             "space": str(parts.embedder.space),
             "decision": decision,
-            "precision": config.embedder.precision,
+            "precision": embedding_precision(config),
+            "weights": _weights(config),
             "backend": config.backend.type,
             "jetson_face": __version__,
             "machine": platform.machine(),
@@ -123,6 +129,17 @@ def build_method(
         default_min=decision_threshold(without, parts.embedder),
         trained=config.matching.method in TRAINED,
     )
+
+
+def _weights(config: Config) -> str:
+    """SHA-256 of the file that runs in a precision of its own; "": the space has FP32's."""
+    precision = embedding_precision(config)
+    if config.embedder.type == "plugin" or precision == "fp32":
+        return ""
+    card = load_card(config.embedder.model, config.model_places)
+    planned = config.backend.type == "tensorrt"
+    path = (plan_source if planned else network_file)(config, card, precision)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def snapshot_of(

@@ -155,18 +155,22 @@ def calibrated_path(config: Config, card: ModelCard) -> Path:
     return config.engine_cache / f"{card.name}-int8.onnx"
 
 
+def plan_source(config: Config, card: ModelCard, precision: str) -> Path:
+    """The file that the embedder's plan is built from; the user's own faces before the shipped."""
+    if precision == "int8":
+        calibrated = calibrated_path(config, card)
+        if calibrated.is_file():
+            return calibrated
+        if "int8" in card.parts:
+            return network_file(config, card, "int8")
+    return network_file(config, card)
+
+
 def _embedder(config: Config, card: ModelCard, precision: str) -> Network:
     if card.input is None:
         raise EngineError(f"model {card.name!r} has no input in its card")
     reference = network_file(config, card).read_bytes()
-    onnx = reference
-    if precision == "int8":
-        calibrated = calibrated_path(config, card)
-        # The user's own faces before those that the model was shipped with.
-        if calibrated.is_file():
-            onnx = calibrated.read_bytes()
-        elif "int8" in card.parts:
-            onnx = network_file(config, card, "int8").read_bytes()
+    onnx = plan_source(config, card, precision).read_bytes()
     shape = embedding_range(
         card.input.size, max_batch=config.embedder.max_batch, nchw=card.input.layout == "NCHW"
     )

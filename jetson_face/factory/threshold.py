@@ -279,6 +279,10 @@ def scoring(config: Config) -> str:
 
 def engine(config: Config) -> str:
     """What runs the embedding network."""
+    return f"{config.backend.type} {embedding_precision(config)}"
+
+
+def embedding_precision(config: Config) -> str:
+    """The precision that the embedding network runs in."""
     own = config.backend
-    precision = own.precision if own.type == "tensorrt" else config.embedder.precision
-    return f"{own.type} {precision}"
+    return own.precision if own.type == "tensorrt" else config.embedder.precision

@@ -221,10 +221,10 @@ def _no_card(name: str, known: Mapping[str, Path], kind: Kind | None) -> str:
         add = shlex.join(["jetson-face", "models", "add", name])
         return f"{name} is a network without a card: {add} makes one"
     names = sorted(known)
-    if near := difflib.get_close_matches(name, names, n=2):
-        return f"no model card {name!r}; did you mean {' or '.join(near)}?"
     if kind is not None:
         names = [one for one in names if _kind_of(known[one]) == kind]
+    if near := difflib.get_close_matches(name, names, n=2):
+        return f"no model card {name!r}; did you mean {' or '.join(near)}?"
     return f"no model card {name!r}; there are: {', '.join(names) or 'none'}"
 
 

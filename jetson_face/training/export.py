@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import warnings
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -161,9 +162,14 @@ def export_run(
     golden = f"{name}.golden.npz"
     write_file(folder / golden, buffer.getvalue())
     told = card_of(name, files, INPUT_SIZE, net.dim, "arcface112", card, golden)
-    text = yaml.dump(told, Dumper=_CardDumper, sort_keys=False)
-    write_file(folder / f"{name}.yaml", text)
-    return folder / f"{name}.yaml"
+    path = folder / f"{name}.yaml"
+    write_card(path, told)
+    return path
+
+
+def write_card(path: Path, told: Mapping[str, Any]) -> None:
+    """Write a card's keys in the order given."""
+    write_file(path, yaml.dump(dict(told), Dumper=_CardDumper, sort_keys=False))
 
 
 class _CardDumper(yaml.SafeDumper):

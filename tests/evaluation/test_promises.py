@@ -174,7 +174,7 @@ def test_faces_come_back_from_the_disk_unless_the_picture_changed(tmp_path: Path
         paths[name] = tmp_path / f"{name}.png"
         write_picture(paths[name], image)
     facts = {"space": "one", "alignment": "a", "mirror": False, "precision": "fp32"}
-    facts |= {"relaxed_search": "no", "backend": "cpu", "detector_settings": "{}"}
+    facts |= {"weights": "", "relaxed_search": "no", "backend": "cpu", "detector_settings": "{}"}
     cache = FaceCache(tmp_path / "cache", facts)
     first = fake(FakeDetector())
     assert cache.recall(first) == (0, 0)
@@ -195,6 +195,8 @@ def test_faces_come_back_from_the_disk_unless_the_picture_changed(tmp_path: Path
     assert FaceCache(tmp_path / "cache", {**facts, "space": "other"}).recall(third) == (3, 0)
     mirrored = FaceCache(tmp_path / "cache", {**facts, "mirror": True})
     assert mirrored.recall(fake(FakeDetector())) == (3, 0)
+    rounded = FaceCache(tmp_path / "cache", {**facts, "weights": "other"})
+    assert rounded.recall(fake(FakeDetector())) == (3, 0)
     again = third.extract(paths)
     assert (detector.asked, again.searched) == (0, 3)
     np.testing.assert_array_equal(again.vectors, before.vectors)
