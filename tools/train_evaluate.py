@@ -144,6 +144,7 @@ def main() -> None:
     parser.add_argument("--commit", help="of the recipe; default: the one checked out")
     parser.add_argument("--note", default="")
     parser.add_argument("--video-only", action="store_true")
+    parser.add_argument("--precision", default="fp32", help="of --model: fp32, fp16, int8")
     parser.add_argument("--keep", type=Path, metavar="FILE.npz", help="also the averaged weights")
     args = parser.parse_args()
     if (args.run is None) == (args.model is None):
@@ -168,7 +169,8 @@ def main() -> None:
         if state["held_out_cosine"] is not None:
             row["held_out_cosine"] = f"{state['held_out_cosine'][0]:.4f}"
     # MTCNN, whatever else is installed: a line of the log is compared with the lines before it
-    config = Config.model_validate({"detector": {"type": "mtcnn"}, "embedder": {"model": model}})
+    embedder = {"model": model, "precision": args.precision}
+    config = Config.model_validate({"detector": {"type": "mtcnn"}, "embedder": embedder})
     figures = on_videos(config, args.sets / "video_frames", args.cache)
     if not args.video_only:
         figures["lfw"] = on_pairs(config, args.sets / "lfw" / "pairs.txt", args.cache)

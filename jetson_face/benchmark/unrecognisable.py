@@ -1,4 +1,4 @@
-"""Makes the centroid of a network's unrecognisable crops from pictures of people."""
+"""Makes the centroids of a network's unrecognisable crops from pictures of people."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class QualityConfig(Section):
     )
     recognisable_min: Fraction = Field(
         0.6,
-        description="1 minus the cosine to the network's unrecognisable crops; below it a crop "
+        description="1 minus the cosine to the nearest kind of unrecognisable crops; below it a crop "
         "counts for nothing: no template, name or `unknown`; 0: everything counts",
     )
 

@@ -101,7 +101,7 @@ class ModelCard(Part):
     golden: str | None = None
     impostors: str | None = Field(None, description="file of the impostor curve, beside the card")
     unrecognisable: str | None = Field(
-        None, description="file of the centroid of its unrecognisable crops, beside the card"
+        None, description="file of the centroids of its unrecognisable crops, beside the card"
     )
     notes: str = ""
     _folder: Path = PrivateAttr(default=Path())

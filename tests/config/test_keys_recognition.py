@@ -190,7 +190,7 @@ def test_a_face_that_the_detector_is_unsure_of_is_nobody_until_it_is_sure(site: 
 def test_a_crop_that_shows_nobody_counts_for_nothing(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nobody = Recognisability(SPACE, unit(0.8, 0.6))
+    nobody = Recognisability(SPACE, unit(0.8, 0.6)[None])
     monkeypatch.setattr("jetson_face.factory.parts.build_recognisability", lambda *_: nobody)
 
     def said(least: float) -> str:

@@ -33,9 +33,12 @@ def test_the_score_falls_from_one_to_nothing_towards_the_centroid() -> None:
     np.testing.assert_allclose(scores, [0, 0.4, 1, 1], atol=1e-6)
 
 
-def test_each_kind_of_crop_counts_alike_however_many_there_are() -> None:
-    made = Recognisability.of([of((1, 0), (1, 0), (1, 0)), of((0, 1))])
-    np.testing.assert_allclose(made.centroid, [0.7071, 0.7071], atol=1e-4)
+def test_the_nearest_kind_of_crop_counts() -> None:
+    made = Recognisability.of([of((1, 0), (0.8, 0.6)), of((0, 1))])
+    wanted = np.array([(0.9487, 0.3162), (0, 1)])
+    np.testing.assert_allclose(made.centroids, wanted, atol=1e-4)
+    scores = made.scores(of((0, 1), (0.9487, 0.3162), (-1, 0), (0.6, 0.8)))
+    np.testing.assert_allclose(scores, [0, 0, 1, 0.1778], atol=1e-3)
     with pytest.raises(EmbeddingSpaceError):
         Recognisability.of([of((1, 0)), of((0, 1), space=OTHER)])
 
@@ -44,11 +47,18 @@ def test_what_is_written_is_read_back_and_only_for_its_network(tmp_path: Path) -
     path = tmp_path / "centroid.json"
     made = Recognisability.of([of((0.6, 0.8))])
     made.write(path)
-    np.testing.assert_allclose(Recognisability.read(path, SPACE).centroid, [0.6, 0.8], atol=1e-5)
+    read = Recognisability.read(path, SPACE).centroids
+    np.testing.assert_allclose(read, [[0.6, 0.8]], atol=1e-5)
+    # as it was written before there was one a kind
+    path.write_text(
+        path.read_text().replace("centroids", "centroid").replace("[[", "[").replace("]]", "]")
+    )
+    read = Recognisability.read(path, SPACE).centroids
+    np.testing.assert_allclose(read, [[0.6, 0.8]], atol=1e-5)
     with pytest.raises(ModelError, match="was made for"):
         Recognisability.read(path, OTHER)
     path.write_text(path.read_text()[:-20])
-    with pytest.raises(ModelError, match="not a centroid"):
+    with pytest.raises(ModelError, match="no centroids"):
         Recognisability.read(path, SPACE)
     with pytest.raises(InputMissingError):
         Recognisability.read(tmp_path / "none.json", SPACE)

@@ -88,7 +88,7 @@ def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_the_centroid_of_what_shows_nobody_is_written(
+def test_the_centroids_of_what_shows_nobody_is_written(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "made.unrecognisable.json"
@@ -96,7 +96,7 @@ def test_the_centroid_of_what_shows_nobody_is_written(
     assert main(words) == 0
     assert "unrecognisable: made.unrecognisable.json" in capsys.readouterr().out
     made = Recognisability.read(out, SPACE)
-    np.testing.assert_allclose(made.centroid, unit(3, 4), atol=1e-6)
+    np.testing.assert_allclose(made.centroids, [unit(3, 4)] * 3, atol=1e-6)
 
 
 def test_too_few_faces_make_no_centroid(

@@ -282,7 +282,7 @@ def with_centroid(card: Path, space: EmbeddingSpace) -> None:
     """The card names a centroid of crops that show nobody, which lies beside it."""
     told = {**yaml.safe_load(card.read_text()), "unrecognisable": "nobody.json"}
     card.write_text(yaml.safe_dump(told))
-    centroid = np.eye(1, space.dim, dtype=np.float32)[0]
+    centroid = np.eye(1, space.dim, dtype=np.float32)
     Recognisability(space, centroid).write(card.parent / "nobody.json")
 
 

@@ -130,7 +130,7 @@ def test_where_there_are_no_crops_no_network_runs() -> None:
 
 
 def test_a_crop_counts_by_its_quality_times_how_recognisable_it_is() -> None:
-    centroid: F32 = np.array([1, 0, 0], np.float32)
+    centroid: F32 = np.array([[1, 0, 0]], np.float32)
     embedding = EmbeddingScheduler(
         Aligner("arcface112"),
         QualityGate(),

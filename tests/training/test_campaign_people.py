@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from jetson_face.core.types import I64
-from jetson_face.training.campaign.people import People, vectors_of
+from jetson_face.training.campaign.people import PersonMiddles, vectors_of
 
 LABELS = np.array([0, -1, 0, 1, 0, 1, 2, 0], np.int64)
 """Face 1 is unknown, person 2 has one picture; face 7 is not person 0."""
@@ -30,8 +30,8 @@ def vectors() -> Tensor:
     return 2 * F.normalize(out, dim=1)
 
 
-def people() -> People:
-    return People(LABELS, ROWS, vectors()[ROWS], 0.35)
+def people() -> PersonMiddles:
+    return PersonMiddles(LABELS, ROWS, vectors()[ROWS], 0.35)
 
 
 def test_a_known_face_leans_to_the_middle_and_keeps_its_length() -> None:
@@ -54,7 +54,7 @@ def test_who_has_no_middle_keeps_the_own_vector(face: int) -> None:
 
 def test_wrong_labels_are_counted_out() -> None:
     assert people().faces == 5
-    assert People(LABELS, ROWS, vectors()[ROWS], -1.0).faces == 6
+    assert PersonMiddles(LABELS, ROWS, vectors()[ROWS], -1.0).faces == 6
 
 
 def test_teachers_are_asked_once(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from jetson_face.util.files import write_file
 log = logging.getLogger(__name__)
 
 
-class People:
+class PersonMiddles:
     """Middles of people with two or more pictures that agree.
 
     A teacher's vector is of a picture; what two pictures of a person differ in is nothing that a

@@ -17,7 +17,7 @@ from jetson_face.core.types import I64
 from jetson_face.training import data, losses
 from jetson_face.training.campaign import targets
 from jetson_face.training.campaign.optimisers import optimisers, rate_part
-from jetson_face.training.campaign.people import People, vectors_of
+from jetson_face.training.campaign.people import PersonMiddles, vectors_of
 from jetson_face.training.campaign.starting import ridge, start_from_kept, start_from_onnx
 from jetson_face.training.campaign.state import read_small
 from jetson_face.training.campaign.targets import CampaignFaces, Hints, Lesson, Ring, Teachers
@@ -88,7 +88,7 @@ class Campaign:
             _, theirs = self.teachers.ask(blank, self.rows[:1].repeat(2))
         return {s: (mine[s].shape[1], theirs[s].shape[1]) for s in self.config.loss.hints}
 
-    def _people(self) -> People:
+    def _people(self) -> PersonMiddles:
         """From one pass of the teachers over the labelled faces that are trained on."""
         labels = self.faces.labels
         rows = self.rows[labels[self.rows] >= 0]
@@ -98,7 +98,7 @@ class Campaign:
             self.config.cache,
             f"{self.teachers.target} {[str(pack.packed) for pack in self.config.packs]}",
         )
-        out = People(labels, rows, joined.to(self.device), self.config.people.least_cosine)
+        out = PersonMiddles(labels, rows, joined.to(self.device), self.config.people.least_cosine)
         log.info("%d of %d labelled faces lean to their person's middle", out.faces, len(rows))
         return out
 
