@@ -115,7 +115,10 @@ def run(args: argparse.Namespace) -> int:
     if args.forget:
         with open_gallery(config) as gallery:
             write_calibration(gallery, None)
-        say("the default threshold is in force again")
+        if args.json:
+            say_json({"calibration": None})
+        else:
+            say("the default threshold is in force again")
         return 0
     parts = build_parts(config)
     with open_gallery(config, parts.embedder.space) as gallery:

@@ -46,6 +46,19 @@ class PlansHead:
     parts: int
     signature: str
 
+    @classmethod
+    def read(cls, content: bytes) -> PlansHead:
+        """What was published. Raises FleetError where it is something else."""
+        try:
+            told = json.loads(content)
+            head = cls(**told)
+            kinds = [type(value) for value in (head.sha256, head.parts, head.signature)]
+        except (ValueError, TypeError, RecursionError):
+            raise FleetError("the head of the plans cannot be read: they were not taken") from None
+        if kinds != [str, int, str]:
+            raise FleetError("the head of the plans cannot be read: they were not taken")
+        return head
+
     def check(self, scope: str, signer: str) -> None:
         """Raises FleetError where `signer` (a public NKey) did not sign it for this scope."""
         from cryptography.exceptions import InvalidSignature
@@ -103,15 +116,21 @@ class PlansTaker:
         found = await self._read(stream, plans_for(scope, 0))
         if not found:
             return
-        head, known = PlansHead(**json.loads(found[0])), _known(self.folder)
-        if known.get(scope, {}).get("sha256") == head.sha256:
-            return
+        known = _known(self.folder)
+        digest = hashlib.sha256(found[0]).hexdigest()  # of a head that cannot be read
         try:
+            head = PlansHead.read(found[0])
+            digest = head.sha256
+            if known.get(scope, {}).get("sha256") == digest:
+                return
             head.check(scope, self.fleet.plans_from or "")
             said = await self._take(stream, scope, head)
         except JetsonFaceError as error:
             said = str(error)
-        known[scope] = {"sha256": head.sha256, "said": said}
+        now = {"sha256": digest, "said": said}
+        if known.get(scope) == now:
+            return
+        known[scope] = now
         write_file(self.folder / FILE, json.dumps(known, indent=2) + "\n", mode=0o600)
 
     async def _take(self, stream: JetStreamContext, scope: str, head: PlansHead) -> str:

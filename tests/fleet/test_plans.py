@@ -18,7 +18,7 @@ from jetson_face.factory.fleet import fleet_of, link_of
 from jetson_face.factory.parts import open_gallery
 from jetson_face.fleet import operator
 from jetson_face.fleet.keys import make_keys, public_key
-from jetson_face.fleet.plans import PlansHead, PlansTaker, plans_taken
+from jetson_face.fleet.plans import FILE, PlansHead, PlansTaker, plans_taken
 from jetson_face.fleet.running import import_plans
 from jetson_face.fleet.status import status_here
 from jetson_face.fleet.subjects import plans_for
@@ -117,6 +117,30 @@ def test_parts_that_are_not_those_signed_are_not_taken(pair: Pair, hub: NatsServ
     hub.publish(plans_for("group-orin", 1), b"other plans")
     assert "are not those that were signed" in pair.look()["group-orin"]
     assert pair.taken == []
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"\xff\x00",
+        b"[]",
+        b'{"sha256": "00"}',
+        b'{"sha256": "00", "parts": "2", "signature": "00"}',
+        b'{"sha256": 7, "parts": 2, "signature": "00"}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_head_that_cannot_be_read_is_said_once_and_ends_nothing(
+    pair: Pair, hub: NatsServer, head: bytes
+) -> None:
+    hub.publish(plans_for("group-orin", 0), head)
+    told = pair.look()
+    assert "cannot be read" in told["group-orin"]
+    kept = (pair.board.folder / FILE).stat().st_mtime_ns
+    assert pair.look() == told
+    assert (pair.board.folder / FILE).stat().st_mtime_ns == kept
+    pair.push(b"plans")
+    assert pair.look() == {"group-orin": "rnet: taken, parity passed"}
 
 
 def test_a_board_that_names_nobody_takes_nothing(
