@@ -45,8 +45,8 @@ class QualityConfig(Section):
     )
     recognisable_min: Fraction = Field(
         0.6,
-        description="1 minus the cosine to the nearest kind of unrecognisable crops; below it a crop "
-        "counts for nothing: no template, name or `unknown`; 0: everything counts",
+        description="1 minus the cosine to the nearest kind of unrecognisable crops; below it a "
+        "crop counts for nothing: no template, name or `unknown`; 0: everything counts",
     )
 
 
