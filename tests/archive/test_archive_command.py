@@ -200,7 +200,7 @@ def test_what_is_wrong_is_one_line_and_a_code(
         (
             ours(
                 *("archive", "index", tmp_path / "a.mp4"),
-                *("--set", "embedder.model=squeezenet_face_profile"),
+                *("--set", "embedder.model=sface"),
             ),
             9,
             "into a new archive",

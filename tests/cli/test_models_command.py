@@ -227,7 +227,7 @@ def test_a_damaged_file_is_found_and_fetched_again(call: Call, card: Path, tmp_p
 
 
 def test_answers_that_differ_are_found(call: Call, card: Path, tmp_path: Path) -> None:
-    other = (card_dir() / "squeezenet_face_profile.golden.npz").read_bytes()
+    other = (card_dir() / "sface.golden.npz").read_bytes()
     (tmp_path / "net.golden.npz").write_bytes(other)
     call("fetch", card)
     code, out, _ = call("verify", card)

@@ -48,9 +48,9 @@ def embedded(config: Config, crops: ImageU8) -> F32:
 
 @shows("embedder[network].model")
 def test_another_network_embeds(site: Site) -> None:
-    embedder = build_embedder(site({"embedder[network].model": "squeezenet_face_profile"}))
+    embedder = build_embedder(site({"embedder[network].model": "sface"}))
     embedder.close()
-    assert embedder.space.model == "squeezenet_face_profile"
+    assert embedder.space.model == "sface"
 
 
 @shows("embedder[network].precision")

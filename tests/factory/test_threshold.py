@@ -198,7 +198,7 @@ def test_a_calibration_moves_as_the_curve_does_for_this_way_of_matching(
     then, now = (GallerySize(6, ((each, 6),), top_k) for each in (1, 5))
     by = the_curve().threshold(0.01, now) - the_curve().threshold(0.01, then)
     assert found == pytest.approx(0.47 + by)
-    assert by > 0.05 or top_k == 3
+    assert by > 0.04 or top_k == 3
 
 
 def test_a_calibration_that_moves_beyond_1_stays_there(tmp_path: Path) -> None:

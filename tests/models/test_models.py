@@ -126,7 +126,7 @@ def test_a_detector_has_no_space() -> None:
     [
         ("mynet.onnx", "mynet.onnx is a network without a card: jetson-face models add mynet.onnx"),
         ("sface.onnx", "sface.onnx is a file; the name of its card is sface"),
-        ("squeeznet_face", "did you mean squeezenet_face or squeezenet_face_profile?"),
+        ("squeeznet_face", "did you mean squeezenet_face?"),
         ("xyzzy", "no model card 'xyzzy'; there are: dlib_resnet, mobilefacenet,"),
         ("yunet", "model 'yunet' is of kind detector; kind embedder is wanted here"),
     ],

@@ -63,7 +63,7 @@ def test_a_preview_says_what_naming_would_change_and_changes_nothing(
     path = config.state_dir / "review.db"
     with ReviewQueue.open(path, open_cipher(config.state_dir)) as queue:
         # like Eve enough to be named so, not enough for her cluster
-        vector = face(1).vectors + 2.4 * face(7).vectors
+        vector = face(1).vectors + 3.0 * face(7).vectors
         unit = np.asarray(vector / np.linalg.norm(vector), np.float32)
         queue.add(replace(review_item("x", 30), face=Embeddings(unit, SPACE)), same_face_min=2)
     assert review("name", 3, "Eve", "--preview", "--set", "matching.similarity_min=0.3") == 0
