@@ -26,9 +26,12 @@ from jetson_face.training.campaign.starting import start_from_onnx
 from jetson_face.training.net import INPUT_SIZE, SqueezeNetFace, to_input
 from jetson_face.training.settings import RecipePart
 
-STYLE = (0, 1, 3, 5)
+REPEAT = (3, 5, 5, 7)
+SQUEEZE = {2: 32, 3: 32, 4: 64, 5: 64}
+"""The shipped network's, as `net` of configs/train_campaign_wide.yaml has them."""
+STYLE = (0, 1, 3, 6)
 """Places, among ``Features``' maps, whose Gram matrices are the style: 56, 28, 28 and 14 pixels."""
-CONTENT = 6
+CONTENT = 7
 """The place whose map is the content: 14 pixels, deep enough that grain is not seen any more."""
 
 
@@ -49,7 +52,7 @@ class Features(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.net = SqueezeNetFace(repeat=(5, 7))
+        self.net = SqueezeNetFace(repeat=REPEAT, squeeze=SQUEEZE)
         blank = torch.rand(4, 3, INPUT_SIZE, INPUT_SIZE, generator=torch.Generator().manual_seed(1))
         start_from_onnx(self.net, resolve(load_card("squeezenet_face")), blank * 2 - 1)
         self.net.eval().requires_grad_(False)

@@ -349,7 +349,7 @@ def test_a_photo_that_the_network_can_make_nothing_of_is_refused(
         embedder=FakeEmbedder(),
         portraits=lambda image, marks: [Portrait(portrait(), LANDMARKS)] * len(marks),
         assess=_assess,
-        recognisable=Recognisability(SPACE, unit(0, 1)),
+        recognisable=Recognisability(SPACE, unit(0, 1)[None]),
         recognisable_min=0.6,
     )
     clear, blank = photo(tmp_path / "clear.png", who=0), photo(tmp_path / "no.png", who=80)
