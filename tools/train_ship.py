@@ -29,7 +29,11 @@ from train_evaluate import faces_of  # noqa: E402
 from jetson_face.benchmark.unrecognisable import make_recognisability  # noqa: E402
 from jetson_face.calibration.curve_measuring import measure_curve  # noqa: E402
 from jetson_face.config import Config  # noqa: E402
-from jetson_face.core.types import F32  # noqa: E402
+from jetson_face.evaluation.false_match_curve import (  # noqa: E402
+    false_match_curve,
+    people_of,
+    threshold_at,
+)
 from jetson_face.evaluation.pairs import find_pictures, read_pairs  # noqa: E402
 from jetson_face.training import data  # noqa: E402
 from jetson_face.training.campaign.settings import CampaignConfig  # noqa: E402
@@ -56,13 +60,13 @@ def files(recipe: CampaignConfig, kept: Path, folder: Path) -> Path:
 
 def threshold(config: Config, listed: Path, cache: Path) -> float:
     """The cosine that one in a thousand pairs of two people reaches, rounded up to a hundredth."""
-    pictures = find_pictures(listed.parent / "images", read_pairs(listed).pictures)
+    pairs = read_pairs(listed)
+    pictures = find_pictures(listed.parent / "images", pairs.pictures)
     faces = faces_of(config, pictures, False, cache)
-    vectors: F32 = faces.vectors[faces.found]
-    people = np.array([pictures[name].parent.name for name in faces.names])[faces.found]
-    apart = np.triu(people[:, None] != people, 1)
-    point = float(np.quantile((vectors @ vectors.T)[apart], 1 - 1e-3))
-    logging.info("one in a thousand of %d pairs reaches %.4f", apart.sum(), point)
+    there = faces.found
+    curve = false_match_curve(faces.vectors[there], people_of(pairs, faces.names)[there])
+    point = threshold_at(curve)
+    logging.info("one in a thousand of %d pairs reaches %.4f", curve.pairs, point)
     return math.ceil(100 * point) / 100
 
 

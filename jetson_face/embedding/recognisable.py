@@ -49,9 +49,10 @@ class Recognisability:
             stored = json.loads(path.read_text(encoding="utf-8"))
             found = stored["centroids"] if "centroids" in stored else [stored["centroid"]]
             made = cls(EmbeddingSpace(**stored["space"]), np.asarray(found, np.float32))
-            shape = made.centroids.shape
-            whole = stored["kind"] == _KIND and shape == (shape[0], made.space.dim) and shape[0] > 0
-            lengths = np.linalg.norm(made.centroids, axis=-1)
+            whole = stored["kind"] == _KIND and made.centroids.ndim == 2
+            whole = whole and len(made.centroids) > 0
+            whole = whole and made.centroids.shape[1] == made.space.dim
+            lengths = np.linalg.norm(np.atleast_2d(made.centroids), axis=1)
             whole = whole and bool((np.abs(lengths - 1) < 1e-3).all())
         except FileNotFoundError:
             raise InputMissingError(

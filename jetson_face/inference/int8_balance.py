@@ -78,11 +78,12 @@ def _scale(module: Any, tensor: Any, by: F32, axis: int) -> None:
 
 
 def _tops(module: Any, model: Any, names: Sequence[str], feeds: Batches) -> dict[str, F32]:
-    """Nearly the highest value of every channel of each tensor (N, C, H, W), over all feeds."""
+    """Nearly the highest value of every channel of each tensor (N, C, ...), over all feeds."""
     tops: dict[str, F32] = {}
     for seen in _shown(module, model, names, feeds):
         for name in names:
-            high = np.quantile(seen[name], HIGHEST, axis=(0, 2, 3)).astype(np.float32)
+            high = np.quantile(seen[name], HIGHEST, axis=_but_channels(seen[name]))
+            high = high.astype(np.float32)
             tops[name] = np.maximum(tops.get(name, high), high)
     return tops
 
@@ -127,14 +128,18 @@ def _own_bias(graph: Any, node: Any, weights: Mapping[str, Any]) -> Any | None:
 
 
 def _means(module: Any, model: Any, names: Sequence[str], feeds: Batches) -> dict[str, F32]:
-    """Of every channel of each tensor (N, C, H, W), over all feeds."""
+    """Of every channel of each tensor (N, C, ...), over all feeds."""
     sums: dict[str, Any] = dict.fromkeys(names, 0.0)
     places = dict.fromkeys(names, 0)
     for seen in _shown(module, model, names, feeds):
         for name in names:
-            sums[name] = sums[name] + seen[name].sum((0, 2, 3), dtype=np.float64)
+            sums[name] = sums[name] + seen[name].sum(_but_channels(seen[name]), dtype=np.float64)
             places[name] += seen[name].size // seen[name].shape[1]
     return {name: (sums[name] / places[name]).astype(np.float32) for name in names}
+
+
+def _but_channels(values: Array) -> tuple[int, ...]:
+    return (0, *range(2, values.ndim))
 
 
 def _shown(

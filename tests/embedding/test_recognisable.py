@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
@@ -57,7 +58,15 @@ def test_what_is_written_is_read_back_and_only_for_its_network(tmp_path: Path) -
     np.testing.assert_allclose(read, [[0.6, 0.8]], atol=1e-5)
     with pytest.raises(ModelError, match="was made for"):
         Recognisability.read(path, OTHER)
-    path.write_text(path.read_text()[:-20])
+    whole = path.read_text()
+    broken: list[object] = [5, [], [0.6, 0.8], [[0.6]], [[[0.6, 0.8]]], [[3, 4]], [[0.6, 0.8], [1]]]
+    for rows in broken:
+        space = {"model": "made", "digest": "0" * 64, "dim": 2}
+        told = {"kind": "unrecognisable", "space": space, "centroids": rows}
+        path.write_text(json.dumps(told))
+        with pytest.raises(ModelError, match="no centroids"):
+            Recognisability.read(path, SPACE)
+    path.write_text(whole[:-20])
     with pytest.raises(ModelError, match="no centroids"):
         Recognisability.read(path, SPACE)
     with pytest.raises(InputMissingError):

@@ -521,6 +521,19 @@ def test_faces_alone_lean_to_their_person(told: dict[str, Any], mix: float) -> N
     assert any(wanted) != bool(mix)
 
 
+def test_another_teacher_is_asked_again(told: dict[str, Any]) -> None:
+    told["teachers"] = {"live": told["teachers"]["live"]}
+    told["people"] = {"share": 0.5, "least_cosine": -1.0}
+    campaign(told)
+    campaign(told)
+    assert len(list(Path(told["cache"]).glob("people_*.npy"))) == 1
+    model = onnx.load(told["teachers"]["live"]["file"])
+    model.doc_string = "another"
+    onnx.save(model, told["teachers"]["live"]["file"])
+    campaign(told)
+    assert len(list(Path(told["cache"]).glob("people_*.npy"))) == 2
+
+
 def test_mixed_views_want_live_teachers(told: dict[str, Any]) -> None:
     told["view"] = {"mix": 0.5}
     with pytest.raises(ValueError, match=r"view\.mix: the stored vectors of \['.*'\] are of one"):

@@ -69,7 +69,7 @@ def test_the_threshold_is_what_one_pair_in_a_thousand_reaches(
     monkeypatch.setattr(train_ship, "read_pairs", lambda _: faces)
     monkeypatch.setattr(train_ship, "find_pictures", lambda *_: pictures)
     monkeypatch.setattr(train_ship, "faces_of", lambda *_: faces)
-    faces.pictures = names
+    faces.pictures, faces.pairs = names, ()
     told = train_ship.threshold(Config(), tmp_path / "lfw" / "pairs.txt", tmp_path)
     people = np.array([name.split("/")[0] for name in names])[found]
     known = vectors[found]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,11 +93,14 @@ class Campaign:
         """From one pass of the teachers over the labelled faces that are trained on."""
         labels = self.faces.labels
         rows = self.rows[labels[self.rows] >= 0]
+        packs = [pack.packed for pack in self.config.packs]
+        files = [how.file for how in self.config.teachers.values() if how.file is not None]
+        digests = [sha256(data.find(path).read_bytes()).hexdigest() for path in (*packs, *files)]
         joined = vectors_of(
             rows,
             lambda part: self.teachers.ask(self.faces.take(part), part)[0],
             self.config.cache,
-            f"{self.teachers.target} {[str(pack.packed) for pack in self.config.packs]}",
+            f"{self.teachers.target} {digests}",
         )
         out = PersonMiddles(labels, rows, joined.to(self.device), self.config.people.least_cosine)
         log.info("%d of %d labelled faces lean to their person's middle", out.faces, len(rows))
@@ -202,15 +206,16 @@ class Campaign:
         rows = self.walk(self.asked, fresh)
         self.asked += fresh
         view = changed(self.faces.take(rows), config.view, draw)
-        whole = view
+        alone = None
         if config.view.mix:
-            view = mixed(view, config.view.mix, draw)
-        alone = (view == whole).flatten(1).all(1)
+            whole, view = view, mixed(view, config.view.mix, draw)
+            alone = (view == whole).flatten(1).all(1)
         view = view.round_()
         vector, hints = self.teachers.ask(view, rows)
         if self.people is not None:
-            leaning = self.people.lean(vector, rows, config.people.share)
-            vector = torch.where(alone[:, None], leaning, vector)
+            own, vector = vector, self.people.lean(vector, rows, config.people.share)
+            if alone is not None:
+                vector = torch.where(alone[:, None], vector, own)
         new = Lesson(view.to(torch.uint8), self.teachers.turn(vector), hints)
         again = self.ring.take(batch - fresh, draw) if fresh < batch else None
         self.ring.add(new)
