@@ -4,7 +4,7 @@ says."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
@@ -227,6 +227,85 @@ def test_a_consent_is_given_today_by_the_clock_on_the_wall(
     page.context.close()
 
 
+def crowd(count: int) -> Callable[[Request], dict[str, Any]]:
+    """GET /people of so many, as the service answers it."""
+    everybody: list[dict[str, Any]] = [
+        {"id": f"{n:04d}", "name": f"Person {n:04d}", "template_count": 1, "last_seen": None,
+         "do_not_recognise": False, "since": "2026-01-01T00:00:00Z", "templates": [],
+         "consent": dict.fromkeys(("given_by", "given", "until", "text")) | {"state": "none"}}
+        for n in range(count)
+    ]  # fmt: skip
+
+    def people(request: Request) -> dict[str, Any]:
+        asked = {key: text for key, (text,) in parse_qs(urlsplit(request.url).query).items()}
+        rows = [one for one in everybody if asked.get("search", "").lower() in one["name"].lower()]
+        first, limit = int(asked.get("cursor", "0")), int(asked.get("limit", "100"))
+        after = first + limit if first + limit < len(rows) else None
+        return {"items": rows[first : first + limit], "next": after and str(after)}
+
+    return people
+
+
+def test_people_are_shown_a_hundred_at_a_time_and_searched_on_the_box(made: MadeUp) -> None:
+    merged: list[object] = []
+
+    def merge(request: Request) -> object:
+        merged.append(request.post_data_json)
+        return {}
+
+    made.said |= {
+        "GET /people": crowd(12_345), "GET /unknown-people": NONE,
+        "GET /people/0007": lambda request: crowd(8)(request)["items"][7],
+        "POST /people/0007/merge": merge,
+    }  # fmt: skip
+    page = made.open("people")
+    cards = page.get_by_role("list", name="People").get_by_role("listitem")
+    page.get_by_text("Person 0099").wait_for()
+    assert cards.count() == 100
+    page.get_by_role("button", name="More", exact=True).click()
+    page.get_by_text("Person 0199").wait_for()
+    assert cards.count() == 200
+    page.get_by_label("Search").fill("person 12344")
+    page.get_by_text("Person 12344").wait_for()
+    assert cards.count() == 1
+    assert page.get_by_role("button", name="More", exact=True).is_hidden()
+    page.get_by_label("Search").fill("0007")
+    page.get_by_text("Person 0007").wait_for()
+    page.get_by_role("button", name="Open").first.click()
+    into = page.get_by_label("Move all photos to")
+    into.fill("person 10")
+    page.locator("datalist option[value='Person 1001']").wait_for(state="attached")
+    assert page.locator("dialog datalist option").count() == 20
+    for name, said in (("", "write a name"), ("Nemo", "nobody who"), ("Person 0007", "is this")):
+        into.fill(name)
+        page.get_by_role("button", name="Merge").click()
+        page.locator("#toast").get_by_text(said).wait_for()
+    into.fill("person 11111 ")
+    page.get_by_role("button", name="Merge").click()
+    page.locator("#toast").get_by_text("merged").wait_for()
+    assert merged == [{"into": "11111"}]
+
+
+def test_events_of_one_person_are_asked_for_by_name(made: MadeUp) -> None:
+    made.said |= {
+        "GET /people": crowd(6000), "GET /cameras": NONE, "GET /events": NONE,
+        "GET /events/stream": told(event(2, "Grace")),
+    }  # fmt: skip
+    page = made.open("events")
+    page.get_by_text("Grace").wait_for()
+    who = page.get_by_label("Person")
+    who.fill("Person 5999")
+    who.press("Tab")
+    until(lambda: page.evaluate("1") and "GET /events?person=5999" in made.asked)
+    who.fill("")
+    made.asked.clear()
+    who.press("Tab")
+    until(lambda: page.evaluate("1") and {"GET /events?", "GET /events"} & {*made.asked})
+    who.fill("Nemo")
+    who.press("Tab")
+    page.locator("#toast").get_by_text("nobody who is enrolled is called Nemo").wait_for()
+
+
 def test_everybody_who_is_sent_to_a_fleet_is_everybody(made: MadeUp) -> None:
     here = {
         "site": "north", "box": "one", "server": "tls://hub", "scopes": ["all"], "people": 5300,
@@ -234,14 +313,7 @@ def test_everybody_who_is_sent_to_a_fleet_is_everybody(made: MadeUp) -> None:
         "events": {"waiting": 0, "error": None, "down_since": None}, "held": [], "erasing": 0,
         "up_to_date": True, "plans": {},
     }  # fmt: skip
-    everybody = [{"id": f"{n:04d}", "name": f"Person {n}"} for n in range(5300)]
     sent: list[str] = []
-
-    def people(request: Request) -> object:
-        asked = parse_qs(urlsplit(request.url).query)
-        first = int(asked.get("cursor", ["0"])[0])
-        after = first + 500 if first + 500 < len(everybody) else None
-        return {"items": everybody[first : first + 500], "next": after and str(after)}
 
     def send(request: Request) -> object:
         sent.extend(request.post_data_json["people"])
@@ -249,11 +321,11 @@ def test_everybody_who_is_sent_to_a_fleet_is_everybody(made: MadeUp) -> None:
 
     made.said |= {
         "GET /fleet": {"configured": True, "here": here}, "GET /fleet/boxes": NONE,
-        "GET /fleet/people": NONE, "GET /fleet/erasures": NONE, "GET /people": people,
+        "GET /fleet/people": NONE, "GET /fleet/erasures": NONE, "GET /people": crowd(5300),
         "POST /fleet/people": send,
     }  # fmt: skip
     page = made.open("fleet")
-    page.get_by_label("Who is enrolled here").select_option("*")
+    page.get_by_label("Everybody").check()
     page.get_by_role("button", name="Send", exact=True).click()
-    until(lambda: page.evaluate("1") and len(sent) == len(everybody))
-    assert sent == [one["id"] for one in everybody]
+    until(lambda: page.evaluate("1") and len(sent) == 5300)
+    assert sent == [f"{n:04d}" for n in range(5300)]

@@ -1,13 +1,14 @@
 import { encoded, get, may, raw, send } from "./api.js";
 import { action, dialog, field, h, time, toast } from "./dom.js";
+import { personField, personNamed } from "./who.js";
 
 const kinds = ["appeared", "decided", "changed", "retracted", "left", "canary", "similarity", "consent"];
 const notes = ["canary", "similarity", "consent"];
 
 function enrolFrom(event) {
   dialog("Enrol from this event", (close) => {
-    const name = h("input", { required: true, maxlength: 100, value: event.name || "" });
-    return h("div", {}, field("Who is it?", name), h("p", {}, action("Enrol", async () => {
+    const [name, nameField] = personField("Who is it?", { required: true, value: event.name || "" });
+    return h("div", {}, nameField, h("p", {}, action("Enrol", async () => {
       const crop = await (await raw("GET", `/events/${event.id}/crop`)).blob();
       const done = await send("POST", "/people", { name: name.value, pictures: [{ label: `event ${event.time}`, data: await encoded(crop) }] });
       toast(done.added.length ? `${done.name} is enrolled` : done.refused[0]?.reason || "it was there already");
@@ -42,13 +43,24 @@ export async function show(place) {
   let source = null;
   let later = null;
   let turn = 0;
+  let asked = 0;
   const shown = new Set();
   const list = h("ul", { "aria-label": "Events, newest first", class: "plain" });
   const changed = () => begin().catch((error) => toast(error.message));
-  const people = (await get("/people?limit=500").catch(() => ({ items: [] }))).items;
   const cameras = (await get("/cameras").catch(() => ({ items: [] }))).items;
   const choose = (every, items) => h("select", { onchange: changed }, h("option", { value: "" }, every), items.map(([value, text]) => h("option", { value }, text)));
-  const who = choose("everybody", people.map((p) => [p.id, p.name]));
+  const who = { value: "" };
+  const [name, nameField] = personField("Person", {
+    placeholder: "everybody", onchange: async () => {
+      const mine = (asked += 1);
+      try {
+        const found = name.value.trim() ? (await personNamed(name.value)).id : "";
+        if (mine !== asked) return;
+        who.value = found;
+        changed();
+      } catch (error) { toast(error.message); }
+    },
+  });
   const camera = choose("every camera", cameras.map((c) => [c.name, c.name]));
   const kind = choose("every kind", kinds.map((k) => [k, k]));
   const state = choose("every state", ["known", "unknown", "review", "pending"].map((s) => [s, s]));
@@ -129,7 +141,7 @@ export async function show(place) {
     if (mine === turn) await load();
     if (mine === turn) listen(newest?.id);
   };
-  place.append(h("div", { class: "card row" }, field("Person", who), field("Camera", camera), field("State", state), field("Kind", kind), field("From", since), field("Until", until)), links, list, more);
+  place.append(h("div", { class: "card row" }, nameField, field("Camera", camera), field("State", state), field("Kind", kind), field("From", since), field("Until", until)), links, list, more);
   await begin();
   return end;
 }

@@ -1,5 +1,6 @@
 import { every, get, may, send } from "./api.js";
 import { action, dialog, facts, field, h, row, table, time, toast } from "./dom.js";
+import { personField, personNamed } from "./who.js";
 
 // Seconds after which a box is missed; it says how it is each 30, or as `fleet.status_s` says.
 const silent = 120;
@@ -85,19 +86,20 @@ function people(place, erased) {
   return [load, again];
 }
 
-async function sending(place, again) {
-  const enrolled = await every("/people?limit=500", Infinity);
-  const who = h("select", {}, h("option", { value: "" }, "choose"), enrolled.map((one) => h("option", { value: one.id }, one.name)), enrolled.length ? h("option", { value: "*" }, "everybody who is enrolled here") : null);
+function sending(place, again) {
+  const [who, whoField] = personField("Who is enrolled here");
+  const all = h("input", { type: "checkbox" });
   const to = h("input", { list: "scopes", value: "all", autocomplete: "off" });
   place.append(h("section", { class: "card", "aria-label": "Send people" }, h("h2", {}, "Send people to the boxes"),
-    field("Who is enrolled here", who), field("To (all, site:NAME, group:NAME)", to),
+    whoField, field("Everybody", all), field("To (all, site:NAME, group:NAME)", to),
     h("p", {}, action("Send", async () => {
-      if (!who.value) throw new Error("choose somebody first");
-      const ids = who.value === "*" ? enrolled.map((one) => one.id) : [who.value];
+      const people = all.checked ? await every("/people?limit=500", Infinity) : [await personNamed(who.value)];
+      const ids = people.map((one) => one.id);
       for (let i = 0; i < ids.length; i += 100) await send("POST", "/fleet/people", { people: ids.slice(i, i + 100), to: to.value });
       toast(`${ids.length} sent to ${to.value}`);
       await again();
-    }, "main")), h("p", { class: "soft" }, "They are sent as they are now: a later photo or name is sent by sending them again. They cannot move to others: erase them everywhere first.")));
+    }, "main")),
+    h("p", { class: "soft" }, "They are sent as they are now: a later photo or name is sent by sending them again. They cannot move to others: erase them everywhere first.")));
 }
 
 function erasures(place) {
@@ -117,7 +119,7 @@ async function theirPeople(place) {
   let drawErasures = async () => {};
   const [load, again] = people(place, () => drawErasures());
   await load();
-  if (may("operator")) await sending(place, again);
+  if (may("operator")) sending(place, again);
   if (!may("admin")) return;
   drawErasures = erasures(place);
   await drawErasures();

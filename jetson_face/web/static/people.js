@@ -1,6 +1,7 @@
-import { encoded, every, get, may, send } from "./api.js";
+import { encoded, get, may, send } from "./api.js";
 import { action, dialog, doing, facts, field, h, time, toast } from "./dom.js";
 import { openUnknown, unknownPeople } from "./unknown.js";
+import { personField, personNamed } from "./who.js";
 
 const portrait = (person) => h("img", { class: "portrait", src: `/api/v1/people/${person.id}/portrait?n=${person.template_count}`, alt: `Portrait of ${person.name}`, loading: "lazy" });
 
@@ -22,8 +23,8 @@ export function batches(files) {
   return found;
 }
 
-function enrolForm(known, refresh) {
-  const name = h("input", { required: true, maxlength: 100, list: "names", autocomplete: "off" });
+function enrolForm(refresh) {
+  const [name, nameField] = personField("Name", { required: true });
   const files = h("input", { type: "file", accept: "image/*", multiple: true });
   const force = h("input", { type: "checkbox" });
   const never = h("input", { type: "checkbox" });
@@ -40,8 +41,7 @@ function enrolForm(known, refresh) {
     dropped = [...event.dataTransfer.files];
     count.textContent = `${dropped.length} dropped`;
   });
-  const form = h("form", { class: "card" }, h("h2", {}, "Enrol somebody"), field("Name", name),
-    h("datalist", { id: "names" }, known.map((p) => h("option", { value: p.name }))), area,
+  const form = h("form", { class: "card" }, h("h2", {}, "Enrol somebody"), nameField, area,
     h("details", {}, h("summary", {}, "More"), field("Also pictures that look like somebody else, or were erased with a person", force),
       field("Never recognise this face (do-not-recognise list); the name may be any", never)),
     h("p", {}, button), said);
@@ -70,21 +70,28 @@ function receiptOf(receipt) {
     h("p", {}, h("a", { class: "button", href: file, download: `receipt-${receipt.person}.json` }, "Save the receipt")));
 }
 
-async function open(id, everybody, refresh) {
+async function open(id, refresh) {
   const person = await get(`/people/${id}`);
   dialog(person.name, (close) => {
     const name = h("input", { value: person.name, maxlength: 100 });
-    const into = h("select", {}, h("option", { value: "" }, "choose"), everybody.filter((p) => p.id !== id).map((p) => h("option", { value: p.id }, p.name)));
+    const [into, intoField] = personField("Move all photos to");
     const sure = h("input", { autocomplete: "off" });
     const templates = h("ul", { class: "faces plain", "aria-label": "Photos" }, person.templates.map((t) => h("li", { class: "card" },
       h("img", { class: "portrait", src: `/api/v1/people/${id}/templates/${t.id}/portrait`, alt: `Photo ${t.source}`, loading: "lazy" }),
       h("div", { class: "soft" }, `${t.source || "photo"}, quality ${t.quality.toFixed(2)}`), t.warning ? h("div", { class: "warn" }, t.warning) : null,
-      may("operator") && person.templates.length > 1 ? action("Take out", async () => { await send("DELETE", `/people/${id}/templates/${t.id}`); close(); await refresh(); open(id, everybody, refresh); }) : null)));
+      may("operator") && person.templates.length > 1 ? action("Take out", async () => { await send("DELETE", `/people/${id}/templates/${t.id}`); close(); await refresh(); open(id, refresh); }) : null)));
     return h("div", {},
       facts([["Since", time(person.since)], ["Photos", person.template_count], ["Last seen", lastSeen(person) || "not in the history"]]), templates,
       consentOf(person, close, refresh),
       may("operator") ? h("div", {}, h("h3", {}, "Rename"), field("New name", name), action("Rename", async () => { await send("PATCH", `/people/${id}`, { name: name.value }); toast("renamed"); close(); await refresh(); })) : null,
-      may("admin") ? h("div", {}, h("h3", {}, "Is somebody else, too"), field("Move all photos to", into), action("Merge", async () => { if (!into.value) throw new Error("choose a person"); await send("POST", `/people/${id}/merge`, { into: into.value }); toast("merged"); close(); await refresh(); }),
+      may("admin") ? h("div", {}, h("h3", {}, "Is somebody else, too"), intoField, action("Merge", async () => {
+          const other = await personNamed(into.value);
+          if (other.id === id) throw new Error(`${other.name} is this person: write another name`);
+          await send("POST", `/people/${id}/merge`, { into: other.id });
+          toast("merged");
+          close();
+          await refresh();
+        }),
         h("h3", {}, "Erase for good"), field(`Type ${person.name} to confirm`, sure),
         action("Erase", async () => {
           if (sure.value !== person.name) throw new Error("the name is not the same: nothing was erased");
@@ -123,21 +130,31 @@ function consentOf(person, close, refresh) {
 
 export async function show(place, rest) {
   const grid = h("ul", { class: "faces plain", "aria-label": "People" });
-  const search = h("input", { type: "search", oninput: () => draw() });
-  let everybody = [];
-  const draw = () => {
-    const wanted = search.value.toLowerCase();
-    const shown = everybody.filter((p) => p.name.toLowerCase().includes(wanted));
-    grid.replaceChildren(...shown.map((person) => h("li", { class: "card" }, portrait(person),
-      h("div", {}, h("strong", {}, person.name)), h("div", { class: "soft" }, `${person.template_count} photo${person.template_count === 1 ? "" : "s"}`),
-      person.do_not_recognise ? h("div", { class: "warn" }, "never recognised") : h("div", { class: "soft" }, lastSeen(person)),
-      action("Open", async () => { await open(person.id, everybody, refresh); }))));
-    if (!shown.length) grid.append(h("li", {}, everybody.length ? "nobody is called so" : "nobody is enrolled yet"));
+  let cursor = null;
+  let turn = 0;
+  let later = null;
+  const card = (person) => h("li", { class: "card" }, portrait(person),
+    h("div", {}, h("strong", {}, person.name)), h("div", { class: "soft" }, `${person.template_count} photo${person.template_count === 1 ? "" : "s"}`),
+    person.do_not_recognise ? h("div", { class: "warn" }, "never recognised") : h("div", { class: "soft" }, lastSeen(person)),
+    action("Open", async () => { await open(person.id, refresh); }));
+  const load = async (limit) => {
+    const mine = turn;
+    const query = new URLSearchParams({ limit, search: search.value, ...(cursor ? { cursor } : {}) });
+    const page = await get(`/people?${query}`);
+    if (mine !== turn) return; // something else was asked for meanwhile
+    if (!cursor) grid.replaceChildren();
+    grid.append(...page.items.map(card));
+    cursor = page.next;
+    more.hidden = !cursor;
+    if (!grid.children.length) grid.append(h("li", {}, search.value ? "nobody is called so" : "nobody is enrolled yet"));
   };
-  const refresh = async () => { everybody = await every("/people?limit=500"); draw(); };
+  const refresh = async (limit = Math.min(Math.max(grid.children.length, 100), 500)) => { turn += 1; cursor = null; await load(limit); };
+  const soon = () => { clearTimeout(later); later = setTimeout(() => refresh(100).catch((error) => toast(error.message)), 200); };
+  const search = h("input", { type: "search", maxlength: 100, oninput: soon });
+  const more = action("More", async () => load(100));
   await refresh();
-  if (may("operator")) place.append(enrolForm(everybody, refresh));
+  if (may("operator")) place.append(enrolForm(refresh));
   const [unknown, again] = await unknownPeople(refresh);
-  place.append(h("h2", {}, "Enrolled"), field("Search", search), grid, unknown);
+  place.append(h("h2", {}, "Enrolled"), field("Search", search), grid, h("p", {}, more), unknown);
   if (rest[0] === "unknown" && rest[1]) await openUnknown(rest[1], async () => { await again(); await refresh(); });
 }

@@ -1,12 +1,12 @@
-import { every, get, may, send } from "./api.js";
-import { action, field, h, time, toast } from "./dom.js";
+import { every, may, send } from "./api.js";
+import { action, h, time, toast } from "./dom.js";
+import { personField } from "./who.js";
 
 export async function show(place) {
   const chosen = new Set();
   const list = h("div");
   const found = h("div", { role: "status" });
-  const name = h("input", { maxlength: 100, list: "known", autocomplete: "off" });
-  const known = h("datalist", { id: "known" });
+  const [name, nameField] = personField("Name, for somebody else");
   let rows = [];
   let last = [];
 
@@ -62,13 +62,12 @@ export async function show(place) {
   };
   const refresh = async () => {
     rows = await every("/review?limit=200");
-    known.replaceChildren(...(await get("/people?limit=500")).items.map((p) => h("option", { value: p.name })));
     draw();
   };
   await refresh();
   place.append(list);
   if (may("operator")) {
-    place.append(h("section", { class: "bar", "aria-label": "Answers" }, known, field("Name, for somebody else", name),
+    place.append(h("section", { class: "bar", "aria-label": "Answers" }, nameField,
       h("div", { class: "row" }, action("Yes, it is", () => decide("yes"), "main"), action("No", () => decide("no")), action("Somebody else", () => decide("other")),
         action("Preview yes", () => preview("yes")), action("Preview somebody else", () => preview("other")), undo), found));
   }

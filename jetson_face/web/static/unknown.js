@@ -1,5 +1,6 @@
 import { every, get, may, send } from "./api.js";
 import { action, dialog, facts, field, h, time, toast } from "./dom.js";
+import { personField } from "./who.js";
 
 const here = "/unknown-people";
 const counted = (n, one, many) => `${n} ${n === 1 ? one : many}`;
@@ -8,7 +9,7 @@ const erased = (done) => `${counted(done.people, "person", "people")} erased, wi
 export async function openUnknown(id, refresh) {
   const person = await get(`${here}/${id}`);
   dialog("Not enrolled, seen before", (close) => {
-    const name = h("input", { maxlength: 100, list: "names", autocomplete: "off" });
+    const [name, nameField] = personField("Name, of somebody enrolled or new");
     const told = h("div", { role: "status" });
     const wanted = () => {
       if (!name.value.trim()) throw new Error("write a name first");
@@ -21,7 +22,7 @@ export async function openUnknown(id, refresh) {
         h("div", { class: "soft" }, `${face.source}, quality ${face.quality.toFixed(2)}, `, time(face.time))))),
       facts([["Visits", person.visits], ["First", time(person.first)], ["Last", time(person.last)]]),
       h("details", {}, h("summary", {}, "Visits"), h("ul", {}, person.sightings.map((one) => h("li", {}, time(one.last), one.seconds >= 1 ? `, for ${Math.round(one.seconds)} s` : "")))),
-      may("operator") ? h("div", {}, h("h3", {}, "Who is it?"), field("Name, of somebody enrolled or new", name),
+      may("operator") ? h("div", {}, h("h3", {}, "Who is it?"), nameField,
         h("p", { class: "row" }, action("Give this name", async () => {
           const now = await send("POST", `${here}/${id}/name`, wanted());
           await done(`${now.name} has ${counted(now.added, "photo", "photos")} more${now.reason ? `; not all: ${now.reason}` : ""}`);

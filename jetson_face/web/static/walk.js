@@ -1,5 +1,6 @@
 import { get, send } from "./api.js";
-import { action, dialog, field, h, toast } from "./dom.js";
+import { action, dialog, h, toast } from "./dom.js";
+import { personField } from "./who.js";
 
 const SECONDS = 10;
 const WANTED = 2;
@@ -10,7 +11,7 @@ const poses = [["left", (t) => t < -0.12], ["front", (t) => Math.abs(t) <= 0.12]
 export function walkPast(camera) {
   let running = true;
   const box = dialog("Enrol by walking past", (close) => {
-    const name = h("input", { required: true, maxlength: 100, autocomplete: "off" });
+    const [name, nameField] = personField("Name of the person", { required: true });
     const said = h("p", { role: "status" }, "One person walks past the camera, and looks to both sides.");
     const meters = poses.map(([pose]) => h("meter", { min: 0, max: WANTED, value: 0, low: 1, high: WANTED, optimum: WANTED, "aria-label": `Faces from the ${pose}` }));
     const quality = h("meter", { min: 0, max: 1, value: 0, low: QUALITY, high: 0.5, optimum: 1, "aria-label": "Quality of the face now" });
@@ -50,7 +51,7 @@ export function walkPast(camera) {
       said.textContent = kept.length ? `${kept.length} faces kept${missing.length ? `; none from the ${missing.join(" and the ")}` : ""}.` : "No face was good enough: try again, nearer and with more light.";
       enrol.disabled = !kept.length;
     });
-    return h("div", {}, field("Name of the person", name), said,
+    return h("div", {}, nameField, said,
       h("div", { class: "row" }, poses.map(([pose], i) => h("span", {}, `${pose} `, meters[i])), h("span", {}, "quality ", quality)),
       seen, h("p", { class: "row" }, start, enrol));
   });
