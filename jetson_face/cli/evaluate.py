@@ -47,6 +47,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     clusters.add_argument(
         "--each-picture", action="store_true", help="folders below a person are no videos"
     )
+    groups = kinds.add_parser(
+        "groups", help="is one group of people mistaken for each other more often than another?"
+    )
+    groups.add_argument(
+        "--groups",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="a table with the header person,KIND,..., such as person,sex,age",
+    )
+    groups.add_argument(
+        "--each-picture", action="store_true", help="folders below a person are no videos"
+    )
     centre = kinds.add_parser("centre", help="what the mean of a site's faces gains on others")
     centre.add_argument("--divisions", type=int, default=40, metavar="N", help="of the people")
     _add_tracks(kinds)
@@ -176,6 +189,8 @@ def _measure(args: argparse.Namespace) -> Evaluation:
         return kinds.follow_tracks(setting, share=args.clips, only=_track_kinds(args.only))
     if args.kind == "clusters":
         return kinds.cluster_people(setting, each_picture=args.each_picture)
+    if args.kind == "groups":
+        return kinds.compare_groups(setting, args.groups, each_picture=args.each_picture)
     if args.kind == "centre":
         return kinds.measure_centre(setting, count=max(args.divisions, 1))
     if args.kind == "calibration":

@@ -18,6 +18,7 @@ from jetson_face.evaluation import (
     clusters,
     divisions,
     five_people,
+    groups,
     identification_report,
     known_again,
     sensitivity,
@@ -29,6 +30,7 @@ from jetson_face.evaluation import (
 )
 from jetson_face.evaluation.cache import FaceCache
 from jetson_face.evaluation.extract import ExtractedFaces
+from jetson_face.evaluation.groups import read_groups
 from jetson_face.evaluation.identification import identify_open_set
 from jetson_face.evaluation.method import Method, build_method, log_progress
 from jetson_face.evaluation.pairs import PairList, find_pictures, read_pairs
@@ -221,6 +223,24 @@ def cluster_people(setting: EvaluationSettings, *, each_picture: bool) -> Evalua
         f"{clusters.table(rows)}\n\n{known_again.table(again)}",
         {**clusters.as_json(rows, faces, run.facts), "known_again": asdict(again)},
         lambda: clusters.markdown(rows, run.facts, title) + known_again.markdown(again),
+        facts=faces.facts(),
+    )
+
+
+def compare_groups(setting: EvaluationSettings, listed: Path, *, each_picture: bool) -> Evaluation:
+    """Is one group of people mistaken for each other more often than another? listed: the table of
+    who is in which."""
+    people, by_kind = read_people(setting.images, each_picture=each_picture), read_groups(listed)
+    with _measuring(setting, "groups", setting.images) as run:
+        faces = run.found_of(people)
+        rows = groups.measure_groups(
+            people, by_kind, faces, rng=setting.rng, resamples=setting.resamples
+        )
+    title = f"Groups: {setting.images.name}, {listed.name}, {run.method.name}"
+    return Evaluation(
+        groups.summary(rows),
+        groups.as_json(rows, faces, run.facts),
+        lambda: groups.markdown(rows, run.facts, title),
         facts=faces.facts(),
     )
 
