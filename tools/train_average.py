@@ -30,6 +30,13 @@ def mean_of(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
     last = states[-1]
     if any(state["shape"] != last["shape"] for state in states):
         raise InputBrokenError("the runs are of networks of different shapes")
+    for state in states:
+        same = state["target"] == last["target"] and torch.equal(state["axes"], last["axes"])
+        if not same:
+            raise InputBrokenError(
+                f"the runs learn different targets: {state['target']} and {last['target']}, or "
+                "turned otherwise: their weights have no mean"
+            )
     ema = {
         key: torch.stack([state["ema"][key] for state in states]).mean(0)
         if value.is_floating_point()
