@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Container, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from jetson_face.cli.common import add_config_arguments, say, say_json
 from jetson_face.config import Config
 from jetson_face.factory.negatives import queued
 from jetson_face.factory.parts import build_matcher, open_gallery
 from jetson_face.factory.threshold import calibrated, own_threshold
-from jetson_face.gallery.hygiene import FaultyTemplate, faulty_templates, without_rows
+from jetson_face.gallery.hygiene import (
+    FaultyTemplate,
+    Matched,
+    faulty_templates,
+    read_matched,
+    still_matched,
+    without_rows,
+)
 from jetson_face.gallery.matcher import GallerySnapshot
 from jetson_face.gallery.records import TemplateInfo
 from jetson_face.gallery.store import GalleryStore
@@ -55,24 +60,32 @@ def run(args: argparse.Namespace, config: Config) -> int:
     """Raises the errors of gallery and review queue."""
     with open_gallery(config) as gallery:
         if args.take_back:
-            count = len(gallery.aside())
-            gallery.set_aside([])
+            with gallery.transaction():
+                count = len(gallery.aside())
+                gallery.set_aside([])
             say(f"{count} templates taken back: all are matched again")
             return 0
         deciding, least = calibrated(config, gallery), own_threshold(config)
-        snapshot = gallery.snapshot()
-        found = _found(gallery, snapshot, faulty_templates(snapshot, least))
-        harmful = [one for one in found if one.fault.harmful]
-        after = without_rows(snapshot, [one.fault.row for one in harmful])
-        changed = _changed(deciding, least, snapshot, after)
-        if args.set_aside:
-            gallery.set_aside(gallery.aside() | {one.template.id for one in harmful})
-        aside = gallery.aside()
+        before = read_matched(gallery)
+        faults = faulty_templates(before.snapshot, least)
+        after = without_rows(before.snapshot, [one.row for one in faults if one.harmful])
+        changed = _changed(deciding, least, before.snapshot, after)
+        with gallery.transaction():
+            now = still_matched(gallery, before)
+            found = _found(gallery, before, faults, now)
+            harmful = {one.template.id for one in found if one.fault.harmful}
+            if args.set_aside:
+                gallery.set_aside(gallery.aside() | harmful)
+            aside = gallery.aside()
+    meanwhile = _meanwhile(frozenset(before.ids), now, len(faults) - len(found))
     if args.json:
-        say_json({**_plain(found), "would_change": changed, "set_aside": sorted(aside)})
+        told = {"would_change": changed, "set_aside": sorted(aside), "meanwhile": meanwhile}
+        say_json(_plain(found) | told)
         return 0
     say(*(map(str, found) if found else ["no template does harm"]))
     say(*(f"  would change: {line}" for line in changed))
+    if meanwhile is not None:
+        say(meanwhile)
     if args.set_aside:
         say(f"{len(harmful)} set aside, {len(aside)} in all; back with --take-back")
     elif harmful:
@@ -81,17 +94,29 @@ def run(args: argparse.Namespace, config: Config) -> int:
 
 
 def _found(
-    gallery: GalleryStore, snapshot: GallerySnapshot, faults: Sequence[FaultyTemplate]
+    gallery: GalleryStore, before: Matched, faults: Sequence[FaultyTemplate], now: Container[str]
 ) -> list[_Found]:
-    aside = gallery.aside()
-    first = np.searchsorted(snapshot.person_index, np.arange(len(snapshot.people)))
+    """The faults of templates (ids) that are matched now, inside a transaction."""
     out = []
     for fault in faults:
-        index = int(snapshot.person_index[fault.row])
-        info = gallery.show(snapshot.people[index].id)
-        own = [template for template in info.templates if template.id not in aside]
-        out.append(_Found(info.name, own[fault.row - int(first[index])], fault))
+        key = before.ids[fault.row]
+        if key in now:
+            person = before.snapshot.people[before.snapshot.person_index[fault.row]]
+            info = gallery.show(person.id)
+            (template,) = (one for one in info.templates if one.id == key)
+            out.append(_Found(info.name, template, fault))
     return out
+
+
+def _meanwhile(before: Set[str], now: Set[str], faulty: int) -> str | None:
+    """What others changed. faulty: so many of the templates (ids) that went."""
+    gone, came = len(before - now), len(now - before)
+    if not gone and not came:
+        return None
+    return (
+        f"the gallery changed meanwhile: {gone} templates went ({faulty} of them faulty), {came} "
+        "came: run it again"
+    )
 
 
 def _changed(

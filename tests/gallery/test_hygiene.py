@@ -10,7 +10,15 @@ import pytest
 
 from jetson_face.core.errors import UsageError
 from jetson_face.core.types import F32, Embeddings, EmbeddingSpace, Person
-from jetson_face.gallery.hygiene import FaultyTemplate, faulty_templates, preview, without_rows
+from jetson_face.gallery import hygiene
+from jetson_face.gallery.hygiene import (
+    FaultyTemplate,
+    Matched,
+    faulty_templates,
+    preview,
+    read_matched,
+    without_rows,
+)
 from jetson_face.gallery.matcher import GallerySnapshot, Matcher
 from jetson_face.gallery.merging import merge
 from jetson_face.gallery.records import NewTemplate
@@ -60,6 +68,20 @@ def test_a_duplicate_is_told_of_once_and_does_no_harm() -> None:
     assert FaultyTemplate(0, "near another", 0.6, "Bob").harmful
 
 
+def turned(*degrees: float) -> list[F32]:
+    return [unit(np.cos(one), np.sin(one)) for one in np.radians(degrees)]
+
+
+def test_a_template_is_no_duplicate_of_one_that_was_another_persons() -> None:
+    shot = gallery(turned(9, 0, -10), turned(17, 17))
+    assert faults(shot) == [(0, "near another", "Bob"), (2, "duplicate", ""), (4, "duplicate", "")]
+
+
+def test_a_template_has_one_fault() -> None:
+    far = faulty_templates(gallery(turned(0, 0.1, 9), BOBS), 0.995)
+    assert [(one.row, one.fault) for one in far if one.row == 2] == [(2, "far from the others")]
+
+
 def test_the_preview_says_whose_names_would_change() -> None:
     before = gallery([*ADAS, unit(0, 0, 0, 1)], BOBS)
     probes = Embeddings(np.stack([unit(1), unit(0, 0, 0.1, 1)]), SPACE)
@@ -71,6 +93,20 @@ def test_the_preview_says_whose_names_would_change() -> None:
     after = Matcher(without_rows(before, [3]), top_k=1)
     (changed,) = preview(Matcher(before, top_k=1), after, probes, named)
     assert (changed.probe, changed.before, changed.after) == (1, "Ada", None)
+
+
+def test_the_preview_numbers_the_faces_of_every_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hygiene, "_PROBES", 2)
+    before, after = Matcher(gallery(ADAS, BOBS)), Matcher(gallery(ADAS, BOBS))
+    parts = []
+
+    def named(matcher: Matcher, faces: Embeddings) -> list[str | None]:
+        parts.append(len(faces))
+        return ["Bob" if matcher is after and one[1] > 0.9 else None for one in faces.vectors]
+
+    probes = Embeddings(np.stack([unit(1), unit(0, 1), unit(1), unit(0, 1), unit(0, 1)]), SPACE)
+    assert [one.probe for one in preview(before, after, probes, named)] == [1, 3, 4]
+    assert max(parts) == 2
 
 
 def new(vector: F32, photo: int) -> NewTemplate:
@@ -145,3 +181,54 @@ def test_an_id_that_an_earlier_version_left_set_aside_does_not_matter(tmp_path: 
         key = store.show("Ada").templates[0].id
         store.set_aside(store.aside() | {key})
         assert store.aside() == {key}
+
+
+def filled(path: Path) -> GalleryStore:
+    store = GalleryStore.open(path, SPACE, create=True)
+    for name, vectors in {"Ada": ADAS, "Bob": BOBS}.items():
+        person = store.add_person(name)
+        for number, vector in enumerate(vectors):
+            store.add_template(person, new(vector, 10 * len(store.people()) + number))
+    return store
+
+
+def vectors_by_id(matched: Matched) -> dict[str, list[float]]:
+    return dict(zip(matched.ids, matched.snapshot.vectors.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("large", [1, 50_000])
+def test_what_is_matched_is_read_with_the_ids_and_held(tmp_path: Path, large: int) -> None:
+    path = tmp_path / "gallery.db"
+    with filled(path) as store:
+        store.set_aside([store.show("Ada").templates[0].id])
+        kept = [*store.show("Ada").templates[1:], *store.show("Bob").templates]
+    with GalleryStore.open(path, SPACE, large=large) as store:
+        matched = read_matched(store)
+        with GalleryStore.open(path, SPACE) as other:
+            other.remove("Ada")
+        found = vectors_by_id(matched)
+        for template, vector in zip(kept, [*ADAS[1:], *BOBS], strict=True):
+            assert found.pop(template.id) == vector.tolist()
+        assert not found
+
+
+def test_what_is_matched_and_its_ids_are_of_one_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "gallery.db"
+    with filled(path) as store, GalleryStore.open(path, SPACE) as other:
+        snapshot = store.snapshot
+        looks: list[GallerySnapshot] = []
+
+        def overtaken() -> GallerySnapshot:
+            found = snapshot()
+            if not looks:
+                ada = other.show("Ada")
+                other.remove_photo(ada.person, ada.templates[0].photo)
+            looks.append(found)
+            return found
+
+        monkeypatch.setattr(store, "snapshot", overtaken)
+        found = vectors_by_id(read_matched(store))
+        assert len(looks) == 2
+        assert found[store.show("Ada").templates[0].id] == ADAS[1].tolist()
