@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetson_face.cli.common import (
+    above_zero,
     add_config_arguments,
     agreed,
     config_of,
@@ -22,6 +23,7 @@ from jetson_face.cli.common import (
     say_text,
     show_line,
     show_progress,
+    whole,
 )
 from jetson_face.config import Config
 from jetson_face.core.errors import EnrollmentError, InputMissingError, UsageError
@@ -38,9 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     user = actions.add_parser("user", help="print this box as a user for nats-server")
     set_up = actions.add_parser("set-up", help="make the streams on the server")
     set_up.add_argument(
-        "--keep-days", type=number, default=30.0, metavar="N", help="of events (default 30)"
+        "--keep-days", type=above_zero, default=30.0, metavar="N", help="of events (default 30)"
     )
-    set_up.add_argument("--max-mib", type=int, metavar="N", help="of events (default: no limit)")
+    set_up.add_argument(
+        "--max-mib", type=whole(1), metavar="N", help="of events (default: no limit)"
+    )
     status = actions.add_parser("status", help="how each box is")
     status.add_argument("--json", action="store_true", help="print JSON")
     status.add_argument("--metrics", action="store_true", help="print it for Prometheus")
@@ -115,9 +119,14 @@ def _without_a_server(config: Config, args: argparse.Namespace) -> int:
 
 def _set_up(config: Config, args: argparse.Namespace) -> int:
     from jetson_face.fleet import operator
+    from jetson_face.fleet.acts import erase_again
 
-    keep_days, max_mib = args.keep_days, args.max_mib
-    say(*operator.run(config, lambda server: server.set_up(keep_days=keep_days, max_mib=max_mib)))
+    async def work(server: FleetOperator) -> None:
+        say(*await server.set_up(keep_days=args.keep_days, max_mib=args.max_mib))
+        for person in await erase_again(config, server):
+            say(f"erasure {person}: the server knew nothing of it; told to every box again")
+
+    operator.run(config, work)
     return 0
 
 

@@ -25,5 +25,5 @@ class PrivacyConfig(Section):
         "do-not-recognise list, and is not kept",
     )
     use_days: float = Field(
-        400, ge=1, le=3650, description="how long the log of use is kept: days of the clock"
+        400, ge=1, le=3650, description="how long the log of use is kept: days of service"
     )

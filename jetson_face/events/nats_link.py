@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Callable, Collection, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -164,25 +165,32 @@ def _nobody_asks(task: asyncio.Future[Any]) -> None:
 
 
 async def fresh_consumer(
-    stream: JetStreamContext, name: str, consumer: str, subject: str, start: int | None = None
+    stream: JetStreamContext,
+    name: str,
+    consumer: str,
+    subject: str,
+    start: int | datetime | None = None,
 ) -> tuple[ConsumerInfo, JetStreamContext.PullSubscription]:
-    """A consumer of the stream `name` for messages of `subject` from the number `start` on, or for
-    the last one only; in place of one of the same name. Nothing is acknowledged: where to begin is
-    its user's to know. What of it does not come by is deleted by the server."""
+    """A consumer of the stream `name` for messages of `subject` from the number `start` on, from a
+    time by the server's clock on and then without their bodies, or for the last one only; in place
+    of one of the same name. Nothing is acknowledged: where to begin is its user's to know. What of
+    it does not come by is deleted by the server."""
     from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
     from nats.js.errors import NotFoundError
 
     with suppress(NotFoundError):
         await stream.delete_consumer(name, consumer)
-    info = await stream.add_consumer(
-        name,
-        ConsumerConfig(
-            name=consumer,
-            filter_subject=subject,
-            deliver_policy=DeliverPolicy.LAST if start is None else DeliverPolicy.BY_START_SEQUENCE,
-            opt_start_seq=start,
-            ack_policy=AckPolicy.NONE,
-            inactive_threshold=_IDLE_S,
-        ),
+    wanted = ConsumerConfig(
+        name=consumer,
+        filter_subject=subject,
+        deliver_policy=DeliverPolicy.LAST,
+        ack_policy=AckPolicy.NONE,
+        inactive_threshold=_IDLE_S,
     )
+    if isinstance(start, datetime):
+        wanted.deliver_policy, wanted.opt_start_time = DeliverPolicy.BY_START_TIME, start
+        wanted.headers_only = True
+    elif start is not None:
+        wanted.deliver_policy, wanted.opt_start_seq = DeliverPolicy.BY_START_SEQUENCE, start
+    info = await stream.add_consumer(name, wanted)
     return info, await stream.pull_subscribe_bind(consumer=consumer, stream=name)

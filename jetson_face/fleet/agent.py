@@ -12,7 +12,8 @@ import random
 import time
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from jetson_face.config import Config
@@ -44,6 +45,10 @@ _AGAIN_S = 600.0
 """How often people who were held are tried again."""
 _PLANS_S = 300.0
 """How often a box asks for TensorRT plans."""
+_WENT_BACK = (
+    "the hub's log of people went back, as one that was restored from an older backup: type on the "
+    "operator's machine `jetson-face fleet set-up`, then `jetson-face fleet people send --all`"
+)
 
 
 class FleetAgent:
@@ -63,8 +68,8 @@ class FleetAgent:
         while not stop.is_set():
             try:
                 await _first_of([self._session(), stop.wait()])
-            except LogChangedError:
-                logger.warning("fleet_log_changed reads=from_the_beginning")
+            except LogChangedError as error:
+                logger.warning("fleet_log_changed reads=from_the_beginning why=%s", error)
             except Exception as error:
                 self._failed(error)
             if not stop.is_set():
@@ -117,13 +122,14 @@ class FleetAgent:
         """Read the log of one scope from where this box is, for ever."""
         place = read_place(applier.store)
         start = place.start(scope)
+        went_back = await self._overtook(stream, place, scope)
         info, people = await fresh_consumer(
             stream, PEOPLE, consumer_of(self._fleet, scope), people_of(scope), start
         )
-        if info.delivered is not None and info.delivered.stream_seq < start - 1:
+        if went_back or (info.delivered is not None and info.delivered.stream_seq < start - 1):
             with applier.store.transaction():
-                write_place(applier.store, FleetPlace(erasing=place.erasing))
-            raise LogChangedError
+                write_place(applier.store, replace(place, positions={}))
+            raise LogChangedError(_WENT_BACK)
         last = 0
         self._journal.heard(scope, info.num_pending or 0)
         while True:
@@ -141,11 +147,34 @@ class FleetAgent:
                 if one.metadata.sequence.consumer != last + 1:
                     raise FleetError(f"{self._fleet.server}: entries of {scope} got lost")
                 last += 1
-                messages.append(LogMessage(one.metadata.sequence.stream, one.subject, one.data))
+                seq, time_s = one.metadata.sequence.stream, one.metadata.timestamp.timestamp()
+                messages.append(LogMessage(seq, one.subject, one.data, time_s))
             if applier.apply(scope, messages):
                 self._to_erase.set()
             self._journal.heard(scope, found[-1].metadata.num_pending)
             await asyncio.sleep(0)
+
+    async def _overtook(self, stream: JetStreamContext, place: FleetPlace, scope: str) -> bool:
+        """The log went back, and on again: it has entries under numbers that this box has read, and
+        newer than all that it has read."""
+        if scope not in place.newest:
+            return False
+        since = datetime.fromtimestamp(place.newest[scope][1], timezone.utc)
+        name = consumer_of(self._fleet, scope)
+        info, newer = await fresh_consumer(stream, PEOPLE, name, people_of(scope), since)
+        left = info.num_pending or 0
+        try:
+            while left:
+                for one in await newer.fetch(_BATCH, timeout=_TIMEOUT_S):
+                    seq, time_s = one.metadata.sequence.stream, one.metadata.timestamp.timestamp()
+                    if place.denies(scope, seq, time_s):
+                        return True
+                    left = one.metadata.num_pending
+                    if seq > place.positions.get(scope, 0):
+                        return False
+            return False
+        finally:
+            await newer.unsubscribe()
 
     async def _tell(self, stream: JetStreamContext, store: GalleryStore) -> None:
         """Erase who is to be erased, and say how this box is, again and again; until somebody who

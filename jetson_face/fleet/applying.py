@@ -25,19 +25,25 @@ from jetson_face.privacy.audit import acting_as
 
 logger = logging.getLogger(__name__)
 ACTOR = "fleet"
+_ERASED = (
+    "they were erased on this box: where the hub was restored from an older backup, type "
+    "`jetson-face fleet erase {person}`"
+)
 
 
 class LogChangedError(Exception):
-    """The entries are of another log than the one that was read so far: it was made again."""
+    """The entries are not those that were read so far: the log was made again, or went back."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogMessage:
-    """A message of the log. seq: its number, rising, with gaps."""
+    """A message of the log. seq: its number, rising, with gaps. time: UTC seconds at which the
+    server got it."""
 
     seq: int
     subject: str
     data: bytes
+    time: float = 0.0
 
 
 @dataclass(slots=True)
@@ -62,11 +68,12 @@ class Applier:
             entry, why = self._opened(message)
             if entry is not None and place.log not in ("", entry.log):
                 write_place(self.store, FleetPlace(entry.log, erasing=place.erasing))
-                raise LogChangedError
+                raise LogChangedError("the hub's log of people was made again")
             entries.append((message, entry, why))
         with acting_as(ACTOR), self.store.transaction():
             for message, entry, why in entries:
-                place = self._one(place, scope, message, entry, why).at(scope, message.seq)
+                place = self._one(place, scope, message, entry, why)
+                place = place.at(scope, message.seq, message.time)
             write_place(self.store, place)
         self.store.checkpoint()
         return bool(place.erasing)
@@ -98,13 +105,18 @@ class Applier:
         if entry is not None and not why:
             if entry.record is None:
                 return self._to_erase(place, person)
+            erased = self.store.book.was_erased(person)
+            known = person not in place.held and place.has_read(scope, message.seq, message.time)
+            if known and not erased:
+                return place  # what the gallery has is newer, where it differs
             try:
                 put_person(self.store, entry.record)
                 return place.holding(person, None)
             except JetsonFaceError as error:
-                why = str(error)
-        if why not in self._told:
-            self._told.add(why)
+                why = _ERASED if erased else str(error)
+        kind, why = why, why.replace("{person}", person)
+        if kind not in self._told:
+            self._told.add(kind)
             logger.warning("fleet_person_held scope=%s seq=%d why=%s", scope, message.seq, why)
         return place.holding(person, Held(scope, message.seq, why))
 

@@ -11,7 +11,7 @@ import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,16 @@ from jetson_face.privacy.audit import utc
 from jetson_face.util.files import append_line, write_file
 
 LOG, ALIVE = "use.log", "use.alive"
+_DAY_S = 86400.0
 
 
 @dataclass(slots=True)
 class UsePeriod:
     """One period of use. begin, end: UTC ISO 8601; end: None while it goes on or where nothing is
     known. ended: `stopped`; `interrupted`, where `end` is when it was last known to go on; None
-    while it goes on. databases: the reference databases by time, as they were recorded."""
+    while it goes on. databases: the reference databases by time, as they were recorded. age:
+    service seconds (`Outbox.age`) when it was last known to go on; None where nobody recorded them.
+    """
 
     id: str
     begin: str
@@ -34,10 +37,12 @@ class UsePeriod:
     end: str | None = None
     ended: str | None = None
     databases: list[dict[str, Any]] = field(default_factory=list)
+    age: float | None = None
 
 
 class UseLog:
-    """Writes the log of one running service; files of mode 0600. days: kept so long.
+    """Writes the log of one running service; files of mode 0600. days: kept so long, of service.
+    age: service seconds now (`Outbox.age`): never wall time, a clock step must forget nothing.
 
     Every method raises OutputError for a bad disk.
     """
@@ -46,10 +51,11 @@ class UseLog:
         self,
         folder: Path,
         days: float,
+        age: Callable[[], float],
         clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
         self._log, self._alive = folder / LOG, folder / ALIVE
-        self._days, self._clock = days, clock
+        self._days, self._age, self._clock = days, age, clock
         self._period: str | None = None
         self._database: dict[str, Any] | None = None
 
@@ -71,8 +77,8 @@ class UseLog:
     def alive(self) -> None:
         """It goes on; for a timer."""
         if self._period is not None:
-            text = json.dumps({"period": self._period, "time": utc(self._clock())})
-            write_file(self._alive, text + "\n", mode=0o600)
+            line = {"period": self._period, "time": utc(self._clock()), "age": self._age()}
+            write_file(self._alive, json.dumps(line) + "\n", mode=0o600)
 
     def end(self) -> None:
         """The period ends; harmless when repeated."""
@@ -81,15 +87,18 @@ class UseLog:
             self._period = None
 
     def _add(self, what: str, period: str, facts: Mapping[str, Any]) -> None:
-        line = {"what": what, "period": period, "time": utc(self._clock()), **facts}
+        times = {"time": utc(self._clock()), "age": self._age()}
+        line = {"what": what, "period": period, **times, **facts}
         append_line(self._log, json.dumps(line, ensure_ascii=False))
 
     def _tidy(self) -> None:
         """Forget what is too old, and give what was interrupted its end."""
-        least = utc(self._clock() - timedelta(days=self._days))
-        found = read_periods(self._log.parent, running=False)
-        kept = [one for one in found if (one.end or one.begin) >= least]
-        lines = [line for one in kept for line in _lines(one)]
+        now, lines = self._age(), list[str]()
+        for one in read_periods(self._log.parent, running=False):
+            # Of before ages were recorded, or before service time began again: it counts from now.
+            one.age = now if one.age is None else min(one.age, now)
+            if one.age >= now - self._days * _DAY_S:
+                lines += _lines(one)
         if lines or self._log.exists():
             write_file(self._log, "".join(f"{line}\n" for line in lines), mode=0o600)
 
@@ -99,12 +108,13 @@ def read_periods(folder: Path, *, running: bool) -> list[UsePeriod]:
     runs, so the last one without an end may go on."""
     found: dict[str, UsePeriod] = {}
     for line in _objects(folder / LOG):
-        what, key, time = (line.pop(name, None) for name in ("what", "period", "time"))
+        what, key, time, age = (line.pop(one, None) for one in ("what", "period", "time", "age"))
         if what == "begin":
             found[str(key)] = UsePeriod(str(key), str(time), line)
-        elif (period := found.get(str(key))) is None:
+        if (period := found.get(str(key))) is None:
             continue
-        elif what == "database":
+        period.age = _number(age)
+        if what == "database":
             period.databases.append({"time": time, **line})
         elif what == "end":
             period.end, period.ended = str(time), str(line.get("ended"))
@@ -112,8 +122,9 @@ def read_periods(folder: Path, *, running: bool) -> list[UsePeriod]:
     periods = list(found.values())
     for one in periods:
         if one.end is None and not (running and one is periods[-1]):
-            last = one.databases[-1]["time"] if one.databases else one.begin
-            one.end = str(alive["time"]) if alive.get("period") == one.id else last
+            one.end = one.databases[-1]["time"] if one.databases else one.begin
+            if alive.get("period") == one.id:
+                one.end, one.age = str(alive["time"]), _number(alive.get("age"))
             one.ended = "interrupted"
     return periods
 
@@ -121,8 +132,12 @@ def read_periods(folder: Path, *, running: bool) -> list[UsePeriod]:
 def _lines(one: UsePeriod) -> list[str]:
     head = {"what": "begin", "period": one.id, "time": one.begin, **one.facts}
     parts = [{"what": "database", "period": one.id, **known} for known in one.databases]
-    end = {"what": "end", "period": one.id, "time": one.end, "ended": one.ended}
+    end = {"what": "end", "period": one.id, "time": one.end, "age": one.age, "ended": one.ended}
     return [json.dumps(line, ensure_ascii=False) for line in (head, *parts, end)]
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _objects(path: Path) -> Iterator[dict[str, Any]]:

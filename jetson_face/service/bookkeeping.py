@@ -21,7 +21,8 @@ class Bookkeeping:
     def __init__(
         self, config: Config, swap: HotSwap, recorder: EventRecorder, day: HealthDay
     ) -> None:
-        self._consents, self._use = ConsentWatch(swap, recorder), UseKeeper(config, swap)
+        self._consents = ConsentWatch(swap, recorder)
+        self._use = UseKeeper(config, swap, recorder.outbox.age)
         self._day, self._due = day, time.monotonic()
 
     def tick(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from jetson_face.config import Config
@@ -16,10 +17,11 @@ logger = logging.getLogger(__name__)
 
 
 class UseKeeper:
-    """See the module. A bad disk costs the log, not recognition; the status says so."""
+    """See the module. A bad disk costs the log, not recognition; the status says so. age: service
+    seconds now."""
 
-    def __init__(self, config: Config, swap: HotSwap) -> None:
-        self._swap, self._log = swap, UseLog(config.state_dir, config.privacy.use_days)
+    def __init__(self, config: Config, swap: HotSwap, age: Callable[[], float]) -> None:
+        self._swap, self._log = swap, UseLog(config.state_dir, config.privacy.use_days, age)
         self._facts: dict[str, Any] | None = None
         self._error: str | None = None
 
