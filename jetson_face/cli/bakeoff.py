@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from jetson_face.cli.common import add_set, command_line, filled, notes_of, say, show_line
+from jetson_face.cli.common import add_set, command_line, filled, notes_of, say, show_line, whole
 from jetson_face.core.errors import UsageError
 
 
@@ -32,7 +32,7 @@ def add_parser(kinds: Any) -> None:
     parser.add_argument("--limit-pairs", type=int, default=600, metavar="N")
     parser.add_argument("--limit-people", type=int, default=60, metavar="N")
     parser.add_argument("--limit-sensitivity", type=int, default=60, metavar="N", help="pairs")
-    parser.add_argument("--resamples", type=int, default=300, metavar="N")
+    parser.add_argument("--resamples", type=whole(0), default=300, metavar="N")
     parser.add_argument(
         "--rounds", type=int, default=3, metavar="N", help="of timing all methods in turns; 0: none"
     )

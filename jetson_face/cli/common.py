@@ -174,6 +174,31 @@ def number(text: str) -> float:
     return value
 
 
+def above_zero(text: str) -> float:
+    """An argument that is a number above 0. Raises argparse.ArgumentTypeError."""
+    value = number(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not above 0")
+    return value
+
+
+def whole(least: int, most: int = 1_000_000_000) -> Callable[[str], int]:
+    """For an argument that is a whole number from `least` to `most`; what it gives raises
+    argparse.ArgumentTypeError."""
+    bounds = f"from {least}" if most == 1_000_000_000 else f"from {least} to {most}"
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number {bounds}")
+        return value
+
+    return read
+
+
 @contextmanager
 def show_progress(what: str) -> Iterator[Callable[[int, int, object], None]]:
     """A line on the terminal that counts; silent where standard error is not a terminal."""

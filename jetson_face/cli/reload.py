@@ -6,7 +6,7 @@ import argparse
 import time
 from pathlib import Path
 
-from jetson_face.cli.common import add_config_arguments, number, say
+from jetson_face.cli.common import above_zero, add_config_arguments, say
 from jetson_face.cli.status import document_of, socket_of
 from jetson_face.core.errors import ConfigError, SourceError
 from jetson_face.service.status_server import ask
@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which service."""
     parser.add_argument("--socket", type=Path, metavar="PATH", help="of the service to reload")
     parser.add_argument(
-        "--timeout", type=number, default=120.0, metavar="SECONDS", help="how long to wait"
+        "--timeout", type=above_zero, default=120.0, metavar="SECONDS", help="how long to wait"
     )
     add_config_arguments(parser)
 

@@ -9,7 +9,7 @@ import signal
 from pathlib import Path
 from urllib.parse import quote
 
-from jetson_face.cli.common import add_config_arguments, config_of, say
+from jetson_face.cli.common import add_config_arguments, config_of, say, whole
 from jetson_face.core.errors import InputBrokenError, InputMissingError, UsageError
 from jetson_face.output.rtsp import AnnotatedServer, RtspPicture
 from jetson_face.service.status_server import ask
@@ -19,9 +19,15 @@ from jetson_face.util.documents import read_text
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Where to serve."""
     parser.add_argument("--address", default="127.0.0.1", metavar="IP", help="0.0.0.0: every one")
-    parser.add_argument("--port", type=int, default=8554, metavar="N", help="default: 8554")
-    parser.add_argument("--fps", type=int, default=10, metavar="N", help="pictures a second, 1-30")
-    parser.add_argument("--width", type=int, default=1280, metavar="PX", help="at most so wide")
+    parser.add_argument(
+        "--port", type=whole(0, 65535), default=8554, metavar="N", help="default: 8554; 0: any"
+    )
+    parser.add_argument(
+        "--fps", type=whole(1, 30), default=10, metavar="N", help="pictures a second, 1-30"
+    )
+    parser.add_argument(
+        "--width", type=whole(16, 16384), default=1280, metavar="PX", help="at most so wide"
+    )
     parser.add_argument(
         "--password-file", type=Path, metavar="FILE", help="of the user `viewer`; needed off-box"
     )
@@ -31,8 +37,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM. Raises UsageError, InputMissingError, and what serving
     raises."""
-    if not 1 <= args.fps <= 30:
-        raise UsageError(f"--fps {args.fps}: 1 to 30 pictures a second")
     config = config_of(args)
     server = AnnotatedServer(
         [source.name for source in config.sources],

@@ -17,6 +17,7 @@ from jetson_face.cli.common import (
     config_words,
     quicken_streams,
     say,
+    whole,
 )
 from jetson_face.cli.service_exec import exec_as_service
 from jetson_face.config import Config
@@ -59,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--purge", action="store_true", help="erase configuration, key, gallery and events, too"
     )
     logs.add_argument("-f", "--follow", action="store_true", help="go on showing new lines")
-    logs.add_argument("-n", "--lines", type=int, default=100, help="how many (default 100)")
+    logs.add_argument("-n", "--lines", type=whole(1), default=100, help="how many (default 100)")
     other.add_argument(
         "words", nargs=argparse.REMAINDER, metavar="COMMAND", help="as in: enroll people/"
     )

@@ -7,7 +7,7 @@ import getpass
 import sys
 from pathlib import Path
 
-from jetson_face.cli.common import add_config_arguments, config_of, number, say, say_json
+from jetson_face.cli.common import above_zero, add_config_arguments, config_of, say, say_json, whole
 from jetson_face.config import default_state_dir
 from jetson_face.core.errors import UsageError
 from jetson_face.web.accounts import ROLES, Accounts, check_strength
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     token = actions.add_parser("token", help="make a token for a program; it is shown once")
     users = actions.add_parser("users", help="who may sign in, and which tokens there are")
     run.add_argument("--host", default="127.0.0.1", help="address to listen at (this box only)")
-    run.add_argument("--port", type=int, default=8642, help="default 8642")
+    run.add_argument("--port", type=whole(1, 65535), default=8642, help="default 8642")
     run.add_argument(
         "--allow-host", action="append", default=[], metavar="NAME", help="a name of the page"
     )
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--tls-key", type=Path, metavar="PEM", help="of the certificate")
     run.add_argument("--runtime", type=Path, metavar="DIR", help="folder of the service's sockets")
     run.add_argument(
-        "--session-minutes", type=number, default=30.0, help="idle time that ends a session"
+        "--session-minutes", type=above_zero, default=30.0, help="idle time that ends a session"
     )
     add_config_arguments(run)
     passwd.add_argument("--user", default="admin", help="default: admin")

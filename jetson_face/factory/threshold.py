@@ -5,8 +5,10 @@ card's single cosine."""
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -202,10 +204,10 @@ def unknown_thresholds(
 def _at_least(size: GallerySize) -> GallerySize:
     if size.people >= LEAST_PEOPLE:
         return size
-    share = LEAST_PEOPLE / size.people
-    # the same templates a person, for more people
-    counts = tuple((each, round(people * share)) for each, people in size.templates)
-    return GallerySize(sum(people for _, people in counts), counts, size.top_k)
+    # the same people once more, those with the most templates first
+    each = sorted((n for n, people in size.templates for _ in range(people)), reverse=True)
+    taken = Counter(islice(cycle(each), LEAST_PEOPLE))
+    return GallerySize(LEAST_PEOPLE, tuple(sorted(taken.items())), size.top_k)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import logging
+import os
+import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -92,9 +95,10 @@ def serve(app: Any, listening: Listening, started: Callable[[], None]) -> None:
     for chatty in ("uvicorn", "httpx", "httpcore"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     server = uvicorn.Server(config)
+    sockets = _bound(listening)
 
     async def run() -> None:
-        task = asyncio.create_task(server.serve())
+        task = asyncio.create_task(server.serve(sockets))
         while not server.started and not task.done():
             await asyncio.sleep(0.02)
         if server.started:
@@ -104,6 +108,31 @@ def serve(app: Any, listening: Listening, started: Callable[[], None]) -> None:
     try:
         asyncio.run(run())
     except SystemExit as error:
-        raise OutputError(
-            f"{listening.address}: cannot be served there: is the port taken? Use --port"
-        ) from error
+        raise OutputError(f"{listening.address}: the page did not start") from error
+
+
+def _bound(listening: Listening) -> list[socket.socket]:
+    """A socket for each address of the host. Raises OutputError."""
+    found: list[socket.socket] = []
+    failed: OSError | None = None
+    try:
+        asked = socket.getaddrinfo(listening.host, listening.port, type=socket.SOCK_STREAM)
+        for family, _, _, _, place in asked:
+            try:
+                found.append(socket.create_server(place[:2], family=family))
+            except OSError as error:
+                # one of a name's addresses may be of a network that is off
+                if error.errno != errno.EADDRNOTAVAIL:
+                    raise
+                failed = error
+        if failed is not None and not found:
+            raise failed
+    except OSError as error:
+        for one in found:
+            one.close()
+        taken = error.errno == errno.EADDRINUSE
+        more = "; another program has the port: use --port" if taken else ""
+        known = error.errno is not None and error.errno > 0  # not so where a name has no address
+        why = os.strerror(error.errno) if known else error.strerror
+        raise OutputError(f"{listening.address}: cannot be served there: {why}{more}") from error
+    return found

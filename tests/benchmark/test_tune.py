@@ -86,6 +86,11 @@ def test_the_rates_reach_to_the_longest_wait(
     assert space_of((640, 480), fps, TuneGoal(wait_max_s=wait_s), min_face_px=40).every == every
 
 
+def test_no_face_is_larger_than_a_detector_takes() -> None:
+    space = space_of(FRAME, 25, TuneGoal(), min_face_px=1500)
+    assert sorted({face for face, _ in space.details}) == [1500, 1875, 2000]
+
+
 def test_what_is_met_by_several_rates_is_done_with_the_least_processor_time() -> None:
     goal, measure = TuneGoal(decision_fps_min=25, cpu_max=0.6), machine(1.6)
     outcome = search(goal, space(goal), measure)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,3 +62,15 @@ def test_the_network_gets_no_page_without_a_password(
     assert "go together" in capsys.readouterr().err
     assert web("run", "--tls-cert", "x.pem", "--tls-key", "y.pem") == 5
     assert "no certificate with its key" in capsys.readouterr().err
+
+
+def test_a_port_that_another_program_has_is_one_line(
+    web: Web, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("uvicorn", reason="the page needs the extra 'web'")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        assert web("run", "--port", port) == 15
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("Address already in use; another program has the port: use --port")
+    assert not [one for one in caplog.records if one.levelname == "ERROR"]

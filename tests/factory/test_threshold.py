@@ -113,6 +113,23 @@ def test_a_small_gallery_counts_as_five_people_with_as_many_templates_each() -> 
         assert force.fpir == pytest.approx(0.01, rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("templates", "as_five"),
+    [
+        ((2, 2, 3, 3), ((2, 2), (3, 3))),
+        ((1, 2, 3, 4), ((1, 1), (2, 1), (3, 1), (4, 2))),
+        ((1, 2), ((1, 2), (2, 3))),
+        ((1, 2, 3), ((1, 1), (2, 2), (3, 2))),
+    ],
+)
+def test_it_is_five_people_whatever_their_templates(
+    templates: tuple[int, ...], as_five: tuple[tuple[int, int], ...]
+) -> None:
+    found = thresholds_for(DEFAULT, with_templates(*templates))
+    five = GallerySize(5, as_five, DEFAULT.matching.top_k)
+    assert found == the_curve().by_frames(0.01, five)
+
+
 def test_with_nobody_enrolled_nobody_gets_a_name() -> None:
     force = threshold_in_force(DEFAULT, DEFAULT, people(0), 0.42)
     assert force == ThresholdInForce(0.42, "model card", 0.0, 0)

@@ -14,7 +14,7 @@ NET_FACE_PX = 12
 EVERY = (1, 2, 3, 5, 8, 12, 20, 30)
 """Sampling rates that are tried: each costs about two thirds of the searches of the one before."""
 SIZES = (1920, 1280, 960, 640, 480, 320)
-MIN_FACE_STEPS = (1.0, 1.25, 1.5, 2.0)
+MIN_FACE_STEPS, MIN_FACE_MAX = (1.0, 1.25, 1.5, 2.0), 2000
 FACES_MIN = 0.95
 """A sampling rate at which fewer than this share of the faces are found that another one finds (at
 the same detail) loses faces: to save processor time with it would be no saving."""
@@ -115,7 +115,8 @@ def space_of(
     shrinking costs detail only.
     """
     longest = max(frame)
-    faces = [min_face_px] if fixed_min_face else [round(min_face_px * s) for s in MIN_FACE_STEPS]
+    steps = (1.0,) if fixed_min_face else MIN_FACE_STEPS
+    faces = [min(round(min_face_px * step), MIN_FACE_MAX) for step in steps]
     details: list[tuple[int, int | None]] = []
     for face in dict.fromkeys(faces):
         details.append((face, None))
