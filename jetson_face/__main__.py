@@ -24,7 +24,9 @@ def main() -> None:
         # Registered first, so called last: the command is done then, and its code stands.
         atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     from jetson_face.cli.main import end, main
+    from jetson_face.cli.streams import mend_streams
 
+    mend_streams()
     end(main(within=_loaded(ctrl_c)))
 
 

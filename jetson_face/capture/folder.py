@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from jetson_face.capture.source import EndOfSource, SourceHealth, SourceInfo, SourceState
 from jetson_face.core.errors import InputBrokenError, InputMissingError
 from jetson_face.core.types import Frame
 from jetson_face.util.images import SUFFIXES, read_picture
+from jetson_face.util.strays import is_named_as_picture, why_unread
 
 log = logging.getLogger(__name__)
 
@@ -22,19 +24,30 @@ def natural_key(name: str) -> tuple[tuple[int, int | str], ...]:
 
 
 def pictures_of(path: Path) -> list[Path]:
-    """The picture itself, or those of a folder in the order of their names.
-
-    Raises InputMissingError, InputBrokenError where there is none.
-    """
+    """The picture itself, or those of a folder in the order of their names, links to nothing among
+    them. Raises InputMissingError, InputBrokenError where there is none."""
     if path.is_file():
         return [path]
     if not path.is_dir():
         raise InputMissingError(f"{path}: no such file or folder")
-    files = [f for f in path.iterdir() if f.suffix.lower() in SUFFIXES and f.is_file()]
+    files = [f for f in path.iterdir() if is_named_as_picture(f) and not f.is_dir()]
     if not files:
+        unread = "".join(f"; {f.name}: {why}" for f, why in unread_in(path)[:1])
         raise InputBrokenError(
-            f"{path}: no pictures in this folder; looked for {' '.join(sorted(SUFFIXES))}"
+            f"{path}: no pictures in this folder; looked for {' '.join(sorted(SUFFIXES))}{unread}"
         )
+    return _in_order(files)
+
+
+def unread_in(path: Path) -> list[tuple[Path, str]]:
+    """The pictures of a folder that `pictures_of` leaves out, each with the reason and the fix."""
+    if not path.is_dir():
+        return []
+    reasons = {f: why_unread(f) for f in path.iterdir() if not f.name.startswith(".")}
+    return [(f, why) for f in _in_order(reasons) if (why := reasons[f]) is not None]
+
+
+def _in_order(files: Iterable[Path]) -> list[Path]:
     return sorted(files, key=lambda f: (natural_key(f.name), f.name))
 
 
@@ -62,6 +75,12 @@ class PictureFolder:
             frames=len(self._files),
             stills=sequence_fps is None,
         )
+        if unread := unread_in(path):
+            first, why = unread[0]
+            log.warning(
+                "pictures_unread source=%s count=%d first=%s why=%s",
+                name, len(unread), first.name, why,
+            )  # fmt: skip
 
     @property
     def health(self) -> SourceHealth:

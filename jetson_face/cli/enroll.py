@@ -9,8 +9,8 @@ from pathlib import Path
 from jetson_face.cli.common import add_config_arguments, config_of, say, say_json, show_progress
 from jetson_face.core.errors import EnrollmentError, UsageError
 from jetson_face.factory.parts import build_enroller, build_parts, for_photos, open_gallery
-from jetson_face.gallery.batch import EnrollmentResult
-from jetson_face.gallery.enroll import photos_in
+from jetson_face.gallery.batch import EnrollmentResult, Refusal
+from jetson_face.gallery.enroll import photos_in, strays_in
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +38,9 @@ def run(args: argparse.Namespace) -> int:
     if args.name is None and len(args.paths) > 1:
         raise UsageError("several paths need --name NAME; a folder of folders is one path")
     photos = [photo for path in args.paths for photo in photos_in(path)] if args.name else []
+    strays = [stray for path in args.paths for stray in strays_in(path)] if args.name else []
     if args.name and not photos:
+        _say_refused(strays)
         raise EnrollmentError(
             f"{args.paths[0]}: no photo in it: with --name give photos, or a folder of photos of "
             "that one person"
@@ -53,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
                 results = [
                     enroller.enroll_photos(args.name, photos, force=args.force, progress=progress)
                 ]
+                results[0].refused.extend(strays)
     _print(results, args.json)
     if not any(result.added or result.already for result in results):
         raise EnrollmentError("nobody was enrolled: see the reasons above")
@@ -76,7 +79,11 @@ def _print(results: Sequence[EnrollmentResult], as_json: bool) -> None:
     for result in results:
         again = f", {len(result.already)} were there already" if result.already else ""
         say(f"{result.name}: {len(result.added)} added{again}")
-        for refusal in result.refused:
-            say(f"  refused {refusal.path}: {refusal.reason}", err=True)
+        _say_refused(result.refused)
         for warning in result.warnings:
             say(f"  look at {warning}", err=True)
+
+
+def _say_refused(refused: Sequence[Refusal]) -> None:
+    for refusal in refused:
+        say(f"  refused {refusal.path}: {refusal.reason}", err=True)

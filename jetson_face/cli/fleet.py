@@ -244,7 +244,7 @@ def _send(config: Config, args: argparse.Namespace) -> int:
 def _enrolled(config: Config, args: argparse.Namespace) -> str:
     """Enrol as `jetson-face enroll --name` does; the person's id."""
     from jetson_face.factory.parts import build_enroller, build_parts, for_photos, open_gallery
-    from jetson_face.gallery.enroll import photos_in
+    from jetson_face.gallery.enroll import photos_in, strays_in
 
     photos = [photo for path in args.photos for photo in photos_in(path)]
     parts = for_photos(config, build_parts(config))
@@ -252,7 +252,8 @@ def _enrolled(config: Config, args: argparse.Namespace) -> str:
         enroller = build_enroller(config, parts, gallery)
         with show_progress("enrolling") as progress:
             result = enroller.enroll_photos(args.name, photos, progress=progress)
-    for refusal in result.refused:
+    strays = [stray for path in args.photos for stray in strays_in(path)]
+    for refusal in [*result.refused, *strays]:
         say(f"refused {refusal.path}: {refusal.reason}", err=True)
     if result.person is None:
         raise EnrollmentError(f"{args.name}: no photo was enrolled: see the reasons above")

@@ -7,11 +7,12 @@ import errno
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from typing import NoReturn
 
+from jetson_face.cli.streams import finish_output, point_nowhere, told
 from jetson_face.core.errors import EmbeddingSpaceError, JetsonFaceError
 from jetson_face.core.version import __version__
 from jetson_face.privacy.memory import hide_memory
@@ -114,11 +115,36 @@ def main(
     hide_memory()
     _set_up_logging()
     chosen = next((word for word in arguments if not word.startswith("-")), None)
-    args = build_parser(chosen if chosen in COMMANDS else None).parse_args(arguments)
+    parser = build_parser(chosen if chosen in COMMANDS else None)
+    args = argparse.Namespace()
     try:
-        with within:
-            code: int = args.run(args)
+        code = _guarded(lambda: _run(parser, arguments, args, within), args)
+    except SystemExit:  # --help, --version, or a complaint of the parser
+        if lost := _guarded(finish_output, args):
+            return lost
+        raise
+    lost = _guarded(finish_output, args)
+    return code or lost
+
+
+def _run(
+    parser: argparse.ArgumentParser,
+    arguments: Sequence[str],
+    args: argparse.Namespace,
+    within: AbstractContextManager[None],
+) -> int:
+    parser.parse_args(arguments, args)
+    with within:
+        code: int = args.run(args)
+    return code
+
+
+def _guarded(work: Callable[[], int], args: argparse.Namespace) -> int:
+    """What `work` returns; where it fails, the code of that, which is told."""
+    try:
+        return work()
     except JetsonFaceError as error:
+        told(error)
         text = "\n".join(clean(line) for line in error.lines or (_advice(error, args),))
         print(f"jetson-face: {text}", file=sys.stderr)
         return error.exit_code
@@ -126,7 +152,7 @@ def main(
         print("jetson-face: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        point_nowhere(sys.stdout)
         return EXIT_BROKEN_PIPE
     except Exception as error:
         if (refused := _refused(error)) is not None:
@@ -136,7 +162,6 @@ def main(
         # Python's own traceback would print secrets: they are in the texts of exceptions.
         logger.exception("this is a bug of jetson-face %s; please report it", __version__)
         return EXIT_BUG
-    return code
 
 
 def _refused(error: Exception) -> str | None:

@@ -115,12 +115,22 @@ def _state(args: argparse.Namespace) -> Path:
 
 def _password(args: argparse.Namespace) -> str:
     if args.stdin or not sys.stdin.isatty():
-        return sys.stdin.readline().rstrip("\n")
+        return _line()
     first = getpass.getpass(f"New password of {args.user}: ")
     check_strength(args.user, first)
     if getpass.getpass("Once more: ") != first:
         raise UsageError("these are two different passwords: nothing was changed")
     return first
+
+
+def _line() -> str:
+    """A line of standard input. Raises UsageError."""
+    try:
+        line = sys.stdin.readline().rstrip("\n")
+        line.encode()  # where the locale says no encoding, what is no text comes as surrogates
+    except UnicodeError:
+        raise UsageError("the password on standard input is no text: give it in UTF-8") from None
+    return line
 
 
 def _list(accounts: Accounts, *, as_json: bool) -> None:

@@ -52,7 +52,7 @@ def ask(content: bytes, what: str, output: str | None = None) -> NetworkFacts:
 
     output: which, where it has several. Raises ModelError where it embeds no pictures.
     """
-    with closing(OnnxBackend(content)) as backend:
+    with closing(OnnxBackend(content, what=what)) as backend:
         if len(backend.inputs) != 1:
             raise ModelError(
                 f"{what}: has the inputs {', '.join(backend.inputs)}: one picture is wanted"

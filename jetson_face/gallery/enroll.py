@@ -27,12 +27,15 @@ from jetson_face.gallery.batch import Batch, EnrollmentResult, Refusal, RefusedE
 from jetson_face.gallery.names import valid_name
 from jetson_face.gallery.records import NewTemplate, photo_name
 from jetson_face.gallery.store import GalleryStore
-from jetson_face.util.images import SUFFIXES, decode_picture, read_bytes, shrunk
+from jetson_face.util.images import decode_picture, read_bytes, shrunk
 from jetson_face.util.rounding import away
+from jetson_face.util.strays import is_named_as_picture, why_unread
 
 SIDE_MAX = 2000
 """Pixels of the longer side that a photo is shrunk to: a face of an enrolment photo is large."""
 NO_PHOTO = "no photo in this folder"
+SUBFOLDER = "a folder in a person's folder is not looked into: move its photos up, right into that"
+LOOSE = "it lies beside the folders of the persons: put it into a folder with the person's name"
 OTHER_FACE_MIN = 0.4
 """A second face counts when its side is at least this share of the largest one's."""
 
@@ -119,25 +122,26 @@ class Enroller:
     ) -> list[EnrollmentResult]:
         """Enrol a folder per person, `root/NAME/*.jpg`, in the order of their names.
 
-        One that cannot be read is refused. Raises InputMissingError, InputBrokenError where `root`
-        cannot be read, EnrollmentError when there are no such folders, GalleryError.
+        One that cannot be read is refused, and so is what looks like a photo and lies elsewhere;
+        the result of photos that lie in no folder is called as `root` is.
+        Raises InputMissingError, InputBrokenError where `root` cannot be read, EnrollmentError when
+        there are no such folders, GalleryError.
         """
-        unread: dict[Path, str] = {}
-        folders = {folder: _photos_or_none(folder, unread) for folder in _folders_in(root)}
-        counted = _counting(progress, sum(len(photos) for photos in folders.values()))
+        folders = {folder: _photos_and_refused(folder) for folder in _folders_in(root)}
+        counted = _counting(progress, sum(len(photos) for photos, _ in folders.values()))
         batch = Batch(self._store, self._embedder.similarity_min, force=force)
         results = []
-        for folder, photos in folders.items():
+        for folder, (photos, refused) in folders.items():
             try:
                 name = valid_name(folder.name)
             except NameInvalidError as error:
                 results.append(EnrollmentResult(folder.name, refused=[Refusal(folder, str(error))]))
                 continue
             results.append(self._enroll(batch, name, photos, counted))
-            if not photos:
-                why = unread.get(folder, NO_PHOTO)
-                results[-1].refused.append(Refusal(folder, why))
+            results[-1].refused.extend(refused)
         batch.judge()
+        if loose := _loose_in(root):
+            results.append(EnrollmentResult(str(root), refused=loose))
         return results
 
     def _enroll(
@@ -250,19 +254,37 @@ def photos_in(path: Path) -> list[Path]:
     if not _is_folder(path):
         return [path]
     return [
-        entry
-        for entry in _listed(path)
-        if entry.suffix.lower() in SUFFIXES and not _is_folder(entry)
+        entry for entry in _listed(path) if is_named_as_picture(entry) and not _is_folder(entry)
     ]
 
 
-def _photos_or_none(folder: Path, unread: dict[Path, str]) -> list[Path]:
-    """The pictures of a folder; why one cannot be read goes into `unread`."""
+def strays_in(path: Path) -> list[Refusal]:
+    """What `photos_in` leaves out of a person's folder and somebody may miss: folders, and pictures
+    of formats that are not read. Raises InputBrokenError for a folder that cannot be read."""
+    found = []
+    for entry in _listed(path) if _is_folder(path) else ():
+        why = SUBFOLDER if _is_folder(entry) else why_unread(entry)
+        if why is not None:
+            found.append(Refusal(entry, why))
+    return found
+
+
+def _photos_and_refused(folder: Path) -> tuple[list[Path], list[Refusal]]:
+    """The pictures of a person's folder, and what is refused before any of them is read."""
     try:
-        return photos_in(folder)
+        photos, strays = photos_in(folder), strays_in(folder)
     except InputBrokenError as error:
-        unread[folder] = str(error).removeprefix(f"{folder}: ")
-        return []
+        return [], [Refusal(folder, str(error).removeprefix(f"{folder}: "))]
+    return photos, strays if photos or strays else [Refusal(folder, NO_PHOTO)]
+
+
+def _loose_in(root: Path) -> list[Refusal]:
+    """What looks like a photo and lies in no person's folder."""
+    return [
+        Refusal(entry, LOOSE)
+        for entry in _listed(root)
+        if not _is_folder(entry) and (is_named_as_picture(entry) or why_unread(entry) is not None)
+    ]
 
 
 def _folders_in(root: Path) -> list[Path]:

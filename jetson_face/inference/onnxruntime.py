@@ -32,7 +32,8 @@ class OnnxBackend:
 
     model: a path, or the bytes of an ONNX file. providers: execution providers, best first; with an
     accelerator named, falling back to the CPU is an error, not a slow surprise. threads: operators'
-    threads, None for one per core. Outputs are fresh arrays on every run.
+    threads, None for one per core. what: what errors call the model, None for its path. Outputs are
+    fresh arrays on every run.
     Raises ModelError, InputMissingError, MissingDependencyError.
     """
 
@@ -46,8 +47,9 @@ class OnnxBackend:
         providers: Sequence[str] = ("CPUExecutionProvider",),
         threads: int | None = None,
         precision: str | None = None,
+        what: str | None = None,
     ) -> None:
-        self._what = "<bytes>" if isinstance(model, bytes) else os.fspath(model)
+        self._what = what or ("<bytes>" if isinstance(model, bytes) else os.fspath(model))
         without_telemetry()
         with needs(f"ONNX Runtime is not installed: {pip_install('pc')}"):
             import onnxruntime as ort
@@ -125,7 +127,7 @@ def _open_session(
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = ort.InferenceSession(
-            model if isinstance(model, bytes) else what, options, providers=providers
+            model if isinstance(model, bytes) else os.fspath(model), options, providers=providers
         )
     except Exception as exc:  # its exceptions have no common base but Exception
         raise ModelError(f"{what}: not a model this runtime can run: {_one_line(exc)}") from exc

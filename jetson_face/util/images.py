@@ -32,7 +32,10 @@ BYTES_MAX = 256 << 20
 _SCANS_MAX, _SEGMENTS_MAX = 500, 5000
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 """A JPEG marker, without those that belong to the data of a scan."""
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm"})
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+    | {".ppm", ".pgm", ".pbm", ".pnm"}
+)
 """What a folder is searched for, in lower case."""
 
 # Few decoders: each one more is a parser that a hostile file can reach.
@@ -69,6 +72,23 @@ def check_picture(path: Path) -> None:
     """Raise as `read_picture` does, as far as a file's head tells, without decoding it."""
     with _quiet():
         _opened(read_bytes(path), str(path), None)
+
+
+def picture_size(path: Path) -> tuple[int, int] | None:
+    """Width and height of the upright picture, by the head of the file; None where `read_picture`
+    would refuse it for what is there."""
+    if not path.is_file():
+        return None
+    with _quiet():
+        try:
+            with Image.open(path, formats=_FORMATS) as image:
+                width, height = image.size
+                turned = _orientation(image) >= 5
+        except Exception:  # as below
+            return None
+    if width * height > PIXELS_MAX:
+        return None
+    return (height, width) if turned else (width, height)
 
 
 def decode_picture(data: bytes, where: str, *, side_max: int | None = None) -> ImageU8:

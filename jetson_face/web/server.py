@@ -132,7 +132,7 @@ def _bound(listening: Listening) -> list[socket.socket]:
             one.close()
         taken = error.errno == errno.EADDRINUSE
         more = "; another program has the port: use --port" if taken else ""
-        known = error.errno is not None and error.errno > 0  # not so where a name has no address
-        why = os.strerror(error.errno) if known else error.strerror
+        number = error.errno or 0  # below 0 where a name has no address
+        why = os.strerror(number) if number > 0 else error.strerror
         raise OutputError(f"{listening.address}: cannot be served there: {why}{more}") from error
     return found

@@ -252,6 +252,23 @@ def test_a_folder_is_read_in_natural_order_and_bad_files_are_counted(tmp_path: P
     assert "p3.jpg" in str(source.health.last_error)
 
 
+def test_pictures_that_are_not_read_are_counted_in_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_picture(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8))
+    for name in ("p10.heic", "p9.heic", ".hidden.heic", "notes.txt"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "gone.jpg").symlink_to("nowhere")
+    source = open_source(str(tmp_path), "pictures")
+    assert caplog.messages == [
+        "pictures_unread source=pictures count=2 first=p9.heic why=HEIC is not read: convert it to "
+        "JPEG or PNG"
+    ]
+    assert len(frames_of(source)) == 1
+    assert source.health.counts == {"skipped": 1}
+    assert source.health.last_error == f"{tmp_path}/gone.jpg: no such file"
+
+
 def test_one_picture_is_a_source_of_one_frame(tmp_path: Path) -> None:
     write_picture(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8))
     assert len(frames_of(open_source(str(tmp_path / "a.png")))) == 1

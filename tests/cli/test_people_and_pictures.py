@@ -290,3 +290,47 @@ def test_check_finds_a_portrait_that_is_damaged(
     assert (done.code, done.out) == (7, "")
     assert says in done.err
     assert "restore it from a backup" in done.err
+
+
+def test_what_is_passed_over_is_told_line_by_line(cli: Command, people: Path, hopper: Path) -> None:
+    folder = people / "Grace Hopper"
+    (folder / "grace_hopper.jpg").rename(folder / "grace.JPE")
+    (folder / "phone.heic").write_bytes(b"x")
+    (folder / "gone.jpg").symlink_to("nowhere.jpg")
+    shutil.copy(hopper, people / "Grace.jpg")
+    heic = f"{folder}/phone.heic: HEIC is not read: convert it to JPEG or PNG"
+    done = cli("enroll", people)
+    assert done.out == f"Eileen Collins: 1 added\nGrace Hopper: 1 added\n{people}: 0 added\n"
+    assert done.err == (
+        f"  refused {folder}/gone.jpg: no such file\n"
+        f"  refused {heic}\n"
+        f"  refused {people}/Grace.jpg: it lies beside the folders of the persons: put it into a "
+        "folder with the person's name\n"
+    )
+    found = json.loads(cli("enroll", people, "--json").out)
+    assert [[Path(one["path"]).name for one in person["refused"]] for person in found] == [
+        [],
+        ["gone.jpg", "phone.heic"],
+        ["Grace.jpg"],
+    ]
+    named = cli("enroll", "--name", "Grace Hopper", folder)
+    assert f"  refused {heic}\n" in named.err
+    seen = cli("identify", folder)
+    assert seen.out.startswith(f"{folder}/grace.JPE: 1 face\n  Grace Hopper")
+    assert seen.err == (
+        f"jetson-face: skipped: {heic}\njetson-face: skipped: {folder}/gone.jpg: no such file\n"
+    )
+
+
+def test_a_person_with_photos_of_another_format_only_is_refused_with_the_reason(
+    cli: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "Ann").mkdir()
+    (tmp_path / "Ann" / "1.heic").write_bytes(b"x")
+    heic = f"{tmp_path}/Ann/1.heic: HEIC is not read: convert it to JPEG or PNG\n"
+    done = cli("enroll", "--name", "Ann", tmp_path / "Ann")
+    assert (done.code, done.out) == (14, "")
+    assert done.err.startswith(f"  refused {heic}jetson-face: {tmp_path}/Ann: no photo in it: ")
+    seen = cli("identify", tmp_path / "Ann")
+    assert seen.code == 5
+    assert seen.err.endswith("; 1.heic: HEIC is not read: convert it to JPEG or PNG\n")

@@ -134,7 +134,7 @@ def test_what_does_not_fit_is_named(
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"no network", "not a model this runtime can run"),
+        (b"no network", "net.onnx: not a model this runtime can run"),
         (small(["N", 1, 112, 112], ["N", 1], "Map"), r"takes float32 \(None, 1, 112, 112\)"),
         (small(["N", 3, "H", "W"], ["N", 3], "Map"), "export it for a square size"),
         (small([4, 3, 112, 112], [4, 3], "Map"), "takes float32 .4, 3"),

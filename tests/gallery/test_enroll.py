@@ -20,7 +20,7 @@ from jetson_face.embedding.align import Portrait
 from jetson_face.embedding.quality import Verdict
 from jetson_face.embedding.recognisable import Recognisability
 from jetson_face.gallery.batch import EnrollmentResult
-from jetson_face.gallery.enroll import Enroller, photos_by_folder, photos_in
+from jetson_face.gallery.enroll import Enroller, photos_by_folder, photos_in, strays_in
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.util.images import write_picture
 from tests.gallery.gallery_fakes import LANDMARKS, SPACE, portrait, unit
@@ -195,6 +195,49 @@ def test_a_folder_a_person_hidden_files_left_out(
     assert seen == [(1, 4), (2, 4), (3, 4)]
     again = enroller.enroll_folder(root)
     assert not [result for result in again if result.added]
+
+
+def test_no_photo_of_a_folder_is_passed_over_without_a_word(
+    tmp_path: Path, enroller: Enroller
+) -> None:
+    root = tmp_path / "people"
+    photo(root / "Ann" / "1.png")
+    photo(root / "Ann" / "2024" / "2.png", mark=1)
+    photo(root / "Ann" / ".thumbnails" / "1.png")
+    photo(root / "Bob.png", who=90)
+    for name in ("Ann/2.HEIC", "Cleo/1.avif", "Eve.heic", "Dora/notes.txt", "notes.txt"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text("x")
+    results = enroller.enroll_folder(root)
+    assert [
+        (result.name, [(str(one.path.relative_to(root)), one.reason) for one in result.refused])
+        for result in results
+    ] == [
+        (
+            "Ann",
+            [
+                ("Ann/2.HEIC", "HEIC is not read: convert it to JPEG or PNG"),
+                (
+                    "Ann/2024",
+                    "a folder in a person's folder is not looked into: move its photos up, right "
+                    "into that",
+                ),
+            ],
+        ),
+        ("Cleo", [("Cleo/1.avif", "AVIF is not read: convert it to JPEG or PNG")]),
+        ("Dora", [("Dora", "no photo in this folder")]),
+        (
+            str(root),
+            [
+                (name, "it lies beside the folders of the persons: put it into a folder with the "
+                 "person's name")
+                for name in ("Bob.png", "Eve.heic")
+            ],
+        ),
+    ]  # fmt: skip
+    assert [len(result.added) for result in results] == [1, 0, 0, 0]
+    assert [one.path.name for one in strays_in(root / "Ann")] == ["2.HEIC", "2024"]
+    assert strays_in(root / "Ann" / "2.HEIC") == []
 
 
 @pytest.mark.parametrize(
