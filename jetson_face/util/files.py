@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -47,8 +48,26 @@ class Inode(NamedTuple):
 
 
 def write_file(path: Path, data: bytes | str, *, mode: int = 0o644) -> None:
-    """`write_all` of one file."""
-    write_all({path: data}, mode=mode)
+    """`write_all` of one file; a device or a pipe takes it as it is. Raises OutputError."""
+    if not _takes_bytes(path):
+        write_all({path: data}, mode=mode)
+        return
+    try:
+        path.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)
+    except OSError as exc:
+        raise OutputError(f"{path}: cannot be written: {exc.strerror or exc}") from exc
+
+
+def _takes_bytes(path: Path) -> bool:
+    """What a rename would put an end to: /dev/null, /dev/stdout, a named pipe."""
+    folder = path.parent.resolve()
+    if folder == Path("/dev") or folder.is_relative_to("/proc"):
+        return path.exists()
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)
 
 
 def write_all(
