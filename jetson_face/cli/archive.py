@@ -19,7 +19,9 @@ from jetson_face.cli.common import (
     say,
     say_json,
     show_line,
+    whole,
 )
+from jetson_face.cli.results import check_results
 from jetson_face.config import Config
 from jetson_face.core.errors import InputBrokenError, UsageError
 
@@ -51,7 +53,7 @@ def _index_arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--ray", metavar="ADDRESS", help="work on a Ray cluster: auto, local, or HOST:PORT"
     )
-    sub.add_argument("--workers", type=int, metavar="N", help="with --ray; default: its cores")
+    sub.add_argument("--workers", type=whole(1), metavar="N", help="with --ray; default: its cores")
     sub.add_argument(
         "--gpu-share", type=number, default=0.0, metavar="X", help="of a GPU, for each worker"
     )
@@ -217,6 +219,8 @@ def _search(config: Config, args: argparse.Namespace) -> int:
     searching.check_allowed(config, args.reason)
     if args.count < 1:
         raise UsageError("--count is 1 or more")
+    given, files = [Path(args.who)], [args.config]
+    check_results({"--sheet": args.sheet}, inputs=given, config_files=files, config=config)
     store = open_archive(config, args.archive)
     probe = probe_of(config, store, args.who)
     wanted = searching.ArchiveFilter(args.begin, args.end, args.camera, args.fpir)

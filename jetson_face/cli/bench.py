@@ -15,7 +15,9 @@ from jetson_face.cli.common import (
     say,
     say_text,
     show_progress,
+    whole,
 )
+from jetson_face.cli.results import beside, check_results
 from jetson_face.config import Config, load_config
 from jetson_face.core.errors import UsageError
 
@@ -65,7 +67,7 @@ def _add_clip_arguments(on: argparse._ArgumentGroup) -> None:
     )
     on.add_argument("--faces", default="1", help="faces in view in made clips, as in 1,4,8")
     on.add_argument("--frame-size", default="640x480", metavar="WxH,WxH", help="of made clips")
-    on.add_argument("--frames", type=int, help="most frames (made clips: 200)")
+    on.add_argument("--frames", type=whole(1), help="most frames (made clips: 200)")
 
 
 def _add_sweep_arguments(varied: argparse._ArgumentGroup) -> None:
@@ -74,7 +76,7 @@ def _add_sweep_arguments(varied: argparse._ArgumentGroup) -> None:
     varied.add_argument(
         "--methods", default="", metavar="YAML,YAML", help="configurations to compare"
     )
-    varied.add_argument("--repeats", type=int, default=3, help="rounds (default 3)")
+    varied.add_argument("--repeats", type=whole(1), default=3, help="rounds (default 3)")
     varied.add_argument(
         "--mode",
         choices=("memory", "file", "camera"),
@@ -92,9 +94,23 @@ def run(args: argparse.Namespace) -> int:
     if len(args.words) > 1:
         raise UsageError(f"{' '.join(args.words)}: write one clip, or `compare OLD.json NEW.json`")
     args.clip = one_of(args.clip, Path(args.words[0]) if args.words else None, "--clip")
+    _check_results(args)
     result = _measure(args)
     _write(args, result)
     return 0
+
+
+def _check_results(args: argparse.Namespace) -> None:
+    labels = [args.ground_truth, beside(args.clip, ".json")]
+    files = [args.config, *(Path(word) for word in args.methods.split(",") if word)]
+    config = next(iter(_methods(args).values()))
+    check_results(
+        {"--json": args.json, "--csv": args.csv},
+        sources=[args.clip],
+        inputs=[args.people, *labels],
+        config_files=files,
+        config=config,
+    )
 
 
 def _compare(args: argparse.Namespace) -> int:
@@ -116,8 +132,6 @@ def _measure(args: argparse.Namespace) -> Result:
     from jetson_face.benchmark.sweep import Grid, sweep
     from jetson_face.util.machine import machine_facts
 
-    if args.repeats < 1:
-        raise UsageError(f"--repeats {args.repeats}: at least 1")
     configs = _methods(args)
     first = next(iter(configs.values()))
     facts = machine_facts()

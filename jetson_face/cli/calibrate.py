@@ -24,6 +24,7 @@ from jetson_face.cli.common import (
     say_json,
     show_progress,
 )
+from jetson_face.cli.results import check_results
 from jetson_face.config import Config
 from jetson_face.core.errors import CalibrationError, UsageError
 from jetson_face.core.types import F32
@@ -31,7 +32,6 @@ from jetson_face.factory.parts import (
     Parts,
     build_matcher,
     build_parts,
-    decision_threshold,
     open_gallery,
 )
 from jetson_face.factory.threshold import (
@@ -39,6 +39,8 @@ from jetson_face.factory.threshold import (
     engine,
     moved_for_site,
     scoring,
+    threshold_in_force,
+    thresholds_for,
     with_centre,
 )
 from jetson_face.gallery.classifiers import TRAINED
@@ -96,6 +98,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises CalibrationError where the faces are too few, and the gallery's errors."""
     config = config_of(args)
+    written = {"--pack": args.pack, "--curve": args.curve}
+    check_results(written, inputs=[args.impostors], config_files=[args.config], config=config)
     args.fpir = config.matching.fpir if args.fpir is None else args.fpir
     if not 0 < args.fpir <= 0.5:
         raise UsageError(f"--fpir is a share between 0 and 0.5, got {args.fpir:g}")
@@ -128,9 +132,8 @@ def run(args: argparse.Namespace) -> int:
         impostors = _impostors(args, config, parts)
         own = parts.embedder.similarity_min
         before = calibrated(config, gallery)
-        now = decision_threshold(before, parts.embedder)
         trial = _trial(before, snapshot, impostors, own)
-        lines = [trial.line(now, n) for n in (1, FRAMES)]
+        lines = [trial.line(_in_force(config, before, snapshot, own, n), n) for n in (1, FRAMES)]
         if args.centre and impostors is not None:
             trial = _centred_trial(config, snapshot, impostors, own)
         elif before is not config:
@@ -143,7 +146,7 @@ def run(args: argparse.Namespace) -> int:
         told = [asdict(line) for line in lines]
         say_json({"calibration": asdict(found), "lines": told, "curve_moved": moved})
     else:
-        _print(trial, found, lines, now)
+        _print(trial, found, lines)
         if moved is not None:
             say(
                 f"too few strangers for FPIR {args.fpir:g}: this is the network's impostor curve, "
@@ -163,6 +166,16 @@ def _measure_curve(args: argparse.Namespace, config: Config) -> int:
     curve.save(args.curve)
     say(f"wrote {args.curve}: {curve.faces} faces of {curve.people} people")
     return 0
+
+
+def _in_force(
+    asked: Config, deciding: Config, snapshot: GallerySnapshot, similarity_min: float, frames: int
+) -> float:
+    """The cosine that decides the mean of so many frames; see `threshold_in_force`."""
+    known = thresholds_for(deciding, snapshot)
+    if known is not None:
+        return known[min(frames, len(known)) - 1]
+    return threshold_in_force(asked, deciding, snapshot, similarity_min).similarity_min
 
 
 def _trial(
@@ -254,7 +267,7 @@ def _calibration(
     return found, moved
 
 
-def _print(trial: CalibrationTrial, found: Calibration, lines: Sequence[Line], now: float) -> None:
+def _print(trial: CalibrationTrial, found: Calibration, lines: Sequence[Line]) -> None:
     outside = ""
     if trial.impostors is not None:
         people = len(set(trial.impostors.person.tolist()))
@@ -264,8 +277,8 @@ def _print(trial: CalibrationTrial, found: Calibration, lines: Sequence[Line], n
         f"asked of the others{outside}"
     )
     say(f"{'threshold':<20}{'faces':<7}{'strangers named (FPIR)':<28}correctly identified")
-    for line in lines:
-        which = "in force" if line.threshold == now else "calibrated"
+    for at, line in enumerate(lines):
+        which = "in force" if at < len(lines) // 2 else "calibrated"
         say(
             f"{line.threshold:<8.4f}{which:<12}{line.average:<7}{_share(line.strangers):<28}"
             f"{_share(line.enrolled)}"

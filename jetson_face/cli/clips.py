@@ -6,7 +6,15 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetson_face.cli.common import add_config_arguments, config_of, number, say, show_progress
+from jetson_face.cli.common import (
+    above_zero,
+    add_config_arguments,
+    config_of,
+    say,
+    show_progress,
+    whole,
+)
+from jetson_face.cli.results import beside, check_results
 from jetson_face.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,13 +38,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a folder with a folder of photos per person; without it, two portraits are used",
     )
     make.add_argument("--out", type=Path, required=True, metavar="FILE", help=".mp4 or .avi")
-    make.add_argument("--known", type=int, default=3, help="people to enrol (default 3)")
-    make.add_argument("--strangers", type=int, default=2, help="people not to enrol (default 2)")
-    make.add_argument("--enrol", type=int, default=3, help="photos to enrol of each (default 3)")
-    make.add_argument("--faces", type=int, default=3, help="faces in view together (default 3)")
+    make.add_argument("--known", type=whole(0), default=3, help="people to enrol (default 3)")
+    make.add_argument(
+        "--strangers", type=whole(0), default=2, help="people not to enrol (default 2)"
+    )
+    make.add_argument(
+        "--enrol", type=whole(1), default=3, help="photos to enrol of each (default 3)"
+    )
+    make.add_argument(
+        "--faces", type=whole(1), default=3, help="faces in view together (default 3)"
+    )
     make.add_argument("--size", default="1280x720", metavar="WxH", help="default 1280x720")
-    make.add_argument("--seconds", type=number, default=10.0, help="length (default 10)")
-    make.add_argument("--fps", type=number, default=25.0, help="frames per second (default 25)")
+    make.add_argument("--seconds", type=above_zero, default=10.0, help="length (default 10)")
+    make.add_argument("--fps", type=above_zero, default=25.0, help="frames per second (default 25)")
     make.add_argument("--seed", type=int, default=1)
     make.add_argument("--difficulty", choices=("easy", "normal", "hard"), default="normal")
     add_config_arguments(make)
@@ -46,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
     """Raises UsageError, InputMissingError, OutputError and the detector's errors."""
     from jetson_face.benchmark.clips.make import ground_truth_path, record
 
+    made = {"--out": args.out, "its ground truth": beside(args.out, ".json")}
+    check_results(made, inputs=[args.people], config_files=[args.config])
     plan = plan_of(args)
     clip = _clip(args, plan)
     with show_progress("rendering") as progress:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jetson_face.training.small import SmallSet
 
 _log = logging.getLogger(__name__)
-_PLOT = "networks.png"
+PLOT = "networks.png"
 RULES = (
     "Accuracy: share of held-out photos, one in four of everybody, that the softmax layer gives to "
     "the right person. As it came: share of them whose nearest photo of the training part is of "
@@ -97,8 +97,8 @@ def _leave(
     image = ""
     if args.plots is not None:
         try:
-            _plot(rows, args.plots / _PLOT)
-            image = f"![{_PLOT}]({args.plots.name}/{_PLOT})"
+            _plot(rows, args.plots / PLOT)
+            image = f"![{PLOT}]({args.plots.name}/{PLOT})"
         except MissingDependencyError as error:
             _log.warning("%s", error)
     machine = machine_facts()

@@ -12,7 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from jetson_face.cli.common import add_config_arguments, config_of, say, say_json, say_text
+from jetson_face.cli.common import add_config_arguments, config_of, say, say_json, say_text, whole
+from jetson_face.cli.results import check_results
 from jetson_face.config import Config
 from jetson_face.core.errors import EngineError
 from jetson_face.factory.gpu import find_gpu
@@ -24,7 +25,7 @@ from jetson_face.inference.tensorrt.bundle import read_bundle, write_bundle
 from jetson_face.inference.tensorrt.cache import EngineCache, Entry
 from jetson_face.inference.tensorrt.parity import ParityReport
 from jetson_face.privacy.encryption import fill_credentials
-from jetson_face.util.interrupt import EXIT_INTERRUPTED, catching
+from jetson_face.util.interrupt import ENDING, EXIT_INTERRUPTED, catching
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +70,9 @@ def _add_faces(parser: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--source", metavar="URI", help="a camera or video; `config` for the configured one"
     )
-    parser.add_argument("--faces", type=int, default=256, metavar="N", help="use up to N faces")
+    parser.add_argument(
+        "--faces", type=whole(1), default=256, metavar="N", help="use up to N faces"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -223,6 +226,7 @@ def _calibrate(args: argparse.Namespace, config: Config) -> int:
 
 
 def _export(args: argparse.Namespace, config: Config) -> int:
+    check_results({"FILE": args.file}, config_files=[args.config], config=config)
     plans = plans_here(config)
     found = plans.export(plans.specs(args.networks))
     digest = write_bundle(args.file, found)
@@ -248,7 +252,7 @@ def _import(args: argparse.Namespace, config: Config) -> int:
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """While inside, Ctrl-C and SIGTERM set a flag; the yielded call reads it, from any thread.
+    """While inside, a signal of ENDING sets a flag; the yielded call reads it, from any thread.
 
     TensorRT cannot be left by an exception; its progress monitor can tell it to stop. It may ask
     from a thread of its own while this one is in TensorRT, where Python runs no signal handler:
@@ -262,12 +266,11 @@ def interruptible() -> Iterator[Callable[[], bool]]:
         asked.append(number)
 
     reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    numbers = (signal.SIGINT, signal.SIGTERM)
     came: list[int] = []
 
     def asked_to_stop() -> bool:
         with suppress(BlockingIOError):
-            came.extend(number for number in os.read(reader, 64) if number in numbers)
+            came.extend(number for number in os.read(reader, 64) if number in ENDING)
         return bool(asked or came)
 
     wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -336,6 +339,8 @@ class ProgressLine:
 def _unrecognisable(args: argparse.Namespace, config: Config) -> int:
     from jetson_face.benchmark.unrecognisable import make_recognisability
 
+    given = [args.pictures]
+    check_results({"--out": args.out}, inputs=given, config_files=[args.config], config=config)
     make_recognisability(config, args.pictures).write(args.out)
     say(f"wrote {args.out}: name it in the model's card as `unrecognisable: {args.out.name}`")
     return 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from jetson_face.cli import bakeoff
 from jetson_face.cli.common import add_config_arguments, config_of, number, say, say_text
+from jetson_face.cli.results import check_results
 from jetson_face.core.errors import MissingDependencyError, UsageError
 
 if TYPE_CHECKING:
@@ -158,6 +159,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--limit must be 2 or more, got {args.limit}")
     if not 0 < getattr(args, "clips", 1.0) <= 10:
         raise UsageError(f"--clips is a share above 0 and up to 10, got {args.clips}")
+    _check_results(args)
     if args.kind == "bakeoff":
         return bakeoff.run(args)
     evaluation = _measure(args)
@@ -170,6 +172,14 @@ def run(args: argparse.Namespace) -> int:
         )
     _leave(args, evaluation)
     return 0
+
+
+def _check_results(args: argparse.Namespace) -> None:
+    given = [getattr(args, name, None) for name in ("images", "pairs", "people", "groups", "notes")]
+    files = [getattr(args, "config", None), *(getattr(args, "configs", None) or ())]
+    config = config_of(args) if hasattr(args, "config") else None
+    results = {"--json": args.json, "--markdown": args.markdown}
+    check_results(results, inputs=given, config_files=files, config=config)
 
 
 def _measure(args: argparse.Namespace) -> Evaluation:

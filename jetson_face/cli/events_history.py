@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from jetson_face.cli.common import add_config_arguments, config_of, counted, say, say_json
+from jetson_face.cli.results import check_results
 from jetson_face.core.errors import InputBrokenError, UsageError
 from jetson_face.core.types import State
 from jetson_face.events.exporting import Format, every, export, lines
@@ -63,7 +64,14 @@ def run(args: argparse.Namespace) -> int:
     """Raises InputMissingError where there is no history, UsageError for what cannot be asked, and
     what reading the history and writing a file raise."""
     filters = {name: getattr(args, name) for name in _FILTERS}
-    with closing(read_history(config_of(args))) as history:
+    config = config_of(args)
+    file = getattr(args, "file", None)
+    results = {
+        "FILE": None if file is None or file.name == "-" else file,
+        "--cursor-file": getattr(args, "cursor_file", None),
+    }
+    check_results(results, config_files=[args.config], config=config)
+    with closing(read_history(config)) as history:
         if args.action == "list":
             _list(history, args, filters)
         elif args.action == "tail":

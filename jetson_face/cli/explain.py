@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jetson_face.cli.common import add_config_arguments, config_of, say
+from jetson_face.cli.results import check_results
 from jetson_face.core.errors import InputBrokenError, OutputError, UsageError
 from jetson_face.util.images import read_picture, write_picture
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from jetson_face.config import Config
     from jetson_face.core.types import ImageU8
     from jetson_face.factory.parts import Parts
+
+
+_WRITTEN = ("occlusion.png", "filters.png", "activations.png")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +46,9 @@ def run(args: argparse.Namespace) -> int:
     if not 2 <= args.steps <= 64:
         raise UsageError(f"--steps is 2 to 64, got {args.steps}")
     config = config_of(args)
+    written = {f"--out: {name}": args.out / name for name in _WRITTEN}
+    given = [args.image, args.against]
+    check_results(written, sources=given, config_files=[args.config], config=config)
     pictures = [(path, read_picture(path)) for path in (args.image, args.against) if path]
     try:
         args.out.mkdir(parents=True, exist_ok=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from jetson_face.capture.folder import pictures_of
+from jetson_face.capture.folder import pictures_of, unread_in
 from jetson_face.cli.common import add_config_arguments, config_of, counted, say, say_json
-from jetson_face.core.errors import InputBrokenError, UsageError
+from jetson_face.cli.results import check_results
+from jetson_face.core.errors import InputBrokenError, InputMissingError, UsageError
 from jetson_face.core.types import Sighting
 from jetson_face.factory.parts import (
     build_decider,
@@ -36,9 +37,13 @@ def run(args: argparse.Namespace) -> int:
     for path in args.images:
         if not path.is_dir():
             check_picture(path)  # before the networks are loaded
+    drawn = {"--draw": args.draw}
+    check_results(drawn, sources=args.images, config_files=[args.config], config=config)
     pictures = [path for given in args.images for path in pictures_of(given)]
     if args.draw is not None and len(pictures) > 1:
         raise UsageError("--draw takes one picture at a time")
+    for path, why in [stray for given in args.images for stray in unread_in(given)]:
+        say(f"jetson-face: skipped: {path}: {why}", err=True)
     parts = for_photos(config, build_parts(config))
     snapshot = GallerySnapshot.empty(parts.embedder.space)
     if config.gallery_path.exists():
@@ -53,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     for path in pictures:
         try:
             image = read_picture(path)  # one at a time: all would not fit into memory
-        except InputBrokenError as error:
+        except (InputBrokenError, InputMissingError) as error:
             if path in args.images:
                 raise
             say(f"jetson-face: skipped: {error}", err=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from jetson_face.cli import review_clusters
 from jetson_face.cli.common import add_config_arguments, config_of, say, say_json
+from jetson_face.cli.results import check_results
 from jetson_face.cli.review_clusters import line_of
 from jetson_face.config import Config
 from jetson_face.core.errors import UsageError
@@ -49,6 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError for a number that does not wait, the errors of queue and gallery."""
     config = config_of(args)
+    written = {"--out": getattr(args, "out", None)}
+    check_results(written, config_files=[args.config], config=config)
     if args.action == "reject" and args.preview:
         return _preview(config, args.number)
     of_clusters = args.action in ("clusters", "name")

@@ -13,8 +13,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from jetson_face.capture.picture_sizes import usual_size
 from jetson_face.capture.source import Source, SourceInfo
-from jetson_face.capture.uri import parse_uri
 from jetson_face.cli.common import (
     add_config_arguments,
     config_with_source,
@@ -23,6 +23,7 @@ from jetson_face.cli.common import (
     say,
     say_text,
 )
+from jetson_face.cli.results import check_results, on_disk
 from jetson_face.config import Config
 from jetson_face.core.errors import EngineError, UsageError
 from jetson_face.core.protocols import FrameProcessor
@@ -78,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     if args.frames is not None and args.frames < 1:
         raise UsageError(f"--frames {args.frames}: at least 1")
     config = with_arguments(config_with_source(args), args)
-    _check_results(config)
+    _check_results(config, args.config)
     quicken_streams(config)
     report, visits = recognise(config, frames=args.frames, quiet=args.quiet)
     print_summary(report, visits, any_live=any(source.is_live for source in report.sources))
@@ -105,17 +106,16 @@ def with_arguments(config: Config, args: argparse.Namespace) -> Config:
     return config.model_copy(update={"report": config.report.model_copy(update=report)})
 
 
-def _check_results(config: Config) -> None:
-    """Raises UsageError where a result would take the place of a source."""
+def _check_results(config: Config, file: Path | None) -> None:
     wanted = config.report
-    for source in config.sources:
-        uri = parse_uri(source.uri)
-        if uri.scheme not in ("path", "file"):
-            continue
-        path = Path(uri.target).expanduser().resolve()
-        for result in (wanted.events, wanted.json_file, wanted.video, wanted.still):
-            if result is not None and result.resolve() == path:
-                raise UsageError(f"{result}: it is the source, and would be overwritten")
+    results = {
+        "--events": wanted.events,
+        "--report": wanted.json_file,
+        "--video": wanted.video,
+        "--still": wanted.still,
+    }
+    sources = [source.uri for source in config.sources]
+    check_results(results, sources=sources, config_files=[file], config=config)
 
 
 def recognise(
@@ -126,7 +126,7 @@ def recognise(
     wrap: Wrap = lambda recognizer: recognizer,
     on_tick: Callable[[LivePipeline], None] | None = None,
 ) -> tuple[RunReport, VisitSink]:
-    """Run to the end, or until SIGINT or SIGTERM; writes the report file.
+    """Run to the end, or until SIGINT, SIGTERM or SIGHUP; writes the report file.
 
     wrap: put around each recogniser. on_tick: called about ten times a second.
     """
@@ -216,7 +216,10 @@ def _sinks(
     if wanted.video is not None:
         from jetson_face.output.video import VideoSink
 
-        yield VideoSink(wanted.video, fps=sources[0].info.fps, source=sources[0].info.name)
+        info, path = sources[0].info, on_disk(config.sources[0].uri)
+        # Pictures have a size of their own each: the first one's may be like no other's.
+        size = None if info.width or path is None else usual_size(path)
+        yield VideoSink(wanted.video, fps=info.fps, source=info.name, size=size)
     if wanted.still is not None:
         from jetson_face.output.still import StillSink
 
@@ -224,6 +227,7 @@ def _sinks(
 
 
 def _stop(pipeline: LivePipeline, *_: object) -> None:
-    """Ctrl-C and SIGTERM end the run with the full report; a second Ctrl-C ends it at once."""
+    """Ctrl-C, SIGTERM and a closed terminal end the run with the full report; a second Ctrl-C ends
+    it at once."""
     pipeline.stop()
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetson_face.cli import compare, train_recipe, train_style
-from jetson_face.cli.common import number, say, show_progress
+from jetson_face.cli.common import number, say, show_progress, whole
+from jetson_face.cli.results import beside, check_results
 from jetson_face.config import load_config
 from jetson_face.core.errors import UsageError
 from jetson_face.training.machine import keep_freed_memory, need_torch
@@ -53,11 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pairs = parser.add_argument_group("pair verification (matching.method: siamese)")
     pairs.add_argument("--pairs", type=Path, metavar="FILE", help="list of pairs to fit to")
     pairs.add_argument("--images", type=Path, metavar="DIR", help="their pictures")
-    pairs.add_argument("--limit-pairs", type=int, default=3000, metavar="N")
+    pairs.add_argument("--limit-pairs", type=whole(1), default=3000, metavar="N")
 
 
 def run(args: argparse.Namespace) -> int:
     """Raises the errors of recipes, pictures and models; see `train_recipe.run`."""
+    _check_results(args)
     if args.what == "style":
         return train_style.run(args)
     if args.pairs is not None:
@@ -71,6 +73,23 @@ def run(args: argparse.Namespace) -> int:
     if _has(args.config, "networks"):
         return _compare(args)
     return train_recipe.run(args)
+
+
+def _check_results(args: argparse.Namespace) -> None:
+    packed = None if args.vectors is None else beside(args.out, ".npy")
+    results = {
+        "--markdown": args.markdown,
+        "--json": args.json,
+        "--plots": None if args.plots is None else args.plots / compare.PLOT,
+        "--export": None if args.pairs is None else args.export,
+        "--out": args.out,
+        "the vectors of --out": packed,
+        "--sheet": args.sheet,
+    }
+    given = [args.pairs, args.images, args.finetune, args.notes, args.content, args.vectors]
+    weights = None if args.weights is None else Path(args.weights)
+    sources = [args.style]
+    check_results(results, sources=sources, inputs=[*given, weights], config_files=[args.config])
 
 
 def _has(path: Path, key: str) -> bool:

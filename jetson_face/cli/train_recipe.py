@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train as the recipe says; 0 when finished, 130 when stopped by SIGINT or SIGTERM.
+    """Train as the recipe says; 0 when finished, 130 when stopped by SIGINT, SIGTERM or SIGHUP.
 
     Raises:
         ConfigError: the recipe is not valid.
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
 @contextmanager
 def _stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """True once SIGINT or SIGTERM came, so that the step in hand ends and a checkpoint is
+    """True once a signal came that ends it, so that the step in hand ends and a checkpoint is
     written."""
     came = threading.Event()
     main = threading.current_thread() is threading.main_thread()

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetson_face.cli.common import (
+    above_zero,
     add_config_arguments,
     config_with_source,
-    number,
     one_of,
     say,
     say_text,
     show_progress,
+    whole,
 )
+from jetson_face.cli.results import beside, check_results
 from jetson_face.config import Config
 from jetson_face.core.errors import UsageError
 from jetson_face.privacy.encryption import fill_credentials
@@ -33,21 +35,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "clip_file", nargs="?", type=Path, metavar="CLIP", help="what to measure on"
     )
     goal = parser.add_argument_group("goal")
-    goal.add_argument("--fps", type=number, metavar="N", help="frames decided per second, at least")
-    goal.add_argument("--age-ms", type=number, metavar="MS", help="frame age (p95), at most")
-    goal.add_argument("--cpu", type=number, metavar="PCT", help="of all cores, at most")
     goal.add_argument(
-        "--time-to-name", type=number, metavar="S", help="median, at most (needs a labelled clip)"
+        "--fps", type=above_zero, metavar="N", help="frames decided per second, at least"
+    )
+    goal.add_argument("--age-ms", type=above_zero, metavar="MS", help="frame age (p95), at most")
+    goal.add_argument("--cpu", type=above_zero, metavar="PCT", help="of all cores, at most")
+    goal.add_argument(
+        "--time-to-name",
+        type=above_zero,
+        metavar="S",
+        help="median, at most (needs a labelled clip)",
     )
     goal.add_argument(
         "--wait",
-        type=number,
+        type=above_zero,
         default=0.5,
         metavar="S",
         help="until a new face is searched for, at most (0.5); of the settings that meet every "
         "goal the one that takes the least processor time is chosen",
     )
-    goal.add_argument("--min-face", type=int, metavar="PX", help="smallest face; not to be raised")
+    goal.add_argument(
+        "--min-face",
+        type=whole(12, 2000),
+        metavar="PX",
+        help="smallest face; not to be raised",
+    )
     on = parser.add_argument_group("measured on")
     on.add_argument(
         "--clip", type=Path, metavar="FILE", help="the same as CLIP; default: the configured source"
@@ -56,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ground-truth", type=Path, metavar="JSON", help="labels; default: beside the clip"
     )
     on.add_argument("--source", metavar="URI", help="record this camera first")
-    on.add_argument("--frames", type=int, default=200, help="at most (default 200)")
+    on.add_argument("--frames", type=whole(1), default=200, help="at most (default 200)")
     parser.add_argument(
         "--out", type=Path, metavar="YAML", help="write the configuration here; may be the -c file"
     )
@@ -70,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
 
     args.clip = one_of(args.clip, args.clip_file, "--clip")
     config = config_with_source(args)
+    _check_results(args, config)
     goal = _goal(args)
     material = _material(args, config)
     goal = goal_for(goal, material)
@@ -91,6 +104,12 @@ def run(args: argparse.Namespace) -> int:
         return EXIT_NOT_MET
     _write(args, config, outcome.best.choice)
     return 0
+
+
+def _check_results(args: argparse.Namespace, config: Config) -> None:
+    labels = [args.ground_truth, beside(args.clip, ".json")]
+    sources = [args.clip, *(source.uri for source in config.sources)]
+    check_results({"--out": args.out}, sources=sources, inputs=labels, config=config)
 
 
 def _goal(args: argparse.Namespace) -> TuneGoal:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from jetson_face.cli.common import add_config_arguments, agreed, config_of, counted, say, say_json
+from jetson_face.cli.results import check_results
 from jetson_face.config import Config
 from jetson_face.core.errors import UsageError
 from jetson_face.privacy.encryption import open_cipher
@@ -38,6 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError for nobody of that id, the errors of the file and the audit log."""
     config = config_of(args)
+    written = {"--out": getattr(args, "out", None)}
+    check_results(written, config_files=[args.config], config=config)
     path = config.state_dir / UNKNOWNS
     if not path.exists():
         if args.action != "list":

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from jetson_face.cli.common import add_config_arguments, config_of, say
+from jetson_face.cli.results import check_results
 from jetson_face.core.errors import UsageError
 from jetson_face.service.use_report import Format, every_record, written
 from jetson_face.util.files import write_file
@@ -27,10 +28,12 @@ def run(args: argparse.Namespace) -> int:
     format_: Format | None = args.format or suffixes.get(args.file.suffix)
     if format_ is None:
         raise UsageError(f"{args.file.name}: call it *.csv or *.json, or give --format")
-    found = written(every_record(config_of(args), args.since, args.until), format_)
-    if args.file.name == "-":
+    config, file = config_of(args), None if args.file.name == "-" else args.file
+    check_results({"FILE": file}, config_files=[args.config], config=config)
+    found = written(every_record(config, args.since, args.until), format_)
+    if file is None:
         sys.stdout.writelines(found)
     else:
-        write_file(args.file, "".join(found), mode=0o600)
-        say(f"{args.file}: written")
+        write_file(file, "".join(found), mode=0o600)
+        say(f"{file}: written")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -37,10 +38,17 @@ class ConsoleSink:
         for sighting in report.sightings:
             if sighting.changed:
                 when = media_clock(media_s) if self._media_time else wall_clock(report.wall)
-                print(event_line(when, report.source, sighting), file=self._stream, flush=True)
+                self._print(event_line(when, report.source, sighting))
 
     def close(self) -> None:
         """See Sink."""
+
+    def _print(self, line: str) -> None:
+        try:
+            print(line, file=self._stream, flush=True)
+        except OSError as error:
+            if error.errno != errno.EIO:  # of a terminal that was closed: SIGHUP follows
+                raise
 
 
 def event_line(when: str, source: str, sighting: Sighting) -> str:

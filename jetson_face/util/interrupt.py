@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 EXIT_INTERRUPTED = 130
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends a command in its own way; of these SIGHUP says that its terminal was closed."""
 _IMPORT_SYSTEM = "<frozen importlib"
 
 
@@ -41,13 +44,32 @@ class CtrlC:
 
 @contextmanager
 def catching(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
-    """While inside, SIGINT and SIGTERM call `handler`; main thread only."""
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    """While inside, SIGINT, SIGTERM and a SIGHUP that is not ignored, as by nohup, call `handler`;
+    main thread only."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            _leave_terminal()
+        handler(number, frame)
+
+    held_on = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    numbers = [number for number in ENDING if number != signal.SIGHUP or not held_on]
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     finally:
         for number, was in before.items():
             signal.signal(number, was)
+
+
+def _leave_terminal() -> None:
+    """Let what is printed go nowhere where the terminal was closed: it would refuse it."""
+    for stream in (1, 2):
+        with suppress(OSError):
+            if stat.S_ISCHR(os.fstat(stream).st_mode) and not os.isatty(stream):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream)
+                os.close(nowhere)
 
 
 def is_importing(frame: FrameType | None) -> bool:

@@ -58,6 +58,11 @@ def test_a_calibrated_threshold_is_in_force_until_it_is_forgotten(
     assert "400 faces of 400 people who are not enrolled" in shown.out
     assert "named: x.jpg as Grace Hopper (0." in shown.out
     assert "--write keeps it" in shown.out
+    told_before = json.loads(cli("calibrate", "--impostors", pack, "--json").out)["lines"]
+    in_force = [line["threshold"] for line in told_before[:2]]
+    assert f"similarity {in_force[0]:.3f}, impostor curve" in cli("people", "list").out
+    assert in_force[1] != in_force[0], "averaged frames have a cosine of their own"
+    assert [line.split()[1:3] for line in shown.out.splitlines()[2:4]] == [["in", "force"]] * 2
     asked = ("calibrate", "--fpir", "0.02", "--impostors", pack, "--write", "--json")
     told = json.loads(cli(*asked).out)
     found = told["calibration"]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 
 from jetson_face.util.images import read_picture
@@ -166,6 +167,23 @@ def test_a_result_that_cannot_be_written_is_said(cli: Command, clip: Path) -> No
     done = cli("run", "--source", clip, "--events", "/proc/nowhere/e.jsonl")
     assert done.code == 15
     assert "/proc/nowhere" in done.err
+
+
+def test_a_video_of_pictures_has_the_size_of_most(
+    cli: Command, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, video = tmp_path / "mixed", tmp_path / "v.mp4"
+    folder.mkdir()
+    for name, (width, height) in {"a": (1, 1), "b": (96, 64), "c": (64, 96), "d": (96, 64)}.items():
+        cv2.imwrite(str(folder / f"{name}.png"), np.full((height, width, 3), 255, np.uint8))
+    assert cli("run", folder, "--video", video, "--quiet").code == 0
+    shown = cv2.VideoCapture(str(video))
+    shapes = [shown.read()[1].shape for _ in range(4)]
+    assert shapes == [(64, 96, 3)] * 4
+    scaled = [line for line in caplog.messages if "pictures of other sizes" in line]
+    assert scaled == [
+        f"video_scaled file={video} size=96x64: pictures of other sizes are scaled into it"
+    ]
 
 
 def test_sigterm_ends_a_camera_run_with_the_report(tmp_path: Path) -> None:
