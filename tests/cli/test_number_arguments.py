@@ -12,6 +12,7 @@ BOUNDS = {
     "web run --session-minutes 0": "not above 0",
     "rtsp --port 99999": "from 0 to 65535",
     "rtsp --port -1": "from 0 to 65535",
+    "rtsp --fps 0": "from 1 to 30",
     "rtsp --fps 31": "from 1 to 30",
     "rtsp --width 0": "from 16 to 16384",
     "tune clip.mp4 --fps -1": "not above 0",

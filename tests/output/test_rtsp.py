@@ -127,7 +127,6 @@ def test_off_the_box_a_password_is_asked_for(frames: Frames, tmp_path: Path) -> 
     [
         (["--address", "0.0.0.0"], "who may watch?"),
         (["--address", "here"], "not an IP address"),
-        (["--fps", "0"], "1 to 30"),
     ],
 )
 def test_what_cannot_be_served(
