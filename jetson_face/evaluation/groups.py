@@ -17,13 +17,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from jetson_face.core.errors import InputBrokenError, InputMissingError
+from jetson_face.core.errors import InputBrokenError
 from jetson_face.core.types import F32, I64
 from jetson_face.evaluation import report
 from jetson_face.evaluation.bootstrap import Interval
 from jetson_face.evaluation.extract import ExtractedFaces
 from jetson_face.evaluation.metrics import F64
 from jetson_face.evaluation.people import Shot
+from jetson_face.util.documents import read_text
 
 FMRS = (1e-3, 1e-4)
 """False matches among all pairs of different people, by which the thresholds are set."""
@@ -65,15 +66,7 @@ def read_groups(path: Path) -> dict[str, dict[str, str]]:
 
     Raises InputMissingError, InputBrokenError with file:line.
     """
-    try:
-        text = path.read_text("utf-8-sig")
-    except FileNotFoundError:
-        raise InputMissingError(f"{path}: no such file: name a table of people's groups") from None
-    except UnicodeDecodeError as error:
-        raise InputBrokenError(f"{path}: not UTF-8 text (byte {error.start})") from None
-    except OSError as error:
-        raise InputBrokenError(f"{path}: cannot be read: {error.strerror}") from error
-    lines = text.splitlines()
+    lines = read_text(path, error=InputBrokenError).removeprefix("\ufeff").splitlines()
     by_tabs = bool(lines) and "\t" in lines[0]
     rows = csv.reader(lines, delimiter="\t" if by_tabs else ",")
     kinds = [cell.strip() for cell in next(rows, [])]
