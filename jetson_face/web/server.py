@@ -119,7 +119,7 @@ def _bound(listening: Listening) -> list[socket.socket]:
         asked = socket.getaddrinfo(listening.host, listening.port, type=socket.SOCK_STREAM)
         for family, _, _, _, place in asked:
             try:
-                found.append(socket.create_server(place[:2], family=family))
+                found.append(socket.create_server(place, family=family))
             except OSError as error:
                 # one of a name's addresses may be of a network that is off
                 if error.errno != errno.EADDRNOTAVAIL:
