@@ -31,6 +31,7 @@ from jetson_face.training.campaign.optimisers import orthogonal, rate_part
 from jetson_face.training.campaign.rebuild import Rebuilt, Teacher
 from jetson_face.training.campaign.settings import CampaignConfig, ViewSettings
 from jetson_face.training.campaign.starting import ridge, start_from_onnx
+from jetson_face.training.campaign.targets import Lesson, mirrored
 from jetson_face.training.campaign.trainer import Campaign
 from jetson_face.training.export import fold, to_onnx
 from jetson_face.training.net import SqueezeNetFace
@@ -331,6 +332,38 @@ def test_a_view_is_seen_as_often_as_replay_says(told: dict[str, Any]) -> None:
     asked_while_the_ring_filled = 32
     assert one.samples == 128
     assert one.asked == asked_while_the_ring_filled + (128 - asked_while_the_ring_filled) // 2
+
+
+@pytest.mark.parametrize("chance", [0.0, 1.0, 0.5])
+def test_views_seen_again_are_mirrored_with_their_hints_and_not_their_targets(
+    told: dict[str, Any], chance: float
+) -> None:
+    one = campaign(told, replay_flip=chance, ring=64)
+    one.prepare()
+    while one.ring.filled < one.ring.size:
+        first = one.lesson(one._draw(one.asked))
+    kept = one.ring.take(512, torch.Generator().manual_seed(1))
+    lesson = one.lesson(one._draw(1))
+    turns = []
+    for row in range(len(first.view) // 2, len(first.view)):
+        whose = int((kept.target - lesson.target[row]).abs().sum(1).argmin())
+        view, hint = kept.view[whose], kept.hints[7][whose]
+        turned = not torch.equal(lesson.view[row], view)
+        assert torch.equal(lesson.view[row], view.flip(2) if turned else view)
+        assert torch.equal(lesson.hints[7][row], hint.flip(2) if turned else hint)
+        assert torch.equal(lesson.target[row], kept.target[whose])
+        turns.append(turned)
+    if chance in (0.0, 1.0):
+        assert set(turns) == {bool(chance)}
+
+
+def test_a_share_of_the_views_is_mirrored() -> None:
+    view = torch.arange(400 * 3 * 4, dtype=torch.uint8).reshape(400, 3, 1, 4)
+    lesson = Lesson(view, torch.zeros(400, DIM), {})
+    out = mirrored(lesson, 0.25, torch.Generator().manual_seed(2)).view
+    turned = (out != view).flatten(1).any(1)
+    assert torch.equal(out[turned], view[turned].flip(3))
+    assert 0.15 < turned.float().mean() < 0.35
 
 
 def test_held_out_faces_are_never_asked_for(told: dict[str, Any]) -> None:

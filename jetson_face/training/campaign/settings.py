@@ -116,6 +116,9 @@ class CampaignConfig(RecipePart):
     held_out: int = Field(512, ge=0, description="faces never trained on, to watch the cosine")
     ring: int = Field(16384, ge=2, description="views that are kept to be seen again")
     replay: int = Field(4, ge=1, description="times that a view is seen, on average")
+    replay_flip: float = Field(
+        0.0, ge=0, le=1, description="chance that a view seen again is mirrored; its target stays"
+    )
     packs: tuple[PackSettings, ...] = Field(min_length=1)
     teachers: dict[str, TeacherSettings] = Field(min_length=1)
     net: NetSettings = NetSettings()

@@ -224,3 +224,16 @@ def joined(one: Lesson, other: Lesson) -> Lesson:
     """Both batches as one."""
     hints = {side: torch.cat([v.half(), other.hints[side]]) for side, v in one.hints.items()}
     return Lesson(torch.cat([one.view, other.view]), torch.cat([one.target, other.target]), hints)
+
+
+def mirrored(lesson: Lesson, chance: float, draw: torch.Generator) -> Lesson:
+    """Some of its views, and their hints' maps, as their mirror images; the targets stay.
+
+    So a view's target is, on average, that of the face and of its mirror image: who it is does not
+    depend on the side, and what a network says of both is the better answer.
+    """
+    chosen = torch.rand(len(lesson.view), generator=draw, device=draw.device) < chance
+    wide = chosen[:, None, None, None]
+    view = torch.where(wide, lesson.view.flip(3), lesson.view)
+    hints = {side: torch.where(wide, maps.flip(3), maps) for side, maps in lesson.hints.items()}
+    return Lesson(view, lesson.target, hints)
