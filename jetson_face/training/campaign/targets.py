@@ -212,12 +212,13 @@ class Ring:
         """The targets of all views that are kept (M, dim)."""
         return self._held["target"][: self.filled].float()
 
-    def take(self, count: int, draw: torch.Generator) -> Lesson:
-        """Views drawn at random."""
+    def take(self, count: int, draw: torch.Generator, flip: float = 0.0) -> Lesson:
+        """Views drawn at random; each mirrored with the chance ``flip``."""
         at = torch.randint(0, self.filled, (count,), generator=draw, device=draw.device)
         held = {name: value[at] for name, value in self._held.items()}
         hints = {int(n[4:]): v for n, v in held.items() if n.startswith("hint")}
-        return Lesson(held["view"], held["target"].float(), hints)
+        lesson = Lesson(held["view"], held["target"].float(), hints)
+        return mirrored(lesson, flip, draw) if flip else lesson
 
 
 def joined(one: Lesson, other: Lesson) -> Lesson:

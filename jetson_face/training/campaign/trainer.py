@@ -217,13 +217,10 @@ class Campaign:
             if alone is not None:
                 vector = torch.where(alone[:, None], vector, own)
         new = Lesson(view.to(torch.uint8), self.teachers.turn(vector), hints)
-        again = self.ring.take(batch - fresh, draw) if fresh < batch else None
+        flip = config.replay_flip
+        again = self.ring.take(batch - fresh, draw, flip) if fresh < batch else None
         self.ring.add(new)
-        if again is None:
-            return new
-        if config.replay_flip:
-            again = targets.mirrored(again, config.replay_flip, draw)
-        return targets.joined(new, again)
+        return new if again is None else targets.joined(new, again)
 
     def train(self, stop: Callable[[], bool] = lambda: False) -> None:
         """To the end of the cycle, or to the next step after ``stop()``; a checkpoint either way.
