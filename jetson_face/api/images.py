@@ -24,7 +24,9 @@ image (whose colours Pillow knows)."""
 
 
 def several(images: Image | Iterable[Image]) -> Iterable[Image]:
-    """One image or several as several."""
+    """One image or several as several. Raises UsageError for a file's bytes."""
+    if isinstance(images, bytes | bytearray):  # which are many numbers to a loop
+        raise _no_image(images)
     if isinstance(images, str | os.PathLike | np.ndarray) or not isinstance(images, Iterable):
         return [images]  # a Pillow image cannot be iterated
     return images
@@ -33,6 +35,8 @@ def several(images: Image | Iterable[Image]) -> Iterable[Image]:
 def photos_of(image: Image, number: int) -> Sequence[Path | Picture]:
     """Photos to enrol from one image, or from a folder. Raises UsageError."""
     if isinstance(image, str | os.PathLike):
+        if image == "":  # as a path it would be the current folder, and all its photos
+            raise UsageError("an image's path is empty")
         return photos_in(Path(image))
     return [Picture(Path(f"image {number}"), picture_of(image))]
 
@@ -51,7 +55,12 @@ def picture_of(image: Image) -> ImageU8:
 
     if isinstance(image, PillowImage):
         return from_pillow(image)
-    raise UsageError(
+    raise _no_image(image)
+
+
+def _no_image(given: object) -> UsageError:
+    encoded = isinstance(given, bytes | bytearray)
+    return UsageError(
         f"an image is a path, an array (H, W, 3) uint8 BGR or a Pillow image, got a "
-        f"{type(image).__name__}"
+        f"{type(given).__name__}" + (": open it with PIL.Image.open(io.BytesIO(…))" * encoded)
     )

@@ -130,8 +130,11 @@ class Recognizer:
         `.refused` (each with `.path` and `.reason`), `.warnings`. A photo that is no file is called
         `image N`, by its place from 1. Who has no photo added is not enrolled.
 
-        Raises NameInvalidError, GalleryError, UsageError for something that is no image.
+        Raises NameInvalidError, GalleryError, UsageError for a name that is no text and for
+        something that is no image.
         """
+        if not isinstance(name, str):
+            raise UsageError(f"a name is a text, got a {type(name).__name__}: enroll(name, images)")
         photos = [
             photo
             for number, image in enumerate(several(images), 1)
@@ -186,7 +189,7 @@ class Recognizer:
             `jetson_face.Source`, or None: all the configured sources at once (`frame.source`
             says which).
         name: what `frame.source` says, as `sources.name`; None: the first configured source's.
-        frames: end after so many of each source.
+        frames: end after so many of each source, at least 1.
         sinks: objects as of `jetson_face.Sink`, which get every report in a thread of their own.
 
         `frame.image` is (H, W, 3) uint8 **BGR** and read-only: `frame.image.copy()` to draw on.
@@ -196,6 +199,8 @@ class Recognizer:
         whatever a source or sink of yours raises as PluginError.
         """
         self._check_open()
+        if frames is not None and frames < 1:
+            raise UsageError(f"frames {frames}: at least 1, or None for all")
         config = self._watched(source, name)
         guarded = [GuardedSink(sink, f"sink {type(sink).__name__}") for sink in sinks]
         if source is None or isinstance(source, str | os.PathLike | int):
@@ -227,6 +232,11 @@ class Recognizer:
         Of a service's events, crops and review items `jetson-face people remove` takes them too.
         Raises UsageError where nobody is called so, GalleryError.
         """
+        if not isinstance(who, str):
+            raise UsageError(
+                f"a person is removed by name or id, got a {type(who).__name__}: as in "
+                "remove(people[0].person.id)"
+            )
         with self._lock:
             self._check_open()
             return self._gallery.remove(who)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeAlias
 
 from jetson_face.capture import gstreamer
@@ -94,7 +93,7 @@ def _policy(options: OpenOptions) -> ReconnectPolicy:
 
 
 def _open_path(uri: SourceUri, name: str, options: OpenOptions) -> Source:
-    path = Path(uri.target).expanduser()
+    path = uri.path
     if options.backend == "gstreamer":
         raise UsageError(f"{path}: files are read with OpenCV: set backend to auto or opencv")
     if not path.exists():
@@ -110,7 +109,7 @@ def _open_path(uri: SourceUri, name: str, options: OpenOptions) -> Source:
 
 
 def _open_sequence(uri: SourceUri, name: str, options: OpenOptions) -> Source:
-    return PictureFolder(Path(uri.target).expanduser(), name, sequence_fps=sequence_fps(uri))
+    return PictureFolder(uri.path, name, sequence_fps=sequence_fps(uri))
 
 
 def _v4l2(uri: SourceUri, name: str, options: OpenOptions) -> Source:

@@ -102,8 +102,8 @@ class ReconnectingSource:
         self._state: SourceState = "starting"
         self._counts: Counter[str] = Counter()
         self._last_error: str | None = None
-        self._failures = 0
-        self._try_at = self._since = clock()
+        self._failures, self._delay_s = 0, 0.0
+        self._try_at = self._since = self._back_at = clock()
         self._opening = False
         self._size: tuple[int, int] | None = None
         self._freeze = FreezeDetector(self._policy.freeze_s)
@@ -231,7 +231,7 @@ class ReconnectingSource:
             self._count("frozen")
             self._lose(f"the same picture for {self._policy.freeze_s:g} s")
             return None
-        self._since, self._failures = now, 0
+        self._since = now
         size = frame.size
         if size != self._size:
             if self._size is not None:
@@ -242,7 +242,12 @@ class ReconnectingSource:
             self._size = size
             self.info = dataclasses.replace(self.info, width=size[0], height=size[1])
         if self._state != "running":
+            self._back_at = now
             self._up()
+        # One that gives a picture and is gone again, and again, is still in trouble.
+        if self._failures and now - self._back_at >= self._delay_s:
+            self._failures = 0
+            log.warning("source_back source=%s", self.info.name)
         seq = self._base + frame.seq
         self._seq = seq + 1
         return frame if seq == frame.seq else dataclasses.replace(frame, seq=seq)
@@ -251,14 +256,13 @@ class ReconnectingSource:
         with self._lock:
             if self._state == "away":
                 self._counts["reconnected"] += 1
-                log.warning("source_back source=%s", self.info.name)
             if self._state != "ended":
                 self._state = "running"
 
     def _lose(self, why: str) -> None:
         """The camera is gone: close it, and say when to try again."""
         self._failures += 1
-        delay = self._backoff.delay_s(self._failures, self._draw())
+        delay = self._delay_s = self._backoff.delay_s(self._failures, self._draw())
         self._try_at = self._clock() + delay
         self._opening, self._base = False, self._seq
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +58,11 @@ class SourceUri:
             userinfo, _, host = rest.rpartition("@")
         parts = (quote(unquote_to_bytes(part), safe="") for part in userinfo.split(":", 1))
         return f"{head}://{':'.join(parts)}@{host}"
+
+    @property
+    def path(self) -> Path:
+        """The file or folder that target is, `~` replaced where there is such a user."""
+        return Path(os.path.expanduser(self.target))  # noqa: PTH111 (Path's raises for others)
 
     @property
     def secrets(self) -> frozenset[str]:

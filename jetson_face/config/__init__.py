@@ -45,7 +45,7 @@ from jetson_face.config.network import (
 )
 from jetson_face.config.plugin import PluginRefinerConfig, PluginSinkConfig
 from jetson_face.config.privacy import PrivacyConfig
-from jetson_face.config.section import Section, of_type
+from jetson_face.config.section import HomePath, Section, of_type
 from jetson_face.config.service import (
     HomeAssistantConfig,
     JsonlConfig,
@@ -127,7 +127,7 @@ class Config(Section):
         }
     )
 
-    state_dir: Path = Field(default_factory=default_state_dir)
+    state_dir: HomePath = Field(default_factory=default_state_dir)
     sources: Annotated[tuple[SourceConfig, ...], BeforeValidator(_as_list)] = Field(
         default_factory=lambda: (SourceConfig(uri=_default_camera()),),
         min_length=1,

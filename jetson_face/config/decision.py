@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from jetson_face.config.section import SHARE, Cosine, Fraction, Section
+from jetson_face.config.section import SHARE, Cosine, Fraction, HomePath, Section
 
 
 class GalleryConfig(Section):
@@ -15,7 +14,7 @@ class GalleryConfig(Section):
 
     model_config = ConfigDict(json_schema_extra={"short": "path"})
 
-    path: Path | None = Field(None, description="null: STATE_DIR/gallery.db")
+    path: HomePath | None = Field(None, description="null: STATE_DIR/gallery.db")
     encrypt: bool = Field(True, description="seal vectors and portraits; key in STATE_DIR")
     lock_timeout_s: float = Field(5, ge=0, le=600)
     refresh_s: float = Field(
@@ -57,7 +56,7 @@ class MatchingConfig(Section):
         "cosine", description="how a face is compared with the people of the gallery"
     )
     neighbours: int = Field(5, ge=1, le=1000, description="knn: templates that vote")
-    pair_weights: Path | None = Field(
+    pair_weights: HomePath | None = Field(
         None, description="siamese: file of trained weights; null: engines/siamese_MODEL.json"
     )
     fpir: float = Field(

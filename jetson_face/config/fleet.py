@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import socket
-from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from jetson_face.config.section import Section
+from jetson_face.config.section import HomePath, Section
 
 FLEET = "fleet"
 """The sink that `fleet` makes."""
@@ -43,13 +42,13 @@ class FleetConfig(Section):
     groups: tuple[Word, ...] = Field(
         (), max_length=20, description="groups whose people this box has, beside all and its site"
     )
-    credentials: Path | None = Field(
+    credentials: HomePath | None = Field(
         None, description="an NKey's seed, or a .creds file, mode 0600; null: the server asks none"
     )
-    ca: Path | None = Field(
+    ca: HomePath | None = Field(
         None, description="certificates to trust with tls://; null: those of the system"
     )
-    key: Path = Field(
+    key: HomePath = Field(
         description="32 bytes, mode 0600, the same on every box: what people are sealed with"
     )
     plans_from: str | None = Field(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from jetson_face.config.plugin import EmbedderName, Options
-from jetson_face.config.section import Section, of_type
+from jetson_face.config.section import HomePath, Section, of_type
 
 Side: TypeAlias = Annotated[int, Field(ge=1, le=16384)]
 
@@ -78,7 +77,7 @@ class TensorRTConfig(Section):
 class EnginesConfig(Section):
     """Where built networks are kept."""
 
-    cache: Path | None = Field(None, description="null: $XDG_CACHE_HOME/jetson-face/engines")
+    cache: HomePath | None = Field(None, description="null: $XDG_CACHE_HOME/jetson-face/engines")
     autobuild: bool = Field(True, description="`run` builds what is missing first")
     frame_size: tuple[Side, Side] | None = Field(
         None,
@@ -91,7 +90,7 @@ class EnginesConfig(Section):
 class ModelsConfig(Section):
     """Where the files of networks that a user fetches lie, besides state_dir/models."""
 
-    mirror: Path | None = Field(
+    mirror: HomePath | None = Field(
         None,
         description="a folder with the same files, only read: `models fetch` needs no web",
     )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
 from jetson_face.config.plugin import PluginSinkConfig
-from jetson_face.config.section import NAME, Section
+from jetson_face.config.section import NAME, HomePath, Section
 from jetson_face.util.addresses import host_name, topic_name, web_address
 from jetson_face.util.redact import PLACE
 
@@ -21,7 +20,7 @@ class ReportConfig(Section):
     """The frame-rate / sampling-rate report and the result files."""
 
     every_s: float = Field(5, gt=0, le=86_400)
-    events: Path | None = Field(None, description="JSONL of events")
+    events: HomePath | None = Field(None, description="JSONL of events")
     history_days: float = Field(
         30, ge=0, le=3650, description="a service keeps events for people so long; 0: not at all"
     )
@@ -29,9 +28,9 @@ class ReportConfig(Section):
     history_crops: bool = Field(
         True, description="keep the face of each decision, too, encrypted as the gallery is"
     )
-    json_file: Path | None = Field(None, description="the final report as JSON")
-    video: Path | None = Field(None, description="annotated video, mp4")
-    still: Path | None = Field(None, description="annotated picture of the fullest frame")
+    json_file: HomePath | None = Field(None, description="the final report as JSON")
+    video: HomePath | None = Field(None, description="annotated video, mp4")
+    still: HomePath | None = Field(None, description="annotated picture of the fullest frame")
     sinks: tuple[PluginSinkConfig, ...] = Field((), description="sinks of other packages")
 
 
@@ -141,7 +140,9 @@ class RetentionConfig(Section):
 class ServiceConfig(Section):
     """`jetson-face service run`: what the service says of itself, and where events go."""
 
-    status_socket: Path | None = Field(None, description="null: $RUNTIME_DIRECTORY, or STATE_DIR")
+    status_socket: HomePath | None = Field(
+        None, description="null: $RUNTIME_DIRECTORY, or STATE_DIR"
+    )
     status_port: int | None = Field(
         None, ge=0, le=65535, description="also on 127.0.0.1; names are shown: null is off"
     )

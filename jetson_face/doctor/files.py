@@ -26,7 +26,7 @@ def _sources(config: Config) -> Iterator[Finding]:
         uri = parse_uri(source.uri)
         if uri.scheme not in _FILES:
             continue
-        path = Path(uri.target).expanduser()
+        path = uri.path
         if _is_there(path):
             yield Finding("source", "ok", str(path))
         else:

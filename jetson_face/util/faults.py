@@ -11,6 +11,7 @@ import difflib
 import functools
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any, TypeAlias
 
 from pydantic import BaseModel
@@ -45,6 +46,7 @@ _WITH_UNIT = re.compile(r"\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[a-zA-Z%°]+)\
 _NO_SPACE = re.compile(r"\s*(?:-\s+)*(?P<key>[A-Za-z_]\w*):(?!//)\S")
 _NO_SECTION = ("model_type", "model_attributes_type", "dict_type")
 _NO_LIST = ("tuple_type", "list_type")
+_NO_TEXT = ("string_type", "path_type")
 
 
 def message(fault: Mapping[str, Any], model: type[BaseModel], *, of_override: bool = False) -> str:
@@ -63,10 +65,8 @@ def message(fault: Mapping[str, Any], model: type[BaseModel], *, of_override: bo
     if isinstance(given, str):
         # Cut before it was redacted, a password without its @ would look like a port.
         given = redact_address(given)
-    if kind in _NO_SECTION and isinstance(given, str | int):
-        return _only_a_value(given, loc, _at(model, loc), of_override=of_override)
-    if kind in _NO_LIST and isinstance(given, dict):
-        return "a list is wanted here: put `- ` before each item"
+    if told := _of_another_kind(kind, given, loc, model, of_override=of_override):
+        return told
     text = _in_words(fault, given, _raw_at(model, loc))
     plain = isinstance(given, str | int | float | bool) or given is None
     if plain and not (isinstance(given, str) and repr(given) in text):
@@ -150,6 +150,27 @@ def _unknown_type(given: str, known: Sequence[str]) -> str:
     return f"unknown type {given!r:.80}: {_either(known)}"
 
 
+def _of_another_kind(
+    kind: str, given: Any, loc: Sequence[Key], model: type[BaseModel], *, of_override: bool
+) -> str | None:
+    """Where a section, a list or a text is wanted and something else is written; else None."""
+    if kind in _NO_SECTION and isinstance(given, str | int):
+        return _only_a_value(given, loc, _at(model, loc), of_override=of_override)
+    if kind in _NO_SECTION and isinstance(given, list):
+        return "keys and values are wanted here, not a list: leave the `- ` out"
+    if kind in _NO_LIST and isinstance(given, dict):
+        return "a list is wanted here: put `- ` before each item"
+    if kind in _NO_LIST and isinstance(given, str | int | float):
+        return _only_an_item(given, loc, _at(model, [*loc, 0]), of_override=of_override)
+    if kind in (*_NO_SECTION, *_NO_LIST, *_NO_TEXT) and given is None:
+        return "nothing is written here: write what it holds, or leave the key out"
+    if kind == "too_short" and given is not None and not given:
+        return "the list is empty: write an item, or leave the key out"
+    if kind in _NO_TEXT and isinstance(given, float | int | date):
+        return f"a text is wanted here: put it in quotes, got {given}"
+    return None
+
+
 def _only_a_value(
     given: str | int, loc: Sequence[Key], here: Sequence[Node], *, of_override: bool
 ) -> str:
@@ -163,6 +184,18 @@ def _only_a_value(
         return f"did you mean {'.'.join(map(str, loc))}.{short}={given}?"
     before = "- " if isinstance(loc[-1], int) else ""
     return f"keys and values are wanted here: write `{before}{short}: {given}`"
+
+
+def _only_an_item(
+    given: str | float, loc: Sequence[Key], items: Sequence[Node], *, of_override: bool
+) -> str:
+    """A value in place of a list, which would often be its only item."""
+    short = next((str(node["short"]) for node in items if "short" in node), None)
+    if short is None or isinstance(given, bool | float):
+        return f"a list is wanted here, got {given!r:.80}"
+    if of_override:
+        return f"did you mean {'.'.join(map(str, loc))}.0.{short}={given}?"
+    return f"a list is wanted here: write `- {short}: {given}`"
 
 
 def _either(names: Sequence[str]) -> str:

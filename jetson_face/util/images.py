@@ -207,8 +207,10 @@ def _decoded(image: Image.Image, side_max: int | None) -> ImageU8:
 def from_pillow(image: Image.Image) -> ImageU8:
     """A Pillow image of any mode as (H, W, 3) uint8 BGR, upright; converted as by `read_picture`.
 
-    Raises InputBrokenError where its pixels cannot be loaded.
+    Raises InputBrokenError where it has no pixels, or they cannot be loaded.
     """
+    if not (image.width and image.height):
+        raise InputBrokenError(f"the picture has no pixels: {image.width} x {image.height}")
     try:
         return _decoded(image, None)
     except Exception as error:  # Pillow decodes only now

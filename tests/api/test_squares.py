@@ -18,6 +18,7 @@ from jetson_face import (
     Face,
     Frame,
     GalleryError,
+    InputBrokenError,
     PluginError,
     Recognizer,
     Report,
@@ -112,6 +113,35 @@ def test_what_is_no_image_is_refused(make: Make, bad: Any) -> None:
     recognizer = make()
     with pytest.raises(UsageError, match="an image is"):
         recognizer.identify(bad)
+
+
+def test_what_is_handed_over_by_mistake_is_named(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recognizer = make()
+    monkeypatch.chdir(tmp_path)
+    write_picture(Path("here.png"), red_picture())
+    nothing: Any
+    for nothing in (None, 5, Path("Ada"), ["1.jpg"]):
+        with pytest.raises(UsageError, match=f"a name is a text, got a {type(nothing).__name__}"):
+            recognizer.enroll(nothing, "here.png")
+    with pytest.raises(UsageError, match="path is empty"):
+        recognizer.enroll("Ada", "")  # the current folder has a photo
+    with pytest.raises(UsageError, match=r"got a bytes: open it with PIL\.Image\.open"):
+        recognizer.enroll("Ada", Path("here.png").read_bytes())  # type: ignore[arg-type]
+    for size in ((0, 0), (0, 7), (7, 0)):
+        said = f"the picture has no pixels: {size[0]} x {size[1]}"
+        with pytest.raises(InputBrokenError, match=said):
+            recognizer.identify(Image.new("RGB", size))
+    assert list(recognizer.people) == []
+    recognizer.enroll("Ada", "here.png")
+    for nothing in (recognizer.people[0], recognizer.people[0].person, None):
+        with pytest.raises(UsageError, match=r"by name or id, got a \w+: as in remove\(people"):
+            recognizer.remove(nothing)
+    recognizer.remove(recognizer.people[0].person.id)
+    for few in (0, -1):
+        with pytest.raises(UsageError, match=f"frames {few}: at least 1"):
+            recognizer.watch("test://", frames=few)
 
 
 def test_people_are_listed_and_removed_and_it_is_written_down(make: Make, tmp_path: Path) -> None:

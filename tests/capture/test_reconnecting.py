@@ -92,7 +92,7 @@ def test_a_reconnect_storm_backs_off_and_goes_on_with_its_numbering() -> None:
     assert device.opens == 5
 
 
-def test_backoff_is_reset_by_the_first_good_frame_not_by_opening() -> None:
+def test_backoff_is_reset_by_good_frames_not_by_opening() -> None:
     # Opens well, but every first read fails: the waits must go on growing.
     t = Time()
     opened: list[int] = []
@@ -115,6 +115,48 @@ def test_backoff_is_reset_by_the_first_good_frame_not_by_opening() -> None:
     assert t.waits[:4] == [0.5, 1.0, 2.0, 4.0]
     assert source.health.state == "away"
     assert source.health.last_error == "cam: opened, but no frame"
+    source.close()
+
+
+def test_backoff_is_not_reset_by_a_camera_that_gives_one_picture_and_is_gone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # A still picture's address in place of a stream's, or a camera that has no room for one more.
+    t = Time()
+    gives = iter([1, 1, 1, 1, 1, 1, 1, 1, 80, 1, 1])
+
+    class Brief:
+        info = INFO
+
+        def __init__(self) -> None:
+            self.left = next(gives)
+
+        def read(self, timeout_s: float) -> Frame:
+            t.now += 0.1
+            if self.left == 0:
+                raise SourceError("cam: gone")
+            self.left -= 1
+            image = np.full((48, 64, 3), round(10 * t.now) % 251, np.uint8)
+            return Frame(image, 0, round(t.now * 1e9), 0.0, "cam")
+
+        def close(self) -> None: ...
+
+    source = ReconnectingSource(
+        lambda: Brief(),  # type: ignore[arg-type, return-value]
+        INFO,
+        clock=t.clock,
+        draw=lambda: 1.0,
+        wait=t.wait,
+    )
+    with caplog.at_level(logging.WARNING):
+        frames = [source.read(60.0) for _ in range(8 + 80 + 2)]
+    # The ninth connection holds for longer than it was waited for, and the next wait is small.
+    assert t.waits == [0.5, 1.0, 2.0, 4.0, 5.0, 5.0, 5.0, 5.0, 0.5, 1.0]
+    assert len({frame.captured_ns for frame in frames}) == 90
+    assert source.health.counts == {"lost": 10, "reconnected": 10}
+    said = [" ".join(r.getMessage().split()[:3:2]) for r in caplog.records]
+    lost = [f"source_lost try={n}" for n in (1, 2, 4, 8)]
+    assert said == [*lost, "source_back", *lost[:2]]
     source.close()
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jetson_face.capture.opening import open_source
 from jetson_face.capture.uri import parse_uri
-from jetson_face.core.errors import UsageError
+from jetson_face.core.errors import InputMissingError, UsageError
 from jetson_face.util.redact import redact
 
 SECRETS = [
@@ -127,3 +130,13 @@ def test_an_unknown_scheme_does_not_show_its_password() -> None:
 )
 def test_odd_characters_of_a_password_are_escaped_for_libraries(text: str, address: str) -> None:
     assert parse_uri(text).address == address
+
+
+@pytest.mark.parametrize("kind", ["", "sequence:"])
+def test_a_home_folder_may_stand_for_itself_and_one_of_nobody_is_missing(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert parse_uri(f"{kind}~/film").path == tmp_path / "film"
+    with pytest.raises(InputMissingError, match=r"^~nobody-of-that-name/film: no such"):
+        open_source(f"{kind}~nobody-of-that-name/film")

@@ -78,6 +78,20 @@ SITE = "sources:\n  - uri: a.mp4\n"
         ("sinks: []\n", 1, "sinks: unknown key; did you mean"),
         ("gallery: people.db\n", 1, "keys and values are wanted here: write `path: people.db`"),
         ("log_level: loud\n", 1, "input should be 'DEBUG', 'INFO'"),
+        ("sources: rtsp://a:s3cret@h/1\n", 1, "sources: a list is wanted here: write `- uri: "
+         "rtsp://***@h/1`"),
+        ("sources: 0.5\n", 1, "sources: a list is wanted here, got 0.5"),
+        ("sources: true\n", 1, "sources: a list is wanted here, got True"),
+        ("sources: []\n", 1, "sources: the list is empty: write an item, or leave the key out"),
+        (SITE + "service:\n  sinks: mqtt\n", 4, "sinks: a list is wanted here, got 'mqtt'"),
+        (SITE + "sampling:\n  # interval: 5\n", 3, "sampling: nothing is written here: write "
+         "what it holds, or leave the key out"),
+        ("sources:\n", 1, "sources: nothing is written here"),
+        (SITE + "    name:\n", 3, "sources.0.name: nothing is written here"),
+        (SITE + "state_dir:\n", 3, "state_dir: nothing is written here"),
+        (SITE + "sampling:\n  - interval: 5\n", 3, "not a list: leave the `- ` out"),
+        (SITE + "    name: no\n", 3, "a text is wanted here: put it in quotes, got False"),
+        (SITE + "    name: 2026-11-29\n", 3, "put it in quotes, got 2026-11-29"),
     ],
 )  # fmt: skip
 def test_what_people_mistype_is_told_in_their_words(
@@ -100,12 +114,61 @@ def test_what_people_mistype_is_told_in_their_words(
         ("detector=yunet", "detector.type=yunet"),
         ("gallery=people.db", "gallery.path=people.db"),
         ("sampling=3", "sampling.interval=3"),
+        ("sources=film.mp4", "sources.0.uri=film.mp4"),
     ],
 )
 def test_a_section_that_is_set_as_one_value_is_told_the_key(override: str, meant: str) -> None:
     with pytest.raises(ConfigError, match=rf"did you mean {meant}\?$"):
         load_config(None, [override])
     load_config(None, [meant])
+
+
+PATHS = (
+    "state_dir", "gallery.path", "matching.pair_weights", "engines.cache", "models.mirror",
+    "report.events", "report.json_file", "report.video", "report.still", "service.status_socket",
+    "fleet.credentials", "fleet.ca", "fleet.key",
+)  # fmt: skip
+FLEET = ("fleet.server=tls://hub:4222", "fleet.site=north", "fleet.key=k")
+
+
+def path_of(config: Config, key: str) -> Path:
+    found: Any = config
+    for name in key.split("."):
+        found = getattr(found, name)
+    assert isinstance(found, Path)
+    return found
+
+
+def test_every_path_may_begin_with_a_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    named = {
+        f"{key}.{name}"
+        for key, section in Config.model_fields.items()
+        if isinstance(section.annotation, type) and issubclass(section.annotation, Section)
+        for name, field in section.annotation.model_fields.items()
+        if "Path" in str(field.annotation)
+    }
+    # A new one belongs there, too.
+    assert named == {key for key in PATHS if key != "state_dir" and not key.startswith("fleet.")}
+    config = load_config(None, [*FLEET, *(f"{key}=~/a b/{key}" for key in PATHS)])
+    for key in PATHS:
+        assert path_of(config, key) == tmp_path / "a b" / key
+    assert load_config(None, ["state_dir=a/~/b"]).state_dir == Path("a/~/b")
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("~nobody-of-that-name/x", "there is no home folder ~nobody-of-that-name: write the whole"),
+        ("''", "a path is not empty"),
+    ],
+)
+def test_a_path_that_would_end_up_in_the_current_folder_is_refused(value: str, says: str) -> None:
+    for key in ("state_dir", "gallery.path", "report.events"):
+        with pytest.raises(ConfigError, match=f"{key}: {says}"):
+            load_config(None, [f"{key}={value}"])
 
 
 def test_every_mistake_has_a_line_of_its_own(write: Write) -> None:

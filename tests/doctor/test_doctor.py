@@ -402,6 +402,8 @@ def test_files_that_the_configuration_names_and_that_are_not_there_are_problems(
     assert [(f.topic, f.state) for f in files(right)] == [
         ("source", "ok"), ("model", "ok"), ("gallery", "info"),
     ]  # fmt: skip
+    nobody = load_config(None, ["sources.0.uri=~nobody-of-that-name/film.mp4"])
+    assert next(files(nobody)).text == "~nobody-of-that-name/film.mp4: no such file or folder"
 
 
 def test_a_command_that_is_missing_or_fails_is_no_answer() -> None:
