@@ -4,6 +4,7 @@ so that a copy under another name is the same recording."""
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -67,6 +68,13 @@ class RecordingBook:
             if digest.startswith(short):
                 return self.find(digest)
         return None
+
+    def addresses(self) -> Iterator[str]:
+        """Of every recording."""
+        for name in self._place.names("recordings"):
+            entry = self.find(name.removeprefix("recordings/").removesuffix(".json"))
+            if entry is not None:
+                yield entry.address
 
     def write(self, entry: RecordingEntry) -> None:
         """Remember a recording."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -17,9 +17,10 @@ from jetson_face.archive.recordings import local_copy
 from jetson_face.archive.store import ArchiveStore, day_of, partition
 from jetson_face.archive.tracks import ArchivedTrack
 from jetson_face.archive.visits import ArchivedVisit
-from jetson_face.core.errors import InputBrokenError, InputMissingError, OutputError
+from jetson_face.core.errors import InputBrokenError, InputMissingError
 from jetson_face.core.types import ImageU8
 from jetson_face.util.images import decode_picture, write_picture
+from jetson_face.util.whole_video import WholeVideo
 
 _SIDE, _TEXT = 160, 46
 _COLUMNS = 5
@@ -72,6 +73,17 @@ def _tile(number: int, visit: ArchivedVisit, track: ArchivedTrack) -> ImageU8:
     return tile
 
 
+def clip_paths(visits: Sequence[ArchivedVisit], folder: Path) -> list[Path]:
+    """What `cut_clips` calls the video of each visit."""
+    return [_clip_path(number, visit, folder) for number, visit in enumerate(visits, 1)]
+
+
+def _clip_path(number: int, visit: ArchivedVisit, folder: Path) -> Path:
+    best = visit.tracks[0]
+    stamp = shown_time(best.start).replace(":", "-").replace(" ", "T").removesuffix("TUTC")
+    return folder / f"{number:02d}-{best.camera}-{stamp}.mp4"
+
+
 def cut_clips(
     store: ArchiveStore, visits: Sequence[ArchivedVisit], folder: Path
 ) -> tuple[list[Path], list[str]]:
@@ -80,10 +92,8 @@ def cut_clips(
     book = RecordingBook(store.place)
     made: list[Path] = []
     missing: list[str] = []
-    for number, visit in enumerate(visits, 1):
+    for visit, path in zip(visits, clip_paths(visits, folder), strict=True):
         best = visit.tracks[0]
-        stamp = shown_time(best.start).replace(":", "-").replace(" ", "T").removesuffix("TUTC")
-        path = folder / f"{number:02d}-{best.camera}-{stamp}.mp4"
         entry = book.starting_with(best.id.split("-")[0])
         try:
             if entry is None:
@@ -99,33 +109,19 @@ def cut_clips(
 def _cut(entry: RecordingEntry, start_s: float, end_s: float, path: Path) -> None:
     begin = max(0.0, start_s - _AROUND_S)
     end = min(end_s + _AROUND_S, begin + _CLIP_MAX_S)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path.parent}: {error.strerror}") from error
-    writer: Any = None
-    try:
+    with closing(WholeVideo(path)) as video:
         with local_copy(entry.address) as recording:
             for picture in pictures(recording, 1000 * begin, entry.fps):
                 if picture.at_ms > 1000 * end:
                     break
                 image = picture.fetch()
                 if image is not None:
-                    writer = writer or _writer(path, entry.fps, image)
-                    writer.write(image)
-    finally:
-        if writer is not None:
-            writer.release()
-    if writer is None:
-        raise InputMissingError(f"{entry.address}: has no frame at {start_s:.0f} s any more")
-
-
-def _writer(path: Path, fps: float, image: ImageU8) -> Any:
-    size = image.shape[1], image.shape[0]
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
-    if not writer.isOpened():
-        raise OutputError(f"{path}: cannot be written")
-    return writer
+                    if not video.begun:
+                        video.start(entry.fps, (image.shape[1], image.shape[0]))
+                    video.write(image)
+        if not video.begun:
+            raise InputMissingError(f"{entry.address}: has no frame at {start_s:.0f} s any more")
+        video.keep()
 
 
 def shown_time(utc_s: float) -> str:

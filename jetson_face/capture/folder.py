@@ -12,7 +12,7 @@ from jetson_face.capture.source import EndOfSource, SourceHealth, SourceInfo, So
 from jetson_face.core.errors import InputBrokenError, InputMissingError
 from jetson_face.core.types import Frame
 from jetson_face.util.images import SUFFIXES, read_picture
-from jetson_face.util.strays import is_named_as_picture, why_unread
+from jetson_face.util.strays import is_named_as_picture, passed_over
 
 log = logging.getLogger(__name__)
 
@@ -40,11 +40,10 @@ def pictures_of(path: Path) -> list[Path]:
 
 
 def unread_in(path: Path) -> list[tuple[Path, str]]:
-    """The pictures of a folder that `pictures_of` leaves out, each with the reason and the fix."""
-    if not path.is_dir():
-        return []
-    reasons = {f: why_unread(f) for f in path.iterdir() if not f.name.startswith(".")}
-    return [(f, why) for f in _in_order(reasons) if (why := reasons[f]) is not None]
+    """What `pictures_of` leaves out of a folder and somebody may miss, each with the reason and the
+    fix. Raises InputBrokenError."""
+    found = dict(passed_over(path)) if path.is_dir() else {}
+    return [(entry, found[entry]) for entry in _in_order(found)]
 
 
 def _in_order(files: Iterable[Path]) -> list[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, redirect_stdout
 from datetime import datetime, timezone
 from pathlib import Path
@@ -225,6 +225,7 @@ def _search(config: Config, args: argparse.Namespace) -> int:
     probe = probe_of(config, store, args.who)
     wanted = searching.ArchiveFilter(args.begin, args.end, args.camera, args.fpir)
     answer = searching.search(config, store, probe, wanted, args.count, args.reason)
+    _check_clips(args, config, store, answer.visits)
     if args.sheet is not None:
         showing.contact_sheet(args.sheet, answer.visits, showing.tracks_in(store, answer.visits))
     clips: list[Path] = []
@@ -240,6 +241,22 @@ def _search(config: Config, args: argparse.Namespace) -> int:
     for why in missing:
         say(f"jetson-face: no clip: {why}", err=True)
     return 0
+
+
+def _check_clips(
+    args: argparse.Namespace, config: Config, store: ArchiveStore, visits: Sequence[ArchivedVisit]
+) -> None:
+    """Raises UsageError where a clip would take the place of a recording that is known."""
+    from jetson_face.archive.books import RecordingBook
+    from jetson_face.archive.showing import clip_paths
+
+    if args.clips is None:
+        return
+    clips = {path.name: path for path in clip_paths(visits, args.clips) if path.exists()}
+    if clips:
+        addresses = RecordingBook(store.place).addresses()
+        known = [Path(address) for address in addresses if "://" not in address]
+        check_results(clips, inputs=known, config=config)
 
 
 def _say_answer(answer: SearchAnswer, who: str) -> None:

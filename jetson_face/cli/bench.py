@@ -106,10 +106,11 @@ def _check_results(args: argparse.Namespace) -> None:
     config = next(iter(_methods(args).values()))
     check_results(
         {"--json": args.json, "--csv": args.csv},
-        sources=[args.clip],
+        sources=[None if args.clip is None else str(args.clip)],  # sequence:FOLDER, too
         inputs=[args.people, *labels],
         config_files=files,
         config=config,
+        plots=args.plots,
     )
 
 

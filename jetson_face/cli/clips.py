@@ -15,6 +15,7 @@ from jetson_face.cli.common import (
     whole,
 )
 from jetson_face.cli.results import beside, check_results
+from jetson_face.config import Config
 from jetson_face.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,10 +61,10 @@ def run(args: argparse.Namespace) -> int:
     """Raises UsageError, InputMissingError, OutputError and the detector's errors."""
     from jetson_face.benchmark.clips.make import ground_truth_path, record
 
+    plan, config = plan_of(args), config_of(args)
     made = {"--out": args.out, "its ground truth": beside(args.out, ".json")}
-    check_results(made, inputs=[args.people], config_files=[args.config])
-    plan = plan_of(args)
-    clip = _clip(args, plan)
+    check_results(made, inputs=[args.people], config_files=[args.config], config=config)
+    clip = _clip(args, plan, config)
     with show_progress("rendering") as progress:
         ground_truth = record(
             clip, args.out, progress=lambda done: progress(done, plan.frames, args.out)
@@ -102,7 +103,7 @@ def size_of(text: str, option: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def _clip(args: argparse.Namespace, plan: ClipPlan) -> Clip:
+def _clip(args: argparse.Namespace, plan: ClipPlan, config: Config) -> Clip:
     if args.people is None:
         from jetson_face.benchmark.clips.builtin import builtin_clip
 
@@ -110,7 +111,7 @@ def _clip(args: argparse.Namespace, plan: ClipPlan) -> Clip:
     from jetson_face.benchmark.clips.people import clip_of_people
 
     return clip_of_people(
-        config_of(args),
+        config,
         args.people,
         plan,
         known=args.known,

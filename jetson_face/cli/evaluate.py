@@ -178,8 +178,13 @@ def _check_results(args: argparse.Namespace) -> None:
     given = [getattr(args, name, None) for name in ("images", "pairs", "people", "groups", "notes")]
     files = [getattr(args, "config", None), *(getattr(args, "configs", None) or ())]
     config = config_of(args) if hasattr(args, "config") else None
-    results = {"--json": args.json, "--markdown": args.markdown}
-    check_results(results, inputs=given, config_files=files, config=config)
+    check_results(
+        {"--json": args.json, "--markdown": args.markdown},
+        inputs=given,
+        config_files=files,
+        config=config,
+        plots=args.plots,
+    )
 
 
 def _measure(args: argparse.Namespace) -> Evaluation:

@@ -42,12 +42,13 @@ def check_results(
     inputs: Iterable[Path | None] = (),
     config_files: Iterable[Path | None] = (),
     config: Config | None = None,
+    plots: Path | None = None,
 ) -> None:
     """Raises UsageError where one of the results, given by option, is what the command reads, what
     the configuration keeps, or another result.
 
     sources: URIs, or files and folders; of a folder its own pictures. inputs: files, and folders
-    with the pictures at any depth.
+    with the pictures at any depth. plots: a folder for pictures, in which none of those may lie.
     """
     wanted = {option: path for option, path in results.items() if path is not None}
     files: list[tuple[Path | None, str]] = [(path, "the configuration") for path in config_files]
@@ -68,6 +69,22 @@ def check_results(
         if found is not None:
             raise UsageError(f"{result}: it is {found}, and would be overwritten")
     _check_apart(list(wanted.items()))
+    _check_plots(plots, folders)
+
+
+def _check_plots(plots: Path | None, folders: Iterable[tuple[Path, str]]) -> None:
+    """Plots among the pictures would also be taken for some of them the next time."""
+    from jetson_face.util.strays import is_named_as_picture
+
+    if plots is None or not plots.is_dir() or not any(map(is_named_as_picture, plots.iterdir())):
+        return
+    here = Path(os.path.realpath(plots))
+    for folder, pattern in folders:
+        home = Path(os.path.realpath(folder))
+        if here == home or (pattern.startswith("**") and here.is_relative_to(home)):
+            raise UsageError(
+                f"{plots}: pictures of {folder} are in it: give the plots a folder of their own"
+            )
 
 
 def beside(path: Path | None, suffix: str) -> Path | None:

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 from jetson_face.cli import compare, train_recipe, train_style
 from jetson_face.cli.common import number, say, show_progress, whole
 from jetson_face.cli.results import beside, check_results
+from jetson_face.cli.train_export import card_files, check_export
 from jetson_face.config import load_config
 from jetson_face.core.errors import UsageError
 from jetson_face.training.machine import keep_freed_memory, need_torch
 from jetson_face.util.documents import load_document, read_text
-from jetson_face.util.files import write_file
+from jetson_face.util.files import staged, write_file
 from jetson_face.util.yamltext import YamlTextError, read_yaml
 
 if TYPE_CHECKING:
+    from jetson_face.training.compare import CompareConfig
     from jetson_face.training.small import SmallSet
     from jetson_face.training.transfer_export import TransferOutcome
     from jetson_face.training.transfer_settings import TransferConfig
@@ -107,6 +109,7 @@ def _small(args: argparse.Namespace) -> int:
     from jetson_face.training.transfer_settings import TransferConfig
 
     config = load_document(args.config, TransferConfig, overrides=args.overrides)
+    check_export(args.export, card_files(config), args.config, [args.weights])
     keep_freed_memory()
     return _train(config, from_zip(config), args)
 
@@ -121,9 +124,15 @@ def _compare(args: argparse.Namespace) -> int:
     first = config.first(config.networks[0])
     if first is None:
         raise UsageError(f"{args.config}: give `pretrain`, or use --finetune PEOPLE --net all")
+    _check_networks(config, args)
     keep_freed_memory()
     general, people = apart(from_zip(first), config.new_people, config.new_photos)
     return compare.run(config, general, people, args)
+
+
+def _check_networks(config: CompareConfig, args: argparse.Namespace) -> None:
+    left = [file for name in config.networks for file in card_files(config.second(name, "all"))]
+    check_export(args.export, left, args.config, config.starts.values())
 
 
 def _finetune(args: argparse.Namespace) -> int:
@@ -156,10 +165,12 @@ def _finetune(args: argparse.Namespace) -> int:
             finetune=settings,
             layers=(args.layers,),
         )
+        _check_networks(all_nets, args)
         return compare.run(all_nets, None, _found_faces(args), args)
     config = TransferConfig(
         architecture=args.net, loss=args.loss, layers=args.layers, seconds=args.seconds
     )
+    check_export(args.export, card_files(config), args.config, [args.weights])
     return _train(config, _found_faces(args), args)
 
 
@@ -182,7 +193,9 @@ def _train(config: TransferConfig, given: SmallSet, args: argparse.Namespace) ->
     net, outcome = train_network(config, given, start, resume=args.resume)
     _print(outcome)
     if args.export is not None:
-        say(f"wrote {save(net, outcome, config, args.export)}")
+        with staged(args.export) as folder:
+            card = save(net, outcome, config, folder)
+        say(f"wrote {args.export / card.name}")
     return 0
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from jetson_face.cli.common import add_set
+from jetson_face.cli.train_export import check_export, shipped_files
 from jetson_face.training.machine import need_torch
 from jetson_face.training.settings import TrainConfig
 from jetson_face.util.documents import load_document
@@ -37,10 +38,12 @@ def run(args: argparse.Namespace) -> int:
         ConfigError: the recipe is not valid.
         InputMissingError: recipe or faces are absent.
         MissingDependencyError: PyTorch is not installed.
-        UsageError: the run folder is in use and ``--resume`` was not given.
+        UsageError: the run folder is in use and ``--resume`` was not given, or a file of
+            ``--export`` would take the place of the recipe.
         CollapseError: training has collapsed.
     """
     config = load_document(args.config, TrainConfig, overrides=args.overrides)
+    check_export(args.export, shipped_files(config), args.config, [config.start])
     need_torch()
     from jetson_face.training.recipe import train_recipe
 

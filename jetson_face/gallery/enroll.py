@@ -29,12 +29,18 @@ from jetson_face.gallery.records import NewTemplate, photo_name
 from jetson_face.gallery.store import GalleryStore
 from jetson_face.util.images import decode_picture, read_bytes, shrunk
 from jetson_face.util.rounding import away
-from jetson_face.util.strays import is_named_as_picture, why_unread
+from jetson_face.util.strays import (
+    is_folder,
+    is_named_as_picture,
+    listed,
+    passed_over,
+    unreadable,
+    why_unread,
+)
 
 SIDE_MAX = 2000
 """Pixels of the longer side that a photo is shrunk to: a face of an enrolment photo is large."""
 NO_PHOTO = "no photo in this folder"
-SUBFOLDER = "a folder in a person's folder is not looked into: move its photos up, right into that"
 LOOSE = "it lies beside the folders of the persons: put it into a folder with the person's name"
 OTHER_FACE_MIN = 0.4
 """A second face counts when its side is at least this share of the largest one's."""
@@ -251,22 +257,15 @@ def photos_by_folder(root: Path) -> dict[Path, list[Path]]:
 def photos_in(path: Path) -> list[Path]:
     """The pictures of a folder, sorted by name, without hidden ones and other files; of what is no
     folder itself. Raises InputBrokenError for a folder that cannot be read."""
-    if not _is_folder(path):
+    if not is_folder(path):
         return [path]
-    return [
-        entry for entry in _listed(path) if is_named_as_picture(entry) and not _is_folder(entry)
-    ]
+    return [entry for entry in listed(path) if is_named_as_picture(entry) and not is_folder(entry)]
 
 
 def strays_in(path: Path) -> list[Refusal]:
-    """What `photos_in` leaves out of a person's folder and somebody may miss: folders, and pictures
-    of formats that are not read. Raises InputBrokenError for a folder that cannot be read."""
-    found = []
-    for entry in _listed(path) if _is_folder(path) else ():
-        why = SUBFOLDER if _is_folder(entry) else why_unread(entry)
-        if why is not None:
-            found.append(Refusal(entry, why))
-    return found
+    """What `photos_in` leaves out of a person's folder and somebody may miss. Raises
+    InputBrokenError for a folder that cannot be read."""
+    return [Refusal(*stray) for stray in passed_over(path)] if is_folder(path) else []
 
 
 def _photos_and_refused(folder: Path) -> tuple[list[Path], list[Refusal]]:
@@ -282,8 +281,8 @@ def _loose_in(root: Path) -> list[Refusal]:
     """What looks like a photo and lies in no person's folder."""
     return [
         Refusal(entry, LOOSE)
-        for entry in _listed(root)
-        if not _is_folder(entry) and (is_named_as_picture(entry) or why_unread(entry) is not None)
+        for entry in listed(root)
+        if not is_folder(entry) and (is_named_as_picture(entry) or why_unread(entry) is not None)
     ]
 
 
@@ -292,37 +291,17 @@ def _folders_in(root: Path) -> list[Path]:
     try:
         there = root.exists()
     except OSError as error:
-        raise _unread(root, error) from error
+        raise unreadable(root, error) from error
     if not there:
         raise InputMissingError(f"{root}: no such folder")
     if not root.is_dir():
         raise EnrollmentError(f"{root}: not a folder: name one person with --name NAME {root.name}")
-    folders = [entry for entry in _listed(root) if _is_folder(entry)]
+    folders = [entry for entry in listed(root) if is_folder(entry)]
     if not folders:
         raise EnrollmentError(
             f"{root}: no folders in it: expected a folder per person with photos, or --name NAME"
         )
     return folders
-
-
-def _listed(folder: Path) -> list[Path]:
-    """What is in a folder, sorted by name, without hidden ones. Raises InputBrokenError."""
-    try:
-        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    except OSError as error:
-        raise _unread(folder, error) from error
-
-
-def _is_folder(path: Path) -> bool:
-    """Not so where that cannot be seen: who reads it as a picture says why."""
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
-
-
-def _unread(path: Path, error: OSError) -> InputBrokenError:
-    return InputBrokenError(f"{path}: cannot be read: {error.strerror or error}")
 
 
 def _counting(progress: PhotoProgress | None, total: int) -> Callable[[Path], None]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -14,15 +12,13 @@ import numpy as np
 from jetson_face.core.errors import OutputError
 from jetson_face.core.types import Frame, ImageU8, Report
 from jetson_face.output.overlay import draw
+from jetson_face.util.whole_video import CODECS, WholeVideo
 
 log = logging.getLogger(__name__)
-_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 _FILL_MAX_S = 5.0
 """A longer gap between frames is shortened to this in the video."""
 _SIDE_MAX = 4096
 """A video is asked to be no larger: players and encoders do not take the sizes of photos."""
-_HEAD_BYTES = 1 << 16
-"""What the disk must have room for before a video is begun."""
 
 
 class VideoSink:
@@ -46,73 +42,41 @@ class VideoSink:
         self.name = "video"
         self._path, self._source = path, source
         self._fps = min(max(fps or 25.0, 1.0), 240.0)
-        self._writer: Any = None
-        self._temporary: Path | None = None
+        self._video: WholeVideo | None = None
         self._wanted, self._size = size, (0, 0)
         self._said_of_sizes = False
         self._first_ns = 0
-        self._written = self._frames = 0
+        self._written = 0
 
     def open(self) -> None:
         """See Sink."""
-        if self._path.suffix.lower() not in _CODECS:
-            raise OutputError(f"{self._path}: videos are written as {' or '.join(_CODECS)}")
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(
-                dir=self._path.parent, prefix=f".{self._path.stem[:60]}.", suffix=self._path.suffix
-            )
-            os.close(handle)
-        except OSError as exc:
-            raise OutputError(f"{self._path}: cannot be written: {exc.strerror or exc}") from exc
-        self._temporary = Path(name)
-        if (why := _refusal(self._temporary)) is not None:
-            self.close()
-            raise OutputError(f"{self._path}: cannot be written: {why}")
+        if self._path.suffix.lower() not in CODECS:
+            raise OutputError(f"{self._path}: videos are written as {' or '.join(CODECS)}")
+        self._video = WholeVideo(self._path)
 
     def write(self, report: Report, frame: Frame | None) -> None:
         """See Sink."""
-        if frame is None or frame.source != (self._source or frame.source):
+        video = self._video
+        if video is None or frame is None or frame.source != (self._source or frame.source):
             return
-        if self._writer is None:
-            self._start(frame)
+        if not video.begun:
+            self._start(video, frame)
         image = self._fitted(draw(frame.image, report.sightings))
         due = round((frame.captured_ns - self._first_ns) * self._fps / 1e9) + 1
         for _ in range(max(1, min(due - self._written, round(_FILL_MAX_S * self._fps)))):
-            self._writer.write(image)
-            self._frames += 1
+            video.write(image)
         # From here on time counts again after a gap that was cut short.
         self._written = max(due, self._written + 1)
 
     def close(self) -> None:
         """See Sink."""
-        writer, self._writer = self._writer, None
-        temporary, self._temporary = self._temporary, None
-        if temporary is None:
-            return
-        try:
-            if writer is None:
-                return
-            writer.release()
-            self._publish(temporary)
-        except OutputError:
-            raise
-        except OSError as exc:
-            raise OutputError(f"{self._path}: cannot be written: {exc.strerror or exc}") from exc
-        finally:
-            temporary.unlink(missing_ok=True)
+        video, self._video = self._video, None
+        if video is not None:
+            with closing(video):
+                if video.begun:
+                    video.keep()
 
-    def _publish(self, temporary: Path) -> None:
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        # OpenCV does not say when the disk is full: the file then has no index, or no end.
-        if _frames_in(temporary, self._frames) < self._frames:
-            why = _refusal(temporary) or "is the disk full?"
-            raise OutputError(f"{self._path}: the video came out damaged: {why}")
-        temporary.chmod(0o644)
-        temporary.replace(self._path)
-
-    def _start(self, frame: Frame) -> None:
+    def _start(self, video: WholeVideo, frame: Frame) -> None:
         height, width = frame.image.shape[:2]
         if self._wanted is not None:
             scale = min(1.0, _SIDE_MAX / max(self._wanted))
@@ -120,14 +84,7 @@ class VideoSink:
         # The codecs want even sides.
         self._size = (max(2, width & ~1), max(2, height & ~1))
         self._source, self._first_ns = frame.source, frame.captured_ns
-        code = cv2.VideoWriter.fourcc(*_CODECS[self._path.suffix.lower()])
-        self._writer = cv2.VideoWriter(str(self._temporary), code, self._fps, self._size)
-        if not self._writer.isOpened():
-            self._writer = None
-            why = None if self._temporary is None else _refusal(self._temporary)
-            kind = f"{self._path.suffix} videos of {self._size[0]}x{self._size[1]}"
-            unable = f"this OpenCV cannot write {kind}"
-            raise OutputError(f"{self._path}: {f'cannot be written: {why}' if why else unable}")
+        video.start(self._fps, self._size)
 
     def _fitted(self, image: ImageU8) -> ImageU8:
         width, height = self._size
@@ -156,33 +113,3 @@ def _letterboxed(image: ImageU8, width: int, height: int) -> ImageU8:
         image, fitted, interpolation=how
     )
     return out
-
-
-def _refusal(file: Path) -> str | None:
-    """Why the disk takes no more of a file; None where it does."""
-    try:
-        with file.open("ab") as end:
-            size = end.tell()
-            end.write(bytes(_HEAD_BYTES))
-            end.flush()
-            os.fsync(end.fileno())
-            end.truncate(size)
-    except OSError as exc:
-        return exc.strerror or str(exc)
-    return None
-
-
-def _frames_in(video: Path, wanted: int) -> int:
-    """How many can be read; they are counted one by one only where its index has fewer."""
-    found = cv2.VideoCapture(str(video))
-    try:
-        if not found.isOpened():
-            return -1
-        count = round(found.get(cv2.CAP_PROP_FRAME_COUNT))
-        if count < wanted:
-            count = 0
-            while found.grab():
-                count += 1
-        return count
-    finally:
-        found.release()

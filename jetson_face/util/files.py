@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -104,6 +106,65 @@ def write_all(
         for temporary in temporaries.values():
             with suppress(OSError):  # the error that led here is the one to tell
                 temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def staged(folder: Path) -> Iterator[Path]:
+    """An empty folder whose files, also those in folders of it, move into `folder` when the block
+    ends; where it fails none does, and what was made for them is taken away.
+
+    Raises OutputError; those of the block name the files as they are called in `folder`.
+    """
+    made: list[Path] = []
+    try:
+        stage = _stage_in(folder, made)
+        try:
+            yield stage
+            _move_all(stage, folder, made)
+        except OutputError as exc:
+            before, after = (f"{home / '_'}"[:-1] for home in (stage, folder))
+            raise OutputError(str(exc).replace(before, after)) from exc
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
+    except BaseException:
+        for one in reversed(made):
+            with suppress(OSError):  # the error that led here is the one to tell
+                one.rmdir()
+        raise
+
+
+def _stage_in(folder: Path, made: list[Path]) -> Path:
+    try:
+        _make_folder(folder, made)
+        return Path(tempfile.mkdtemp(dir=folder, prefix=TEMPORARY))
+    except OSError as exc:
+        raise OutputError(f"{folder}: cannot be written: {exc.strerror or exc}") from exc
+
+
+def _move_all(stage: Path, folder: Path, made: list[Path]) -> None:
+    """What the disk may refuse is done before the first file moves."""
+    files = sorted(one for one in stage.rglob("*") if not one.is_dir())
+    targets = [folder / one.relative_to(stage) for one in files]
+    target = folder
+    try:
+        for target in targets:
+            _make_folder(target.parent, made)
+            if target.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        for file, target in zip(files, targets, strict=True):
+            file.replace(target)
+    except OSError as exc:
+        raise OutputError(f"{target}: cannot be written: {exc.strerror or exc}") from exc
+
+
+def _make_folder(folder: Path, made: list[Path]) -> None:
+    """As `mkdir -p`; adds to `made` which there were not before. Raises OSError."""
+    if not folder.exists():
+        _make_folder(folder.parent, made)
+        folder.mkdir(exist_ok=True)
+        made.append(folder)
+    elif not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
 
 
 def append_line(path: Path, line: str, *, mode: int = 0o600) -> None:

@@ -121,6 +121,30 @@ def test_clips_that_cannot_be_cut_are_named(
     assert "door.mp4: damaged since" in said.out + said.err
 
 
+def test_a_clip_takes_the_place_of_no_recording(
+    ours: Archive, tmp_path: Path, collins: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where clips of an earlier search were indexed."""
+    film = tmp_path / "clips" / "01-door-2026-03-14T08-00-00.mp4"
+    recording(film, collins, seconds=1)
+    before = film.read_bytes()
+    assert ours("archive", "index", film, "--camera", "door").code == 0
+    search = ("archive", "search", collins, "--reason", "x", "--sheet", tmp_path / "s.jpg")
+    said = ours(*search, "--clips", film.parent)
+    assert (said.code, said.out) == (2, "")
+    assert said.err == f"jetson-face: {film}: it is an input, and would be overwritten\n"
+    assert (film.read_bytes(), (tmp_path / "s.jpg").exists()) == (before, False)
+    # those of an earlier search are replaced
+    for _ in range(2):
+        said = ours(*search, "--clips", tmp_path / "new")
+        assert (said.code, f"wrote {tmp_path}/new/{film.name}" in said.out) == (0, True)
+    kept = (tmp_path / "new" / film.name).read_bytes()
+    monkeypatch.setattr("jetson_face.util.whole_video._frames_in", lambda video, wanted: 0)
+    said = ours(*search, "--clips", tmp_path / "new")
+    assert (said.code, "the video came out damaged" in said.err) == (15, True)
+    assert [path.read_bytes() for path in (tmp_path / "new").iterdir()] == [kept]
+
+
 def test_a_track_of_today_was_seen_before(ours: Archive, indexed: str, collins: Path) -> None:
     found = ours("archive", "search", collins, "--reason", "x", "--json")
     (visit,) = json.loads(found.out)["visits"]

@@ -34,7 +34,9 @@ from jetson_face.benchmark.ground_truth import read_ground_truth
 from jetson_face.core.errors import InputBrokenError, InputMissingError, OutputError, UsageError
 from jetson_face.core.types import Box, ImageU8
 from jetson_face.util.images import write_picture
+from tests.output.test_video_on_disk import small_disk
 
+__all__ = ["small_disk"]
 FACE: Box = (80, 70, 120, 130)
 RED = (0, 0, 255)
 
@@ -189,6 +191,56 @@ def test_a_recorded_clip_has_its_ground_truth_and_its_photos_beside_it(tmp_path:
     assert int(reader.get(cv2.CAP_PROP_FRAME_COUNT)) == 10
     assert np.abs(reader.read()[1].astype(int) - images[0]).mean() < 6
     assert sorted(p.name for p in video.parent.iterdir()) == ["clip.avi", "clip.json", "clip_enrol"]
+
+
+def enrolling(photo_file: Path, frames: int = 5) -> Clip:
+    """A short clip with one photo to enrol."""
+    cast = (Role("Ann", roles()[0].cutouts, (photo_file,)), roles()[2])
+    return compose_clip(ClipPlan((160, 120), frames, at_once=1), cast)
+
+
+def test_a_disk_that_fills_up_leaves_nothing_of_a_clip(small_disk: Path, tmp_path: Path) -> None:
+    source = tmp_path / "big.jpg"
+    source.write_bytes(bytes(2 << 20))
+    video = small_disk / "new" / "clip.avi"
+    with pytest.raises(OutputError) as caught:
+        record(enrolling(source), video)
+    copy = video.parent / "clip_enrol" / "Ann" / "big.jpg"
+    assert str(caught.value) == f"{copy}: cannot be written: No space left on device"
+    assert list(small_disk.iterdir()) == []
+
+
+def test_a_clip_that_came_out_short_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jetson_face.util.whole_video._frames_in", lambda video, wanted: wanted - 1)
+    with pytest.raises(OutputError, match=r"/clip\.mp4: the video came out damaged"):
+        record(small(), tmp_path / "clip.mp4")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_clip_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"/file: cannot be written: Not a directory$"):
+        record(small(), tmp_path / "file" / "clip.mp4")
+
+
+def test_a_copy_takes_the_place_of_no_other_photo(tmp_path: Path) -> None:
+    photos = tmp_path / "clip_enrol" / "Ann"
+    photos.mkdir(parents=True)
+    (photos / "a.png").write_bytes(b"a photo")
+    before = (photos / "a.png").stat()
+    # the folder of the copies is that of the photos
+    ground_truth = record(enrolling(photos / "a.png"), tmp_path / "clip.avi")
+    assert ground_truth.enrol == {"Ann": ("clip_enrol/Ann/a.png",)}
+    assert (photos / "a.png").stat() == before
+    other = tmp_path / "a.png"
+    other.write_bytes(b"another")
+    video = (tmp_path / "clip.avi").read_bytes()
+    with pytest.raises(UsageError, match=f"^{photos}/a.png: another photo than {other} is there"):
+        record(enrolling(other), tmp_path / "clip.avi", progress=lambda done: pytest.fail("late"))
+    assert (photos / "a.png").read_bytes() == b"a photo"
+    assert (tmp_path / "clip.avi").read_bytes() == video
 
 
 @pytest.mark.parametrize("name", ["clip.mkv", "clip"])

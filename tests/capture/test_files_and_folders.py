@@ -259,9 +259,11 @@ def test_pictures_that_are_not_read_are_counted_in_one_warning(
     for name in ("p10.heic", "p9.heic", ".hidden.heic", "notes.txt"):
         (tmp_path / name).write_text("x")
     (tmp_path / "gone.jpg").symlink_to("nowhere")
+    for name in ("p11", ".thumbnails"):
+        (tmp_path / name).mkdir()
     source = open_source(str(tmp_path), "pictures")
     assert caplog.messages == [
-        "pictures_unread source=pictures count=2 first=p9.heic why=HEIC is not read: convert it to "
+        "pictures_unread source=pictures count=3 first=p9.heic why=HEIC is not read: convert it to "
         "JPEG or PNG"
     ]
     assert len(frames_of(source)) == 1
@@ -276,6 +278,9 @@ def test_one_picture_is_a_source_of_one_frame(tmp_path: Path) -> None:
 
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputBrokenError, match="no pictures"):
+        open_source(str(tmp_path))
+    (tmp_path / "2024").mkdir()
+    with pytest.raises(InputBrokenError, match="; 2024: a folder in a folder of photos is not lo"):
         open_source(str(tmp_path))
     (tmp_path / "a.jpg").touch()
     with pytest.raises(InputBrokenError, match="none of its files"):

@@ -313,12 +313,18 @@ def test_what_is_passed_over_is_told_line_by_line(cli: Command, people: Path, ho
         ["gone.jpg", "phone.heic"],
         ["Grace.jpg"],
     ]
+    (folder / "2024").mkdir()
+    older = (
+        f"{folder}/2024: a folder in a folder of photos is not looked into: move its photos up, "
+        "right into that"
+    )
     named = cli("enroll", "--name", "Grace Hopper", folder)
-    assert f"  refused {heic}\n" in named.err
+    assert f"  refused {older}\n  refused {heic}\n" in named.err
     seen = cli("identify", folder)
     assert seen.out.startswith(f"{folder}/grace.JPE: 1 face\n  Grace Hopper")
     assert seen.err == (
-        f"jetson-face: skipped: {heic}\njetson-face: skipped: {folder}/gone.jpg: no such file\n"
+        f"jetson-face: skipped: {older}\njetson-face: skipped: {heic}\n"
+        f"jetson-face: skipped: {folder}/gone.jpg: no such file\n"
     )
 
 

@@ -40,6 +40,7 @@ def site(tmp_path: Path) -> Path:
     state.mkdir()
     (state / "gallery.db").write_bytes(b"everybody who is enrolled")
     (state / "history.db").write_bytes(b"what happened")
+    (state / "fleet-link.json").write_bytes(b"what a fleet sent")
     path = tmp_path / "site.yaml"
     sources = f"sources:\n  - uri: {tmp_path / 'ok.mp4'}\n"
     path.write_text(f"state_dir: {state}\narchive: {{search: true}}\n{sources}")
@@ -70,6 +71,7 @@ WORDS = [
     ("unknown show u --out svc/gallery.db -c site.yaml", "svc/gallery.db", "the gallery"),
     ("archive search g.csv --reason x --sheet g.csv -c site.yaml", "g.csv", "an input"),
     ("clips make --people album --out album/a.mp4 -c album/a.json", "album/a.json", "the config"),
+    ("clips make --out svc/fleet-link.mp4 -c site.yaml", "svc/fleet-link.json", "a file of the s"),
     ("eval groups --images album --groups g.csv --json g.csv", "g.csv", "an input"),
     ("eval centre --images album --markdown site.yaml -c site.yaml", "site.yaml", "the config"),
     ("bench ok.mp4 --csv ok.mp4", "ok.mp4", "the source"),
@@ -110,6 +112,48 @@ def test_a_result_in_the_place_of_something_else_is_refused(
     assert len(said.splitlines()) == 1
     assert f": it is {what}" in said
     assert said.endswith("and would be overwritten\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "pictures"),
+    [
+        ("bench album --plots album", "album"),
+        ("bench sequence:album --plots link", "album"),
+        ("eval centre --images . --plots album", "."),
+        ("eval bakeoff --pairs p --images x --people . --plots ./album", "."),
+    ],
+)
+def test_plots_among_the_pictures_that_are_measured_are_refused(
+    tmp_path: Path,
+    album: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: str,
+    pictures: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(album)
+    before = sorted(path.name for path in album.iterdir())
+    assert main(words.split()) == 2
+    folder = words.split()[-1].removeprefix("./")
+    assert capsys.readouterr().err == (
+        f"jetson-face: {folder}: pictures of {pictures} are in it: give the plots a folder of "
+        "their own\n"
+    )
+    assert sorted(path.name for path in album.iterdir()) == before
+
+
+def test_plots_beside_the_pictures_are_fine(tmp_path: Path, album: Path) -> None:
+    plots = album / "plots"
+    for _ in range(2):  # the second time the plots of before are there
+        check_results({}, sources=[album], plots=plots)
+        plots.mkdir(exist_ok=True)
+        shutil.copy(album / "b.png", plots / "roc.png")
+    check_results({}, sources=[plots / "roc.png"], inputs=[tmp_path / "none"], plots=album)
+    check_results({}, inputs=[album], plots=tmp_path)
+    check_results({}, inputs=[album], plots=None)
+    (album / "notes").mkdir()
+    check_results({}, inputs=[album], plots=album / "notes")
 
 
 @pytest.mark.parametrize(

@@ -219,7 +219,7 @@ def test_no_photo_of_a_folder_is_passed_over_without_a_word(
                 ("Ann/2.HEIC", "HEIC is not read: convert it to JPEG or PNG"),
                 (
                     "Ann/2024",
-                    "a folder in a person's folder is not looked into: move its photos up, right "
+                    "a folder in a folder of photos is not looked into: move its photos up, right "
                     "into that",
                 ),
             ],

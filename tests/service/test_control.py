@@ -110,6 +110,13 @@ def test_a_list_comes_in_pages(service: Running) -> None:
     assert second["next"] is None
     assert service.control("GET", "/people?cursor=nobody")[0] == 400
     assert service.control("GET", "/people?limit=0")[0] == 400
+    for query, names in (
+        ("name=A", ["a"]), ("name=%20b%20", ["B"]), ("name=ab", []), ("name=a%2Fb", []),
+        ("name=a&search=b", []), (f"name={ids[0]}", []), ("search=", ["a", "B"]),
+    ):  # fmt: skip
+        status, found = service.control("GET", f"/people?{query}")
+        assert (status, [one["name"] for one in found["items"]]) == (200, names), query
+        assert found["next"] is None
     for one in ids:
         service.control("DELETE", f"/people/{one}")
 

@@ -17,6 +17,7 @@ pytest.importorskip("torch", reason="training needs the extra 'train' (PyTorch)"
 import torch
 
 from jetson_face.cli import train_recipe
+from jetson_face.cli.train_export import shipped_files
 from jetson_face.core.errors import ConfigError, UsageError
 from jetson_face.training import data, loop
 from jetson_face.training.collapse import CollapseError
@@ -145,6 +146,8 @@ def test_the_command_leaves_recipe_curves_report_and_model(
     assert TrainConfig.model_validate(yaml.safe_load((run / "config.yaml").read_text()))
     assert (run / "curves.csv").exists()
     assert (out / "squeezenet_face.yaml").exists()
+    left = shipped_files(TrainConfig.model_validate(recipe))
+    assert sorted(path.name for path in out.iterdir()) == sorted(left)
     with pytest.raises(UsageError, match="--resume"):
         train_recipe.run(_arguments(recipe, path))
     with pytest.raises(UsageError, match="'net'"):

@@ -13,6 +13,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from jetson_face.cli.main import main  # noqa: E402
+from jetson_face.cli.train_export import card_files  # noqa: E402
 from jetson_face.core.errors import InputBrokenError, UsageError  # noqa: E402
 from jetson_face.embedding.align import TEMPLATES, Aligner, eyes_and_nose  # noqa: E402
 from jetson_face.embedding.onnx import OnnxEmbedder  # noqa: E402
@@ -94,6 +95,7 @@ def test_it_learns_and_what_it_leaves_runs(name: str, loss: str, tmp_path: Path)
     assert (outcome.accuracy_softmax is None) == (loss == "triplet")
     path = save(net, outcome, config, tmp_path)
     assert path.name == ("openface.yaml" if loss == "triplet" else "transfer_squeezenet.yaml")
+    assert sorted(left.name for left in tmp_path.iterdir()) == sorted(card_files(config))
     card = load_card(path)
     assert "24 faces of 4 people of made up" in card.source
     report = json.loads((tmp_path / f"{path.stem}.report.json").read_text())

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from jetson_face.util.strays import is_named_as_picture, why_unread
+from jetson_face.core.errors import InputBrokenError
+from jetson_face.util.strays import is_named_as_picture, passed_over, why_unread
 
 ISO = b"\x00\x00\x00\x18ftyp"
 
@@ -52,6 +53,22 @@ def test_a_picture_that_is_not_read_is_told_with_the_fix(
 def test_what_is_no_picture_is_not_missed(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     assert why_unread(tmp_path / name) is None
+
+
+def test_what_is_passed_over_is_told_in_the_order_of_names(tmp_path: Path) -> None:
+    for name in ("b.heic", "a.png", "notes.txt", ".hidden.heic"):
+        (tmp_path / name).write_bytes(b"x")
+    for name in ("c.jpg", "a", ".thumbnails"):
+        (tmp_path / name).mkdir()
+    folder = "a folder in a folder of photos is not looked into: move its photos up, right into "
+    folder += "that"
+    assert passed_over(tmp_path) == [
+        (tmp_path / "a", folder),
+        (tmp_path / "b.heic", "HEIC is not read: convert it to JPEG or PNG"),
+        (tmp_path / "c.jpg", folder),
+    ]
+    with pytest.raises(InputBrokenError, match=r"a\.png: cannot be read: Not a directory$"):
+        passed_over(tmp_path / "a.png")
 
 
 def test_what_cannot_be_looked_into_is_not_waited_for(tmp_path: Path) -> None:

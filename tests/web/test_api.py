@@ -116,6 +116,10 @@ def test_people_through_the_api_and_who_did_it(box: WebBox) -> None:
     again = operator.post("/people", json=wanted, headers={"Idempotency-Key": "one"})
     assert again.json() == answer.json()
     who = answer.json()["id"]
+    for query in ({"name": "eileen"}, {"search": "ile"}):
+        assert [one["id"] for one in operator.get("/people", params=query).json()["items"]] == [who]
+    assert operator.get("/people", params={"name": "ile"}).json() == {"items": [], "next": None}
+    problem(operator.get("/people?name="), 422)
     assert operator.get(f"/people/{who}/portrait").content[:3] == b"\xff\xd8\xff"
     found = operator.post("/identify", content=demo_clip.portrait_path("collins").read_bytes())
     assert [face["name"] for face in found.json()["faces"]] == ["Eileen"]

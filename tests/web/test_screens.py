@@ -239,6 +239,8 @@ def crowd(count: int) -> Callable[[Request], dict[str, Any]]:
     def people(request: Request) -> dict[str, Any]:
         asked = {key: text for key, (text,) in parse_qs(urlsplit(request.url).query).items()}
         rows = [one for one in everybody if asked.get("search", "").lower() in one["name"].lower()]
+        if name := asked.get("name"):
+            rows = [one for one in rows if one["name"].lower() == name.lower()]
         first, limit = int(asked.get("cursor", "0")), int(asked.get("limit", "100"))
         after = first + limit if first + limit < len(rows) else None
         return {"items": rows[first : first + limit], "next": after and str(after)}
@@ -297,6 +299,9 @@ def test_events_of_one_person_are_asked_for_by_name(made: MadeUp) -> None:
     who.fill("Person 5999")
     who.press("Tab")
     until(lambda: page.evaluate("1") and "GET /events?person=5999" in made.asked)
+    # asked for by the whole name, however many names begin so
+    assert "GET /people?name=Person+5999" in made.asked
+    assert [asked for asked in made.asked if "cursor=" in asked or "limit=500" in asked] == []
     who.fill("")
     made.asked.clear()
     who.press("Tab")

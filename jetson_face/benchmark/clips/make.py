@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from filecmp import cmp
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from jetson_face.benchmark.clips.cast import Member
@@ -17,11 +19,12 @@ from jetson_face.benchmark.clips.scene import NORMAL, ClipScene, Difficulty, bac
 from jetson_face.benchmark.ground_truth import GroundTruth, TrueFace, write_ground_truth
 from jetson_face.core.errors import InputBrokenError, OutputError, UsageError
 from jetson_face.core.types import Box, ImageU8
+from jetson_face.util.files import staged
 from jetson_face.util.images import read_picture
+from jetson_face.util.whole_video import CODECS, WholeVideo
 
 log = logging.getLogger(__name__)
 
-CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 _FACE_MIN_PX = 40
 """A face smaller than this in the photo would be enlarged into a blur."""
 
@@ -160,55 +163,67 @@ def ground_truth_path(video: Path) -> Path:
 def record(
     clip: Clip, path: Path, *, progress: Callable[[int], None] = lambda done: None
 ) -> GroundTruth:
-    """Write the video, its ground truth and copies of the enrolment photos (`STEM_enrol/PERSON/`).
+    """Write the video, its ground truth and copies of the enrolment photos (`STEM_enrol/PERSON/`),
+    all of them or none.
 
     The photos travel along, so that the clip can be used on another machine. progress: called
-    with the number of frames written. Raises OutputError.
+    with the number of frames written. Raises OutputError, and UsageError where a copy would take
+    the place of another photo.
     """
     if path.suffix.lower() not in CODECS:
         raise OutputError(f"{path}: clips are written as {' or '.join(CODECS)}: choose one of them")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
-    try:
-        faces = _write_video(clip, part, progress)
-        ground_truth = clip.ground_truth(faces)
-        ground_truth = ground_truth.model_copy(update={"enrol": _copy_photos(ground_truth, path)})
-        write_ground_truth(ground_truth_path(path), ground_truth)
-        part.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        part.unlink(missing_ok=True)
+    copies = _copies(clip, path)
+    wanted = [copy for photos in copies.values() for copy in photos if _is_wanted(*copy, path)]
+    with staged(path.parent) as stage:
+        ground_truth = clip.ground_truth(_write_video(clip, stage / path.name, progress))
+        for photo, name in wanted:
+            _copy(photo, stage / name)
+        enrol = {who: tuple(name for _, name in photos) for who, photos in copies.items()}
+        ground_truth = ground_truth.model_copy(update={"enrol": enrol})
+        write_ground_truth(ground_truth_path(stage / path.name), ground_truth)
     return ground_truth
 
 
 def _write_video(
     clip: Clip, path: Path, progress: Callable[[int], None]
 ) -> list[tuple[TrueFace, ...]]:
-    codec = cv2.VideoWriter.fourcc(*CODECS[path.suffix.lower()])
-    writer = cv2.VideoWriter(str(path), codec, clip.plan.fps, clip.plan.size)
-    if not writer.isOpened():
-        writer.release()
-        raise OSError("OpenCV has no encoder for it, or the folder cannot be written to")
     faces = []
-    try:
+    with closing(WholeVideo(path)) as video:
+        video.start(clip.plan.fps, clip.plan.size)
         for done, (image, present) in enumerate(clip.rendered(), 1):
-            writer.write(image)
+            video.write(image)
             faces.append(present)
             progress(done)
-    finally:
-        writer.release()
+        video.keep()
     return faces
 
 
-def _copy_photos(ground_truth: GroundTruth, video: Path) -> dict[str, tuple[str, ...]]:
-    """Copies beside the video; returns their paths relative to it."""
-    folder = f"{video.stem}_enrol"
-    copied: dict[str, tuple[str, ...]] = {}
-    for name, photos in ground_truth.enrol.items():
-        home = video.parent / folder / name
-        home.mkdir(parents=True, exist_ok=True)
-        for photo in photos:
-            shutil.copyfile(photo, home / Path(photo).name)
-        copied[name] = tuple(f"{folder}/{name}/{Path(photo).name}" for photo in photos)
-    return copied
+def _copies(clip: Clip, video: Path) -> dict[str, list[tuple[Path, str]]]:
+    """The photos to enrol by person, each with its copy's path relative to the video's folder."""
+    return {
+        name: [(Path(photo), f"{video.stem}_enrol/{name}/{Path(photo).name}") for photo in photos]
+        for name, photos in clip.ground_truth(()).enrol.items()
+    }
+
+
+def _is_wanted(photo: Path, name: str, video: Path) -> bool:
+    """Not so where the photo itself, or a copy of it, is there. Raises UsageError for another."""
+    there = video.parent / name
+    if not there.is_file():
+        return True
+    if cmp(photo, there, shallow=False):
+        return False
+    raise UsageError(
+        f"{there}: another photo than {photo} is there, and would be overwritten: give the clip "
+        "another name, or move that folder"
+    )
+
+
+def _copy(photo: Path, to: Path) -> None:
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(photo, to)
+        with to.open("rb+") as file:
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OutputError(f"{to}: cannot be written: {error.strerror or error}") from error

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from jetson_face.config import Config
-from jetson_face.core.errors import JetsonFaceError
+from jetson_face.core.errors import JetsonFaceError, NameInvalidError
 from jetson_face.factory.parts import build_enroller
 from jetson_face.gallery.batch import EnrollmentResult
 from jetson_face.gallery.enroll import PictureBytes
@@ -50,11 +50,14 @@ class People:
         )
 
     def list(self, request: ControlRequest) -> Reply:
-        """Everybody, by name."""
+        """Everybody, by name; with `name` in the query the one who is called so."""
         if not self._desk.config.gallery_path.exists():
             return page([], None)
         with self._desk.gallery() as (_, store):
-            people = sorted(store.people(), key=lambda one: (name_key(one.name), one.person.id))
+            people = sorted(
+                _named(store, request.query.get("name")),
+                key=lambda one: (name_key(one.name), one.person.id),
+            )
             hidden = not_recognised(store)
         wanted = name_key(request.query.get("search", ""))
         rows = [_plain(info, hidden) for info in people if wanted in name_key(info.name)]
@@ -149,6 +152,17 @@ class People:
                 raise ControlError(404, f"{info.name} has no such template")
             image, _ = store.portraits(info.person.id)[row]
         return picture(image)
+
+
+def _named(store: GalleryStore, name: str | None) -> tuple[PersonInfo, ...]:
+    """Everybody, or who has just this name, letter case aside; nobody for what is no name."""
+    if name is None:
+        return store.people()
+    with suppress(NameInvalidError):
+        person = store.find(name)
+        if person is not None:
+            return (store.show(person.id),)
+    return ()
 
 
 def _plain(info: PersonInfo, hidden: frozenset[str]) -> dict[str, Any]:

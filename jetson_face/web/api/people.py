@@ -61,9 +61,13 @@ async def people(
     cursor: Cursor = None,
     limit: Limit = 100,
     search: Annotated[str | None, Query(max_length=100, description="part of the name")] = None,
+    name: Annotated[
+        str | None,
+        Query(min_length=1, max_length=100, description="the whole name, in upper or lower case"),
+    ] = None,
 ) -> object:
     """Everybody who is enrolled, by name."""
-    return await listed(up, "/people", cursor, limit, search=search)
+    return await listed(up, "/people", cursor, limit, search=search, name=name)
 
 
 @router.post(

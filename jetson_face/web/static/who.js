@@ -1,4 +1,4 @@
-import { every, get } from "./api.js";
+import { get } from "./api.js";
 import { field, h } from "./dom.js";
 
 const asked = (name, limit) => `/people?${new URLSearchParams({ search: name, limit })}`;
@@ -23,9 +23,8 @@ export function personField(label, attributes = {}) {
 // The one person with this name, letter case aside.
 export async function personNamed(name) {
   const wanted = name.trim();
-  const found = wanted ? await every(asked(wanted, 500), Infinity) : [];
-  const same = (p) => p.name === wanted || p.name.toLowerCase() === wanted.toLowerCase();
-  const person = found.find((p) => p.name === wanted) || found.find(same);
-  if (!person) throw new Error(wanted ? `nobody who is enrolled is called ${wanted}` : "write a name first");
-  return person;
+  if (!wanted) throw new Error("write a name first");
+  const found = await get(`/people?${new URLSearchParams({ name: wanted })}`);
+  if (!found.items.length) throw new Error(`nobody who is enrolled is called ${wanted}`);
+  return found.items[0];
 }
