@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from jetson_face.capture.uri import parse_uri
 from jetson_face.config import Config
-from jetson_face.core.errors import UsageError
+from jetson_face.core.errors import OutputError, UsageError
 
 STATE_FILES = {
     "gallery.db": "the gallery",
@@ -45,7 +46,7 @@ def check_results(
     plots: Path | None = None,
 ) -> None:
     """Raises UsageError where one of the results, given by option, is what the command reads, what
-    the configuration keeps, or another result.
+    the configuration keeps, or another result; OutputError where it could not be written.
 
     sources: URIs, or files and folders; of a folder its own pictures. inputs: files, and folders
     with the pictures at any depth. plots: a folder for pictures, in which none of those may lie.
@@ -70,6 +71,26 @@ def check_results(
             raise UsageError(f"{result}: it is {found}, and would be overwritten")
     _check_apart(list(wanted.items()))
     _check_plots(plots, folders)
+    for path in wanted.values():
+        _check_writable(path)
+    if plots is not None:
+        _check_writable(plots / "plot.png")
+
+
+def _check_writable(result: Path) -> None:
+    """Hours of measuring end in an error otherwise. A disk that is full is found out then only."""
+    if result.exists() and not (result.is_file() or result.is_dir()):
+        return  # a device or a pipe
+    home = next(folder for folder in result.absolute().parents if folder.exists())
+    if result.is_dir():
+        why = errno.EISDIR
+    elif not home.is_dir():
+        why = errno.ENOTDIR
+    elif os.access(home, os.W_OK | os.X_OK):
+        return
+    else:
+        why = errno.EROFS if os.statvfs(home).f_flag & os.ST_RDONLY else errno.EACCES
+    raise OutputError(f"{result}: cannot be written: {os.strerror(why)}")
 
 
 def _check_plots(plots: Path | None, folders: Iterable[tuple[Path, str]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from jetson_face.cli.main import main
 from jetson_face.cli.results import STATE_FOLDERS, STATE_NAMES, check_results
 from jetson_face.config import Config
-from jetson_face.core.errors import UsageError
+from jetson_face.core.errors import OutputError, UsageError
 from jetson_face.fleet import link_state, plans
 from jetson_face.privacy import audit, encryption, use_log
 from jetson_face.review import queue, unknowns
@@ -247,3 +248,51 @@ def test_the_names_of_the_state_folder_are_those_of_the_code() -> None:
     }  # fmt: skip
     assert names - STATE_NAMES == set()
     assert {plumbing.CROPS, measuring.FOLDER} - {*STATE_FOLDERS} == set()
+
+
+@pytest.mark.parametrize(
+    ("result", "why"),
+    [
+        ("album", "Is a directory"),
+        ("ok.mp4/result.json", "Not a directory"),
+        ("ok.mp4/deep/result.json", "Not a directory"),
+        ("album/locked/deep/result.json", "Permission denied"),
+        ("album/readonly/result.json", "Read-only file system"),
+    ],
+)
+def test_what_cannot_be_written_is_said_before_any_work(
+    tmp_path: Path, album: Path, result: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ok.mp4").touch()
+    for name in ("locked", "readonly"):
+        (album / name).mkdir()
+    really, status = os.access, os.statvfs(album)
+    monkeypatch.setattr(
+        os, "access", lambda at, mode: at.name not in ("locked", "readonly") and really(at, mode)
+    )
+    told = os.statvfs_result([*status[:8], os.ST_RDONLY, status[9]])
+    monkeypatch.setattr(os, "statvfs", lambda at: told if at.name == "readonly" else status)
+    path = tmp_path / result
+    with pytest.raises(OutputError, match=f"{re.escape(str(path))}: cannot be written: {why}"):
+        check_results({"--json": path})
+    if "deep" not in result and path != album:
+        with pytest.raises(OutputError, match=f"cannot be written: {why}"):
+            check_results({}, plots=path.parent)
+
+
+def test_places_that_can_be_written_are_left_alone(album: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("/dev/null", "/dev/stdout", f"{tmp_path}/pipe", f"{tmp_path}/new/a.json"):
+        check_results({"--json": Path(name)})
+    check_results({"--json": album / "a.jpg"}, plots=tmp_path / "plots")
+    assert not (tmp_path / "new").exists()
+    assert not (tmp_path / "plots").exists()
+
+
+def test_a_bench_is_not_run_for_a_result_without_a_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", "--json", str(tmp_path)]) == OutputError.exit_code
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.strip().endswith(f"{tmp_path}: cannot be written: Is a directory")
