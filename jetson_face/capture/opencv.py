@@ -263,6 +263,7 @@ def _mode(width: float | None, height: float | None, fps: float | None) -> str:
 
 def open_network(uri: SourceUri, name: str, options: OpenOptions) -> OpenCvCamera:
     """An RTSP or HTTP stream. Raises SourceError within the open time-out."""
+    began = time.monotonic()
     # OpenCV's FFmpeg asks for RTSP over TCP by itself: over UDP lost packets smear the faces.
     capture = cv2.VideoCapture(
         uri.address,
@@ -275,9 +276,17 @@ def open_network(uri: SourceUri, name: str, options: OpenOptions) -> OpenCvCamer
         ],
     )
     if not capture.isOpened():
+        left_s = options.open_timeout_s - (time.monotonic() - began)
+        why = None
+        if uri.scheme in ("http", "https") and left_s > 0:
+            from jetson_face.capture.refused import why_refused
+
+            why = why_refused(uri.address, left_s)
         raise SourceError(
             f"{uri.shown}: the stream is refused, or gave no answer in {options.open_timeout_s:g} "
             "s: check address, user and password, and that the camera is on"
+            if why is None
+            else f"{uri.shown}: {why}"
         )
     return OpenCvCamera(capture, uri, name)
 
