@@ -12,7 +12,7 @@ from jetson_face.capture.source import EndOfSource, SourceHealth, SourceInfo, So
 from jetson_face.core.errors import InputBrokenError, InputMissingError
 from jetson_face.core.types import Frame
 from jetson_face.util.images import SUFFIXES, read_picture
-from jetson_face.util.strays import is_named_as_picture, passed_over
+from jetson_face.util.strays import is_named_as_picture, listed, passed_over
 
 log = logging.getLogger(__name__)
 
@@ -25,12 +25,12 @@ def natural_key(name: str) -> tuple[tuple[int, int | str], ...]:
 
 def pictures_of(path: Path) -> list[Path]:
     """The picture itself, or those of a folder in the order of their names, links to nothing among
-    them. Raises InputMissingError, InputBrokenError where there is none."""
+    them, hidden files not. Raises InputMissingError, InputBrokenError where there is none."""
     if path.is_file():
         return [path]
     if not path.is_dir():
         raise InputMissingError(f"{path}: no such file or folder")
-    files = [f for f in path.iterdir() if is_named_as_picture(f) and not f.is_dir()]
+    files = [f for f in listed(path) if is_named_as_picture(f) and not f.is_dir()]
     if not files:
         unread = "".join(f"; {f.name}: {why}" for f, why in unread_in(path)[:1])
         raise InputBrokenError(

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from jetson_face.capture.folder import natural_key
+from jetson_face.capture.folder import natural_key, pictures_of
 from jetson_face.capture.opening import open_source
 from jetson_face.capture.source import EndOfSource, OpenOptions, Source
 from jetson_face.capture.synthetic_scene import SyntheticScene
@@ -269,6 +269,18 @@ def test_pictures_that_are_not_read_are_counted_in_one_warning(
     assert len(frames_of(source)) == 1
     assert source.health.counts == {"skipped": 1}
     assert source.health.last_error == f"{tmp_path}/gone.jpg: no such file"
+
+
+def test_hidden_files_of_a_folder_are_left_out(tmp_path: Path) -> None:
+    for name in ("b.png", "a.png", ".c.png"):
+        write_picture(tmp_path / name, np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / "._a.png").write_bytes(b"\0\5\x16\7Mac OS X")
+    assert [path.name for path in pictures_of(tmp_path)] == ["a.png", "b.png"]
+    assert pictures_of(tmp_path / ".c.png") == [tmp_path / ".c.png"]
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden" / ".a.png").touch()
+    with pytest.raises(InputBrokenError, match="no pictures in this folder"):
+        pictures_of(tmp_path / "hidden")
 
 
 def test_one_picture_is_a_source_of_one_frame(tmp_path: Path) -> None:
