@@ -99,4 +99,4 @@ def test_the_command_leaves_an_occlusion_map(
     (tmp_path / "file").touch()
     assert main(["explain", str(photo), "--out", str(tmp_path / "file")]) == 15
     (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
-    assert "file: cannot be made: File exists" in line
+    assert "file/occlusion.png: cannot be written: Not a directory" in line
