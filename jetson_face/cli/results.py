@@ -52,6 +52,8 @@ def check_results(
     with the pictures at any depth. plots: a folder for pictures, in which none of those may lie.
     """
     wanted = {option: path for option, path in results.items() if path is not None}
+    for path in (*wanted.values(), *(() if plots is None else (plots / "plot.png",))):
+        _check_writable(path)
     files: list[tuple[Path | None, str]] = [(path, "the configuration") for path in config_files]
     folders: list[tuple[Path, str]] = []
     for path in filter(None, map(on_disk, sources)):
@@ -71,26 +73,30 @@ def check_results(
             raise UsageError(f"{result}: it is {found}, and would be overwritten")
     _check_apart(list(wanted.items()))
     _check_plots(plots, folders)
-    for path in wanted.values():
-        _check_writable(path)
-    if plots is not None:
-        _check_writable(plots / "plot.png")
 
 
 def _check_writable(result: Path) -> None:
     """Hours of measuring end in an error otherwise. A disk that is full is found out then only."""
-    if result.exists() and not (result.is_file() or result.is_dir()):
-        return  # a device or a pipe
-    home = next(folder for folder in result.absolute().parents if folder.exists())
+    try:
+        why = _why_not_written(result)
+    except OSError as error:  # a folder on the way there may not be looked into
+        why = error.errno
+    if why:
+        raise OutputError(f"{result}: cannot be written: {os.strerror(why)}")
+
+
+def _why_not_written(result: Path) -> int | None:
+    """The system's number of what is in the way. Raises OSError."""
     if result.is_dir():
-        why = errno.EISDIR
-    elif not home.is_dir():
-        why = errno.ENOTDIR
-    elif os.access(home, os.W_OK | os.X_OK):
-        return
-    else:
-        why = errno.EROFS if os.statvfs(home).f_flag & os.ST_RDONLY else errno.EACCES
-    raise OutputError(f"{result}: cannot be written: {os.strerror(why)}")
+        return errno.EISDIR
+    if result.exists() and not result.is_file():
+        return None  # a device or a pipe
+    home = next(folder for folder in result.absolute().parents if folder.exists())
+    if not home.is_dir():
+        return errno.ENOTDIR
+    if os.access(home, os.W_OK | os.X_OK):
+        return None
+    return errno.EROFS if os.statvfs(home).f_flag & os.ST_RDONLY else errno.EACCES
 
 
 def _check_plots(plots: Path | None, folders: Iterable[tuple[Path, str]]) -> None:
@@ -133,7 +139,7 @@ def on_disk(source: str | Path | None) -> Path | None:
     if source is None or isinstance(source, Path):
         return source
     uri = parse_uri(source)
-    return Path(os.path.expanduser(uri.target)) if uri.scheme in _ON_DISK else None  # noqa: PTH111
+    return uri.path if uri.scheme in _ON_DISK else None
 
 
 def _picture_of(result: Path, folders: Iterable[tuple[Path, str]]) -> str | None:

@@ -18,11 +18,9 @@ _SHIPPED = (".onnx", "_fp16.onnx", "_int8.onnx", ".golden.npz", ".yaml")
 
 def card_files(config: TransferConfig) -> list[str]:
     """What `training.transfer_export.save` writes."""
-    from jetson_face.training.transfer_export import OWN_NAMES
+    from jetson_face.training.transfer_export import name_of
 
-    own = config.architecture in OWN_NAMES
-    name = config.name or (config.architecture if own else f"transfer_{config.architecture}")
-    return [name + end for end in _CARD]
+    return [name_of(config) + end for end in _CARD]
 
 
 def shipped_files(config: TrainConfig) -> list[str]:

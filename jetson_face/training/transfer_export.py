@@ -65,11 +65,15 @@ def _told(config: TransferConfig, outcome: TransferOutcome) -> CardSettings:
     )
 
 
+def name_of(config: TransferConfig) -> str:
+    """What its files are called, before the ends of their names."""
+    own = config.architecture in OWN_NAMES
+    return config.name or (config.architecture if own else f"transfer_{config.architecture}")
+
+
 def save(net: FeatureNet, outcome: TransferOutcome, config: TransferConfig, folder: Path) -> Path:
     """ONNX, weights (npz), report and model card; returns the card's path."""
-    default = config.architecture
-    default = default if default in OWN_NAMES else f"transfer_{default}"
-    name = config.name or default
+    name = name_of(config)
     side = 96 if config.alignment == "openface96" else 112
     content = to_onnx(net, side)
     write_file(folder / f"{name}.onnx", content)

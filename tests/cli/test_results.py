@@ -280,6 +280,17 @@ def test_what_cannot_be_written_is_said_before_any_work(
             check_results({}, plots=path.parent)
 
 
+def test_a_folder_that_may_not_be_looked_into_is_no_place_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_dir", refused)
+    with pytest.raises(OutputError, match=r"r\.json: cannot be written: Permission denied"):
+        check_results({"--json": tmp_path / "r.json"})
+
+
 def test_places_that_can_be_written_are_left_alone(album: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name in ("/dev/null", "/dev/stdout", f"{tmp_path}/pipe", f"{tmp_path}/new/a.json"):
