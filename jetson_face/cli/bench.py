@@ -131,6 +131,7 @@ def _measure(args: argparse.Namespace) -> Result:
     from jetson_face.benchmark.result import Result
     from jetson_face.benchmark.subject import Subjects
     from jetson_face.benchmark.sweep import Grid, sweep
+    from jetson_face.factory.choice import as_chosen
     from jetson_face.util.machine import machine_facts
 
     configs = _methods(args)
@@ -150,7 +151,7 @@ def _measure(args: argparse.Namespace) -> Result:
     return Result(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         machine=facts,
-        configs={name: config.model_dump(mode="json") for name, config in configs.items()},
+        configs={name: as_chosen(each).model_dump(mode="json") for name, each in configs.items()},
         repeats=args.repeats,
         notes=(f"mode {args.mode}", *grid.notes()),
         points=points,

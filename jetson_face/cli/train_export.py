@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from jetson_face.training.transfer_settings import TransferConfig
 
 _CARD = (".onnx", ".weights.npz", ".report.json", ".yaml")
-_SHIPPED = (".onnx", "_fp16.onnx", "_int8.onnx", ".golden.npz", ".yaml")
+_SHIPPED = (".onnx", "_fp16.onnx", "_int8.onnx", "_u8s8.onnx", ".golden.npz", ".yaml")
 
 
 def card_files(config: TransferConfig) -> list[str]:

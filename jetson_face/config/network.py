@@ -20,7 +20,11 @@ class EmbedderConfig(Section):
 
     type: Literal["network"] = "network"
     model: str = Field("squeezenet_face", description="a model card's name, or a path to one")
-    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    precision: Literal["auto", "fp32", "fp16", "int8"] = Field(
+        "auto",
+        description="without TensorRT; auto: int8 where the processor gains by it (VNNI) and the "
+        "network has it, else fp32",
+    )
     max_batch: int = Field(16, ge=1, le=256)
     mirror: bool = Field(
         True,

@@ -9,6 +9,7 @@ from jetson_face.capture.uri import parse_uri
 from jetson_face.config import Config, EmbedderConfig
 from jetson_face.core.errors import JetsonFaceError, MissingDependencyError
 from jetson_face.doctor.probe import Finding
+from jetson_face.factory.choice import auto_precision, choose_precision
 from jetson_face.models.cards import load_card, resolve
 
 _FILES = ("path", "file", "sequence")
@@ -40,13 +41,16 @@ def _model(config: Config) -> Iterator[Finding]:
         return
     try:
         card = load_card(wanted.model, config.model_places, kind="embedder")
-        file = resolve(card, wanted.precision if wanted.precision in card.parts else "fp32")
+        chosen = choose_precision(config, card)
+        file = resolve(card, chosen.part if chosen.part in card.parts else "fp32")
     except MissingDependencyError:
         return  # software.extras says so
     except JetsonFaceError as error:
         yield Finding("model", "problem", str(error))
     else:
         yield Finding("model", "ok", f"{wanted.model}: {file.name}")
+        if auto_precision(config) is not None:
+            yield Finding("precision", "ok", f"auto is {chosen.precision}: {chosen.reason}")
 
 
 def _gallery(config: Config) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from jetson_face.core.version import __version__
 from jetson_face.detection.detector import Detector
 from jetson_face.evaluation.extract import FaceExtractor
 from jetson_face.evaluation.verification import PairScorer, cosine_scores
-from jetson_face.factory.choice import with_detector
+from jetson_face.factory.choice import choose_precision, with_detector
 from jetson_face.factory.files import network_file
 from jetson_face.factory.networks import build_detector
 from jetson_face.factory.parts import (
@@ -137,8 +137,10 @@ def _weights(config: Config) -> str:
     if config.embedder.type == "plugin" or precision == "fp32":
         return ""
     card = load_card(config.embedder.model, config.model_places)
-    planned = config.backend.type == "tensorrt"
-    path = (plan_source if planned else network_file)(config, card, precision)
+    if config.backend.type == "tensorrt":
+        path = plan_source(config, card, precision)
+    else:
+        path = network_file(config, card, choose_precision(config, card).part)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Which detector `detector.type: auto` is on this machine, and why."""
+"""What `auto` stands for on this machine, and why: which detector, and the embedder's precision."""
 
 from __future__ import annotations
 
@@ -6,11 +6,19 @@ import logging
 from dataclasses import dataclass
 from functools import lru_cache
 
-from jetson_face.config import AutoDetectorConfig, Config, MtcnnConfig, YunetConfig
+from jetson_face.config import (
+    AutoDetectorConfig,
+    Config,
+    MtcnnConfig,
+    OnnxRuntimeConfig,
+    YunetConfig,
+)
 from jetson_face.core.errors import JetsonFaceError
-from jetson_face.models.cards import load_card, resolve
+from jetson_face.models.cards import UNSIGNED, ModelCard, load_card, resolve
+from jetson_face.util.machine import has_vnni
 
 log = logging.getLogger(__name__)
+_CPU_ALONE = ("CPUExecutionProvider",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +52,68 @@ def with_detector(config: Config) -> Config:
     return config.model_copy(update={"detector": chosen})
 
 
-def log_choice(config: Config, level: int = logging.INFO) -> None:
-    """Say in the log what `auto` stands for."""
+@dataclass(frozen=True, slots=True)
+class PrecisionChoice:
+    """part: of the network's card. reason: why, one line for people."""
+
+    part: str
+    reason: str
+
+    @property
+    def precision(self) -> str:
+        """What people call it."""
+        return "int8" if self.part == UNSIGNED else self.part
+
+
+def choose_precision(config: Config, card: ModelCard) -> PrecisionChoice:
+    """What `embedder.precision` stands for without TensorRT: INT8 of its own kind where the
+    processor gains by it, which has the same names (engines/README.md, "INT8")."""
+    wanted = config.embedder.precision
+    if wanted not in ("auto", "int8"):
+        return PrecisionChoice(wanted, "as configured")
+    backend = config.backend
+    other = "fp32" if wanted == "auto" else "int8"
+    if not isinstance(backend, OnnxRuntimeConfig) or backend.providers != _CPU_ALONE:
+        return PrecisionChoice(other, "the processor does not run it")
+    if UNSIGNED not in card.parts:
+        return PrecisionChoice(other, f"{card.name} has no INT8 for processors")
+    if not _has_vnni():
+        return PrecisionChoice(other, "the processor has no VNNI")
+    return PrecisionChoice(UNSIGNED, "the processor has VNNI: less than half of the time")
+
+
+def auto_precision(config: Config) -> PrecisionChoice | None:
+    """What `embedder.precision: auto` is here; None where nothing chooses, as with TensorRT.
+    Raises ModelError, InputMissingError."""
+    wanted = config.embedder
+    if not isinstance(config.backend, OnnxRuntimeConfig) or wanted.precision != "auto":
+        return None
+    return choose_precision(config, load_card(wanted.model, config.model_places))
+
+
+def as_chosen(config: Config) -> Config:
+    """The configuration with what each `auto` stands for. Raises as `auto_precision`."""
+    config = with_detector(config)
+    if (chosen := auto_precision(config)) is None:
+        return config
+    embedder = config.embedder.model_copy(update={"precision": chosen.precision})
+    return config.model_copy(update={"embedder": embedder})
+
+
+def log_detector(config: Config, level: int = logging.INFO) -> None:
+    """Say in the log which detector `auto` stands for."""
     if isinstance(config.detector, AutoDetectorConfig):
         choice = choose_detector()
         log.log(level, "detector_chosen detector=%s reason=%s", choice.type, choice.reason)
+
+
+def log_precision(config: Config, level: int = logging.INFO) -> None:
+    """Say in the log which precision `auto` stands for."""
+    if (chosen := auto_precision(config)) is not None:
+        log.log(level, "precision_chosen precision=%s reason=%s", chosen.precision, chosen.reason)
+
+
+_has_vnni = lru_cache(maxsize=1)(has_vnni)
 
 
 @lru_cache(maxsize=1)

@@ -19,7 +19,7 @@ from jetson_face.detection.detector import Detector
 from jetson_face.detection.mtcnn.detector import Mtcnn
 from jetson_face.detection.yunet import YuNet
 from jetson_face.embedding.embedder import Embedder
-from jetson_face.factory.choice import with_detector
+from jetson_face.factory.choice import choose_precision, with_detector
 from jetson_face.factory.files import network_file
 from jetson_face.factory.mtcnn import SEARCH, assemble_mtcnn
 from jetson_face.factory.plugins import plugin_detector, plugin_embedder
@@ -139,7 +139,7 @@ def build_embedder(config: Config) -> Embedder:
         from jetson_face.embedding.dlib import DlibResnet128
 
         return DlibResnet128(card)
-    path = network_file(config, card, config.embedder.precision)
+    path = network_file(config, card, choose_precision(config, card).part)
     if path.suffix == ".t7":
         from jetson_face.embedding.opencv import OpenCvNet
 

@@ -26,7 +26,7 @@ from jetson_face.embedding.embedder import Embedder
 from jetson_face.embedding.mirrored import Mirrored
 from jetson_face.embedding.quality import QualityGate
 from jetson_face.embedding.recognisable import Recognisability
-from jetson_face.factory.choice import log_choice, with_detector
+from jetson_face.factory.choice import log_detector, log_precision, with_detector
 from jetson_face.factory.galleries import open_gallery as open_gallery
 from jetson_face.factory.golden import golden_face
 from jetson_face.factory.negatives import negatives_of
@@ -98,13 +98,16 @@ def build_parts(
 ) -> Parts:
     """Detector, alignment, quality and embedder; objects stand in for what is configured.
 
-    runs_on: for a program that runs on, whose log says which detector `auto` is; that of a short
-    command says so at the level DEBUG.
+    runs_on: for a program that runs on, whose log says what `auto` is; that of a short command
+    says so at the level DEBUG.
     """
-    embedder = embedder or build_embedder(config)
+    level = logging.INFO if runs_on else logging.DEBUG
+    if embedder is None:
+        log_precision(config, level)
+        embedder = build_embedder(config)
     quality = build_quality(config, handed_over=detector is not None)
     if detector is None:
-        log_choice(config, logging.INFO if runs_on else logging.DEBUG)
+        log_detector(config, level)
     detector = detector or build_detector(config)
     return Parts(
         detector=detector,

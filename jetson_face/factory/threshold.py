@@ -22,6 +22,7 @@ from jetson_face.config import Config
 from jetson_face.config.decision import MatchingConfig
 from jetson_face.core.errors import InputMissingError, ModelError
 from jetson_face.core.types import F32, EmbeddingSpace
+from jetson_face.factory.choice import choose_precision
 from jetson_face.gallery.matcher import GallerySnapshot, Thresholds
 from jetson_face.gallery.scoring import SCORE_MIN
 from jetson_face.gallery.store import GalleryStore
@@ -285,6 +286,9 @@ def engine(config: Config) -> str:
 
 
 def embedding_precision(config: Config) -> str:
-    """The precision that the embedding network runs in."""
+    """The precision that the embedding network runs in; of an embedder without a card fp32."""
     own = config.backend
-    return own.precision if own.type == "tensorrt" else config.embedder.precision
+    if own.type == "tensorrt":
+        return own.precision
+    card = _card(config)
+    return "fp32" if card is None else choose_precision(config, card).precision

@@ -25,6 +25,7 @@ from jetson_face.inference.onnxruntime import OnnxBackend
 from jetson_face.inference.precision import read_model
 
 LEVELS = 127
+"""Steps of a signed byte on each side of zero."""
 FIRST_KEPT = 6
 """Convolutions at the beginning of a network that are not rounded, where it has many more."""
 SAMPLES_A_BATCH = 20_000
@@ -55,7 +56,7 @@ def quantise(model: Any, feeds: Feeds, what: str, *, faces_min: int = 1) -> tupl
     out = module.ModelProto()
     out.CopyFrom(model)
     weights = {t.name: t for t in out.graph.initializer}
-    chosen = [i for i, node in enumerate(out.graph.node) if _wanted(module, node, weights)]
+    chosen = [i for i, node in enumerate(out.graph.node) if rounds_well(module, node, weights)]
     if len(chosen) > 4 * FIRST_KEPT:
         chosen = chosen[FIRST_KEPT:]
     if not chosen:
@@ -73,7 +74,8 @@ def quantise(model: Any, feeds: Feeds, what: str, *, faces_min: int = 1) -> tupl
     return out, faces
 
 
-def _wanted(module: Any, node: Any, weights: Mapping[str, Any]) -> bool:
+def rounds_well(module: Any, node: Any, weights: Mapping[str, Any]) -> bool:
+    """Whether it is a convolution with fp32 kernels of its own that mixes all channels."""
     if node.op_type != "Conv" or node.input[1] not in weights:
         return False
     groups = next((a.i for a in node.attribute if a.name == "group"), 1)
@@ -81,10 +83,10 @@ def _wanted(module: Any, node: Any, weights: Mapping[str, Any]) -> bool:
 
 
 def find_ranges(
-    module: Any, model: Any, tensors: Sequence[str], feeds: Feeds
+    module: Any, model: Any, tensors: Sequence[str], feeds: Feeds, levels: int = LEVELS
 ) -> tuple[dict[str, float], int]:
-    """Clipping point (largest magnitude kept) of each tensor, by least squared rounding error, and
-    how many faces were looked at."""
+    """Clipping point (largest magnitude kept) of each tensor, by least squared rounding error with
+    so many levels from zero to it, and how many faces were looked at."""
     probe = module.ModelProto()
     probe.CopyFrom(model)
     shown = {value.name for value in probe.graph.output}
@@ -105,20 +107,21 @@ def find_ranges(
             values = np.abs(seen[tensor].ravel())
             kept[tensor] += [rng.choice(values, SAMPLES_A_BATCH), values.max(keepdims=True)]
     backend.close()
-    return {t: best_range(np.concatenate(values)) for t, values in kept.items() if values}, faces
+    chosen = {t: best_range(np.concatenate(v), levels) for t, v in kept.items() if v}
+    return chosen, faces
 
 
-def best_range(magnitudes: F32) -> float:
-    """The clipping point in [0.3, 1] x maximum with the least squared error at 127 levels."""
+def best_range(magnitudes: F32, levels: int = LEVELS) -> float:
+    """The clipping point in [0.3, 1] x maximum with the least squared error at so many levels."""
     top = max(float(magnitudes.max()), 1e-6)
     tried = top * np.linspace(0.3, 1.0, 36)
-    errors = [float(((magnitudes - _rounded(magnitudes, t)) ** 2).mean()) for t in tried]
+    errors = [float(((magnitudes - _rounded(magnitudes, t, levels)) ** 2).mean()) for t in tried]
     return float(tried[int(np.argmin(errors))])
 
 
-def _rounded(magnitudes: F32, top: float) -> F32:
-    step = np.float32(top / LEVELS)
-    return np.asarray(np.minimum(np.round(magnitudes / step), LEVELS) * step, np.float32)
+def _rounded(magnitudes: F32, top: float, levels: int) -> F32:
+    step = np.float32(top / levels)
+    return np.asarray(np.minimum(np.round(magnitudes / step), levels) * step, np.float32)
 
 
 def _rewrite(module: Any, graph: Any, chosen: Sequence[int], ranges: Mapping[str, float]) -> None:
@@ -130,33 +133,41 @@ def _rewrite(module: Any, graph: Any, chosen: Sequence[int], ranges: Mapping[str
         if i in chosen:
             tensor, weight = node.input[0], node.input[1]
             if tensor not in rounded:
-                nodes += _activation_pair(module, graph, tensor, ranges[tensor] / LEVELS)
+                nodes += activation_pair(module, graph, tensor, ranges[tensor] / LEVELS)
             if weight not in rounded:
-                nodes.append(_weight_pair(module, graph, weights[weight]))
+                nodes.append(weight_pair(module, graph, weights[weight]))
             rounded |= {tensor, weight}
             node.input[0], node.input[1] = f"{tensor}_dq", f"{weight}_dq"
         nodes.append(node)
+    take_nodes(graph, nodes)
+
+
+def take_nodes(graph: Any, nodes: Sequence[Any]) -> None:
+    """These nodes in place of the graph's own; weights that none of them reads are dropped."""
     ordered = [type(node).FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
     graph.node.extend(ordered)
     used = {name for node in graph.node for name in node.input}
-    for name, tensor in weights.items():
-        if name not in used:
-            graph.initializer.remove(tensor)
+    for tensor in [t for t in graph.initializer if t.name not in used]:
+        graph.initializer.remove(tensor)
 
 
-def _activation_pair(module: Any, graph: Any, tensor: str, scale: float) -> list[Any]:
+def activation_pair(
+    module: Any, graph: Any, tensor: str, scale: float, kind: type[np.integer[Any]] = np.int8
+) -> list[Any]:
+    """The nodes that round a tensor to bytes of that kind around 0, and back."""
     extra = [f"{tensor}_scale", f"{tensor}_zero"]
     make, array = module.helper.make_node, module.numpy_helper.from_array
     graph.initializer.append(array(np.array(scale, np.float32), extra[0]))
-    graph.initializer.append(array(np.array(0, np.int8), extra[1]))
+    graph.initializer.append(array(np.array(0, kind), extra[1]))
     return [
         make("QuantizeLinear", [tensor, *extra], [f"{tensor}_q"], f"{tensor}_quantise"),
         make("DequantizeLinear", [f"{tensor}_q", *extra], [f"{tensor}_dq"], f"{tensor}_dequantise"),
     ]
 
 
-def _weight_pair(module: Any, graph: Any, weight: Any) -> Any:
+def weight_pair(module: Any, graph: Any, weight: Any) -> Any:
+    """The node that gives kernels back, which are kept as bytes with a scale for each channel."""
     values = module.numpy_helper.to_array(weight)
     top = np.abs(values).reshape(len(values), -1).max(axis=1)
     scale = (np.maximum(top, 1e-12) / LEVELS).astype(np.float32)

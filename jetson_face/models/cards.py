@@ -36,6 +36,8 @@ from jetson_face.util.documents import load_document
 from jetson_face.util.optional import pip_install
 
 Precision = Literal["fp32", "fp16", "int8"]
+UNSIGNED = "u8s8"
+"""The part that is INT8 as processors compute it: `inference.int8_unsigned`."""
 Kind = Literal["embedder", "detector", "weights"]
 _Deviation = Annotated[float, Field(gt=0)]
 _PACKAGE = Path(__file__).resolve().parents[1]

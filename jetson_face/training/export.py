@@ -1,4 +1,5 @@
-"""From a trained run to what ships: ONNX in three precisions, golden tensors and the model card."""
+"""From a trained run to what ships: ONNX in three precisions (INT8 twice: for TensorRT and for
+processors), golden tensors and the model card."""
 
 from __future__ import annotations
 
@@ -20,7 +21,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from jetson_face.core.types import F32, I64
 from jetson_face.inference.int8 import quantise
+from jetson_face.inference.int8_unsigned import quantise_unsigned
 from jetson_face.inference.onnxruntime import OnnxBackend
+from jetson_face.models.cards import UNSIGNED
 from jetson_face.training.net import INPUT_SIZE, ConvNorm, Head, SqueezeNetFace
 from jetson_face.training.settings import CardSettings
 from jetson_face.util.files import write_file
@@ -142,17 +145,19 @@ def export_run(
     calibration: F32 | None,
     card: CardSettings,
 ) -> Path:
-    """Write ``NAME.onnx``, ``_fp16``, ``_int8`` (with calibration faces), golden tensors and the
-    card; returns the card's path."""
+    """Write ``NAME.onnx``, ``_fp16``, ``_int8`` and, of a network with ReLU, ``_u8s8`` (both with
+    calibration faces), golden tensors and the card; returns the card's path."""
     fp32 = to_onnx(net)
     models = {"fp32": fp32, "fp16": to_fp16(fp32)}
     if calibration is not None:
         feeds = [{INPUT: calibration[i : i + 50]} for i in range(0, len(calibration), 50)]
         models["int8"], _ = quantise(fp32, feeds, name)
+    contents = {precision: bytes(model.SerializeToString()) for precision, model in models.items()}
+    if calibration is not None and (unsigned := quantise_unsigned(fp32, feeds)) is not None:
+        contents[UNSIGNED] = unsigned
     files: dict[str, dict[str, str]] = {}
-    for precision, model in models.items():
+    for precision, content in contents.items():
         file = f"{name}.onnx" if precision == "fp32" else f"{name}_{precision}.onnx"
-        content = model.SerializeToString()
         write_file(folder / file, content)
         digest = sha256(content).hexdigest()
         files[precision] = {"path": file, "sha256": digest}

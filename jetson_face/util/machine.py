@@ -62,6 +62,13 @@ def facts_that_differ(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
     return [f"{key}: {a.get(key)} -> {b.get(key)}" for key in keys if a.get(key) != b.get(key)]
 
 
+def has_vnni(root: Path = Path("/")) -> bool:
+    """Whether the processor multiplies bytes four at a time (x86's VNNI); False where the system
+    does not tell."""
+    flags = _found(root / "proc/cpuinfo", r"^flags\s*:\s*(.*)$")
+    return not {"avx512_vnni", "avx_vnni"}.isdisjoint((flags or "").split())
+
+
 def peak_memory_mb(root: Path = Path("/")) -> float | None:
     """Most memory (resident, MiB) that this process held since the last `reset_peak_memory`."""
     return _status_mb(root, "VmHWM")

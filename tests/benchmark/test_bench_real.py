@@ -40,7 +40,9 @@ def test_a_benchmark_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main([*words, "--repeats", "1", *files, *CPU, "--set", "sampling.motion=true"]) == 0
     seen = json.loads((tmp_path / "r.json").read_text())["points"][0]["median"]
     assert seen["detection_fps"] < seen["decision_fps"]
-    assert result["configs"]["default"]["backend"]["type"] == "onnxruntime"
+    told = result["configs"]["default"]
+    assert told["backend"]["type"] == "onnxruntime"
+    assert told["embedder"]["precision"] in ("fp32", "int8")  # what `auto` is here
     assert result["machine"]["packages"]["onnxruntime"]
     assert (tmp_path / "plots" / "fps_by_sampling.png").exists()
     assert main(["bench", "compare", str(tmp_path / "r.json"), str(tmp_path / "r.json")]) == 0

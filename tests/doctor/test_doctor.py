@@ -398,7 +398,8 @@ def test_files_that_the_configuration_names_and_that_are_not_there_are_problems(
     assert re.search(rf"^PROBLEM +model: +{tmp_path}/net.yaml: no such file$", said, re.M)
     assert re.search(rf"^PROBLEM +gallery: +{tmp_path}/none: no such folder$", said, re.M)
     film.touch()
-    right = load_config(None, [f"sources.0.uri={film}", f"gallery.path={tmp_path}/people.db"])
+    words = [f"sources.0.uri={film}", f"gallery.path={tmp_path}/people.db"]
+    right = load_config(None, [*words, "embedder.precision=fp32"])
     assert [(f.topic, f.state) for f in files(right)] == [
         ("source", "ok"), ("model", "ok"), ("gallery", "info"),
     ]  # fmt: skip

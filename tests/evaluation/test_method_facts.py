@@ -27,13 +27,14 @@ def network(folder: Path) -> Path:
 
 
 def calibrate_again(card: Path) -> None:
-    """Another INT8 file for the same network."""
+    """Other INT8 files for the same network, for TensorRT and for processors."""
     told = yaml.safe_load(card.read_text("utf-8"))
-    path = card.parent / told["files"]["int8"]["path"]
-    model = onnx.load(path)
-    model.doc_string = "calibrated again"
-    path.write_bytes(model.SerializeToString())
-    told["files"]["int8"]["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    for part in ("int8", "u8s8"):
+        path = card.parent / told["files"][part]["path"]
+        model = onnx.load(path)
+        model.doc_string = "calibrated again"
+        path.write_bytes(model.SerializeToString())
+        told["files"][part]["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
     card.write_text(yaml.safe_dump(told), "utf-8")
 
 

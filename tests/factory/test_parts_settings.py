@@ -415,15 +415,18 @@ def _points() -> Any:
     ("more", "level"),
     [({}, logging.DEBUG), ({"runs_on": False}, logging.DEBUG), ({"runs_on": True}, logging.INFO)],
 )
-def test_the_choice_of_a_detector_is_told_loudly_by_programs_that_run_on(
+def test_what_was_chosen_is_told_loudly_by_programs_that_run_on(
     monkeypatch: pytest.MonkeyPatch, more: dict[str, Any], level: int
 ) -> None:
-    where = ("log_choice", "build_detector", "build_embedder", "build_refiner", "build_quality")
+    where = (
+        "log_detector", "build_detector", "build_embedder", "build_refiner", "build_quality",
+        "log_precision",
+    )  # fmt: skip
     made = put_in(monkeypatch, [f"jetson_face.factory.parts.{name}" for name in where])
     made["build_embedder"].alignment = "arcface112"  # type: ignore[attr-defined]
     wanted = config()
     parts: Any = subject.build_parts(wanted, **more)
-    assert made["log_choice"].once == ((wanted, level), {})
+    assert made["log_detector"].once == made["log_precision"].once == ((wanted, level), {})
     assert made["build_detector"].once == made["build_embedder"].once == ((wanted,), {})
     assert made["build_quality"].once == ((wanted,), {"handed_over": False})
     assert made["build_refiner"].once == ((wanted, made["build_detector"]), {})
@@ -431,14 +434,14 @@ def test_the_choice_of_a_detector_is_told_loudly_by_programs_that_run_on(
     assert kept == tuple(made[name] for name in where[1:2] + where[3:5] + where[2:3])
 
 
-def test_of_a_detector_that_is_handed_over_nothing_was_chosen(
+def test_of_parts_that_are_handed_over_nothing_was_chosen(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    where = ("log_choice", "build_quality")
+    where = ("log_detector", "log_precision", "build_quality")
     made = put_in(monkeypatch, [f"jetson_face.factory.parts.{name}" for name in where])
     wanted = config()
     subject.build_parts(wanted, detector=Squares(), refiner=Squares(), embedder=Says())
-    assert made["log_choice"].given == []
+    assert made["log_detector"].given == made["log_precision"].given == []
     assert made["build_quality"].once == ((wanted,), {"handed_over": True})
 
 

@@ -32,11 +32,14 @@ from jetson_face.models.cards import embedding_space, load_card
 from tests.factory.small_embedder import small_card
 
 SPACE = embedding_space(load_card("squeezenet_face"))
-DEFAULT = Config()
 
 
 def configured(**matching: object) -> Config:
-    return Config.model_validate({"matching": matching})
+    told = {"matching": matching, "embedder": {"precision": "fp32"}}
+    return Config.model_validate(told)
+
+
+DEFAULT = configured()
 
 
 def people(count: int, space: EmbeddingSpace = SPACE) -> GallerySnapshot:
@@ -273,11 +276,18 @@ def test_a_way_of_matching_is_told_with_what_changes_its_scores() -> None:
     ]  # fmt: skip
 
 
-def test_what_runs_the_network_is_told_with_its_precision() -> None:
+def test_what_runs_the_network_is_told_with_its_precision(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     backend = {"type": "tensorrt", "precision": "int8"}
     assert engine(Config.model_validate({"backend": backend})) == "tensorrt int8"
     half = Config.model_validate({"embedder": {"precision": "fp16"}})
     assert engine(half) == "onnxruntime fp16"
+    for able, precision in ((True, "int8"), (False, "fp32")):
+        monkeypatch.setattr("jetson_face.factory.choice._has_vnni", lambda able=able: able)
+        assert engine(Config()) == f"onnxruntime {precision}"
+    nobodys = Config().embedder.model_copy(update={"model": "nobody_has_its_card"})
+    assert engine(Config().model_copy(update={"embedder": nobodys})) == "onnxruntime fp32"
 
 
 @pytest.mark.parametrize("frames", [1, 2])

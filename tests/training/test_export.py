@@ -129,3 +129,16 @@ def test_export_writes_all_that_the_card_names(
     eight = (tmp_path / "toy_int8.onnx").read_bytes()
     assert (export.run_onnx(eight, faces) * expected).sum(1).min() > 0.95
     assert len(eight) < 0.45 * len(full)
+
+
+def test_a_network_with_relu_has_int8_for_processors_too(faces: np.ndarray, tmp_path: Path) -> None:
+    from jetson_face.models.cards import load_card, resolve
+
+    torch.manual_seed(0)
+    made = SqueezeNetFace(act="relu").eval()
+    told = CardSettings(licence="none", similarity_min=0.3, notes="toy")
+    card = load_card(export.export_run(made, tmp_path, "toy", faces, told))
+    assert set(card.files) == {"fp32", "fp16", "int8", "u8s8"}
+    path = resolve(card, "u8s8")
+    assert path == tmp_path / "toy_u8s8.onnx"
+    assert path.stat().st_size < 0.45 * resolve(card).stat().st_size

@@ -44,7 +44,9 @@ def test_three_precisions_and_a_card_come_of_kept_weights(
     state |= {"step": 1, "samples": 2, "asked": 3, "spent_s": 4.0}
     keep_small(state, tmp_path / "kept.npz")
     card = load_card(train_ship.files(recipe, tmp_path / "kept.npz", tmp_path / "out"))
-    assert (card.name, card.licence, set(card.files)) == ("made", "none", {"fp32", "fp16", "int8"})
+    assert (card.name, card.licence, set(card.files)) == (
+        "made", "none", {"fp32", "fp16", "int8", "u8s8"},
+    )  # fmt: skip
     faces = rng.uniform(-1, 1, (4, 3, 112, 112)).astype(np.float32)
     fp32, int8 = (run_onnx(resolve(card, p).read_bytes(), faces) for p in ("fp32", "int8"))
     assert (fp32 * int8).sum(1).min() > 0.9

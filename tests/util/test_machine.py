@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from jetson_face import __version__
 from jetson_face.util.machine import (
     facts_that_differ,
+    has_vnni,
     machine_facts,
     memory_mb,
     peak_memory_mb,
@@ -54,6 +57,25 @@ def test_a_machine_that_tells_nothing_is_no_error(tmp_path: Path) -> None:
     assert peak_memory_mb(tmp_path) is None
     assert not reset_peak_memory(tmp_path)
     json.dumps(facts)
+
+
+@pytest.mark.parametrize(
+    ("flags", "there"),
+    [
+        ("fpu avx2 avx512_vnni avx512_bf16", True),
+        ("fpu avx2 avx_vnni", True),
+        ("fpu avx2 avx512f avx512_vnni_of_another_name", False),
+        ("fpu avx2", False),
+        (None, False),
+    ],
+)
+def test_vnni_is_read_from_the_processors_flags(
+    tmp_path: Path, flags: str | None, there: bool
+) -> None:
+    path = jetson(tmp_path) / "proc/cpuinfo"
+    if flags is not None:
+        path.write_text(f"processor\t: 0\nflags\t\t: {flags}\nbugs\t\t:\n")
+    assert has_vnni(tmp_path) == there
 
 
 def test_memory_is_in_mebibytes(tmp_path: Path) -> None:

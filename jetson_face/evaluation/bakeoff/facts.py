@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from jetson_face.config import Config, DlibConfig, HaarConfig, MtcnnConfig, YunetConfig
-from jetson_face.factory.choice import with_detector
+from jetson_face.factory.choice import choose_precision, with_detector
 from jetson_face.factory.files import network_file
 from jetson_face.models.cards import ModelCard, card_dir, embedding_space, load_card, resolve
 
@@ -36,9 +36,10 @@ def model_facts(config: Config) -> ModelFacts:
     """The files that a configuration loads. Raises ModelError, InputMissingError."""
     size, licences = _detector(config)
     card = load_card(config.embedder.model, config.model_places)
-    size += network_file(config, card, config.embedder.precision).stat().st_size
+    part = choose_precision(config, card).part
+    size += network_file(config, card, part).stat().st_size
     licences.append(f"{card.name}: {card.licence}")
-    digest = f"{embedding_space(card, config.embedder.precision).digest} {card.similarity_min}"
+    digest = f"{embedding_space(card, part).digest} {card.similarity_min}"
     if config.matching.method == "siamese":
         weights = Path(config.matching.pair_weights or card_dir() / f"siamese_{card.name}.json")
         size += weights.stat().st_size
