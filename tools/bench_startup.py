@@ -86,10 +86,15 @@ def first_decision(tree: Path, clip: Path, state: Path) -> tuple[float, float]:
     words += ["--quiet", "--set", f"gallery.path={state}", "--set", "gallery.encrypt=false"]
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     # not from a folder that has a jetson_face of its own
-    env = os.environ | {"PYTHONPATH": str(tree)}
+    env = _compiled() | {"PYTHONPATH": str(tree)}
     subprocess.run(words, cwd=state.parent, env=env, check=True, capture_output=True)
     clock, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     return clock, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def _compiled() -> dict[str, str]:
+    """The environment, in which Python keeps what it compiled, as an installed package has it."""
+    return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 
 
 def compare(trees: Sequence[Path], runs: int) -> None:
@@ -136,7 +141,9 @@ def main() -> int:
         words = [sys.executable, "-c", CHILD, args.config, str(frame), *args.overrides]
         runs = []
         for number in range(args.runs + 1):
-            done = subprocess.run(words, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                words, capture_output=True, text=True, check=False, env=_compiled()
+            )
             if done.returncode:
                 print(done.stderr, file=sys.stderr)
                 return 1

@@ -29,11 +29,12 @@ class GallerySnapshot:
     def __post_init__(self) -> None:
         if self.vectors.ndim != 2 or self.vectors.shape[1] != self.space.dim:
             raise ValueError(f"templates need (M, {self.space.dim}), got {self.vectors.shape}")
-        present = np.unique(self.person_index)
-        if len(self.person_index) != len(self.vectors) or len(present) != len(self.people):
-            raise ValueError("every person needs a template and every template a person")
-        if (np.diff(self.person_index) < 0).any():
+        steps = np.diff(self.person_index)
+        if (steps < 0).any():
             raise ValueError("templates of one person must be together, in the order of people")
+        present = np.count_nonzero(steps) + 1 if len(self.person_index) else 0
+        if len(self.person_index) != len(self.vectors) or present != len(self.people):
+            raise ValueError("every person needs a template and every template a person")
         self.vectors.flags.writeable = False
         self.person_index.flags.writeable = False
 

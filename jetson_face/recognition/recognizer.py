@@ -69,7 +69,7 @@ class FaceRecognizer(Stepping):
             found = self._one_person_a_track(found, crops, vectors, frame)
             crops, vectors = self.embedding.recognisable(crops, vectors)
             tracks = found.tracks[crops.rows]
-            in_vain = found.tracks[np.setdiff1d(rows, crops.rows)]
+            in_vain = found.tracks[rows[~np.isin(rows, crops.rows)]]
             for state in self._states.of(in_vain):
                 state.tried_in_vain(self.embedding.budget.embed_interval)
             self.decisions.fuse(tracks, crops, vectors, self._states)
