@@ -33,7 +33,7 @@ evaluate() { # NAME CACHE KIND CONFIG ARGUMENTS…
     shift 4
     local started=$SECONDS
     jetson-face eval "$kind" -c "configs/$config.yaml" --set backend.type=onnxruntime \
-        --set backend.threads=1 --cache "$out/cache-$cache" "$@" \
+        --set backend.threads=1 --set embedder.precision=fp32 --cache "$out/cache-$cache" "$@" \
         --json "$out/$name.json" --markdown "$out/$name.md" --plots "$out/$name" \
         >"$out/$name.txt" 2>"$out/$name.log" || {
         echo "$name failed:" >&2

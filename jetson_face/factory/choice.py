@@ -67,7 +67,7 @@ class PrecisionChoice:
 
 def choose_precision(config: Config, card: ModelCard) -> PrecisionChoice:
     """What `embedder.precision` stands for without TensorRT: INT8 of its own kind where the
-    processor gains by it, which has the same names (engines/README.md, "INT8")."""
+    processor gains by it. Its vectors are compared with FP32's (engines/README.md, "INT8")."""
     wanted = config.embedder.precision
     if wanted not in ("auto", "int8"):
         return PrecisionChoice(wanted, "as configured")

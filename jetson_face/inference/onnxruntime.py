@@ -106,6 +106,7 @@ def without_telemetry() -> None:
 def fused(model: bytes) -> bytes:
     """An ONNX file with its operators joined as ONNX Runtime joins them on any machine, for ONNX
     Runtime alone: it need not be done at each start. Raises ModelError."""
+    without_telemetry()
     import onnxruntime as ort
 
     options = ort.SessionOptions()

@@ -52,26 +52,6 @@ def bank(
     return F.softplus(rest).mean()
 
 
-def nearest(student: Tensor, own: Tensor, others: Tensor, count: int) -> Tensor:
-    """Mean squared difference of the cosines to the ``count`` most alike of many faces.
-
-    Most alike in the student's eyes: the mistakes that let a stranger pass are among them and a
-    mean over all pairs hardly sees them. And most alike in the teacher's, so that nobody loses
-    those who are alike indeed.
-
-    Args:
-        student: (N, D) unit vectors.
-        own: (N, D) unit teacher vectors of the same faces.
-        others: (M, D) unit teacher vectors of any faces, the own ones allowed.
-        count: of each of the two; M at most.
-    """
-    mine, theirs = student @ others.T, own @ others.T
-    with torch.no_grad():
-        least = [x.topk(min(count, len(others)), dim=1).values[:, -1:] for x in (mine, theirs)]
-        chosen = (mine >= least[0]) | (theirs >= least[1])
-    return F.mse_loss(mine[chosen], theirs[chosen])
-
-
 def margin_logits(
     cosine: Tensor, label: Tensor, kind: str, scale: float = 30.0, margin: float = 0.3
 ) -> Tensor:

@@ -26,7 +26,6 @@ import torch
 
 from jetson_face.core.errors import ConfigError, InputBrokenError
 from jetson_face.inference.onnxruntime import OnnxBackend
-from jetson_face.training import losses
 from jetson_face.training.campaign import state, views
 from jetson_face.training.campaign.optimisers import orthogonal, rate_part
 from jetson_face.training.campaign.rebuild import Rebuilt, Teacher
@@ -308,21 +307,8 @@ def test_it_trains_in_half_the_precision_too(told: dict[str, Any]) -> None:
     one.train()
     row = one.curves.rows()[-1]
     assert {"hint7", "hint14", "hint28", "distill", "gram", "bank"} <= row.keys()
-    assert "nearest" not in row
     assert all(np.isfinite(value) for value in row.values())
     assert {value.dtype for value in one.net.state_dict().values()} == {torch.float32, torch.int64}
-
-
-def test_errors_towards_the_faces_most_alike_count_as_told(told: dict[str, Any]) -> None:
-    told["optim"]["samples"] = 16
-    told["loss"] |= {"nearest": 2.0, "nearest_count": 3}
-    one = campaign(told)
-    one.prepare()
-    lesson = one.lesson(one._draw(0))
-    vectors = lesson.target.roll(1, 0)
-    own = losses.nearest(vectors, lesson.target, one.ring.take_targets(), 3)
-    assert own > 0
-    assert one._losses(vectors, lesson)["nearest"].item() == pytest.approx(2 * own.item())
 
 
 @pytest.mark.parametrize("frozen", [True, False])

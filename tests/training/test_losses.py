@@ -50,19 +50,6 @@ def test_bank_margin_makes_the_own_vector_harder() -> None:
     assert hard.item() > easy.item()
 
 
-def test_only_the_faces_that_are_most_alike_to_student_or_teacher_count() -> None:
-    own = torch.nn.functional.normalize(torch.tensor([[1.0, 0.2, 0.1]]), dim=1)
-    student = torch.nn.functional.normalize(torch.tensor([[1.0, 0.1, 0.6]]), dim=1)
-    mine, theirs = (student @ EYE).ravel(), (own @ EYE).ravel()
-    error = (mine - theirs) ** 2
-    assert mine.argmax() == theirs.argmax() == 0
-    assert losses.nearest(student, own, EYE, 1).item() == pytest.approx(error[0].item())
-    # the second most alike: the third in the student's eyes, the second in the teacher's
-    assert losses.nearest(student, own, EYE, 2).item() == pytest.approx(error.mean().item())
-    assert losses.nearest(student, own, EYE, 99).item() == pytest.approx(error.mean().item())
-    assert losses.nearest(own, own, EYE, 2).item() == 0
-
-
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [("softmax", 0.5), ("cosface", 0.2), ("arcface", math.cos(math.pi / 3 + 0.3))],

@@ -71,8 +71,6 @@ class CampaignLossSettings(RecipePart):
     bank_tau: float = Field(0.07, gt=0)
     bank_margin: float = Field(0.15, ge=0, lt=1)
     bank_same_min: float = 0.5
-    nearest: float = Field(0.0, ge=0, description="errors towards the faces that are most alike")
-    nearest_count: int = Field(32, ge=1, description="how many those are")
     hints: dict[int, float] = Field({}, description="side of a feature map: weight")
 
 

@@ -289,13 +289,11 @@ class Campaign:
             parts["distill"] = how.distill * losses.distill(vectors, own)
         if how.gram:
             parts["gram"] = how.gram * losses.gram(vectors, own)
-        seen = self.ring.take_targets()
         if how.bank:
+            negatives = self.ring.take_targets()
             parts["bank"] = how.bank * losses.bank(
-                vectors, own, seen, how.bank_tau, how.bank_margin, how.bank_same_min
+                vectors, own, negatives, how.bank_tau, how.bank_margin, how.bank_same_min
             )
-        if how.nearest:
-            parts["nearest"] = how.nearest * losses.nearest(vectors, own, seen, how.nearest_count)
         return parts
 
     def _hint_losses(self, maps: dict[int, Tensor], lesson: Lesson) -> dict[str, Tensor]:
