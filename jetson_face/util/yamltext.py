@@ -6,6 +6,7 @@ lets KeyError, IndexError, OverflowError and others through where a tag does not
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import yaml
@@ -14,6 +15,7 @@ NODES_MAX = 20_000
 """Keys and values, those that aliases repeat counted every time."""
 
 _NUMBER_MAX = 100
+_OCTAL = re.compile("[-+]?0[0-7_]*[0-7]")
 _LEAKS = (TypeError, LookupError, AttributeError, ArithmeticError)
 
 
@@ -32,7 +34,8 @@ def read_yaml(text: str) -> tuple[yaml.Node | None, Any]:
     """The document as a tree of nodes, which know their lines, and as plain values.
 
     Raises YamlTextError for what is not YAML, nested too deeply, larger than `NODES_MAX`, has a key
-    twice in a mapping, a number of more than 100 characters, or a character that no text has (NUL,
+    twice in a mapping, a number of more than 100 characters or one that YAML reads otherwise than
+    people do, or a character that no text has (NUL,
     half of a surrogate pair).
     """
     try:
@@ -97,9 +100,19 @@ class _Loader(yaml.SafeLoader):
         return value
 
     def number(self, node: yaml.ScalarNode) -> Any:
-        """An int or float, if it is short: 1:1:1:... takes quadratic time."""
-        if len(node.value) > _NUMBER_MAX:
-            raise _fault(f"a number of {len(node.value)} characters", node.start_mark)
+        """An int or float as people read it: YAML takes 01773 for 1019, and 12:30 for 750."""
+        text = node.value
+        if len(text) > _NUMBER_MAX:
+            raise _fault(f"a number of {len(text)} characters", node.start_mark)
+        if ":" in text:
+            raise _fault(
+                f"{text} would be of base 60: put it in quotes, or write the number",
+                node.start_mark,
+            )
+        if _OCTAL.fullmatch(text):
+            raise _fault(
+                f"{text} would be octal: leave the 0 out, or put it in quotes", node.start_mark
+            )
         whole = node.tag.endswith(":int")
         return self.construct_yaml_int(node) if whole else self.construct_yaml_float(node)
 
