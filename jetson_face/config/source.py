@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,6 +57,12 @@ class SourceConfig(Section):
         2000, ge=10, le=3_600_000, description="a live frame older than this is dropped"
     )
 
+    @field_validator("name", mode="before")
+    @classmethod
+    def _one_spelling(cls, value: Any) -> Any:
+        """é as one character and as two are one name, whatever wrote the file."""
+        return unicodedata.normalize("NFC", value) if isinstance(value, str) else value
+
     @field_validator("uri")
     @classmethod
     def _can_be_a_source(cls, value: str) -> str:
@@ -78,7 +85,7 @@ class SourceConfig(Section):
             uri = parse_uri(value["uri"])
         except UsageError:  # said by the key's own check
             return value
-        stem = Path(uri.target).stem if uri.scheme in _FILES else ""
+        stem = unicodedata.normalize("NFC", Path(uri.target).stem if uri.scheme in _FILES else "")
         # What NAME takes, which is not what Python calls a letter or digit: 10m² has three.
         plain = (c if c in "_.-" or c.isalpha() or c.isdecimal() else " " for c in stem)
         name = re.sub(" +", "_", "".join(plain))[:40]

@@ -28,6 +28,11 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
         ("sources:\n  - name: x\n", 2, "sources.0.uri: required key is missing"),
         ("sources:\n  - uri: 0\n  - uri: 1\n", 1, "two sources share a name"),
         (
+            "sources:\n  - {uri: 0, name: T\u00fcr}\n  - {uri: 1, name: Tu\u0308r}\n",
+            1,
+            "two sources share a name: ['T\u00fcr', 'T\u00fcr']",
+        ),
+        (
             "backend:\n  type: tensort\n",
             2,
             "backend.type: unknown type 'tensort'; did you mean tensorrt?",
@@ -337,6 +342,7 @@ def test_a_key_of_before_is_named_with_its_line(write: Write) -> None:
     [
         ("10m².mp4", "10m_"),
         ("½ Tür_é-1.mp4", "_Tür_é-1"),
+        ("Tu\u0308r.mp4", "T\u00fcr"),  # as macOS spells it
         ("a  b.mp4", "a_b"),
         ("٣.mp4", "٣"),
         ("①.mp4", "_"),
