@@ -153,9 +153,10 @@ class FaceFinder:
         only_predicted = self.refiner is None and len(self.tracker.alive())
         if areas is None or (areas and not able) or only_predicted:
             return None
-        followed, lost = self._followed(frame, watch)
-        if len(lost):
-            areas = moved.areas(self.tracker.missing(frame.captured_ns))
+        followed, _ = self._followed(frame, watch)
+        missing = self.tracker.missing(frame.captured_ns, size=self._size)
+        if len(missing):
+            areas = moved.areas(missing)
         if areas is None or (areas and not able):
             return None
         self._until_small = 0
@@ -209,25 +210,43 @@ class FaceFinder:
         return Found(tracks[numbered], faces[numbered], searched=True)
 
     def _follow(self, frame: Frame, watch: Stopwatch) -> Found:
-        found, lost = self._followed(frame, watch)
-        if len(lost):
-            self.interval.lose(lost)
+        found, given_up = self._followed(frame, watch)
+        if len(given_up):
+            self.interval.lose(given_up)
         return found
 
     def _followed(self, frame: Frame, watch: Stopwatch) -> tuple[Found, I64]:
-        """The known faces, and the tracks lost now."""
+        """The known faces, and the tracks given up now."""
         with watch("track"):
             tracks, boxes = self.tracker.predict(frame.captured_ns, size=self._size)
-        if self.refiner is None or not len(tracks):
+            lost, places = self.tracker.lost(frame.captured_ns)
+        if self.refiner is None or not len(tracks) + len(lost):
             return Found(tracks, _only_boxes(boxes), searched=False), tracks[:0]
         with watch("refine"):
             look = self._second_look
             find = look.follow if look else self.refiner.refine
-            faces = find(picture_for(self.refiner, frame), boxes)
+            faces = find(picture_for(self.refiner, frame), np.concatenate([boxes, places]))
+            faces = _without_doubles(faces, len(tracks))
         with watch("track"):
-            lost = self.tracker.advance(tracks, faces, frame.captured_ns)
+            tracks = np.concatenate([tracks, lost])
+            given_up = self.tracker.advance(tracks, faces, frame.captured_ns)
         seen = faces.scores > 0
-        return Found(tracks[seen], faces[seen], searched=False), lost
+        return Found(tracks[seen], faces[seen], searched=False), given_up
+
+
+def _without_doubles(faces: Detections, known: int) -> Detections:
+    """Those after the first `known` as lost where they are another one's face."""
+    if known == len(faces):  # as a rule
+        return faces
+    near = iou_matrix(faces.boxes[known:], faces.boxes) >= KNOWN_IOU_MIN
+    before = np.arange(len(faces)) < np.arange(known, len(faces))[:, None]
+    double = (near & before & (faces.scores > 0)).any(axis=1)
+    if not double.any():
+        return faces
+    scores, landmarks = faces.scores.copy(), faces.landmarks.copy()
+    rows = known + np.flatnonzero(double)
+    scores[rows], landmarks[rows] = 0, np.nan
+    return Detections(faces.boxes, scores, landmarks)
 
 
 def _together(some: Detections, *more: Detections) -> Detections:

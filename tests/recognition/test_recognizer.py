@@ -238,13 +238,28 @@ def test_a_known_face_is_embedded_seldom_and_a_new_one_at_once() -> None:
     assert said(reports[-1]) == [(1, "known", "Ada", False), (2, "known", "Bob", True)]
 
 
-def test_a_lost_face_is_searched_for_at_once() -> None:
+def test_a_lost_face_is_looked_for_where_it_was_and_then_searched_for() -> None:
     rig = Rig(every=50)
     moved = ((180, 90, 260, 190), RED)
-    reports = rig.see(*still(A_RED, times=3), *still(moved, times=3))
-    assert [report.seq for report in reports if report.searched] == [0, 4]
-    assert len(reports[3].sightings) == 0
-    assert reports[4].sightings[0].box == (180, 90, 260, 190)
+    reports = rig.see(*still(A_RED, times=3), *still(moved, times=6))
+    assert [report.seq for report in reports if report.searched] == [0, 6]
+    assert [len(report.sightings) for report in reports[2:7]] == [1, 0, 0, 0, 1]
+    assert reports[6].sightings[0].box == (180, 90, 260, 190)
+
+
+def test_a_face_that_is_back_in_a_moment_is_not_searched_for() -> None:
+    rig = Rig(every=50)
+    reports = rig.see(*still(A_RED, times=3), [], [], *still(A_RED, times=8))
+    assert [report.seq for report in reports if report.searched] == [0]
+    assert [len(report.sightings) for report in reports] == [1, 1, 1, 0, 0, *[1] * 8]
+    assert {s.track for report in reports for s in report.sightings} == {1}
+
+
+def test_a_lost_face_is_not_found_again_in_another_ones() -> None:
+    rig = Rig(every=50)
+    beside = [((120 - 23 * n, 40, 200 - 23 * n, 140), GREEN) for n in range(4)]
+    reports = rig.see(*still(A_RED, beside[0], times=2), *([green] for green in beside[1:]))
+    assert [[s.track for s in report.sightings] for report in reports] == [[1, 2]] * 2 + [[2]] * 3
 
 
 def test_without_a_refiner_the_boxes_are_predicted_and_marked_so() -> None:

@@ -139,11 +139,11 @@ def test_a_seen_face_survives_however_seldom_it_is_searched() -> None:
 
 
 def test_refined_faces_move_and_lost_ones_are_named_once() -> None:
-    tracker = Tracker()
-    tracker.update(faces((100, 100), (300, 100)), 0)
-    ids, _ = tracker.predict(FRAME)
+    ids = np.array([1, 2])
     refined = faces((110, 100), (0, 0))
     refined.scores[1] = 0
+    tracker = Tracker(again_ns=0)
+    tracker.update(faces((100, 100), (300, 100)), 0)
     assert tracker.advance(ids, refined, FRAME).tolist() == [2]
     ids, boxes = tracker.predict(FRAME)
     assert ids.tolist() == [1]
@@ -151,6 +151,64 @@ def test_refined_faces_move_and_lost_ones_are_named_once() -> None:
     assert tracker.advance(np.array([1, 2, 77]), lost(3), 2 * FRAME).tolist() == [1]
     assert tracker.alive().tolist() == [1, 2]
     assert tracker.update(faces((112, 100), (300, 100)), 3 * FRAME).tolist() == [1, 2]
+
+
+def test_a_lost_face_is_looked_for_again_where_it_should_be_and_then_given_up() -> None:
+    tracker = Tracker(again_ns=4 * FRAME)
+    tracker.update(faces((100, 100), (300, 100)), 0)
+    tracker.advance(np.array([1, 2]), faces((110, 100), (300, 100)), FRAME)
+    one = faces((0, 0), (300, 100))
+    one.scores[0] = 0
+    for frame in (2, 3, 4):
+        assert tracker.advance(np.array([1, 2]), one, frame * FRAME).tolist() == []
+        assert tracker.predict((frame + 1) * FRAME)[0].tolist() == [2]
+        ids, places = tracker.lost((frame + 1) * FRAME)
+        assert ids.tolist() == [1]
+        # 10 pixels a frame, of which half is believed
+        np.testing.assert_allclose(places[0], (80 + 5 * frame, 70, 140 + 5 * frame, 130))
+    assert tracker.advance(np.array([1, 2]), one, 5 * FRAME).tolist() == [1]
+    assert tracker.lost(6 * FRAME)[0].tolist() == []
+    assert tracker.advance(np.array([1, 2]), one, 6 * FRAME).tolist() == [], "given up once"
+    assert tracker.update(faces((130, 100), (300, 100)), 7 * FRAME).tolist() == [1, 2]
+
+
+def test_a_lost_face_that_is_found_again_or_by_a_search_is_not_lost() -> None:
+    def seen(at: int) -> tuple[list[int], list[int]]:
+        return tracker.visible().tolist(), tracker.lost(at * FRAME)[0].tolist()
+
+    tracker = Tracker(again_ns=9 * FRAME)
+    tracker.update(faces((100, 100)), 0)
+    tracker.advance(np.array([1]), lost(1), FRAME)
+    assert seen(1) == ([], [1])
+    tracker.advance(np.array([1]), faces((100, 100)), 2 * FRAME)
+    assert seen(2) == ([1], [])
+    tracker.advance(np.array([1]), lost(1), 3 * FRAME)
+    tracker.update(faces((100, 100)), 4 * FRAME)
+    assert seen(4) == ([1], [])
+
+
+def test_a_search_that_does_not_find_a_lost_face_leaves_it_to_be_looked_for_again() -> None:
+    """It may have been for large faces alone."""
+    tracker = Tracker(again_ns=9 * FRAME)
+    tracker.update(faces((100, 100), (300, 100)), 0)
+    tracker.advance(np.array([1]), lost(1), FRAME)
+    tracker.update(faces((300, 100)), 2 * FRAME)
+    assert tracker.lost(3 * FRAME)[0].tolist() == [1]
+    tracker.update(faces(), 3 * FRAME)
+    assert tracker.lost(4 * FRAME)[0].tolist() == [1], "what only searches miss is not"
+
+
+def test_no_face_is_looked_for_again_longer_than_it_is_held() -> None:
+    tracker = Tracker(again_ns=9 * FRAME, hold_ns=2 * FRAME)
+    tracker.update(faces((100, 100)), 0)
+    assert tracker.advance(np.array([1]), lost(1), FRAME).tolist() == []
+    assert tracker.advance(np.array([1]), lost(1), 2 * FRAME).tolist() == [1]
+
+
+def test_at_a_low_rate_a_lost_face_is_given_up_at_once() -> None:
+    tracker = Tracker()
+    tracker.update(faces((100, 100)), 0)
+    assert tracker.advance(np.array([1]), lost(1), 200_000_000).tolist() == [1]
 
 
 def test_time_that_goes_back_or_jumps_ends_all_tracks_and_no_id_is_used_again() -> None:
