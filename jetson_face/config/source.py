@@ -146,8 +146,8 @@ class SamplingConfig(Section):
     refine: bool = Field(True, description="follow faces with O-Net on the frames between")
     on_loss: bool = Field(
         True,
-        description="a lost face brings a search forward, on average at most one in `interval` "
-        "frames",
+        description="a face that stays lost brings a search forward, on average at most one in "
+        "`interval` frames",
     )
     together: int = Field(
         1,
