@@ -226,7 +226,7 @@ class FaceFinder:
             look = self._second_look
             find = look.follow if look else self.refiner.refine
             faces = find(picture_for(self.refiner, frame), np.concatenate([boxes, places]))
-            faces = _without_doubles(faces, len(tracks))
+            faces = without_doubles(faces, len(tracks))
         with watch("track"):
             tracks = np.concatenate([tracks, lost])
             given_up = self.tracker.advance(tracks, faces, frame.captured_ns)
@@ -234,8 +234,9 @@ class FaceFinder:
         return Found(tracks[seen], faces[seen], searched=False), given_up
 
 
-def _without_doubles(faces: Detections, known: int) -> Detections:
-    """Those after the first `known` as lost where they are another one's face."""
+def without_doubles(faces: Detections, known: int) -> Detections:
+    """The faces, of which those after the first `known` are lost (score 0, landmarks NaN) where one
+    that comes before was found in the same place."""
     if known == len(faces):  # as a rule
         return faces
     near = iou_matrix(faces.boxes[known:], faces.boxes) >= KNOWN_IOU_MIN

@@ -17,7 +17,7 @@ from jetson_face.recognition.embedding_scheduler import (
     EmbeddingBudget,
     EmbeddingScheduler,
 )
-from jetson_face.recognition.finder import FaceFinder, Found
+from jetson_face.recognition.finder import FaceFinder, Found, without_doubles
 from jetson_face.recognition.stopwatch import Stopwatch
 from jetson_face.recognition.track_state import TrackState
 from jetson_face.recognition.tracker import Tracker
@@ -228,3 +228,21 @@ def test_a_face_that_suddenly_looks_different_is_tried_at_once() -> None:
     state.tried_in_vain(5)
     state.doubt()  # it is in doubt already
     assert state.rest == 2
+
+
+@pytest.mark.parametrize(
+    ("known_score", "left"),
+    [(0.9, [0.9, 0.0, 0.8, 0.0]), (0.0, [0.0, 0.7, 0.8, 0.0])],
+    ids=["found", "lost as well"],
+)
+def test_a_lost_face_is_no_other_ones_that_was_found(known_score: float, left: list[float]) -> None:
+    """Two that are looked for again may land on one face, too."""
+    boxes = np.array(
+        [[0, 0, 80, 80], [10, 0, 90, 80], [300, 0, 380, 80], [310, 0, 390, 80]], np.float32
+    )
+    scores = np.array([known_score, 0.7, 0.8, 0.9], np.float32)
+    points = np.ones((4, 5, 2), np.float32)
+    found = without_doubles(Detections(boxes, scores, points), 1)
+    np.testing.assert_allclose(found.scores, left)
+    assert np.isnan(found.landmarks[3]).all()
+    assert not np.isnan(points).any()
