@@ -170,7 +170,8 @@ class Tracker:
         return self._predicted(self._shown(captured_ns), captured_ns)
 
     def lost(self, captured_ns: int) -> tuple[I64, F32]:
-        """As `predict`, of the tracks that are to be looked for again. Call it after that."""
+        """As `predict`, of the tracks that are to be looked for again."""
+        self._begin(captured_ns, None)
         return self._predicted(self._all.lost, captured_ns)
 
     def advance(self, ids: I64, refined: Detections, captured_ns: int) -> I64:

@@ -35,8 +35,7 @@ def read_yaml(text: str) -> tuple[yaml.Node | None, Any]:
 
     Raises YamlTextError for what is not YAML, nested too deeply, larger than `NODES_MAX`, has a key
     twice in a mapping, a number of more than 100 characters or one that YAML reads otherwise than
-    people do, or a character that no text has (NUL,
-    half of a surrogate pair).
+    people do, or a character that no text has (NUL, half of a surrogate pair).
     """
     try:
         loader = _Loader(text)

@@ -75,7 +75,7 @@ def test_faces_that_come_and_cannot_be_followed_at_most_double_the_searches() ->
     assert len(found) <= 2 * 300 / 10 + 3
 
 
-def test_a_face_that_walks_off_is_searched_for_at_once_only_where_that_is_wanted() -> None:
+def test_a_face_that_walks_off_is_searched_for_sooner_only_where_that_is_wanted() -> None:
     moved = ((180, 90, 260, 190), RED)
     scenes = [*still(A_RED, times=3), *still(moved, times=30)]
     assert searches(reports(scenes, "sampling.interval=10")) == [0, 6, 16, 26]
