@@ -30,9 +30,10 @@ TILE_PX = 128
 """Side of the square in which a known face is looked at again, where it is TILE_PX / _TILE_FACES
 large. Landmarks need those 80 pixels: with 48 (96 and 2.0) rank-1 of averaged video frames fell
 from 87.7 to 86.6 %."""
-FOLLOWED_PX = 96
-"""The same where the face is only followed: half of the work, and rough landmarks. On the crowd
-clip 661 faces are seen so, 660 with 128 pixels, 598 with 64."""
+FOLLOWED_PX = 96, 64
+"""Height and width where the face is only followed: 0.4 of the work, and rough landmarks. On the
+crowd clip 661 faces are seen with 96 x 96, 660 with 128 x 128, 598 with 64 x 64. Faces are narrower
+than high, but those at a tile's edge score less: see FOLLOWED_SHARE."""
 LARGE = 2.0
 """Faces larger than the smallest wanted by this factor are found by a search for large ones, in 0.2
 of the time. On the crowd clip 6.20 ± 0.05 faces a frame are seen so, and 6.25 ± 0.04 with 1.6,
@@ -45,6 +46,10 @@ _TILE_FACES = 1.6
 KNOWN_SHARE = 0.7
 """Share of score_min that a face has to reach where one is known to be. On the crowd clip 96 % of
 the faces found are then found again two pixels away; with all of it 90 %, by O-Net 82 %."""
+FOLLOWED_SHARE = 0.6
+"""The same where it is only followed. On the crowd clip 6.28 ± 0.05 faces a frame are seen so, 6.08
+with 0.7, and 6.25 ± 0.03 with 0.7 in tiles of 96 x 96. On three made clips all three find 97 % of
+the faces, and nothing that is none."""
 _FOLLOWED_IOU_MIN = 0.3
 _AS_GOOD = 0.02
 """A face's cells that come so near to its best one are averaged with it: of two that are as good
@@ -201,14 +206,15 @@ class YuNet:
         The network sees each in a tile of its own, all tiles in one run: thirty faces are as many
         pixels as one search of a 1080p frame.
         """
-        return self._look(image, boxes, TILE_PX)
+        return self._look(image, boxes, (TILE_PX, TILE_PX), KNOWN_SHARE)
 
     def follow(self, image: Pixels, boxes: F32) -> Detections:
         """As `refine`, with rough landmarks, in a quarter of the time. See SecondLook."""
-        return self._look(image, boxes, FOLLOWED_PX)
+        return self._look(image, boxes, FOLLOWED_PX, FOLLOWED_SHARE)
 
-    def _look(self, image: Pixels, boxes: F32, side: int) -> Detections:
-        """The faces in known boxes (N, 4), each in a tile of `side` pixels."""
+    def _look(self, image: Pixels, boxes: F32, size: tuple[int, int], share: float) -> Detections:
+        """The faces in known boxes (N, 4), each in a tile of `size` (height, width), that reach
+        this share of the least score."""
         boxes = np.asarray(boxes, np.float32)
         found = Detections(
             boxes.copy(),
@@ -217,9 +223,9 @@ class YuNet:
         )
         if not len(boxes):
             return found
-        tiles, corners, scales = cut_tiles(image, boxes, side)
+        tiles, corners, scales = cut_tiles(image, boxes, size)
         maps = self._tiles.run({self._input: cv2.dnn.blobFromImages(tiles)})
-        row, faces, scores, points = decode(maps, side, self._score_min * KNOWN_SHARE)
+        row, faces, scores, points = decode(maps, size[1], self._score_min * share)
         factor, corner = scales[row, None], corners[row]
         faces = clip_boxes(faces / factor + np.tile(corner, 2), image.shape[1], image.shape[0])
         points = points / factor[:, None] + corner[:, None]
@@ -330,18 +336,21 @@ def searched_side(side: int, min_face_px: float, max_side_px: int | None) -> int
     return max(1, needed if max_side_px is None else min(needed, max_side_px))
 
 
-def cut_tiles(image: Pixels, boxes: F32, side: int) -> tuple[list[ImageU8], F32, F32]:
-    """Around each box (N, 4) a square of `side` pixels: tiles, corners (N, 2), scales (N,) to it.
+def cut_tiles(image: Pixels, boxes: F32, size: tuple[int, int]) -> tuple[list[ImageU8], F32, F32]:
+    """Around each box (N, 4) a tile of `size` (height, width), pixels: tiles, corners (N, 2),
+    scales (N,) to it.
 
-    The square is _TILE_FACES times the box's longer side; black outside the image.
+    A tile is as high as _TILE_FACES times the box's longer side; black outside the image.
     """
+    height, width = size
     sides = np.maximum((boxes[:, 2:] - boxes[:, :2]).max(axis=1), 1) * _TILE_FACES
-    scales = np.asarray(side / sides, np.float32)
-    corners = np.asarray((boxes[:, :2] + boxes[:, 2:] - sides[:, None]) / 2, np.float32)
+    scales = np.asarray(height / sides, np.float32)
+    extents = np.array([width / height, 1], np.float32) * sides[:, None]
+    corners = np.asarray((boxes[:, :2] + boxes[:, 2:] - extents) / 2, np.float32)
     tiles = []
     for corner, scale in zip(corners, scales, strict=True):
         matrix = np.array([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]])
-        tile = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR)
+        tile = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)
         tiles.append(bgr(np.asarray(tile, np.uint8)))
     return tiles, corners, scales
 

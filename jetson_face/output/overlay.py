@@ -40,8 +40,7 @@ def draw_on(canvas: ImageU8, sightings: Sequence[Sighting]) -> None:
     for sighting in sightings:
         colour = COLOURS[sighting.state]
         x1, y1, x2, y2 = (round(float(edge)) for edge in sighting.box)
-        # A box that was only predicted is thinner: nobody looked at this frame.
-        cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, line if sighting.detected else 1)
+        cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, line)
         patch = _patch(label(sighting), size, colour)
         top = y1 - patch.shape[0]
         _paste(canvas, patch, x1, top if top >= 0 else y1)

@@ -14,7 +14,7 @@ from jetson_face.embedding.quality import QualityGate
 from jetson_face.embedding.recognisable import Recognisability
 from jetson_face.recognition.finder import Found
 from jetson_face.recognition.stopwatch import Stopwatch
-from jetson_face.recognition.track_state import TrackState
+from jetson_face.recognition.track_state import TrackState, TrackStates
 
 OVERDUE = 4
 """A sure face whose turn is this many times overdue competes with the unsure ones."""
@@ -95,6 +95,20 @@ class EmbeddingScheduler:
             per_frame=self.budget.per_frame,
         )
 
+    def next_wanted(self, states: TrackStates) -> set[int]:
+        """The tracks that are to be embedded on the next frame, if they are seen there."""
+        ids, least = np.array(states.ids(), np.int64), self.quality.detection_min
+        each = states.of(ids)
+        ready = np.array([s.rest <= 1 and s.score >= least for s in each], np.bool_)
+        due = are_due(
+            np.array([_is_sure(state) for state in each], np.bool_),
+            np.array([s.embeddings for s in each], np.int64),
+            np.array([s.waited + 1 for s in each], np.int64),
+            np.array([state.decision.clear for state in each], np.bool_),
+            self.budget.embed_interval,
+        )
+        return set(ids[ready & due].tolist())
+
     def crop(
         self,
         image: Pixels,
@@ -139,6 +153,16 @@ class EmbeddingScheduler:
         return kept, Embeddings(vectors.vectors[good], vectors.space)
 
 
+def are_due(
+    sure: BoolArray, embeddings: I64, waited: I64, clear: BoolArray | None, embed_interval: int
+) -> BoolArray:
+    """(N,) which faces are to be embedded. See `select_for_embedding`."""
+    times = np.ones(len(sure), np.int64)
+    if clear is not None:
+        times[clear] = np.minimum(1 + embeddings[clear] // SETTLED, SELDOM_MAX)
+    return np.asarray(~sure | (waited >= times * embed_interval), np.bool_)
+
+
 def _is_sure(state: TrackState) -> bool:
     return state.decision.state in ("known", "unknown") and not state.doubted
 
@@ -166,10 +190,7 @@ def select_for_embedding(
         raise ValueError(
             f"embed_interval >= 1 and per_frame >= 0, got {embed_interval}, {per_frame}"
         )
-    times = np.ones(len(sure), np.int64)
-    if clear is not None:
-        times[clear] = np.minimum(1 + embeddings[clear] // SETTLED, SELDOM_MAX)
-    due = ~sure | (waited >= times * embed_interval)
+    due = are_due(sure, embeddings, waited, clear, embed_interval)
     if usable is not None:
         due = due & usable
     group = np.where(embeddings == 0, 0, np.where(sure, 2, 1))

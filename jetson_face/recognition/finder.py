@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,19 +35,28 @@ EDGE_PX = 1.0
 class Found:
     """The faces of one frame. tracks: (N,) the id of each one's track. searched: a full detection
     ran; otherwise the faces were followed, and one of which only a predicted box is known has
-    score 0 and landmarks NaN. spared: what of a search that was due was left out."""
+    score 0 and landmarks NaN. spared: what of a search that was due was left out. sharp: (N,) whose
+    landmarks are as exact as the detector can; None: nobody's, or there are no better ones."""
 
     tracks: I64
     faces: Detections
     searched: bool
     spared: Spared = ""
+    sharp: BoolArray | None = None
+
+    def without(self, rows: BoolArray) -> Found:
+        """The other faces."""
+        sharp = None if self.sharp is None else self.sharp[~rows]
+        return replace(self, tracks=self.tracks[~rows], faces=self.faces[~rows], sharp=sharp)
 
 
 class FaceFinder:
     """Searches one frame in N, and follows each face on the frames between, in order.
 
     refiner: finds a face again near its predicted box; None: boxes are only predicted. stills:
-    each frame stands alone, no face is followed from one to the next. cuts: all tracks end where
+    each frame stands alone, no face is followed from one to the next. Where rough landmarks cost
+    less (SecondLook), a face that moves as predicted is looked for on every second frame, unless
+    its landmarks are wanted. cuts: all tracks end where
     it sees another scene, which is searched at once. small_every: one search in so many looks for
     the smallest faces, too; the others for large ones, and follow the known ones. A detector that
     cannot (LargeFirst) looks for all each time. A search that misses known faces looks for them
@@ -83,6 +92,7 @@ class FaceFinder:
         able = isinstance(detector, LargeFirst) and exact and refiner is not None and not stills
         self._large_first = detector if isinstance(detector, LargeFirst) and able else None
         self._small_every, self._until_small = small_every, 0
+        self._wanted: Set[int] | None = None
         # Not where less is asked of a known face than of a new one: a false one would never go.
         own = id(refiner) == id(detector) and self._second_look is None
         self._looks_again = own and not stills
@@ -106,8 +116,15 @@ class FaceFinder:
         found = None if self._moved is None else self._search_moved(self._moved, frame, watch)
         return (yield from self._search_all(frame, watch)) if found is None else found
 
+    def want(self, tracks: Set[int]) -> None:
+        """The tracks whose landmarks the next frame needs, if they are seen there. Without that,
+        each face is looked for on each frame."""
+        self._wanted = tracks
+
     def sharpen(self, frame: Frame, found: Found, rows: I64, watch: Stopwatch) -> Found:
         """The same faces; those of `rows` with landmarks to cut them out by."""
+        if found.sharp is not None:
+            rows = rows[~found.sharp[rows]]
         if not self._second_look or not len(rows):
             return found
         with watch("refine"):
@@ -153,7 +170,7 @@ class FaceFinder:
         only_predicted = self.refiner is None and len(self.tracker.alive())
         if areas is None or (areas and not able) or only_predicted:
             return None
-        followed, _ = self._followed(frame, watch)
+        followed, _ = self._followed(frame, watch, every=True)
         missing = self.tracker.missing(frame.captured_ns, size=self._size)
         if len(missing):
             areas = moved.areas(missing)
@@ -198,7 +215,7 @@ class FaceFinder:
 
     def _search_large(self, detector: LargeFirst, frame: Frame, watch: Stopwatch) -> Steps[Found]:
         """Known faces are followed, and large ones that are not among them found."""
-        known = self._follow(frame, watch).faces
+        known = self._follow(frame, watch, every=True).faces
         faces = yield WantedSearch(frame, self.detector, None, watch, detector)
         known = known[np.asarray(known.scores > 0, np.bool_)]
         return self._tracked(_together(known, faces), frame, watch)
@@ -209,29 +226,58 @@ class FaceFinder:
         numbered = tracks >= 0  # more faces than tracks are kept: the rest goes unnamed
         return Found(tracks[numbered], faces[numbered], searched=True)
 
-    def _follow(self, frame: Frame, watch: Stopwatch) -> Found:
-        found, given_up = self._followed(frame, watch)
+    def _follow(self, frame: Frame, watch: Stopwatch, *, every: bool = False) -> Found:
+        found, given_up = self._followed(frame, watch, every=every)
         if len(given_up):
             self.interval.lose(given_up)
         return found
 
-    def _followed(self, frame: Frame, watch: Stopwatch) -> tuple[Found, I64]:
-        """The known faces, and the tracks given up now."""
+    def _followed(
+        self, frame: Frame, watch: Stopwatch, *, every: bool = False
+    ) -> tuple[Found, I64]:
+        """The known faces, and the tracks given up now. every: nobody moves on unseen, and all
+        landmarks may be rough."""
         with watch("track"):
             tracks, boxes = self.tracker.predict(frame.captured_ns, size=self._size)
             lost, places = self.tracker.lost(frame.captured_ns)
         if self.refiner is None or not len(tracks) + len(lost):
             return Found(tracks, _only_boxes(boxes), searched=False), tracks[:0]
+        with watch("track"):
+            wanted = unseen = np.zeros(len(tracks), np.bool_)
+            if self._second_look and self._wanted is not None and not every:
+                wanted = np.isin(tracks, list(self._wanted))
+                unseen = unseen.copy()
+                unseen[~wanted] = self.tracker.coast(tracks[~wanted], frame.captured_ns)
+            coasting, guesses = tracks[unseen], _only_boxes(boxes[unseen])
+            tracks, boxes, wanted = tracks[~unseen], boxes[~unseen], wanted[~unseen]
         with watch("refine"):
-            look = self._second_look
-            find = look.follow if look else self.refiner.refine
-            faces = find(picture_for(self.refiner, frame), np.concatenate([boxes, places]))
+            sharp = np.concatenate([wanted, np.zeros(len(lost), np.bool_)])
+            faces = self._looked_at(frame, self.refiner, np.concatenate([boxes, places]), sharp)
             faces = without_doubles(faces, len(tracks))
         with watch("track"):
             tracks = np.concatenate([tracks, lost])
             given_up = self.tracker.advance(tracks, faces, frame.captured_ns)
         seen = faces.scores > 0
-        return Found(tracks[seen], faces[seen], searched=False), given_up
+        tracks = np.concatenate([tracks[seen], coasting])
+        faces = _joined([faces[seen], guesses])
+        sharp = np.concatenate([sharp[seen], np.zeros(len(coasting), np.bool_)])
+        order = np.argsort(tracks)  # the same on every frame
+        return Found(tracks[order], faces[order], searched=False, sharp=sharp[order]), given_up
+
+    def _looked_at(
+        self, frame: Frame, refiner: Refiner, boxes: F32, sharp: BoolArray
+    ) -> Detections:
+        """The faces in known boxes (N, 4); those of `sharp` (N,) with exact landmarks."""
+        if not len(boxes):
+            return Detections.empty()
+        picture, look = picture_for(refiner, frame), self._second_look
+        if look is None or sharp.all():
+            return refiner.refine(picture, boxes)
+        if not sharp.any():
+            return look.follow(picture, boxes)
+        parts = [refiner.refine(picture, boxes[sharp]), look.follow(picture, boxes[~sharp])]
+        order = np.concatenate([np.flatnonzero(sharp), np.flatnonzero(~sharp)])
+        return _joined(parts)[np.argsort(order)]
 
 
 def without_doubles(faces: Detections, known: int) -> Detections:
@@ -254,13 +300,16 @@ def _together(some: Detections, *more: Detections) -> Detections:
     """Some faces, and those of `more` that are none of them."""
     for each in more:
         near = iou_matrix(each.boxes, some.boxes).max(axis=1, initial=0)
-        fresh = each[np.asarray(near < KNOWN_IOU_MIN, np.bool_)]
-        some = Detections(
-            np.concatenate([some.boxes, fresh.boxes]),
-            np.concatenate([some.scores, fresh.scores]),
-            np.concatenate([some.landmarks, fresh.landmarks]),
-        )
+        some = _joined([some, each[np.asarray(near < KNOWN_IOU_MIN, np.bool_)]])
     return some
+
+
+def _joined(parts: Sequence[Detections]) -> Detections:
+    return Detections(
+        np.concatenate([part.boxes for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+        np.concatenate([part.landmarks for part in parts]),
+    )
 
 
 def _covered(boxes: F32, areas: Sequence[Area]) -> BoolArray:

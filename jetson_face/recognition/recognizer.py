@@ -57,7 +57,7 @@ class FaceRecognizer(Stepping):
         """Who is in the frame, given the frames before it."""
         watch = Stopwatch(self._timer_ns)
         found = yield from self.finder.steps(frame, watch)
-        self._remember(found, frame)
+        found = self._remember(found, frame)
         states = self._states.of(found.tracks)
         rows = self.embedding.select(found, states)
         if self._still is not None:
@@ -77,6 +77,7 @@ class FaceRecognizer(Stepping):
             sightings = self._sightings(found, crops)
             candidates = self._review_candidates(found, crops, vectors)
             strangers = self._unknown_faces(found, crops)
+        self.finder.want(self.embedding.next_wanted(self._states))
         unseen = tuple(sorted({*self._states.ids()} - {s.track for s in sightings}))
         return Report(
             source=frame.source,
@@ -108,8 +109,9 @@ class FaceRecognizer(Stepping):
         gave."""
         self.finder.tracker.begin_after(older.finder.tracker)
 
-    def _remember(self, found: Found, frame: Frame) -> None:
-        """Begin a state for each new track, and drop those of faces that left."""
+    def _remember(self, found: Found, frame: Frame) -> Found:
+        """Begin a state for each new track, and drop those of faces that left. The faces, without
+        those that were not looked for, and where something else is now."""
         self._states.next_frame(found.tracks, frame.captured_ns)
         alive = self.finder.alive()
         if self._states.keep_only(alive):
@@ -122,6 +124,8 @@ class FaceRecognizer(Stepping):
         doubted = self._appearances.changed(frame.pixels, found.tracks, found.faces.boxes)
         for state in self._states.of(found.tracks[doubted]):
             state.doubt()
+        gone = doubted & (found.faces.scores == 0)
+        return found.without(gone) if self.finder.refiner is not None and gone.any() else found
 
     def _pictures(self, still: StillFaces, found: Found, frame: Frame) -> BoolArray:
         """(N,) which faces are pictures; what was said of them is taken back."""

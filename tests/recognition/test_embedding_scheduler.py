@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from jetson_face.core.types import F32, Detections, Embeddings, Person
 from jetson_face.embedding.align import Aligner
@@ -22,11 +24,12 @@ from jetson_face.recognition.embedding_scheduler import (
 )
 from jetson_face.recognition.finder import Found
 from jetson_face.recognition.stopwatch import Stopwatch
-from jetson_face.recognition.track_state import TrackState
+from jetson_face.recognition.track_state import TrackState, TrackStates
 from tests.recognition.test_recognizer import SPACE, ColourEmbedder, landmarks_of
 
 PENDING = Decision("pending", None, None, False, 0)
 KNOWN = Decision("known", Person("1", "Ada"), 0.9, False, 0)
+CLEAR = dataclasses.replace(KNOWN, clear=True)
 NEW = TrackState(PENDING)
 UNSURE = TrackState(PENDING, embeddings=2)
 SURE = TrackState(KNOWN, embeddings=2, waited=4)
@@ -68,13 +71,42 @@ def test_the_state_of_a_track_says_when_its_face_is_embedded(
 
 
 def test_whoever_is_clearly_known_and_was_seen_often_waits_longer() -> None:
-    clear = dataclasses.replace(KNOWN, clear=True)
     often = [
         TrackState(decision, embeddings=8, waited=waited)
-        for decision in (KNOWN, clear)
+        for decision in (KNOWN, CLEAR)
         for waited in (5, 9, 10)
     ]
     assert sorted(scheduler().select(seen(6), often).tolist()) == [0, 1, 2, 5]
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([PENDING, KNOWN, CLEAR]),
+            st.integers(0, 20),
+            st.integers(0, 20),
+            st.integers(0, 3),
+            st.booleans(),
+            st.sampled_from([0.5, 0.9]),
+        ),
+        max_size=6,
+    )
+)
+def test_who_is_wanted_on_the_next_frame_is_who_is_selected_there(
+    tracks: list[tuple[Decision, int, int, int, bool, float]],
+) -> None:
+    embedding, states = scheduler(per_frame=100), TrackStates()
+    embedding.quality = QualityGate(detection_min=0.75)
+    states.begin(range(len(tracks)), 0)
+    for track, (decision, embeddings, waited, rest, doubted, score) in enumerate(tracks):
+        state = states[track]
+        state.decision, state.embeddings, state.waited = decision, embeddings, waited
+        state.rest, state.doubted, state.score = rest, doubted, score
+    wanted = embedding.next_wanted(states)
+    states.next_frame(range(len(tracks)), 40_000_000)
+    found = seen(len(tracks))
+    assert wanted == set(embedding.select(found, states.of(found.tracks)).tolist())
 
 
 def test_a_face_without_landmarks_is_not_embedded() -> None:

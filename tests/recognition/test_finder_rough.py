@@ -183,6 +183,74 @@ def test_only_faces_that_are_cut_out_are_looked_at_again(blind: bool, off: int) 
     assert detector.looked == [1]
 
 
+def told(found: list[Found]) -> list[list[bool]]:
+    """Of each frame, which of its faces were seen."""
+    return [(each.faces.scores > 0).tolist() for each in found]
+
+
+def looking(finder: FaceFinder, wanted: Sequence[set[int]], *scenes: object) -> list[Found]:
+    """As `look`; after each frame it is told whom the next one wants."""
+    found = []
+    for seq, (scene, tracks) in enumerate(zip(scenes, wanted, strict=True)):
+        found.append(finder.find(frame(seq, scene), Stopwatch(lambda: 0)))  # type: ignore[arg-type]
+        finder.want(tracks)
+    return found
+
+
+def test_a_face_that_is_where_it_was_expected_is_looked_for_on_every_second_frame() -> None:
+    found = looking(finder_of(Rough(), every=9), [set()] * 6, *[(A_RED, A_GREEN)] * 6)
+    yes, no = [True, True], [False, False]
+    assert told(found) == [yes, yes, no, yes, no, yes]
+    assert [each.tracks.tolist() for each in found] == [[1, 2]] * 6
+    for each in found:
+        np.testing.assert_array_equal(each.faces.boxes, found[0].faces.boxes)
+        unseen = each.faces.scores == 0
+        assert np.isnan(each.faces.landmarks[unseen]).all()
+        assert np.isfinite(each.faces.landmarks[~unseen]).all()
+
+
+def test_without_a_word_of_who_is_wanted_all_are_looked_for() -> None:
+    assert told(look(finder_of(Rough(), every=9), *[(A_RED,)] * 4)) == [[True]] * 4
+
+
+def test_where_landmarks_cost_no_more_all_are_looked_for() -> None:
+    found = looking(finder_of(ColourDetector(), every=9), [set()] * 4, *[(A_RED,)] * 4)
+    assert told(found) == [[True]] * 4
+
+
+def test_a_face_that_is_wanted_is_looked_for_and_its_landmarks_are_exact() -> None:
+    detector = Rough()
+    finder = finder_of(detector, every=9)
+    red, small = A_RED, SMALL_GREEN
+    wanted: list[set[int]] = [set(), {2}, {2}, {1, 2}, set()]
+    found = looking(finder, wanted, *[(red, small)] * 5)
+    assert [
+        dict(zip(each.tracks.tolist(), seen, strict=True))
+        for each, seen in zip(found, told(found), strict=True)
+    ] == [
+        {1: True, 2: True},
+        {1: True, 2: True},
+        {1: False, 2: True},
+        {1: True, 2: True},
+        {1: True, 2: True},
+    ]
+    for each, sharp in zip(found, [set[int](), set[int](), {2}, {2}, {1, 2}], strict=True):
+        for track, box, points in zip(
+            each.tracks, each.faces.boxes, each.faces.landmarks, strict=True
+        ):
+            off = 0 if track in sharp else np.nan if (each is found[2]) else 3
+            np.testing.assert_array_equal(points, landmarks_of(box[None])[0] + np.float32(off))
+    again = finder.sharpen(frame(4, (red, small)), found[4], np.array([0, 1]), Stopwatch(lambda: 0))
+    assert again is found[4]
+    assert detector.looked == []
+
+
+def test_a_search_looks_for_those_as_well_that_could_move_on_unseen() -> None:
+    found = looking(finder_of(Rough(), every=2), [set()] * 7, *[(A_RED, SMALL_GREEN)] * 7)
+    assert [each.searched for each in found] == [True, False] * 3 + [True]
+    assert [all(seen) for seen in told(found)] == [True, True, True, False, True, False, True]
+
+
 def test_where_another_follows_the_faces_all_landmarks_are_exact() -> None:
     detector = Rough()
     finder = FaceFinder(detector, ColourDetector(), DetectionInterval(1), Tracker(0.3))

@@ -30,6 +30,7 @@ from tests.recognition.test_recognizer import (
     frame,
     gallery,
     landmarks_of,
+    said,
     still,
     unit,
 )
@@ -46,18 +47,38 @@ def alike(*pairs: tuple[Person, tuple[int, int, int]]) -> Matcher:
 def test_faces_that_are_cut_out_have_the_landmarks_of_the_second_look() -> None:
     detector = Rough()
     rig = Rig(detector=detector, embed_interval=100)
-    reports = rig.see(*still(A_RED, A_GREEN, times=3))
-    assert detector.looked[0] == 2
+    reports = rig.see(*still(A_RED, A_GREEN, times=4))
+    assert detector.looked == [2], "those that are to be embedded are followed so at once"
     assert reports[0].embedded == 2
     for sighting in reports[0].sightings:
         assert sighting.landmarks is not None
         sharp = landmarks_of(np.array([sighting.box], np.float32))[0]
         np.testing.assert_allclose(sighting.landmarks, sharp)
-    assert reports[2].embedded == 0  # both are known by now: nobody looks again
-    for sighting in reports[2].sightings:
+    assert [report.embedded for report in reports] == [2, 2, 0, 0]
+    assert [s.detected for s in reports[2].sightings] == [False] * 2, "known, and where expected"
+    for sighting in reports[3].sightings:  # nobody needs them
+        assert sighting.detected
         assert sighting.landmarks is not None
         rough = landmarks_of(np.array([sighting.box], np.float32))[0] + 3
         np.testing.assert_allclose(sighting.landmarks, rough)
+
+
+def test_a_face_that_is_not_looked_for_is_not_told_of_where_something_else_is() -> None:
+    here = still(A_RED, times=3)
+    rig = Rig(detector=Rough(), embed_interval=100)
+    for_sure = rig.see(*here, [A_RED])
+    assert [len(report.sightings) for report in for_sure] == [1, 1, 1, 1]
+    assert [s.detected for report in for_sure for s in report.sightings] == [
+        True,
+        True,
+        False,
+        True,
+    ]
+    rig = Rig(detector=Rough(), embed_interval=100)
+    *_, known, gone, after = rig.see(*still(A_RED, times=2), [], [])
+    assert said(known) == [(1, "known", "Ada", True)]
+    assert (gone.sightings, gone.unseen) == ((), (1,))
+    assert after.sightings == ()
 
 
 @pytest.mark.parametrize("spared", ["", "part", "all"])

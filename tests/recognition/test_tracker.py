@@ -211,6 +211,49 @@ def test_at_a_low_rate_a_lost_face_is_given_up_at_once() -> None:
     assert tracker.advance(np.array([1]), lost(1), 200_000_000).tolist() == [1]
 
 
+def test_a_face_found_where_it_was_expected_moves_on_unseen_once() -> None:
+    tracker = Tracker()
+    for n in range(4):
+        ids = tracker.update(faces((100 + 8 * n, 100), (300 + 40 * n * n, 200)), n * FRAME)
+    here = 4 * FRAME
+    assert tracker.coast(ids, here).tolist() == [True, False], "the second one is ever faster"
+    assert tracker.coast(ids, here).tolist() == [False, False]
+    _, boxes = tracker.predict(here)
+    np.testing.assert_allclose(boxes[0], faces((131, 100)).boxes[0])
+    _, boxes = tracker.predict(here + FRAME)
+    tracker.advance(
+        ids[:1],
+        Detections(boxes[:1], np.ones(1, np.float32), np.zeros((1, 5, 2), np.float32)),
+        here + FRAME,
+    )
+    assert tracker.coast(ids, here + 2 * FRAME).tolist() == [True, False]
+
+
+@pytest.mark.parametrize(("later", "moves_on"), [(100_000_000, True), (100_000_001, False)])
+def test_nobody_moves_on_who_was_not_seen_for_a_tenth_of_a_second(
+    later: int, moves_on: bool
+) -> None:
+    tracker = Tracker()
+    for n in range(2):
+        ids = tracker.update(faces((100, 100)), n * FRAME)
+    assert tracker.coast(ids, FRAME + later).tolist() == [moves_on]
+
+
+@pytest.mark.parametrize(("aside", "moves_on"), [(6, True), (7, False)])  # of 60 pixels
+def test_how_far_from_where_it_was_expected_a_face_may_be(aside: float, moves_on: bool) -> None:
+    tracker = Tracker()
+    tracker.update(faces((100, 100)), 0)
+    ids = tracker.update(faces((100 + aside, 100)), FRAME)
+    assert tracker.coast(ids, 2 * FRAME).tolist() == [moves_on]
+
+
+def test_a_new_face_is_looked_for() -> None:
+    tracker = Tracker()
+    ids = tracker.update(faces((100, 100)), 0)
+    assert tracker.coast(ids, FRAME).tolist() == [False]
+    assert tracker.coast(ids[:0], FRAME).shape == (0,)
+
+
 def test_time_that_goes_back_or_jumps_ends_all_tracks_and_no_id_is_used_again() -> None:
     tracker = Tracker(jump_max_ns=10 * FRAME)
     assert tracker.update(faces((100, 100)), 100 * FRAME).tolist() == [1]

@@ -43,11 +43,12 @@ def yunet_range(usual: tuple[int, int], *, step: int, side_max: int) -> ShapeRan
     return ShapeRange((1, 3, step, step), (1, 3, height, width), (1, 3, side_max, side_max))
 
 
-def tile_range(usual: int, largest: int) -> ShapeRange:
-    """Range of YuNet's input for squares around known faces, from `usual` to `largest` pixels."""
+def tile_range(usual: tuple[int, int], largest: int) -> ShapeRange:
+    """Range of YuNet's input for tiles around known faces, from `usual` (height, width) to squares
+    of `largest` pixels."""
     return ShapeRange(
-        (1, 3, usual, usual),
-        (TILE_BATCH[0], 3, usual, usual),
+        (1, 3, *usual),
+        (TILE_BATCH[0], 3, *usual),
         (TILE_BATCH[1], 3, largest, largest),
     )
 
