@@ -43,7 +43,7 @@ def test_a_known_person_in_a_clip_is_one_event_and_a_whole_report(
     assert (appeared["frame"], appeared["kind"], appeared["state"]) == (0, "appeared", "pending")
     assert (decided["kind"], decided["name"], decided["track"]) == ("decided", "Eileen Collins", 1)
     assert (left["frame"], left["kind"], left["reason"]) == (19, "left", "end")
-    assert left["last_seen"]["media_ms"] == 1900.0
+    assert left["last_seen"]["media_ms"] in (1800.0, 1900.0)  # on the last frame it may be guessed
     plain = json.loads(report.read_text("utf-8"))
     (source,) = plain["sources"]
     assert (source["captured"], source["processed"], source["dropped"]) == (20, 20, {})
