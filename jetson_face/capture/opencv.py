@@ -153,8 +153,11 @@ def _open_file(path: Path) -> Any:
 
 
 def _decoded(path: Path) -> Any:
+    # A thread a core, FFmpeg's habit, takes the cores from the networks, and time to change threads.
+    threads = max(1, len(os.sched_getaffinity(0)) // 2)
     # A name such as 12:30.mp4 would be one of FFmpeg's protocols, were it not for the first /.
-    return cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
+    address = str(path.absolute())
+    return cv2.VideoCapture(address, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, threads])
 
 
 def _changes(path: Path, pixels: int) -> bool:

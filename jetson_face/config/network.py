@@ -22,8 +22,8 @@ class EmbedderConfig(Section):
     model: str = Field("squeezenet_face", description="a model card's name, or a path to one")
     precision: Literal["auto", "fp32", "fp16", "int8"] = Field(
         "auto",
-        description="without TensorRT; auto: int8 where the processor gains by it (VNNI) and the "
-        "network has it, else fp32",
+        description="without TensorRT; auto: int8 where the processor gains by it (VNNI, "
+        "AVX2) and the network has it, else fp32",
     )
     max_batch: int = Field(16, ge=1, le=256)
     mirror: bool = Field(

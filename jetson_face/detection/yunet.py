@@ -224,11 +224,13 @@ class YuNet:
         if not len(boxes):
             return found
         tiles, corners, scales = cut_tiles(image, boxes, size)
-        maps = self._tiles.run({self._input: cv2.dnn.blobFromImages(tiles)})
+        planes = tiles.transpose(0, 3, 1, 2).astype(np.float32, order="C")
+        maps = self._tiles.run({self._input: planes})
         row, faces, scores, points = decode(maps, size[1], self._score_min * share)
-        factor, corner = scales[row, None], corners[row]
-        faces = clip_boxes(faces / factor + np.tile(corner, 2), image.shape[1], image.shape[0])
-        points = points / factor[:, None] + corner[:, None]
+        factor, corner = scales[row, None, None], corners[row, None]
+        faces = (faces.reshape(-1, 2, 2) / factor + corner).reshape(-1, 4)
+        faces = clip_boxes(faces, image.shape[1], image.shape[0])
+        points = points / factor + corner
         near = iou_pairs(boxes[row], faces)
         near[near < _FOLLOWED_IOU_MIN] = 0
         worth = near * scores
@@ -336,9 +338,9 @@ def searched_side(side: int, min_face_px: float, max_side_px: int | None) -> int
     return max(1, needed if max_side_px is None else min(needed, max_side_px))
 
 
-def cut_tiles(image: Pixels, boxes: F32, size: tuple[int, int]) -> tuple[list[ImageU8], F32, F32]:
-    """Around each box (N, 4) a tile of `size` (height, width), pixels: tiles, corners (N, 2),
-    scales (N,) to it.
+def cut_tiles(image: Pixels, boxes: F32, size: tuple[int, int]) -> tuple[ImageU8, F32, F32]:
+    """Around each box (N, 4) a tile of `size` (height, width), pixels: tiles (N, height, width, 3),
+    corners (N, 2), scales (N,) to it.
 
     A tile is as high as _TILE_FACES times the box's longer side; black outside the image.
     """
@@ -347,12 +349,13 @@ def cut_tiles(image: Pixels, boxes: F32, size: tuple[int, int]) -> tuple[list[Im
     scales = np.asarray(height / sides, np.float32)
     extents = np.array([width / height, 1], np.float32) * sides[:, None]
     corners = np.asarray((boxes[:, :2] + boxes[:, 2:] - extents) / 2, np.float32)
-    tiles = []
-    for corner, scale in zip(corners, scales, strict=True):
-        matrix = np.array([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]])
-        tile = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)
-        tiles.append(bgr(np.asarray(tile, np.uint8)))
-    return tiles, corners, scales
+    tiles = np.empty((len(boxes), height, width, image.shape[2]), np.uint8)
+    matrices = np.zeros((len(boxes), 2, 3), np.float32)
+    matrices[:, 0, 0] = matrices[:, 1, 1] = scales
+    matrices[:, :, 2] = -corners * scales[:, None]
+    for matrix, tile in zip(matrices, tiles, strict=True):
+        cv2.warpAffine(image, matrix, (width, height), dst=tile, flags=cv2.INTER_LINEAR)
+    return tiles[..., :3], corners, scales
 
 
 def _means(row: I64, weights: F32, count: int, *values: F32) -> list[F32]:

@@ -19,8 +19,10 @@ def decode(maps: Mapping[str, Array], width: int, score_min: float) -> tuple[I64
     The score is the geometric mean of class and objectness; offsets count cells from the corner of
     their own one, sizes are logarithms in cells. The network's order of points is ours.
     """
-    found = [_decode_level(maps, stride, width // stride, score_min) for stride in STRIDES]
-    found = [level for level in found if len(level[0])] or found[:1]
+    levels = (_decode_level(maps, stride, width // stride, score_min) for stride in STRIDES)
+    found = [level for level in levels if len(level[0])]
+    if len(found) < 2:  # as a rule
+        return found[0] if found else _NO_CELLS
     row, boxes, scores, points = (np.concatenate(part) for part in zip(*found, strict=True))
     return row, boxes, scores, points
 
@@ -39,13 +41,14 @@ def _decode_level(
     product = maps[f"cls_{stride}"][..., 0] * maps[f"obj_{stride}"][..., 0]
     # Few cells are worth a root: those near the limit are judged by it below.
     row, cell = np.nonzero(product >= np.float32(score_min) ** 2 * np.float32(1 - 1e-5))
+    if not len(row):  # most levels
+        return _NO_CELLS
     score = np.sqrt(np.clip(product[row, cell], 0, 1))
     good = score >= np.float32(score_min)
     row, cell, score = row[good], cell[good], score[good]
-    if not len(row):
-        return _NO_CELLS
-    down, across = np.divmod(cell, columns)
-    corner = np.stack([across, down], axis=1).astype(np.float32)
+    corner = np.empty((len(row), 2), np.float32)
+    corner[:, 1] = cell // columns
+    corner[:, 0] = cell % columns
     box = maps[f"bbox_{stride}"][row, cell]
     centre, half = (corner + box[:, :2]) * stride, np.exp(np.minimum(box[:, 2:], 8)) * stride / 2
     points = (corner[:, None] + maps[f"kps_{stride}"][row, cell].reshape(-1, 5, 2)) * stride

@@ -158,8 +158,8 @@ def measure_crops(crops: ImageU8) -> tuple[F32, F32, F32]:
 
 def measure_pose(landmarks: F32) -> tuple[F32, F32]:
     """Turn and roll (N,) of points (N, 5, 2); see `Quality`. NaN points count as turned away."""
-    eyes = landmarks[:, :2].mean(axis=1)
-    mouth = landmarks[:, 3:].mean(axis=1)
+    eyes = _between(landmarks[:, 0], landmarks[:, 1])
+    mouth = _between(landmarks[:, 3], landmarks[:, 4])
     across = landmarks[:, 1] - landmarks[:, 0]
     roll = np.degrees(np.arctan2(across[:, 1], across[:, 0]))
     down = mouth - eyes
@@ -182,8 +182,8 @@ def measure_landmarks(landmarks: F32) -> F32:
     what is left is on the left.
     """
     eyes, mouth = landmarks[:, 1] - landmarks[:, 0], landmarks[:, 4] - landmarks[:, 3]
-    middle = landmarks[:, :2].mean(axis=1)
-    down = landmarks[:, 3:].mean(axis=1) - middle
+    middle = _between(landmarks[:, 0], landmarks[:, 1])
+    down = _between(landmarks[:, 3], landmarks[:, 4]) - middle
     length = np.maximum((down**2).sum(axis=1), 1e-6)
     spread = ((landmarks - landmarks.mean(axis=1, keepdims=True)) ** 2).sum(axis=(1, 2))
     skew = np.abs(_cross(eyes, mouth)) / np.where(spread > 1e-6, spread, np.nan)
@@ -191,6 +191,11 @@ def measure_landmarks(landmarks: F32) -> F32:
     swapped = np.maximum(-_cross(eyes + mouth, down) / length, 0)
     fit = np.clip(1 - skew / _SKEW_MAX - np.maximum(np.abs(drop - 0.5) - 0.5, 0) - swapped, 0, 1)
     return np.asarray(np.nan_to_num(fit, nan=0.0), np.float32)
+
+
+def _between(a: F32, b: F32) -> F32:
+    """The points half-way between two (N, 2)."""
+    return np.asarray((a + b) / 2, np.float32)  # a mean() over two takes five times as long
 
 
 def _cross(a: F32, b: F32) -> F32:

@@ -15,10 +15,12 @@ from jetson_face.config import (
 )
 from jetson_face.core.errors import JetsonFaceError
 from jetson_face.models.cards import UNSIGNED, ModelCard, load_card, resolve
-from jetson_face.util.machine import has_vnni
+from jetson_face.util.machine import byte_maths
 
 log = logging.getLogger(__name__)
 _CPU_ALONE = ("CPUExecutionProvider",)
+_TIME_OF_FP32 = {"VNNI": "less than half", "AVX2": "three quarters"}
+"""What INT8 takes of it; engines/README.md, "INT8 for processors"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +79,10 @@ def choose_precision(config: Config, card: ModelCard) -> PrecisionChoice:
         return PrecisionChoice(other, "the processor does not run it")
     if UNSIGNED not in card.parts:
         return PrecisionChoice(other, f"{card.name} has no INT8 for processors")
-    if not _has_vnni():
-        return PrecisionChoice(other, "the processor has no VNNI")
-    return PrecisionChoice(UNSIGNED, "the processor has VNNI: less than half of the time")
+    by = _byte_maths()
+    if by is None:
+        return PrecisionChoice(other, "the processor is not known to gain by INT8")
+    return PrecisionChoice(UNSIGNED, f"the processor has {by}: {_TIME_OF_FP32[by]} of the time")
 
 
 def auto_precision(config: Config) -> PrecisionChoice | None:
@@ -113,7 +116,7 @@ def log_precision(config: Config, level: int = logging.INFO) -> None:
         log.log(level, "precision_chosen precision=%s reason=%s", chosen.precision, chosen.reason)
 
 
-_has_vnni = lru_cache(maxsize=1)(has_vnni)
+_byte_maths = lru_cache(maxsize=1)(byte_maths)
 
 
 @lru_cache(maxsize=1)

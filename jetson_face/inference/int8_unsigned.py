@@ -4,9 +4,9 @@ A convolution runs in bytes there only where its input and what ReLU makes of it
 rounded; with its input alone, as TensorRT wants it (`int8`), it is computed in fp32. After ReLU
 nothing is negative, so an unsigned byte has twice the levels of a signed one; kernels stay signed
 (U8S8, "Quantize ONNX models" of ONNX Runtime's documentation). Processors with VNNI multiply such
-bytes four at a time; others add pairs of them in 16 bits that may overflow, so it is not for them.
-Sums and joined channels stay fp32: rounding those loses more and gains nothing. Measured in
-engines/README.md, "INT8".
+bytes four at a time; those with AVX2 alone add pairs of them in 16 bits, which end at 32,767 and
+hardly ever get there. Sums and joined channels stay fp32: rounding those loses more and gains
+nothing. Measured in engines/README.md, "INT8".
 """
 
 from __future__ import annotations

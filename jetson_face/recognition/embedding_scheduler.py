@@ -119,7 +119,8 @@ class EmbeddingScheduler:
     ) -> AlignedCrops:
         """The faces of `rows` cut out of the frame; those of poor quality are left out, and what is
         no face by its landmarks."""
-        rows = rows[self.quality.plausible(found.faces[rows])]
+        if len(rows):
+            rows = rows[self.quality.plausible(found.faces[rows])]
         if not len(rows):
             return NO_CROPS
         with watch("align"):

@@ -245,7 +245,7 @@ class FaceFinder:
         with watch("track"):
             wanted = unseen = np.zeros(len(tracks), np.bool_)
             if self._second_look and self._wanted is not None and not every:
-                wanted = np.isin(tracks, list(self._wanted))
+                wanted = np.array([track in self._wanted for track in tracks.tolist()], np.bool_)
                 unseen = unseen.copy()
                 unseen[~wanted] = self.tracker.coast(tracks[~wanted], frame.captured_ns)
             coasting, guesses = tracks[unseen], _only_boxes(boxes[unseen])
@@ -305,6 +305,9 @@ def _together(some: Detections, *more: Detections) -> Detections:
 
 
 def _joined(parts: Sequence[Detections]) -> Detections:
+    parts = [part for part in parts if len(part)] or parts[:1]
+    if len(parts) == 1:
+        return parts[0]
     return Detections(
         np.concatenate([part.boxes for part in parts]),
         np.concatenate([part.scores for part in parts]),

@@ -69,9 +69,10 @@ class FaceRecognizer(Stepping):
             found = self._one_person_a_track(found, crops, vectors, frame)
             crops, vectors = self.embedding.recognisable(crops, vectors)
             tracks = found.tracks[crops.rows]
-            in_vain = found.tracks[rows[~np.isin(rows, crops.rows)]]
-            for state in self._states.of(in_vain):
-                state.tried_in_vain(self.embedding.budget.embed_interval)
+            if len(crops) < len(rows):
+                in_vain = found.tracks[rows[~np.isin(rows, crops.rows)]]
+                for state in self._states.of(in_vain):
+                    state.tried_in_vain(self.embedding.budget.embed_interval)
             self.decisions.fuse(tracks, crops, vectors, self._states)
             self.decisions.decide(tracks, self._states, frame.captured_ns)
             sightings = self._sightings(found, crops)
@@ -119,8 +120,9 @@ class FaceRecognizer(Stepping):
             self._appearances.keep_only(alive)
             if self._still is not None:
                 self._still.keep_only(alive)
-        for state, score in zip(self._states.of(found.tracks), found.faces.scores, strict=True):
-            state.seen(float(score))
+        scores = found.faces.scores.tolist()
+        for state, score in zip(self._states.of(found.tracks), scores, strict=True):
+            state.seen(score)
         doubted = self._appearances.changed(frame.pixels, found.tracks, found.faces.boxes)
         for state in self._states.of(found.tracks[doubted]):
             state.doubt()
@@ -160,12 +162,13 @@ class FaceRecognizer(Stepping):
         pointed = np.asarray(np.isfinite(points).all(axis=(1, 2)), np.bool_)
         quality = dict(zip(crops.rows.tolist(), crops.quality.tolist(), strict=True))
         frames = self.decisions.fuser.frames(found.tracks)
+        boxes, scores = found.faces.boxes.tolist(), found.faces.scores.tolist()
         sightings = []
         for row, state in enumerate(self._states.of(found.tracks)):
             decision = state.told
             now = decision.state, None if decision.person is None else decision.person.id
             changed, state.reported = now != state.reported, now
-            left, top, right, bottom = (float(edge) for edge in found.faces.boxes[row])
+            left, top, right, bottom = boxes[row]
             sightings.append(
                 Sighting(
                     track=int(found.tracks[row]),
@@ -175,7 +178,7 @@ class FaceRecognizer(Stepping):
                     similarity=decision.similarity,
                     frames=int(frames[row]),
                     changed=changed,
-                    detected=bool(found.faces.scores[row] > 0),
+                    detected=scores[row] > 0,
                     landmarks=points[row].copy() if pointed[row] else None,
                     quality=quality.get(row),
                     candidates=() if state.withheld else state.match.candidates,

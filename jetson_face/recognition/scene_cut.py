@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import compress
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -33,17 +35,18 @@ class SceneCuts:
 
     def __init__(self, share_min: float = 0.4) -> None:
         self._share_min = share_min
-        self._before: NDArray[np.float32] | None = None
+        self._before: tuple[NDArray[np.float32], float] | None = None
 
     def is_cut(self, image: Pixels) -> bool:
         """Whether another scene begins with this frame."""
         now = _block_means(image)
-        before, self._before = self._before, now
-        if before is None:
+        last, self._before = self._before, (now, float(now.mean()) + 1)
+        if last is None:
             return False
-        brighter = float(before.mean() + 1) / float(now.mean() + 1)  # a lamp, or auto exposure
+        before, light = last
+        brighter = light / self._before[1]  # a lamp, or auto exposure
         changed = np.abs(now * brighter - before).max(axis=2) > _BLOCK_MIN
-        return bool(changed.mean() >= self._share_min)
+        return bool(np.count_nonzero(changed) >= self._share_min * changed.size)
 
 
 def _block_means(image: Pixels) -> NDArray[np.float32]:
@@ -58,7 +61,7 @@ class FaceAppearances:
     """Remembers what each track's face looked like last, on 144 pixels."""
 
     def __init__(self) -> None:
-        self._last: dict[int, F32] = {}
+        self._last: dict[int, tuple[F32, F32]] = {}
 
     def changed(self, image: Pixels, tracks: I64, boxes: F32) -> BoolArray:
         """Faces (N,) that suddenly look different: perhaps another person's.
@@ -67,13 +70,18 @@ class FaceAppearances:
         out of view keep their last appearance until `keep_only`.
         """
         doubted = np.zeros(len(tracks), np.bool_)
+        if not len(tracks):
+            return doubted
         seen = _face_pixels(image, boxes)
-        last = [self._last.get(track) for track in tracks.tolist()]
-        self._last.update(zip(tracks.tolist(), seen, strict=True))
-        known = np.array([before is not None for before in last], np.bool_)
-        if known.any():
-            before = np.stack([pixels for pixels in last if pixels is not None])
-            doubted[known] = _differ(before, seen[known])
+        means = seen.mean(axis=1)
+        ids = tracks.tolist()
+        known = [row for row, track in enumerate(ids) if track in self._last]
+        if known:
+            last = [self._last[ids[row]] for row in known]
+            other = _other_colour(np.stack([mean for _, mean in last]), means[known])
+            for row, (before, _) in compress(zip(known, last, strict=True), other):
+                doubted[row] = not _alike(before, seen[row])
+        self._last.update(zip(ids, zip(seen, means, strict=True), strict=True))
         return doubted
 
     def keep_only(self, tracks: set[int]) -> None:
@@ -92,14 +100,14 @@ def _face_pixels(image: Pixels, boxes: F32) -> F32:
     return some.reshape(len(boxes), _FACE * _FACE, 3).astype(np.float32)
 
 
-def _differ(before: F32, now: F32) -> BoolArray:
-    """(N,) of two looks (N, 144, 3) at each face."""
-    mean_before, mean_now = before.mean(axis=1), now.mean(axis=1)
-    brightness = np.maximum(np.maximum(mean_before.mean(axis=1), mean_now.mean(axis=1)), 20.0)
-    other = np.abs(mean_now - mean_before).max(axis=1) > _COLOUR_MAX * brightness
-    if not other.any():  # as a rule
-        return np.asarray(other, np.bool_)
-    a, b = before.sum(axis=2), now.sum(axis=2)
-    a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
-    alike = (a * b).sum(axis=1) > _CORRELATION_MIN * np.sqrt((a * a).sum(1) * (b * b).sum(1))
-    return np.asarray(other & ~alike, np.bool_)
+def _other_colour(before: F32, now: F32) -> BoolArray:
+    """(N,) of two mean colours (N, 3) of each face."""
+    brightness = np.maximum(np.maximum(before.mean(axis=1), now.mean(axis=1)), 20.0)
+    return np.asarray(np.abs(now - before).max(axis=1) > _COLOUR_MAX * brightness, np.bool_)
+
+
+def _alike(before: F32, now: F32) -> bool:
+    """Whether two looks (144, 3) at a face have the same bright and dark places."""
+    a, b = before.sum(axis=1), now.sum(axis=1)
+    a, b = a - a.mean(), b - b.mean()
+    return bool((a * b).sum() > _CORRELATION_MIN * np.sqrt((a * a).sum() * (b * b).sum()))

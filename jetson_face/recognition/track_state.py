@@ -80,7 +80,7 @@ class TrackStates:
 
     def of(self, tracks: I64) -> list[TrackState]:
         """The states of some tracks, in their order."""
-        return [self._states[int(track)] for track in tracks]
+        return [self._states[track] for track in tracks.tolist()]
 
     def next_frame(self, tracks: Iterable[int], now_ns: int) -> None:
         """A frame with these tracks came: begin a state for each new one; all waited once more."""

@@ -10,7 +10,7 @@ import re
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jetson_face.core.version import __version__
 
@@ -62,11 +62,14 @@ def facts_that_differ(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
     return [f"{key}: {a.get(key)} -> {b.get(key)}" for key in keys if a.get(key) != b.get(key)]
 
 
-def has_vnni(root: Path = Path("/")) -> bool:
-    """Whether the processor multiplies bytes four at a time (x86's VNNI); False where the system
-    does not tell."""
-    flags = _found(root / "proc/cpuinfo", r"^flags\s*:\s*(.*)$")
-    return not {"avx512_vnni", "avx_vnni"}.isdisjoint((flags or "").split())
+def byte_maths(root: Path = Path("/")) -> Literal["VNNI", "AVX2"] | None:
+    """What an x86 processor multiplies bytes with where it is known to be faster than with floats:
+    VNNI, or AVX2 where there is no AVX-512. None elsewhere, and where the system does not tell."""
+    told = _found(root / "proc/cpuinfo", r"^flags\s*:\s*(.*)$")
+    flags = set((told or "").split())
+    if flags & {"avx512_vnni", "avx_vnni"}:
+        return "VNNI"
+    return "AVX2" if "avx2" in flags and "avx512f" not in flags else None
 
 
 def peak_memory_mb(root: Path = Path("/")) -> float | None:

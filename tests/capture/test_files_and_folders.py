@@ -57,6 +57,24 @@ def test_a_video_is_read_whole_with_media_times(clip: Path) -> None:
     assert source.health.state == "ended"
 
 
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (5, 2), (16, 8)])
+def test_a_video_is_decoded_on_half_of_the_cores(
+    clip: Path, cores: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+
+    def noted(*words: object) -> cv2.VideoCapture:
+        opened.append(decoding(*words))
+        return opened[-1]
+
+    decoding: type[cv2.VideoCapture] = cv2.VideoCapture
+    monkeypatch.setattr(cv2, "VideoCapture", noted)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(cores)))
+    source = open_source(str(clip), "cam")
+    assert [capture.get(cv2.CAP_PROP_N_THREADS) for capture in opened] == [threads]
+    source.close()
+
+
 def test_a_file_uri_and_a_path_are_the_same(clip: Path) -> None:
     by_uri, by_path = (frames_of(open_source(t)) for t in (f"file://{clip}", str(clip)))
     assert all(np.array_equal(a.image, b.image) for a, b in zip(by_uri, by_path, strict=True))

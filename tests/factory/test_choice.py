@@ -136,46 +136,49 @@ def test_the_choice_is_the_same_on_tensorrt() -> None:
 
 
 VNNI = "the processor has VNNI: less than half of the time"
+AVX2 = "the processor has AVX2: three quarters of the time"
+NEITHER = "the processor is not known to gain by INT8"
 
 
 @pytest.mark.parametrize(
-    ("more", "able", "part", "reason"),
+    ("more", "by", "part", "reason"),
     [
-        ((), True, "u8s8", VNNI),
-        ((), False, "fp32", "the processor has no VNNI"),
-        (("embedder.precision=int8",), True, "u8s8", VNNI),
-        (("embedder.precision=int8",), False, "int8", "the processor has no VNNI"),
-        (("embedder.precision=fp32",), True, "fp32", "as configured"),
-        (("embedder.precision=fp16",), True, "fp16", "as configured"),
-        (("embedder.model=sface",), True, "fp32", "sface has no INT8 for processors"),
+        ((), "VNNI", "u8s8", VNNI),
+        ((), "AVX2", "u8s8", AVX2),
+        ((), None, "fp32", NEITHER),
+        (("embedder.precision=int8",), "VNNI", "u8s8", VNNI),
+        (("embedder.precision=int8",), None, "int8", NEITHER),
+        (("embedder.precision=fp32",), "VNNI", "fp32", "as configured"),
+        (("embedder.precision=fp16",), "VNNI", "fp16", "as configured"),
+        (("embedder.model=sface",), "VNNI", "fp32", "sface has no INT8 for processors"),
         (
             ("backend={type: onnxruntime, providers: [CUDAExecutionProvider]}",),
-            True,
+            "VNNI",
             "fp32",
             "the processor does not run it",
         ),
-        (("backend={type: tensorrt}",), True, "fp32", "the processor does not run it"),
+        (("backend={type: tensorrt}",), "VNNI", "fp32", "the processor does not run it"),
     ],
 )
 def test_a_face_is_embedded_in_bytes_where_the_processor_gains_by_it(
-    more: tuple[str, ...], able: bool, part: str, reason: str, monkeypatch: pytest.MonkeyPatch
+    more: tuple[str, ...], by: str | None, part: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(choice, "_has_vnni", lambda: able)
+    monkeypatch.setattr(choice, "_byte_maths", lambda: by)
     config = auto(*more)
     found = choose_precision(config, load_card(config.embedder.model, config.model_places))
     assert (found.part, found.reason) == (part, reason)
     assert found.precision == part.replace("u8s8", "int8")
 
 
-@pytest.mark.parametrize(("able", "file"), [(True, "_u8s8.onnx"), (False, ".onnx")])
+@pytest.mark.parametrize(("by", "file"), [("AVX2", "_u8s8.onnx"), (None, ".onnx")])
 def test_the_file_that_was_chosen_runs_and_is_told(
-    able: bool,
+    by: str | None,
     file: str,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(choice, "_has_vnni", lambda: able)
+    monkeypatch.setattr(choice, "_byte_maths", lambda: by)
     opened: list[str] = []
 
     def noted(config: Config, name: str, onnx: Path) -> Backend:
@@ -185,7 +188,7 @@ def test_the_file_that_was_chosen_runs_and_is_told(
     monkeypatch.setattr("jetson_face.factory.networks.build_backend", noted)
     build_embedder(auto()).close()
     assert opened == ["squeezenet_face" + file]
-    said = "int8" if able else "fp32"
+    said = "int8" if by else "fp32"
     with caplog.at_level(logging.INFO):
         choice.log_precision(auto())
     assert caplog.messages[-1].startswith(f"precision_chosen precision={said} reason=the processor")
@@ -195,11 +198,11 @@ def test_the_file_that_was_chosen_runs_and_is_told(
     assert f"squeezenet_face: squeezenet_face{file}" in out
 
 
-@pytest.mark.parametrize(("able", "precision"), [(True, "int8"), (False, "fp32")])
+@pytest.mark.parametrize(("by", "precision"), [("VNNI", "int8"), (None, "fp32")])
 def test_a_benchmark_tells_what_was_chosen(
-    able: bool, precision: str, monkeypatch: pytest.MonkeyPatch
+    by: str | None, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(choice, "_has_vnni", lambda: able)
+    monkeypatch.setattr(choice, "_byte_maths", lambda: by)
     found = choice.as_chosen(auto("detector.max_faces=3"))
     assert found.detector == YunetConfig(type="yunet", max_faces=3)
     assert found.embedder.precision == precision

@@ -283,8 +283,8 @@ def test_what_runs_the_network_is_told_with_its_precision(
     assert engine(Config.model_validate({"backend": backend})) == "tensorrt int8"
     half = Config.model_validate({"embedder": {"precision": "fp16"}})
     assert engine(half) == "onnxruntime fp16"
-    for able, precision in ((True, "int8"), (False, "fp32")):
-        monkeypatch.setattr("jetson_face.factory.choice._has_vnni", lambda able=able: able)
+    for by, precision in (("VNNI", "int8"), (None, "fp32")):
+        monkeypatch.setattr("jetson_face.factory.choice._byte_maths", lambda by=by: by)
         assert engine(Config()) == f"onnxruntime {precision}"
     nobodys = Config().embedder.model_copy(update={"model": "nobody_has_its_card"})
     assert engine(Config().model_copy(update={"embedder": nobodys})) == "onnxruntime fp32"

@@ -20,12 +20,10 @@ from jetson_face.inference.onnxruntime import OnnxBackend, fused
 from jetson_face.models.cards import UNSIGNED, load_card, resolve
 from jetson_face.training import export
 from jetson_face.training.net import SqueezeNetFace
-from jetson_face.util.machine import has_vnni
 from tests.inference.graphs import tiny_conv
 
 FACES = np.concatenate([export.golden_input(4), -export.golden_input(2)])
 FEEDS = [{export.INPUT: FACES}]
-needs_vnni = pytest.mark.skipif(not has_vnni(), reason="this processor has no VNNI")
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +102,6 @@ def test_joined_operators_answer_the_same(rounded: Any, joined: bytes) -> None:
     assert np.array_equal(pairs, export.run_onnx(joined, FACES))
 
 
-@needs_vnni
 def test_the_answers_stay_close(plain: Any, joined: bytes) -> None:
     whole = export.run_onnx(plain.SerializeToString(), FACES)
     bytes_ = export.run_onnx(joined, FACES)
@@ -112,7 +109,6 @@ def test_the_answers_stay_close(plain: Any, joined: bytes) -> None:
     assert not np.array_equal(whole, bytes_)
 
 
-@needs_vnni
 def test_what_ships_answers_as_the_fp32_network() -> None:
     card = load_card("squeezenet_face")
     whole = export.run_onnx(resolve(card).read_bytes(), FACES)

@@ -9,8 +9,8 @@ import pytest
 
 from jetson_face import __version__
 from jetson_face.util.machine import (
+    byte_maths,
     facts_that_differ,
-    has_vnni,
     machine_facts,
     memory_mb,
     peak_memory_mb,
@@ -60,22 +60,23 @@ def test_a_machine_that_tells_nothing_is_no_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "there"),
+    ("flags", "by"),
     [
-        ("fpu avx2 avx512_vnni avx512_bf16", True),
-        ("fpu avx2 avx_vnni", True),
-        ("fpu avx2 avx512f avx512_vnni_of_another_name", False),
-        ("fpu avx2", False),
-        (None, False),
+        ("fpu avx2 avx512f avx512_vnni avx512_bf16", "VNNI"),
+        ("fpu avx2 avx_vnni", "VNNI"),
+        ("fpu avx2 avx512f avx512_vnni_of_another_name", None),
+        ("fpu avx2", "AVX2"),
+        ("fpu avx", None),
+        (None, None),
     ],
 )
-def test_vnni_is_read_from_the_processors_flags(
-    tmp_path: Path, flags: str | None, there: bool
+def test_what_bytes_are_multiplied_with_is_read_from_the_processors_flags(
+    tmp_path: Path, flags: str | None, by: str | None
 ) -> None:
     path = jetson(tmp_path) / "proc/cpuinfo"
     if flags is not None:
         path.write_text(f"processor\t: 0\nflags\t\t: {flags}\nbugs\t\t:\n")
-    assert has_vnni(tmp_path) == there
+    assert byte_maths(tmp_path) == by
 
 
 def test_memory_is_in_mebibytes(tmp_path: Path) -> None:
