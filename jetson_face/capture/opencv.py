@@ -153,7 +153,7 @@ def _open_file(path: Path) -> Any:
 
 
 def _decoded(path: Path) -> Any:
-    # A thread a core, FFmpeg's habit, takes the cores from the networks, and time to change threads.
+    # One on each core, as FFmpeg has it, would keep the networks waiting.
     threads = max(1, len(os.sched_getaffinity(0)) // 2)
     # A name such as 12:30.mp4 would be one of FFmpeg's protocols, were it not for the first /.
     address = str(path.absolute())
