@@ -32,6 +32,9 @@ _FPS_MAX = 1000.0
 """FFmpeg reports the time base (90,000) for streams that do not say their frame rate."""
 _ALIKE = 5
 """So many equal frames at a file's start are doubted."""
+_LIVE_THREADS = 2
+"""Each thread but the first that decodes a stream makes its frames come a frame later, and one core
+decodes 1080p at more than 25 frames a second."""
 
 
 class VideoFile:
@@ -153,11 +156,14 @@ def _open_file(path: Path) -> Any:
 
 
 def _decoded(path: Path) -> Any:
-    # One on each core, as FFmpeg has it, would keep the networks waiting.
-    threads = max(1, len(os.sched_getaffinity(0)) // 2)
     # A name such as 12:30.mp4 would be one of FFmpeg's protocols, were it not for the first /.
     address = str(path.absolute())
-    return cv2.VideoCapture(address, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, threads])
+    return cv2.VideoCapture(address, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, _half_of_cores()])
+
+
+def _half_of_cores() -> int:
+    """Threads that decode: one on each core, as FFmpeg has it, would keep the networks waiting."""
+    return max(1, len(os.sched_getaffinity(0)) // 2)
 
 
 def _changes(path: Path, pixels: int) -> bool:
@@ -276,6 +282,8 @@ def open_network(uri: SourceUri, name: str, options: OpenOptions) -> OpenCvCamer
             int(options.open_timeout_s * 1000),
             cv2.CAP_PROP_READ_TIMEOUT_MSEC,
             int(options.read_timeout_s * 1000),
+            cv2.CAP_PROP_N_THREADS,
+            min(_LIVE_THREADS, _half_of_cores()),
         ],
     )
     if not capture.isOpened():

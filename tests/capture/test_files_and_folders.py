@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import struct
+import threading
 import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import cv2
@@ -57,22 +60,29 @@ def test_a_video_is_read_whole_with_media_times(clip: Path) -> None:
     assert source.health.state == "ended"
 
 
-@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (5, 2), (16, 8)])
-def test_a_video_is_decoded_on_half_of_the_cores(
-    clip: Path, cores: int, threads: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("cores", "threads", "live"), [(1, 1, 1), (2, 1, 1), (5, 2, 2), (16, 8, 2)]
+)
+def test_a_video_is_decoded_on_half_of_the_cores_and_a_stream_on_two_at_most(
+    clip: Path, cores: int, threads: int, live: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened = []
+    decoding: type[cv2.VideoCapture] = cv2.VideoCapture
+    on = []
 
     def noted(*words: object) -> cv2.VideoCapture:
-        opened.append(decoding(*words))
-        return opened[-1]
+        capture = decoding(*words)
+        on.append(capture.get(cv2.CAP_PROP_N_THREADS))
+        return capture
 
-    decoding: type[cv2.VideoCapture] = cv2.VideoCapture
     monkeypatch.setattr(cv2, "VideoCapture", noted)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(cores)))
-    source = open_source(str(clip), "cam")
-    assert [capture.get(cv2.CAP_PROP_N_THREADS) for capture in opened] == [threads]
-    source.close()
+    open_source(str(clip), "cam").close()
+    handler = partial(SimpleHTTPRequestHandler, directory=str(clip.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        open_source(f"http://127.0.0.1:{server.server_port}/{clip.name}", "cam").close()
+        server.shutdown()
+    assert on == [threads, live]
 
 
 def test_a_file_uri_and_a_path_are_the_same(clip: Path) -> None:
